@@ -1,0 +1,219 @@
+//! What callers ask the engine and what it answers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::{
+    config::Provider,
+    preprocess::{ImageError, Orientation, Preprocessing, Resize, Warning},
+    registry::{Layer, ModelVersion, Problem},
+    tensor::Tensor,
+};
+
+/// One image as it came.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Encoded bytes.
+    pub bytes: Bytes,
+}
+
+/// What to compute.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Model name; the default model without.
+    pub model: Option<String>,
+    /// Version; the stable one without.
+    pub version: Option<u32>,
+    /// How many classes, best first; none without.
+    pub top_k: Option<usize>,
+    /// Layer outputs; none without.
+    pub features: Option<Features>,
+    /// Filter instead of the model's own.
+    pub resize: Option<Resize>,
+    /// EXIF orientation instead of the model's own rule.
+    pub orientation: Option<Orientation>,
+    /// What a bad image does.
+    pub on_error: OnError,
+}
+
+/// Which layers, and in which form.
+#[derive(Debug, Clone, Default)]
+pub struct Features {
+    /// Names or Keras indices; empty for the model's `features_layer`.
+    pub layers: Vec<String>,
+    /// Pooling over height and width.
+    pub pool: Pool,
+    /// Whether each output becomes one vector.
+    pub flatten: bool,
+    /// Normalisation of the whole vector, after pooling.
+    pub normalize: Normalize,
+}
+
+/// Pooling over height and width; vectors are left as they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pool {
+    /// The map as it is.
+    #[default]
+    None,
+    /// Mean (Keras's `GlobalAveragePooling2D`).
+    Avg,
+    /// Maximum (Keras's `GlobalMaxPooling2D`).
+    Max,
+}
+
+/// Normalisation of an output as one vector.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Normalize {
+    /// As it is.
+    #[default]
+    None,
+    /// Divided by its Euclidean length; a zero vector stays zero.
+    L2,
+}
+
+/// What a bad image does to its request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// Fails it, naming every bad image.
+    #[default]
+    Fail,
+    /// Is left out; the others are answered.
+    Skip,
+}
+
+/// A request that has been resolved and checked.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The version that answers.
+    pub version: ModelVersion,
+    /// How many classes.
+    pub top_k: Option<usize>,
+    /// Layers, in the order asked for, without repetitions.
+    pub layers: Vec<LayerSpec>,
+    /// Pooling of maps.
+    pub pool: Pool,
+    /// Normalisation of vectors.
+    pub normalize: Normalize,
+    /// The model's, with the request's overrides.
+    pub preprocessing: Preprocessing,
+    /// What a bad image does.
+    pub on_error: OnError,
+}
+
+/// A layer of a plan.
+#[derive(Debug, Clone)]
+pub struct LayerSpec {
+    /// The layer.
+    pub layer: Layer,
+    /// Shape of one image's answer after pooling and flattening.
+    pub shape: Vec<usize>,
+}
+
+impl Plan {
+    /// The model that answers.
+    pub fn model(&self) -> ModelId {
+        ModelId::of(&self.version)
+    }
+
+    /// Feature values in the answer for one image.
+    pub fn values_per_image(&self) -> usize {
+        self.layers.iter().map(|spec| spec.shape.iter().product::<usize>()).sum()
+    }
+}
+
+/// Which model answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelId {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: u32,
+    /// False when its weights are untrained.
+    pub pretrained: bool,
+}
+
+impl ModelId {
+    /// The identity of a version.
+    pub fn of(version: &ModelVersion) -> Self {
+        let metadata = &version.metadata;
+        Self { name: metadata.name.clone(), version: metadata.version, pretrained: metadata.pretrained }
+    }
+}
+
+/// The answer to a request: one outcome per image, in order.
+#[derive(Debug)]
+pub struct Answer {
+    /// `Err` only with [`OnError::Skip`].
+    pub images: Vec<Result<ImageAnswer, ImageError>>,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// What one image got.
+#[derive(Debug)]
+pub struct ImageAnswer {
+    /// Classes, best first; empty unless asked for.
+    pub top_k: Vec<Class>,
+    /// One per layer of the plan; height, width, channel where spatial. Finite.
+    pub features: Vec<Tensor>,
+    /// What the caller should know, such as an ignored EXIF rotation.
+    pub warnings: Vec<Warning>,
+}
+
+/// A class and its probability.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Class {
+    /// Position in the model's output.
+    pub index: usize,
+    /// Its name.
+    pub label: String,
+    /// WordNet id, for ImageNet's classes.
+    pub wnid: Option<String>,
+    /// Probability.
+    pub score: f32,
+}
+
+/// Where the time of a request went (wall time).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timings {
+    /// Decoding and preprocessing all images.
+    pub decode: Duration,
+    /// Waiting for the worker, of the image that waited longest.
+    pub queue: Duration,
+    /// In ONNX Runtime, summed over the runs that served the request.
+    pub inference: Duration,
+}
+
+/// A model as `/models` shows it.
+#[derive(Debug, Clone)]
+pub struct ModelView {
+    /// Versions, ascending, with their metadata.
+    pub versions: Vec<VersionView>,
+    /// Its name.
+    pub name: String,
+    /// The version that requests without one get.
+    pub stable: u32,
+    /// Whether requests without a model get it.
+    pub default: bool,
+}
+
+/// A version as `/models` shows it.
+#[derive(Debug, Clone)]
+pub struct VersionView {
+    /// The version.
+    pub version: ModelVersion,
+    /// Provider in effect; `None` while it is not loaded.
+    pub provider: Option<Provider>,
+    /// Why a preferred provider is not in effect, if so.
+    pub provider_note: Option<String>,
+}
+
+/// Whether the configured models are loaded and warm.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness {
+    /// Configured models that are not, each with the reason; ready when empty.
+    pub missing: Vec<(String, String)>,
+    /// What the repository holds but does not serve.
+    pub problems: Vec<Problem>,
+}

@@ -1,0 +1,2 @@
+//! The `graft` command.
+fn main() {}
