@@ -44,6 +44,12 @@ impl SharedWeights {
         self.tensors.iter().any(|(shared, _)| shared == name)
     }
 
+    /// The tensors whose name satisfies `keep`; nothing is copied.
+    pub fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
+        let tensors: Vec<_> = self.tensors.iter().filter(|(name, _)| keep(name)).cloned().collect();
+        Self { tensors, bytes: self.bytes }
+    }
+
     /// Memory held, in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
