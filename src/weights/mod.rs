@@ -1,1 +1,1 @@
-//! TODO weights
+//! Weight tensors from files, seeds and the network.
