@@ -59,6 +59,12 @@ impl Session {
         &self.provider
     }
 
+    /// Names of the outputs that [`Self::run`] can read: float32 and float16.
+    pub fn float_outputs(&self) -> Vec<String> {
+        let float = |kind| matches!(element(kind), Some(TensorElementType::Float32 | TensorElementType::Float16));
+        self.session.outputs().iter().filter(|output| float(output.dtype())).map(|output| output.name().to_owned()).collect()
+    }
+
     /// Runs on `input`, the graph's one input with its batch dimension, and gives the outputs in graph order.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufWriter, Write},
+    io::BufWriter,
     path::{Path, PathBuf},
 };
 
@@ -63,12 +63,9 @@ fn publish(
     let writer = File::create(&weights_path).map_err(file(weights_path.clone()))?;
     let mut data = ExternalData::new(HashingWriter::new(BufWriter::with_capacity(1 << 20, writer)));
     let graph = build(architecture, weights, &mut data)?;
-    let mut writer = data.into_inner();
-    writer.flush().map_err(file(weights_path))?;
+    let (_, origin) = data.into_inner().finish(source).map_err(file(weights_path))?;
     let graph_path = staging.graph_path();
     std::fs::write(&graph_path, graph.to_bytes()).map_err(file(graph_path))?;
-    let (sha256, bytes) = writer.finish();
-    let origin = WeightsOrigin { source, sha256, bytes };
     Ok(staging.publish(metadata(name, architecture, origin, pretrained))?)
 }
 
