@@ -125,7 +125,7 @@ impl Cuts {
     }
 
     fn private_bytes(&self, graph: &Graph) -> u64 {
-        graph.initializers().filter(|initializer| !self.shared.contains(&initializer.name)).map(|initializer| initializer.bytes).sum()
+        graph.initializers().filter(|initializer| !self.shared.contains(initializer.name)).map(|initializer| initializer.bytes).sum()
     }
 }
 
@@ -133,11 +133,11 @@ impl Cuts {
 fn share(graph: &Graph, version: &ModelVersion) -> Result<SharedWeights, Error> {
     let mut shared = SharedWeights::default();
     for initializer in graph.initializers() {
-        let only_matrices = graph.consumers(&initializer.name).iter().all(|(operator, _)| operator == "Gemm" || operator == "MatMul");
+        let only_matrices = graph.consumers(initializer.name).iter().all(|consumer| matches!(consumer.op_type, "Gemm" | "MatMul"));
         let Some(place) = initializer.external.as_ref() else { continue };
-        if initializer.bytes >= SHARED_FROM_BYTES && initializer.elem == ElementType::F32 && only_matrices {
+        if initializer.bytes >= SHARED_FROM_BYTES && initializer.elem == Some(ElementType::F32) && only_matrices {
             shared
-                .read(&initializer.name, &initializer.shape, &version.weights_path(), place.offset)
+                .read(initializer.name, &initializer.shape, &version.weights_path(), place.offset)
                 .map_err(|source| runtime_error(version, source))?;
         }
     }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::ImportError;
+use super::{ImportError, WEIGHTS};
 use crate::{
     arch::{self, Architecture},
     graph::{ExternalData, build},
@@ -61,9 +61,10 @@ fn publish(
     let file = |path: PathBuf| move |source| ImportError::File { path, source };
     let weights_path = staging.weights_path();
     let writer = File::create(&weights_path).map_err(file(weights_path.clone()))?;
-    let mut data = ExternalData::new(HashingWriter::new(BufWriter::with_capacity(1 << 20, writer)));
+    let mut data = ExternalData::new(HashingWriter::new(BufWriter::with_capacity(1 << 20, writer)), WEIGHTS);
     let graph = build(architecture, weights, &mut data)?;
-    let (_, origin) = data.into_inner().finish(source).map_err(file(weights_path))?;
+    let (writer, _) = data.finish().map_err(file(weights_path.clone()))?;
+    let (_, origin) = writer.finish(source).map_err(file(weights_path))?;
     let graph_path = staging.graph_path();
     std::fs::write(&graph_path, graph.to_bytes()).map_err(file(graph_path))?;
     Ok(staging.publish(metadata(name, architecture, origin, pretrained))?)

@@ -12,6 +12,9 @@ pub use keras::{import_keras, import_seeded};
 pub use onnx::import_onnx;
 pub use settings::{OnnxSettings, read_settings};
 
+/// Name of a version's external data, as its graph refers to it.
+const WEIGHTS: &str = "weights.bin";
+
 /// Why an import was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {

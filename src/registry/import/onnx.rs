@@ -8,7 +8,7 @@ use std::{
 
 use tracing::warn;
 
-use super::{ImportError, OnnxSettings};
+use super::{ImportError, OnnxSettings, WEIGHTS};
 use crate::{
     config::{Provider, ProviderChoice, ProviderPolicy},
     graph::{ExternalData, Graph, InputInfo},
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Tensors from this size on go into `weights.bin`.
-const EXTERNAL_FROM_BYTES: usize = 1024;
+const EXTERNAL_FROM_BYTES: u64 = 1024;
 
 /// Imports `file` as a new version of `name`.
 ///
@@ -35,7 +35,7 @@ pub fn import_onnx(
     settings: &OnnxSettings,
 ) -> Result<ModelVersion, ImportError> {
     let staging = repository.stage(name)?;
-    let graph = Graph::read(file)?.with_channels_first()?;
+    let graph = Graph::read(file)?;
     let input = graph.input()?;
     let features_layer = settings.features_layer.clone().or_else(|| graph.last_affine_input());
     let (graph, origin) = write(graph, &staging, format!("onnx:{}", file.file_name().unwrap_or_default().to_string_lossy()))?;
@@ -67,9 +67,10 @@ fn write(graph: Graph, staging: &Staging, source: String) -> Result<(Graph, Weig
     let refused = |path: PathBuf| move |source| ImportError::File { path, source };
     let weights_path = staging.weights_path();
     let writer = File::create(&weights_path).map_err(refused(weights_path.clone()))?;
-    let mut data = ExternalData::new(HashingWriter::new(BufWriter::with_capacity(1 << 20, writer)));
+    let mut data = ExternalData::new(HashingWriter::new(BufWriter::with_capacity(1 << 20, writer)), WEIGHTS);
     let graph = graph.externalize(&mut data, EXTERNAL_FROM_BYTES)?;
-    let (_, origin) = data.into_inner().finish(source).map_err(refused(weights_path))?;
+    let (writer, _) = data.finish().map_err(refused(weights_path.clone()))?;
+    let (_, origin) = writer.finish(source).map_err(refused(weights_path))?;
     let graph_path = staging.graph_path();
     std::fs::write(&graph_path, graph.to_bytes()).map_err(refused(graph_path))?;
     Ok((graph, origin))
@@ -159,7 +160,8 @@ fn channels_last(shape: &[usize]) -> Vec<usize> {
 
 fn output(graph: &Graph, layers: &[Layer], settings: &OnnxSettings) -> Result<Output, ImportError> {
     let refused = |reason: String| ImportError::Setting { setting: "output", reason };
-    let [tensor] = graph.outputs().try_into().map_err(|outputs: Vec<String>| {
+    let outputs: Vec<String> = graph.outputs().into_iter().map(|output| output.name).collect();
+    let [tensor] = outputs.try_into().map_err(|outputs: Vec<String>| {
         refused(format!("a classifier has one output, this graph has {}: {}", outputs.len(), outputs.join(", ")))
     })?;
     let layer = layers.iter().find(|layer| layer.tensor == tensor);
