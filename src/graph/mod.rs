@@ -3,6 +3,7 @@
 //! The only place that knows ONNX's protobuf; tensors are shared `Bytes`, so a clone or a cut copies no weights.
 //! Knows neither sessions nor the model repository.
 
+mod build;
 mod cut;
 mod error;
 mod external;
@@ -22,6 +23,7 @@ use prost::Message;
 
 use self::proto::{GraphProto, ModelProto, TensorProto};
 pub use self::{
+    build::{BuildError, build},
     error::{Error, LocationProblem, TensorProblem},
     external::{ExternalData, Span},
     inspect::{Consumer, Dim, ElementType, Initializer, InputInfo, NodeOutput, ValueInfo},
