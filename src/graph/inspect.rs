@@ -179,6 +179,33 @@ impl Graph {
     }
 }
 
+impl InputInfo {
+    /// The dimensions as N×3×224×224.
+    pub fn describe(&self) -> String {
+        self.shape.iter().map(Dim::to_string).collect::<Vec<_>>().join("×")
+    }
+}
+
+impl Dim {
+    /// The size when it is known.
+    pub fn fixed(&self) -> Option<u64> {
+        match self {
+            Self::Fixed(size) => Some(*size),
+            Self::Symbolic(_) | Self::Unknown => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Dim {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fixed(size) => size.fmt(formatter),
+            Self::Symbolic(name) => name.fmt(formatter),
+            Self::Unknown => formatter.write_str("?"),
+        }
+    }
+}
+
 impl ElementType {
     fn of(data_type: i32) -> Option<Self> {
         match data_type {

@@ -8,6 +8,7 @@ mod cut;
 mod error;
 mod external;
 mod inspect;
+mod layout;
 mod order;
 mod proto;
 mod tensors;

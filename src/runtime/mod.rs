@@ -131,6 +131,16 @@ impl Runtime {
         ort::info()
     }
 
+    /// Whether a provider works at all; which one is in effect.
+    ///
+    /// # Errors
+    /// As [`Self::session`].
+    pub fn check(&self, choice: ProviderChoice) -> Result<ProviderInEffect, Error> {
+        let graph = crate::graph::Graph::smallest().to_bytes();
+        let source = SessionSource { graph: &graph, folder: Path::new(""), shared: &SharedWeights::default() };
+        Ok(self.session(source, choice)?.provider().clone())
+    }
+
     /// A session of `source` on the provider that `choice` asks for.
     ///
     /// # Errors

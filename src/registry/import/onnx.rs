@@ -35,7 +35,7 @@ pub fn import_onnx(
     settings: &OnnxSettings,
 ) -> Result<ModelVersion, ImportError> {
     let staging = repository.stage(name)?;
-    let graph = Graph::read(file)?;
+    let graph = Graph::read(file)?.with_channels_first()?;
     let input = graph.input()?;
     let features_layer = settings.features_layer.clone().or_else(|| graph.last_affine_input());
     let (graph, origin) = write(graph, &staging, format!("onnx:{}", file.file_name().unwrap_or_default().to_string_lossy()))?;
@@ -105,12 +105,12 @@ struct Probe<'a> {
 impl Probe<'_> {
     /// The layers with their shapes, and the batch size when the graph fixes it.
     fn layers(&self, input: &InputInfo) -> Result<(Vec<Layer>, Option<usize>), ImportError> {
-        let nodes = self.graph.image_layers();
+        let nodes: Vec<_> = self.graph.image_layers().into_iter().filter(|node| !Graph::is_layout(&node.name)).collect();
         let all: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
         let floats = self.session(&all)?.float_outputs();
         let names: Vec<&str> = all.into_iter().filter(|name| floats.iter().any(|float| float == name)).collect();
         let mut session = self.session(&names)?;
-        let declared = input.shape.first().and_then(|dim| dim.fixed());
+        let declared = input.shape.first().and_then(|dim| dim.fixed()).and_then(|size| usize::try_from(size).ok());
         let batch = declared.unwrap_or(1);
         let outputs = self.run(&mut session, batch)?;
         let fixed = declared.or_else(|| if self.takes_two(&mut session, &outputs) { None } else { Some(1) });
