@@ -58,6 +58,18 @@ pub enum OutputKind {
     Probabilities,
 }
 
+impl std::str::FromStr for OutputKind {
+    type Err = MetadataError;
+
+    fn from_str(name: &str) -> Result<Self, MetadataError> {
+        match name {
+            "logits" => Ok(Self::Logits),
+            "probabilities" => Ok(Self::Probabilities),
+            _ => Err(MetadataError { field: "output", rule: format!("is `logits` or `probabilities`, not `{name}`") }),
+        }
+    }
+}
+
 /// A class.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Label {

@@ -1,0 +1,1 @@
+//! `graft pull`: Keras's published weights, downloaded and imported.
