@@ -77,6 +77,11 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
+fn aged(path: &Path, seconds: u64) {
+    let time = SystemTime::now() - Duration::from_secs(seconds);
+    fs::File::open(path).unwrap().set_modified(time).unwrap();
+}
+
 #[test]
 fn publishes_numbers_in_order_and_reads_them_back() {
     let (root, repository) = repository();
@@ -105,6 +110,9 @@ fn a_staging_that_is_dropped_or_fails_leaves_nothing() {
         assert!(names(root.path()).is_empty());
     };
     check(staged(&repository, "vgg16"), wrong, "the metadata of `vgg16` is wrong");
+    let mut large = metadata("vgg16");
+    large.labels[0].label = "x".repeat(17 << 20);
+    check(staged(&repository, "vgg16"), large, "16777216 are the most");
     check(staged(&repository, "vgg16"), metadata("other"), "its metadata is that of `other`");
     check(repository.stage("vgg16").unwrap(), metadata("vgg16"), "`graph.onnx`: No such file");
     let short = staged(&repository, "vgg16");
@@ -206,6 +214,10 @@ fn unchanged_versions_are_not_read_again() {
     let (_root, repository) = repository();
     let version = publish(&repository, "m");
     let read = |repository: &Repository| Arc::clone(&repository.scan().unwrap().models[0].versions[0].metadata);
+    assert!(!Arc::ptr_eq(&read(&repository), &read(&repository)), "what is just written may change within one tick");
+    for file in names(version.dir()) {
+        aged(&version.dir().join(file), 10);
+    }
     let first = read(&repository);
     assert!(Arc::ptr_eq(&first, &read(&repository)));
     assert!(Arc::ptr_eq(&first, &read(&repository.clone())));
@@ -254,10 +266,6 @@ fn removes_versions_and_then_the_model() {
 #[test]
 fn what_a_dead_process_left_is_reported_and_cleaned() {
     let (root, repository) = repository();
-    let aged = |path: &Path, seconds: u64| {
-        let time = SystemTime::now() - Duration::from_secs(seconds);
-        fs::File::open(path).unwrap().set_modified(time).unwrap();
-    };
     let dead = root.path().join(".staging-m-dead");
     fs::create_dir(&dead).unwrap();
     fs::write(dead.join("weights.bin"), b"half").unwrap();
