@@ -8,10 +8,14 @@ use super::{
     proto::{GraphProto, ModelProto, TensorAnnotation, TensorProto, ValueInfoProto},
 };
 
+/// From this IR version on an initializer need not be an input; one that is cannot be optimised away.
+const WEIGHTS_NEED_NO_INPUT: i64 = 4;
+
 impl Graph {
     /// The ancestors of `outputs`, with these as outputs in the order asked for, repetitions left out.
     ///
-    /// Nodes keep their order, the graph its inputs; weights that are no longer read are left out.
+    /// Nodes keep their order; weights that are no longer read are left out. The graph keeps the inputs that have to
+    /// be fed; weights that a model of IR version 4 or later lists among its inputs become constants.
     /// An output of which the model does not say the type gets none: ONNX Runtime infers it.
     /// Costs no copy of any weights.
     ///

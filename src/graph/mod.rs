@@ -100,3 +100,8 @@ impl Graph {
         nodes.try_for_each(|node| tensors::visit_node(node, see))
     }
 }
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
