@@ -2,7 +2,7 @@
 //!
 //! Layers are created in Keras's order, since automatic names count creations.
 
-use super::{Activation, Architecture, Builder, InputMode, LayerKind, Padding, builder::Description};
+use super::{Activation, Architecture, Builder, Description, InputMode, LayerKind, Padding};
 
 /// Number of ImageNet's classes.
 const CLASSES: usize = 1000;

@@ -1,6 +1,6 @@
 //! VGG16 (Simonyan and Zisserman 2014) as `keras.applications.vgg16` defines it.
 
-use super::{Activation, Architecture, Builder, InputMode, LayerKind, Padding, builder::Description};
+use super::{Activation, Architecture, Builder, Description, InputMode, LayerKind, Padding};
 
 /// Channels and number of convolutions of the five blocks.
 const BLOCKS: [(usize, usize); 5] = [(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)];
