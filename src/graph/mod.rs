@@ -8,6 +8,7 @@ mod cut;
 mod error;
 mod external;
 mod inspect;
+mod lift;
 mod order;
 mod proto;
 mod tensors;
