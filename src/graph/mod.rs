@@ -4,11 +4,11 @@
 //! Knows neither sessions nor the model repository.
 
 mod build;
+mod constants;
 mod cut;
 mod error;
 mod external;
 mod inspect;
-mod lift;
 mod order;
 mod proto;
 mod tensors;
