@@ -1,0 +1,185 @@
+//! The images of a request: one raw body, multipart, or JSON with base64, as named byte slices.
+//!
+//! Bounds their number, their bytes and their pixels (from headers alone); decodes no pixel.
+
+mod json;
+mod multipart;
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, header, request::Parts},
+};
+use bytes::Bytes;
+
+use super::{
+    body::{self, Reservation},
+    error::ApiError,
+    state::State,
+};
+use crate::{inference, preprocess};
+
+/// One image as its sender named it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedImage {
+    /// The file's name, or the JSON's `name`.
+    pub name: Option<String>,
+    /// Encoded bytes.
+    pub bytes: Bytes,
+}
+
+/// A request's images, in order, and their share of the memory for request bodies.
+#[derive(Debug)]
+pub struct Images {
+    images: Vec<NamedImage>,
+    reservation: Arc<Reservation>,
+}
+
+impl Images {
+    /// Reads the images from `body`, as its content type says.
+    ///
+    /// # Errors
+    /// Whatever keeps the body from being one image or more, within the server's bounds.
+    pub async fn read(state: &State, parts: &Parts, body: Body) -> Result<Self, ApiError> {
+        let server = state.server();
+        let kind = match Kind::of(&parts.headers) {
+            Ok(kind) => kind,
+            Err(error) => {
+                state.discard(&parts.headers, body);
+                return Err(error);
+            }
+        };
+        let reservation = Arc::new(state.budget().reserve());
+        body::admit(&parts.headers, server.max_body_bytes, &reservation)?;
+        let chunks = body::metered(body, server.max_body_bytes, Arc::clone(&reservation));
+        let declared = body::declared_length(&parts.headers);
+        let reading = async {
+            match kind {
+                Kind::Raw => Ok(vec![NamedImage { name: None, bytes: body::collect(chunks, declared).await? }]),
+                Kind::Json => json::read(body::collect(chunks, declared).await?, server.max_images, &reservation).await,
+                Kind::Multipart => multipart::read(&parts.headers, chunks, server.max_images).await,
+            }
+        };
+        let images = tokio::time::timeout(server.body_timeout, reading)
+            .await
+            .map_err(|_| ApiError::BodyTimeout { ms: server.body_timeout.as_millis() })??;
+        check_images(&images, server.max_images, server.max_request_pixels)?;
+        Ok(Self { images, reservation })
+    }
+
+    /// What each image is called in the answer: the name given, else the position from 0.
+    pub fn names(&self) -> Vec<String> {
+        let name = |(position, image): (usize, &NamedImage)| image.name.clone().unwrap_or_else(|| position.to_string());
+        self.images.iter().enumerate().map(name).collect()
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    /// The engine's form of them; the memory stays reserved while the second part lives.
+    pub fn into_parts(self) -> (Vec<inference::Image>, Arc<Reservation>) {
+        let images = self.images.into_iter().map(|image| inference::Image { bytes: image.bytes }).collect();
+        (images, self.reservation)
+    }
+}
+
+/// How a body carries images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Raw,
+    Json,
+    Multipart,
+}
+
+impl Kind {
+    fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
+        let Some(value) = headers.get(header::CONTENT_TYPE) else {
+            if matches!(body::declared_length(headers), None | Some(0)) && !headers.contains_key(header::TRANSFER_ENCODING) {
+                return Err(ApiError::NoImages("send one as the body, with its `Content-Type`"));
+            }
+            return Err(unsupported("the body has no `Content-Type`"));
+        };
+        let text = value.to_str().unwrap_or_default();
+        let media_type = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match media_type.as_str() {
+            "application/octet-stream" => Ok(Self::Raw),
+            "application/json" => Ok(Self::Json),
+            "multipart/form-data" => Ok(Self::Multipart),
+            "application/x-www-form-urlencoded" => Err(unsupported(
+                "`application/x-www-form-urlencoded` carries no image; with curl's `--data-binary` add `-H 'Content-Type: image/jpeg'`",
+            )),
+            other if other.starts_with("image/") => Ok(Self::Raw),
+            other => Err(unsupported(&format!("`{other}` carries no image"))),
+        }
+    }
+}
+
+fn unsupported(what: &str) -> ApiError {
+    ApiError::UnsupportedMediaType(format!(
+        "{what}; send `image/*` or `application/octet-stream` (one image), `multipart/form-data` (files) or `application/json` \
+         (`{{\"images\":[{{\"b64\":\"…\"}}]}}`)"
+    ))
+}
+
+fn check_images(images: &[NamedImage], max_images: usize, max_pixels: u64) -> Result<(), ApiError> {
+    if images.is_empty() {
+        return Err(ApiError::NoImages("send at least one"));
+    }
+    if images.len() > max_images {
+        return Err(ApiError::TooManyImages { limit: max_images });
+    }
+    // An image whose header cannot be read counts nothing here: the engine refuses it by name.
+    let sizes = images.iter().filter_map(|image| preprocess::dimensions(&image.bytes).ok());
+    let pixels = sizes.fold(0u64, |sum, (width, height)| sum.saturating_add(u64::from(width) * u64::from(height)));
+    if pixels > max_pixels {
+        return Err(ApiError::TooManyPixels { pixels, limit: max_pixels });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_types_choose_the_reader() {
+        for (content_type, length, expected) in [
+            (Some("image/jpeg"), "9", Ok(Kind::Raw)),
+            (Some("IMAGE/PNG; q=1"), "9", Ok(Kind::Raw)),
+            (Some("application/octet-stream"), "9", Ok(Kind::Raw)),
+            (Some("application/json; charset=utf-8"), "9", Ok(Kind::Json)),
+            (Some("multipart/form-data; boundary=x"), "9", Ok(Kind::Multipart)),
+            (Some("text/plain"), "9", Err("`text/plain` carries no image; send `image/*`")),
+            (Some("application/x-www-form-urlencoded"), "9", Err("add `-H 'Content-Type: image/jpeg'`")),
+            (None, "9", Err("no `Content-Type`; send `image/*`")),
+            (None, "0", Err("holds no image")),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_LENGTH, length.parse().expect("valid"));
+            if let Some(content_type) = content_type {
+                headers.insert(header::CONTENT_TYPE, content_type.parse().expect("valid"));
+            }
+            match (Kind::of(&headers), expected) {
+                (Ok(kind), Ok(expected)) => assert_eq!(kind, expected, "{content_type:?}"),
+                (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{content_type:?}: {error}"),
+                (got, expected) => panic!("{content_type:?}: got {got:?}, expected {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn pixels_are_counted_over_all_images() {
+        let mut png = std::io::Cursor::new(Vec::new());
+        image::RgbImage::new(20, 10).write_to(&mut png, image::ImageFormat::Png).expect("a small image encodes");
+        let image = NamedImage { name: None, bytes: png.into_inner().into() };
+        let junk = NamedImage { name: None, bytes: Bytes::from_static(b"junk") };
+        assert!(check_images(&[image.clone(), junk.clone()], 2, 200).is_ok());
+        let error = check_images(&[image.clone(), image.clone()], 2, 399).expect_err("400 pixels are too many");
+        assert!(matches!(error, ApiError::TooManyPixels { pixels: 400, limit: 399 }), "{error}");
+        assert!(matches!(check_images(&[junk.clone(), junk], 1, 1), Err(ApiError::TooManyImages { limit: 1 })));
+        assert!(matches!(check_images(&[], 1, 1), Err(ApiError::NoImages(_))));
+    }
+}
