@@ -2,6 +2,12 @@
 //!
 //! Knows nothing of images, graphs or sessions.
 
+mod encode;
+pub mod npy;
+pub mod npz;
+
+pub use encode::{Dtype, NotFinite, little_endian};
+
 /// A dense float32 tensor in C order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {

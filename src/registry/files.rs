@@ -1,0 +1,52 @@
+//! Names in a version's folder, the form of `metadata.json`, and durable writes.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    error::{At, Error},
+    metadata::Metadata,
+};
+
+pub(super) const GRAPH: &str = "graph.onnx";
+pub(super) const WEIGHTS: &str = "weights.bin";
+pub(super) const METADATA: &str = "metadata.json";
+pub(super) const STABLE: &str = "stable";
+pub(super) const STAGING_PREFIX: &str = ".staging-";
+pub(super) const REMOVED_PREFIX: &str = ".removed-";
+
+/// The form of `metadata.json` that this graft writes and reads.
+pub(super) const FORMAT: u32 = 1;
+
+/// `metadata.json`: what the version says of itself, and what a reader checks before it trusts that.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Document {
+    /// Form of this file; a reader refuses forms it does not know.
+    pub format: u32,
+    /// Size of `graph.onnx` in bytes.
+    pub graph_bytes: u64,
+    #[serde(flatten)]
+    pub metadata: Metadata,
+}
+
+/// Writes `contents` to `path` and waits until the disk has them.
+pub(super) fn write_synced(path: &Path, contents: &[u8]) -> Result<(), Error> {
+    let mut file = File::create(path).at("create", path)?;
+    file.write_all(contents).at("write", path)?;
+    file.sync_all().at("write", path)
+}
+
+/// Waits until the disk has what was written to a file, or which entries a folder has.
+///
+/// File systems that cannot sync folders (some network mounts) say `EINVAL`, which is no failure of the write.
+pub(super) fn sync(path: &Path) -> Result<(), Error> {
+    match File::open(path).and_then(|file| file.sync_all()) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        other => other.at("write", path),
+    }
+}

@@ -1,0 +1,153 @@
+//! Class labels: ImageNet's, numbered ones for untrained models, and a user's own file.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use super::metadata::Label;
+
+/// The 1000 classes of ILSVRC 2012 in Keras's order: WordNet id, tab, name (Keras's `imagenet_class_index.json`).
+const IMAGENET: &str = include_str!("imagenet_classes.tsv");
+
+/// Largest file of labels in bytes.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Longest label in bytes.
+const MAX_LABEL_BYTES: usize = 256;
+
+/// The 1000 ImageNet classes in the order of Keras's models.
+pub fn imagenet_labels() -> Vec<Label> {
+    let pairs = IMAGENET.lines().map(|line| line.split_once('\t').expect("each line of the table has one tab"));
+    pairs.map(|(wnid, label)| Label { label: label.to_owned(), wnid: Some(wnid.to_owned()) }).collect()
+}
+
+/// `class_0`, `class_1` … for a model that knows no names.
+pub fn numbered_labels(count: usize) -> Vec<Label> {
+    (0..count).map(|index| Label { label: format!("class_{index}"), wnid: None }).collect()
+}
+
+/// Why a file of labels cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LabelsError {
+    /// The file cannot be read.
+    #[error("cannot read the labels `{}`", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It looks like JSON, but is none, or another.
+    #[error(
+        "the labels `{}` are neither a JSON list of names nor Keras's class index ({{\"0\": [\"n01440764\", \"tench\"], …}})",
+        .path.display()
+    )]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Line and rule.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A rule is broken.
+    #[error("the labels `{}` {rule}", .path.display())]
+    Rule {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line or the class.
+        rule: String,
+    },
+}
+
+/// Reads a user's labels, one per class in index order.
+///
+/// Text has one label per line; JSON is a list of names, `{"0": "tench", …}` or Keras's `{"0": ["n01440764", "tench"], …}`.
+///
+/// # Errors
+/// When the file cannot be read or is larger than 16 MiB, when a label is empty, longer than 256 bytes or holds control
+/// characters, and when indices are not 0 to n−1.
+pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<Label>, LabelsError> {
+    let path = path.as_ref();
+    let read = |source| LabelsError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    File::open(path).map_err(read)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
+    let broken = |rule| LabelsError::Rule { path: path.to_owned(), rule };
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(broken(format!("are larger than {MAX_BYTES} bytes")));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
+        broken(format!("are not UTF-8 text (line {line})"))
+    })?;
+    let text = text.trim_start_matches('\u{feff}');
+    let json = |source| LabelsError::Json { path: path.to_owned(), source };
+    match text.trim_start().chars().next() {
+        Some('[') => from_list(&serde_json::from_str::<Vec<String>>(text).map_err(json)?),
+        Some('{') => from_index(serde_json::from_str(text).map_err(json)?),
+        _ => from_lines(text),
+    }
+    .map_err(broken)
+}
+
+/// A class in a JSON object.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a name or [wnid, name]")]
+enum IndexEntry {
+    Name(String),
+    WnidAndName(String, String),
+}
+
+fn from_lines(text: &str) -> Result<Vec<Label>, String> {
+    let lines = text.trim_end().lines().enumerate();
+    let labels: Vec<_> =
+        lines.map(|(index, line)| label(line, None, || format!("line {}", index + 1))).collect::<Result<_, _>>()?;
+    if labels.is_empty() { Err("are empty; give one label per line".into()) } else { Ok(labels) }
+}
+
+fn from_list(names: &[String]) -> Result<Vec<Label>, String> {
+    if names.is_empty() {
+        return Err("are an empty list".into());
+    }
+    names.iter().enumerate().map(|(index, name)| label(name, None, || format!("class {index}"))).collect()
+}
+
+fn from_index(entries: BTreeMap<String, IndexEntry>) -> Result<Vec<Label>, String> {
+    let mut labels = vec![None; entries.len()];
+    for (key, entry) in entries {
+        let slot = key.parse::<usize>().ok().and_then(|index| labels.get_mut(index));
+        let Some(slot) = slot else {
+            return Err(format!("have the key `{key}`; {} classes have the keys `0` to `{}`", labels.len(), labels.len() - 1));
+        };
+        let (wnid, name) = match &entry {
+            IndexEntry::Name(name) => (None, name),
+            IndexEntry::WnidAndName(wnid, name) => (Some(wnid.as_str()), name),
+        };
+        *slot = Some(label(name, wnid, || format!("class {key}"))?);
+    }
+    let count = labels.len();
+    let labels: Vec<Label> = labels.into_iter().flatten().collect();
+    if labels.is_empty() || labels.len() < count {
+        return Err("are empty or name a class twice; each class has one key, from `0` on".into());
+    }
+    Ok(labels)
+}
+
+fn label(text: &str, wnid: Option<&str>, place: impl Fn() -> String) -> Result<Label, String> {
+    let text = text.trim();
+    let rule = if text.is_empty() {
+        "an empty label"
+    } else if text.len() > MAX_LABEL_BYTES {
+        "a label longer than 256 bytes"
+    } else if text.chars().chain(wnid.unwrap_or("").chars()).any(char::is_control) {
+        "a label with control characters"
+    } else {
+        return Ok(Label { label: text.to_owned(), wnid: wnid.map(str::to_owned) });
+    };
+    Err(format!("have {rule} ({})", place()))
+}

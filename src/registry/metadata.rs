@@ -1,0 +1,196 @@
+//! What `metadata.json` of a version says, and the rules it keeps.
+//!
+//! Checked when a version is published and again whenever it is read.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::preprocess::{Fit, Preprocessing};
+
+/// What `metadata.json` of a version says; written last, so a version with it is whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Model name, the folder's.
+    pub name: String,
+    /// Version, the folder's.
+    pub version: u32,
+    /// `vgg16`, `inception_v3`, or `onnx` for a graph that a user brought.
+    pub architecture: String,
+    /// Name of the graph's input tensor.
+    pub input: String,
+    /// Images per run when the graph fixes its batch dimension.
+    pub fixed_batch: Option<usize>,
+    /// How images become input.
+    pub preprocessing: Preprocessing,
+    /// The classifier's output; absent without a top.
+    pub output: Option<Output>,
+    /// One per class, in index order; empty without a top.
+    pub labels: Vec<Label>,
+    /// Every layer, in index order.
+    pub layers: Vec<Layer>,
+    /// The layer that `/features` answers with unless told otherwise.
+    pub features_layer: String,
+    /// False for untrained (seeded) weights.
+    pub pretrained: bool,
+    /// Where the weights came from.
+    pub weights: WeightsOrigin,
+    /// RFC 3339 time of publication.
+    pub created: String,
+}
+
+/// The classifier's output tensor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Name of the graph's tensor.
+    pub tensor: String,
+    /// Whether a softmax is still to be taken.
+    pub kind: OutputKind,
+}
+
+/// What the output's numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputKind {
+    /// Scores before softmax.
+    Logits,
+    /// Scores after softmax.
+    Probabilities,
+}
+
+/// A class.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Label {
+    /// Human-readable name.
+    pub label: String,
+    /// WordNet id, for ImageNet's classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wnid: Option<String>,
+}
+
+/// One layer whose output can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// Keras's index; position in graph order for a user's graph.
+    pub index: usize,
+    /// Keras's name; the tensor's name for a user's graph.
+    pub name: String,
+    /// Keras's class name; the operator for a user's graph.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Output shape without the batch dimension; rank 3 is height, width, channel.
+    pub shape: Vec<usize>,
+    /// The graph's tensor that holds the output (channel, height, width when rank 3).
+    pub tensor: String,
+}
+
+/// Where a version's weights came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightsOrigin {
+    /// `keras:FILENAME`, `url:ADDRESS`, `seed:N` or `onnx:FILENAME`.
+    pub source: String,
+    /// SHA-256 of `weights.bin`, hexadecimal.
+    pub sha256: String,
+    /// Size of `weights.bin` in bytes.
+    pub bytes: u64,
+}
+
+/// Which rule of [`Metadata::validate`] is broken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` {rule}")]
+pub struct MetadataError {
+    /// Field as in the JSON.
+    pub field: &'static str,
+    /// What it must be and what it is.
+    pub rule: String,
+}
+
+impl Metadata {
+    /// Checks what the fields promise each other.
+    ///
+    /// # Errors
+    /// The first rule broken: a bad name, version 0, labels that do not match the output, layers out of order or named
+    /// twice, a `features_layer` that is none of them, preprocessing that cannot be applied, a malformed hash.
+    pub fn validate(&self) -> Result<(), MetadataError> {
+        rule("name", valid_name(&self.name), || format!("is `{}`; {NAME_RULE}", self.name))?;
+        rule("version", self.version > 0, || "is 0; versions start at 1".into())?;
+        rule("architecture", !self.architecture.is_empty(), || "is empty".into())?;
+        rule("input", !self.input.is_empty(), || "is empty; it names the graph's input tensor".into())?;
+        rule("fixed_batch", self.fixed_batch != Some(0), || "is 0; leave it out or say how many images a run takes".into())?;
+        validate_preprocessing(&self.preprocessing)?;
+        self.validate_layers()?;
+        self.validate_labels()?;
+        let hash = &self.weights.sha256;
+        let hexadecimal = hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        rule("weights.sha256", hexadecimal, || format!("is `{hash}`, not 64 lowercase hexadecimal digits"))
+    }
+
+    fn validate_layers(&self) -> Result<(), MetadataError> {
+        rule("layers", !self.layers.is_empty(), || "is empty; a model has at least one".into())?;
+        if let Some(pair) = self.layers.windows(2).find(|pair| pair[0].index >= pair[1].index) {
+            let (first, second) = (pair[0].index, pair[1].index);
+            return rule("layers", false, || format!("are out of order: index {second} follows {first}"));
+        }
+        let mut names = HashSet::new();
+        for layer in &self.layers {
+            let complete = !layer.name.is_empty() && !layer.tensor.is_empty();
+            rule("layers", complete, || format!("has no name or no tensor at index {}", layer.index))?;
+            rule("layers", names.insert(&layer.name), || format!("names `{}` twice", layer.name))?;
+        }
+        let known = names.contains(&self.features_layer);
+        rule("features_layer", known, || format!("is `{}`, which is not among the layers", self.features_layer))
+    }
+
+    fn validate_labels(&self) -> Result<(), MetadataError> {
+        let count = self.labels.len();
+        let Some(output) = &self.output else {
+            return rule("labels", count == 0, || format!("has {count} entries, but there is no `output`"));
+        };
+        rule("output.tensor", !output.tensor.is_empty(), || "is empty; it names the graph's output tensor".into())?;
+        rule("labels", count > 0, || "is empty, but there is an `output`; give one label per class".into())?;
+        let classes = self.layers.iter().find(|layer| layer.tensor == output.tensor).map(Layer::values);
+        let agrees = classes.is_none_or(|classes| classes == Some(count));
+        rule("labels", agrees, || {
+            format!("has {count} entries, but `{}` has {} values", output.tensor, classes.flatten().unwrap_or(usize::MAX))
+        })
+    }
+}
+
+impl Layer {
+    /// Values in the output for one image; `None` when that overflows.
+    pub fn values(&self) -> Option<usize> {
+        self.shape.iter().try_fold(1_usize, |product, &side| product.checked_mul(side))
+    }
+}
+
+/// Whether `name` may be a model's: it becomes a folder and a part of URLs.
+pub fn valid_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    name.len() <= 64 && name.bytes().all(allowed) && name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+}
+
+/// What [`valid_name`] asks, for messages.
+pub const NAME_RULE: &str = "a model name has 1 to 64 ASCII letters, digits, `.`, `_` or `-` and starts with a letter or digit";
+
+fn rule(field: &'static str, holds: bool, broken: impl FnOnce() -> String) -> Result<(), MetadataError> {
+    if holds { Ok(()) } else { Err(MetadataError { field, rule: broken() }) }
+}
+
+fn validate_preprocessing(preprocessing: &Preprocessing) -> Result<(), MetadataError> {
+    let Preprocessing { height, width, fit, mean, scale, .. } = preprocessing;
+    let sides = 1..=MAX_SIDE;
+    rule("preprocessing", sides.contains(height) && sides.contains(width), || {
+        format!("has height {height} and width {width}; each is 1 to {MAX_SIDE} pixels")
+    })?;
+    if let Fit::CenterCrop { shorter_side } = fit {
+        let least = *height.max(width);
+        rule("preprocessing.fit", (least..=MAX_SIDE).contains(shorter_side), || {
+            format!("has shorter_side {shorter_side}; it is {least} (the crop) to {MAX_SIDE} pixels")
+        })?;
+    }
+    let finite = mean.iter().chain(scale).all(|value| value.is_finite());
+    rule("preprocessing", finite, || "has a mean or scale that is not a finite number".into())
+}
+
+/// Largest input side in pixels; keeps one image's input under 200 MiB.
+const MAX_SIDE: u32 = 4096;

@@ -1,0 +1,233 @@
+//! The repository's folder, what is found in it, and the small changes: `stable`, removal, cleaning.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use super::{
+    error::{At, Error},
+    files::{GRAPH, REMOVED_PREFIX, STABLE, STAGING_PREFIX, WEIGHTS, sync, write_synced},
+    metadata::{Metadata, valid_name},
+    scan::{self, Cache},
+    staging::Staging,
+};
+
+/// A repository folder; cheap to clone, clones share what they have read.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    root: Arc<Path>,
+    /// Held while a scan runs: scans are rare, and two at once would only read everything twice.
+    cache: Arc<Mutex<Cache>>,
+}
+
+/// One look at the repository.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Models by name, ascending.
+    pub models: Vec<Model>,
+    /// What was ignored.
+    pub problems: Vec<Problem>,
+}
+
+/// A model with at least one whole version.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// The folder's name.
+    pub name: String,
+    /// Whole versions, ascending.
+    pub versions: Vec<ModelVersion>,
+    /// The version that requests without one get.
+    pub stable: u32,
+}
+
+/// A published version: its folder and what it says of itself.
+#[derive(Debug, Clone)]
+pub struct ModelVersion {
+    /// Contents of `metadata.json`.
+    pub metadata: Arc<Metadata>,
+    pub(super) dir: PathBuf,
+}
+
+/// Something in the repository that is not served, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Path relative to the repository.
+    pub path: String,
+    /// What is wrong and what to do.
+    pub reason: String,
+}
+
+impl Repository {
+    /// Opens the folder `root`, making it when it is missing.
+    ///
+    /// # Errors
+    /// When it is no folder, cannot be made or cannot be read.
+    pub fn open(root: impl AsRef<Path>) -> Result<Self, Error> {
+        let root = root.as_ref();
+        match fs::metadata(root) {
+            Ok(metadata) if !metadata.is_dir() => return Err(Error::NotAFolder(root.to_owned())),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(root).at("create the model repository", root)?;
+            }
+            Err(error) => return Err(error).at("open the model repository", root),
+        }
+        fs::read_dir(root).at("read the model repository", root)?;
+        let root = std::path::absolute(root).at("find the model repository", root)?;
+        Ok(Self { root: root.into(), cache: Arc::default() })
+    }
+
+    /// The folder, absolute.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Lists what can be served, and everything else as a problem.
+    ///
+    /// Versions whose files have not changed since the last scan are not read again.
+    /// Names that start with a dot are not looked at, except for what a dead process left behind.
+    ///
+    /// # Errors
+    /// When the repository's own folder cannot be read.
+    pub fn scan(&self) -> Result<Snapshot, Error> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        scan::scan(&self.root, &mut cache)
+    }
+
+    /// Starts a version of `name` in a hidden folder of the repository.
+    ///
+    /// # Errors
+    /// When `name` cannot be a model's, or the folder cannot be made.
+    pub fn stage(&self, name: &str) -> Result<Staging, Error> {
+        Staging::new(self.clone(), name)
+    }
+
+    /// Makes `version` the one that requests without a version get.
+    ///
+    /// # Errors
+    /// When there is no such whole version, or the choice cannot be written.
+    pub fn set_stable(&self, name: &str, version: u32) -> Result<(), Error> {
+        self.find(name, version)?;
+        let folder = self.root.join(name);
+        let written = tempfile::Builder::new().prefix(".stable-").tempfile_in(&folder).at("write into", &folder)?;
+        write_synced(written.path(), format!("{version}\n").as_bytes())?;
+        readable_by_all(written.path())?;
+        let path = folder.join(STABLE);
+        written.persist(&path).map_err(|error| error.error).at("write", &path)?;
+        sync(&folder)
+    }
+
+    /// Deletes a version; it vanishes at once for readers. A `stable` that names it goes too, and the newest counts.
+    ///
+    /// # Errors
+    /// When there is no such whole version, or the file system refuses.
+    pub fn remove(&self, name: &str, version: u32) -> Result<(), Error> {
+        let found = self.find(name, version)?;
+        let folder = self.root.join(name);
+        let prefix = format!("{REMOVED_PREFIX}{name}-{version}-");
+        let removed = tempfile::Builder::new().prefix(&prefix).tempdir_in(&self.root).at("write into", &self.root)?;
+        let target = removed.path().join(version.to_string());
+        fs::rename(found.dir(), &target).at("remove", found.dir())?;
+        let stable = folder.join(STABLE);
+        if scan::read_stable(&stable).is_ok_and(|chosen| chosen == Some(version)) {
+            fs::remove_file(&stable).at("remove", &stable)?;
+        }
+        sync(&folder)?;
+        // Fails, as it should, when other versions are left.
+        let _ = fs::remove_dir(&folder);
+        removed.close().at("remove", &target)
+    }
+
+    /// Removes what dead processes left behind and says what that was.
+    ///
+    /// # Errors
+    /// When something left behind cannot be removed.
+    pub fn clean(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut cleaned = Vec::new();
+        for entry in fs::read_dir(&self.root).at("read the model repository", &self.root)? {
+            let path = entry.at("read the model repository", &self.root)?.path();
+            if path.file_name().is_some_and(is_leftover_name) && abandoned(&path) {
+                match fs::remove_dir_all(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    other => other.at("remove the left-over folder", &path)?,
+                }
+                cleaned.push(path);
+            }
+        }
+        Ok(cleaned)
+    }
+
+    fn find(&self, name: &str, version: u32) -> Result<ModelVersion, Error> {
+        if !valid_name(name) {
+            return Err(Error::InvalidName(name.to_owned()));
+        }
+        let snapshot = self.scan()?;
+        let found = snapshot.model(name).and_then(|model| model.version(version));
+        found.cloned().ok_or_else(|| Error::UnknownVersion { name: name.to_owned(), version })
+    }
+}
+
+impl Snapshot {
+    /// The model of that name.
+    pub fn model(&self, name: &str) -> Option<&Model> {
+        self.models.iter().find(|model| model.name == name)
+    }
+}
+
+impl Model {
+    /// The version of that number.
+    pub fn version(&self, version: u32) -> Option<&ModelVersion> {
+        self.versions.iter().find(|candidate| candidate.metadata.version == version)
+    }
+}
+
+impl ModelVersion {
+    /// `graph.onnx`, whose large tensors lie in [`Self::weights_path`].
+    pub fn graph_path(&self) -> PathBuf {
+        self.dir.join(GRAPH)
+    }
+
+    /// `weights.bin`: the graph's external data.
+    pub fn weights_path(&self) -> PathBuf {
+        self.dir.join(WEIGHTS)
+    }
+
+    /// The version's folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+/// Whether the name is one of graft's own hidden folders.
+pub(super) fn is_leftover_name(name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    bytes.starts_with(STAGING_PREFIX.as_bytes()) || bytes.starts_with(REMOVED_PREFIX.as_bytes())
+}
+
+/// Whether the process that made a hidden folder is gone.
+///
+/// Its lock says so; the age covers the moment before it locks and file systems without locks.
+pub(super) fn abandoned(folder: &Path) -> bool {
+    const UNLOCKED: Duration = Duration::from_secs(60);
+    const UNKNOWN: Duration = Duration::from_secs(24 * 60 * 60);
+    let Ok(metadata) = fs::symlink_metadata(folder) else { return false };
+    let Some(age) = metadata.modified().ok().and_then(|modified| modified.elapsed().ok()) else { return false };
+    match File::open(folder).map(|folder| folder.try_lock_shared()) {
+        Ok(Err(TryLockError::WouldBlock)) => false,
+        Ok(Ok(())) => age > UNLOCKED,
+        Ok(Err(TryLockError::Error(_))) | Err(_) => age > UNKNOWN,
+    }
+}
+
+/// Temporary files are private by default; published ones are not.
+fn readable_by_all(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).at("set the permissions of", path)
+}

@@ -1,0 +1,236 @@
+//! One look at the repository: whole versions, and a reason for everything else.
+//!
+//! Reads only what has changed since the last look, and never more than bounded amounts.
+
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    error::{At, Error},
+    files::{Document, FORMAT, GRAPH, METADATA, STABLE, WEIGHTS},
+    metadata::{Metadata, NAME_RULE, valid_name},
+    repository::{Model, ModelVersion, Problem, Snapshot, abandoned, is_leftover_name},
+};
+
+/// Largest `metadata.json` in bytes; InceptionV3's has about 60 kB.
+pub(super) const MAX_METADATA_BYTES: u64 = 16 << 20;
+
+/// Entries of one folder that are looked at.
+const MAX_ENTRIES: usize = 10_000;
+
+/// Problems in one snapshot.
+const MAX_PROBLEMS: usize = 1000;
+
+/// What was read from a version's folder, good or bad, as long as its files stay the same.
+pub(super) type Cache = HashMap<PathBuf, (Stamp, Result<Arc<Metadata>, String>)>;
+
+/// What tells that a version's files are the same as before.
+pub(super) type Stamp = [FileStamp; 3];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileStamp {
+    bytes: u64,
+    modified: (i64, i64),
+    inode: (u64, u64),
+}
+
+/// Scans `root`; what `cache` knows of files that have not changed is taken from there.
+pub(super) fn scan(root: &Path, cache: &mut Cache) -> Result<Snapshot, Error> {
+    let mut scanner = Scanner { root, old: cache, new: Cache::new(), snapshot: Snapshot::default() };
+    let (names, more) = entries(root).at("read the model repository", root)?;
+    scanner.note_bound(root, more);
+    for name in names {
+        scanner.entry(&name);
+    }
+    let Scanner { new, mut snapshot, .. } = scanner;
+    *cache = new;
+    let problems = snapshot.problems.len();
+    if problems > MAX_PROBLEMS {
+        snapshot.problems.truncate(MAX_PROBLEMS);
+        snapshot.problems.push(Problem { path: ".".into(), reason: format!("{} more problems", problems - MAX_PROBLEMS) });
+    }
+    Ok(snapshot)
+}
+
+struct Scanner<'a> {
+    root: &'a Path,
+    old: &'a Cache,
+    new: Cache,
+    snapshot: Snapshot,
+}
+
+impl Scanner<'_> {
+    fn entry(&mut self, name: &OsString) {
+        let path = self.root.join(name);
+        if name.as_encoded_bytes().starts_with(b".") {
+            if is_leftover_name(name) && abandoned(&path) {
+                self.problem(&path, "left behind by a process that died; it goes at the next start, or remove it".into());
+            }
+            return;
+        }
+        match name.to_str().filter(|name| valid_name(name)) {
+            None => self.problem(&path, format!("not a model: {NAME_RULE}")),
+            Some(name) => match fs::metadata(&path) {
+                Err(error) => self.problem(&path, format!("cannot be read: {error}")),
+                Ok(metadata) if !metadata.is_dir() => self.problem(&path, "not a folder; models are folders".into()),
+                Ok(_) => self.model(name, &path),
+            },
+        }
+    }
+
+    fn model(&mut self, name: &str, folder: &Path) {
+        let (entries, more) = match entries(folder) {
+            Ok(found) => found,
+            Err(error) => return self.problem(folder, format!("cannot be read: {error}")),
+        };
+        self.note_bound(folder, more);
+        let mut versions = Vec::new();
+        for entry in entries.iter().filter(|entry| !entry.as_encoded_bytes().starts_with(b".") && *entry != STABLE) {
+            let path = folder.join(entry);
+            match entry.to_str().and_then(version_number) {
+                None => self.problem(&path, "not a version; versions are folders named 1, 2, 3 …".into()),
+                Some(version) => match self.version(name, version, &path) {
+                    Ok(metadata) => versions.push(ModelVersion { metadata, dir: path }),
+                    Err(reason) => self.problem(&path, reason),
+                },
+            }
+        }
+        versions.sort_by_key(|version| version.metadata.version);
+        let Some(newest) = versions.last().map(|version| version.metadata.version) else {
+            return self.problem(folder, "holds no whole version; import the model again, or remove the folder".into());
+        };
+        let stable = self.stable(&folder.join(STABLE), &versions).unwrap_or(newest);
+        self.snapshot.models.push(Model { name: name.to_owned(), versions, stable });
+    }
+
+    fn version(&mut self, name: &str, version: u32, folder: &Path) -> Result<Arc<Metadata>, String> {
+        let stamp = stamp(folder)?;
+        let known = self.old.get(folder).filter(|(old, _)| *old == stamp);
+        let read = match known {
+            Some((_, read)) => read.clone(),
+            None => read_version(folder, &stamp, name, version).map(Arc::new),
+        };
+        self.new.insert(folder.to_owned(), (stamp, read.clone()));
+        read
+    }
+
+    fn stable(&mut self, path: &Path, versions: &[ModelVersion]) -> Option<u32> {
+        match read_stable(path) {
+            Ok(Some(chosen)) if versions.iter().any(|version| version.metadata.version == chosen) => return Some(chosen),
+            Ok(Some(chosen)) => self.problem(path, format!("names version {chosen}, which is not there; the newest counts")),
+            Ok(None) => {}
+            Err(reason) => self.problem(path, format!("{reason}; the newest version counts")),
+        }
+        None
+    }
+
+    fn note_bound(&mut self, folder: &Path, more: bool) {
+        if more {
+            self.problem(folder, format!("has more than {MAX_ENTRIES} entries; the others were not looked at"));
+        }
+    }
+
+    fn problem(&mut self, path: &Path, reason: String) {
+        let path = path.strip_prefix(self.root).unwrap_or(path);
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        self.snapshot.problems.push(Problem { path: path.display().to_string(), reason });
+    }
+}
+
+/// The version that the file `path` chooses; `None` when there is no such file.
+pub(super) fn read_stable(path: &Path) -> Result<Option<u32>, String> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("cannot be read: {error}")),
+        Ok(metadata) if !metadata.is_file() => return Err("is not a file".into()),
+        Ok(_) => {}
+    }
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(64).read_to_string(&mut text));
+    read.map_err(|error| format!("cannot be read: {error}"))?;
+    version_number(text.trim()).map(Some).ok_or_else(|| "does not hold a version number".into())
+}
+
+/// `text` as a version: 1 or more, without sign or leading zeros, so that each version has one name.
+pub(super) fn version_number(text: &str) -> Option<u32> {
+    let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    text.parse().ok().filter(|_| canonical)
+}
+
+/// Names in a folder in ascending order, and whether there are more than are looked at.
+pub(super) fn entries(folder: &Path) -> io::Result<(Vec<OsString>, bool)> {
+    let mut listing = fs::read_dir(folder)?;
+    let names = listing.by_ref().take(MAX_ENTRIES).map(|entry| Ok(entry?.file_name()));
+    let mut names = names.collect::<io::Result<Vec<_>>>()?;
+    names.sort();
+    Ok((names, listing.next().is_some()))
+}
+
+fn stamp(folder: &Path) -> Result<Stamp, String> {
+    match fs::metadata(folder) {
+        Err(error) => return Err(format!("cannot be read: {error}")),
+        Ok(metadata) if !metadata.is_dir() => return Err("not a folder; versions are folders".into()),
+        Ok(_) => {}
+    }
+    let of = |name: &str| match fs::symlink_metadata(folder.join(name)) {
+        Ok(metadata) if metadata.is_file() => Ok(FileStamp {
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            inode: (metadata.dev(), metadata.ino()),
+        }),
+        Ok(_) => Err(format!("`{name}` is not a file (links are not followed)")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(format!("`{name}` is missing: not wholly published; remove the folder, or import the model again"))
+        }
+        Err(error) => Err(format!("`{name}` cannot be read: {error}")),
+    };
+    Ok([of(METADATA)?, of(GRAPH)?, of(WEIGHTS)?])
+}
+
+fn read_version(folder: &Path, stamp: &Stamp, name: &str, version: u32) -> Result<Metadata, String> {
+    let [metadata_file, graph, weights] = stamp;
+    let too_large = || format!("`{METADATA}` is larger than {MAX_METADATA_BYTES} bytes");
+    if metadata_file.bytes > MAX_METADATA_BYTES {
+        return Err(too_large());
+    }
+    let mut text = Vec::new();
+    let read = File::open(folder.join(METADATA)).and_then(|file| file.take(MAX_METADATA_BYTES + 1).read_to_end(&mut text));
+    read.map_err(|error| format!("`{METADATA}` cannot be read: {error}"))?;
+    if text.len() as u64 > MAX_METADATA_BYTES {
+        return Err(too_large());
+    }
+    let document = parse(&text)?;
+    let metadata = document.metadata;
+    if (metadata.name.as_str(), metadata.version) != (name, version) {
+        let (name, version) = (&metadata.name, metadata.version);
+        return Err(format!("`{METADATA}` is that of `{name}` version {version}; versions cannot be renamed or copied"));
+    }
+    metadata.validate().map_err(|error| format!("`{METADATA}`: {error}"))?;
+    for (file, found, expected) in [(GRAPH, graph.bytes, document.graph_bytes), (WEIGHTS, weights.bytes, metadata.weights.bytes)]
+    {
+        if found != expected {
+            return Err(format!("`{file}` has {found} bytes, not the {expected} that `{METADATA}` says; import the model again"));
+        }
+    }
+    Ok(metadata)
+}
+
+fn parse(text: &[u8]) -> Result<Document, String> {
+    #[derive(serde::Deserialize)]
+    struct Form {
+        format: u32,
+    }
+    let unreadable = |error: serde_json::Error| format!("`{METADATA}` cannot be read: {error}");
+    let Form { format } = serde_json::from_slice(text).map_err(unreadable)?;
+    if format != FORMAT {
+        return Err(format!("`{METADATA}` has format {format}, this graft reads {FORMAT}; use the graft that wrote it"));
+    }
+    serde_json::from_slice(text).map_err(unreadable)
+}

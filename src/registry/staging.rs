@@ -1,0 +1,167 @@
+//! A version in the making, and its publication: nothing is seen of it until it is whole.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+};
+
+use super::{
+    error::{At, Error},
+    files::{Document, FORMAT, GRAPH, METADATA, STAGING_PREFIX, WEIGHTS, sync, write_synced},
+    metadata::{Metadata, valid_name},
+    repository::{ModelVersion, Repository},
+    scan::{MAX_METADATA_BYTES, entries, version_number},
+    timestamp::rfc3339,
+};
+
+/// How many version numbers are tried when other publishers are faster.
+const MAX_TRIES: u32 = 100;
+
+/// A version in the making: a hidden folder that no reader looks into until it is published; dropping it removes it.
+#[derive(Debug)]
+pub struct Staging {
+    repository: Repository,
+    name: String,
+    dir: tempfile::TempDir,
+    /// Locked as long as this process works on the folder; `None` where the file system has no locks.
+    _lock: Option<File>,
+}
+
+impl Staging {
+    pub(super) fn new(repository: Repository, name: &str) -> Result<Self, Error> {
+        use std::os::unix::fs::PermissionsExt;
+        if !valid_name(name) {
+            return Err(Error::InvalidName(name.to_owned()));
+        }
+        let root = repository.root();
+        let dir = tempfile::Builder::new()
+            .prefix(&format!("{STAGING_PREFIX}{name}-"))
+            .permissions(fs::Permissions::from_mode(0o777))
+            .tempdir_in(root)
+            .at("create a folder in the model repository", root)?;
+        let lock = File::open(dir.path()).ok().filter(|folder| folder.lock().is_ok());
+        Ok(Self { repository, name: name.to_owned(), dir, _lock: lock })
+    }
+
+    /// Where `graph.onnx` is to be written.
+    pub fn graph_path(&self) -> PathBuf {
+        self.dir.path().join(GRAPH)
+    }
+
+    /// Where `weights.bin`, the graph's external data, is to be written.
+    pub fn weights_path(&self) -> PathBuf {
+        self.dir.path().join(WEIGHTS)
+    }
+
+    /// The folder; whatever else is written there is published too.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Publishes the version under the next free number, durably: after success it survives a power cut.
+    ///
+    /// `metadata.version` and `metadata.created` are set here.
+    /// Concurrent publishers of one model get different numbers; none overwrites another.
+    ///
+    /// # Errors
+    /// When the metadata contradicts itself or the files, or the file system refuses; nothing is left behind then.
+    pub fn publish(self, mut metadata: Metadata) -> Result<ModelVersion, Error> {
+        metadata.version = 1;
+        metadata.created = rfc3339(SystemTime::now());
+        let graph_bytes = self.check(&metadata)?;
+        sync(&self.graph_path())?;
+        sync(&self.weights_path())?;
+        let model = self.repository.root().join(&self.name);
+        let mut document = Document { format: FORMAT, graph_bytes, metadata };
+        let claimed = self.claim(&model, &mut document);
+        if claimed.is_err() {
+            // Fails, as it should, when the model has versions.
+            let _ = fs::remove_dir(&model);
+        }
+        let dir = claimed?;
+        // Under its new name it is no longer temporary.
+        let _ = self.dir.keep();
+        sync(&model).and_then(|()| sync(self.repository.root())).inspect_err(|_| {
+            let _ = fs::remove_dir_all(&dir);
+        })?;
+        Ok(ModelVersion { metadata: Arc::new(document.metadata), dir })
+    }
+
+    /// Checks metadata and files; returns the graph's size.
+    fn check(&self, metadata: &Metadata) -> Result<u64, Error> {
+        metadata.validate().map_err(|source| Error::InvalidMetadata { name: self.name.clone(), source })?;
+        let incomplete = |reason| Error::Incomplete { name: self.name.clone(), reason };
+        if metadata.name != self.name {
+            return Err(incomplete(format!("its metadata is that of `{}`", metadata.name)));
+        }
+        let size = |file: &str| match fs::symlink_metadata(self.dir.path().join(file)) {
+            Ok(found) if found.is_file() => Ok(found.len()),
+            Ok(_) => Err(incomplete(format!("`{file}` is not a file"))),
+            Err(error) => Err(incomplete(format!("`{file}`: {error}"))),
+        };
+        let (graph, weights) = (size(GRAPH)?, size(WEIGHTS)?);
+        if weights != metadata.weights.bytes {
+            let expected = metadata.weights.bytes;
+            return Err(incomplete(format!("`{WEIGHTS}` has {weights} bytes, not the {expected} of its metadata")));
+        }
+        Ok(graph)
+    }
+
+    /// Renames the folder to the next free version of `model`; `document` gets its number.
+    fn claim(&self, model: &Path, document: &mut Document) -> Result<PathBuf, Error> {
+        let mut taken = 0;
+        for _ in 0..MAX_TRIES {
+            match fs::create_dir(model) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && model.is_dir() => {}
+                other => other.at("create", model)?,
+            }
+            let newest = newest(model)?.max(taken);
+            let Some(version) = newest.checked_add(1) else { break };
+            document.metadata.version = version;
+            self.write_metadata(document)?;
+            let target = model.join(version.to_string());
+            match rename_without_replacing(self.dir.path(), &target) {
+                Ok(()) => return Ok(target),
+                Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => taken = version,
+                // The last version was removed, and the model's folder with it.
+                Err(Errno::NOENT) if !model.exists() => {}
+                other => other.at("publish to", &target)?,
+            }
+        }
+        Err(Error::NoFreeVersion { name: self.name.clone(), tries: MAX_TRIES })
+    }
+
+    fn write_metadata(&self, document: &Document) -> Result<(), Error> {
+        let text = serde_json::to_vec_pretty(document).expect("metadata has string keys only");
+        if text.len() as u64 > MAX_METADATA_BYTES {
+            let reason = format!("its metadata has {} bytes; {MAX_METADATA_BYTES} are the most", text.len());
+            return Err(Error::Incomplete { name: self.name.clone(), reason });
+        }
+        write_synced(&self.dir.path().join(METADATA), &text)?;
+        sync(self.dir.path())
+    }
+}
+
+/// The highest number among all entries, whole or not; 0 without any.
+fn newest(model: &Path) -> Result<u32, Error> {
+    let (names, _) = entries(model).at("read", model)?;
+    Ok(names.iter().filter_map(|name| name.to_str().and_then(version_number)).max().unwrap_or(0))
+}
+
+/// Moves a folder unless `target` exists.
+///
+/// File systems without that flag still never replace a folder that holds something, and a version always does.
+fn rename_without_replacing(source: &Path, target: &Path) -> Result<(), Errno> {
+    match renameat_with(CWD, source, CWD, target, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => rustix::fs::rename(source, target),
+        other => other,
+    }
+}
