@@ -6,11 +6,14 @@
 use std::sync::Arc;
 
 use axum::{
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 
-use super::problem::{Code, ImageProblem, MissingModel};
+use super::{
+    code::Code,
+    problem::{ImageProblem, MissingModel},
+};
 use crate::inference::{self, Error as EngineError};
 
 /// Why a request is not answered; its message is the problem's `detail`.
@@ -96,7 +99,7 @@ pub enum ApiError {
     #[error(transparent)]
     Engine(#[from] inference::Error),
     /// A defect or a failing machine; only the log says more.
-    #[error("graft failed to answer; its log tells why under this request id")]
+    #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -126,74 +129,66 @@ impl ApiError {
         }
     }
 
-    /// Status and code, the two things a program may branch on.
-    pub fn classify(&self) -> (StatusCode, Code) {
+    /// The code, and with it the status.
+    pub fn code(&self) -> Code {
         match self {
-            Self::NotFound { .. } => (StatusCode::NOT_FOUND, Code::NotFound),
-            Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, Code::MethodNotAllowed),
-            Self::InvalidParameter(_) => (StatusCode::UNPROCESSABLE_ENTITY, Code::InvalidParameter),
-            Self::MalformedBody(_) | Self::BodyInterrupted => (StatusCode::BAD_REQUEST, Code::MalformedBody),
-            Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::UnsupportedMediaType),
-            Self::NotAcceptable(_) => (StatusCode::NOT_ACCEPTABLE, Code::NotAcceptable),
-            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::BodyTooLarge),
-            Self::TooManyImages { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::TooManyImages),
-            Self::TooManyPixels { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::TooManyPixels),
-            Self::NoImages(_) => (StatusCode::UNPROCESSABLE_ENTITY, Code::NoImages),
-            Self::BadImages(_) => (StatusCode::UNPROCESSABLE_ENTITY, Code::BadImages),
-            Self::ResponseTooLarge(_) => (StatusCode::UNPROCESSABLE_ENTITY, Code::ResponseTooLarge),
-            Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, Code::BodyTimeout),
-            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, Code::Busy),
-            Self::Timeout { .. } => (StatusCode::SERVICE_UNAVAILABLE, Code::Timeout),
-            Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::NotReady),
-            Self::Engine(error) => classify_engine(error),
-            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),
+            Self::NotFound { .. } => Code::NotFound,
+            Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+            Self::InvalidParameter(_) => Code::InvalidParameter,
+            Self::MalformedBody(_) | Self::BodyInterrupted => Code::MalformedBody,
+            Self::UnsupportedMediaType(_) => Code::UnsupportedMediaType,
+            Self::NotAcceptable(_) => Code::NotAcceptable,
+            Self::BodyTooLarge { .. } => Code::BodyTooLarge,
+            Self::TooManyImages { .. } => Code::TooManyImages,
+            Self::TooManyPixels { .. } => Code::TooManyPixels,
+            Self::NoImages(_) => Code::NoImages,
+            Self::BadImages(_) => Code::BadImages,
+            Self::ResponseTooLarge(_) => Code::ResponseTooLarge,
+            Self::BodyTimeout { .. } => Code::BodyTimeout,
+            Self::Busy => Code::Busy,
+            Self::Timeout { .. } => Code::Timeout,
+            Self::NotReady(_) => Code::NotReady,
+            Self::Engine(error) => engine_code(error),
+            Self::Internal(_) => Code::Internal,
         }
     }
 
     /// What the client is told; for a 500 nothing of the cause.
     pub fn detail(&self) -> String {
-        let (status, _) = self.classify();
-        if status == StatusCode::INTERNAL_SERVER_ERROR {
-            return "graft failed to answer; its log tells why under this request id".to_owned();
+        match self.code() {
+            Code::Internal => "graft failed to answer; its log tells why under this request id".to_owned(),
+            _ => self.to_string(),
         }
-        self.to_string()
-    }
-
-    fn retry_after(&self) -> Option<HeaderValue> {
-        let (_, code) = self.classify();
-        let waits = matches!(code, Code::QueueFull | Code::Busy | Code::NotReady | Code::ShuttingDown | Code::Timeout);
-        waits.then(|| HeaderValue::from_static("1"))
     }
 }
 
-fn classify_engine(error: &EngineError) -> (StatusCode, Code) {
+fn engine_code(error: &EngineError) -> Code {
     match error {
-        EngineError::UnknownModel { .. } => (StatusCode::NOT_FOUND, Code::UnknownModel),
-        EngineError::UnknownVersion { .. } => (StatusCode::NOT_FOUND, Code::UnknownVersion),
-        EngineError::UnknownLayer { .. } => (StatusCode::UNPROCESSABLE_ENTITY, Code::UnknownLayer),
-        EngineError::TopK { .. } => (StatusCode::UNPROCESSABLE_ENTITY, Code::InvalidParameter),
-        EngineError::NoClasses { .. } => (StatusCode::UNPROCESSABLE_ENTITY, Code::NoClasses),
-        EngineError::BadImages(_) => (StatusCode::UNPROCESSABLE_ENTITY, Code::BadImages),
-        EngineError::NotFinite { .. } => (StatusCode::UNPROCESSABLE_ENTITY, Code::NotFinite),
-        EngineError::Untrained { .. } => (StatusCode::FORBIDDEN, Code::UntrainedModel),
-        EngineError::QueueFull { .. } => (StatusCode::SERVICE_UNAVAILABLE, Code::QueueFull),
-        EngineError::TooLargeToLoad { .. } => (StatusCode::SERVICE_UNAVAILABLE, Code::ModelTooLarge),
-        EngineError::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, Code::ShuttingDown),
+        EngineError::UnknownModel { .. } => Code::UnknownModel,
+        EngineError::UnknownVersion { .. } => Code::UnknownVersion,
+        EngineError::UnknownLayer { .. } => Code::UnknownLayer,
+        EngineError::TopK { .. } => Code::InvalidParameter,
+        EngineError::NoClasses { .. } => Code::NoClasses,
+        EngineError::BadImages(_) => Code::BadImages,
+        EngineError::NotFinite { .. } => Code::NotFinite,
+        EngineError::Untrained { .. } => Code::UntrainedModel,
+        EngineError::QueueFull { .. } => Code::QueueFull,
+        EngineError::TooLargeToLoad { .. } => Code::ModelTooLarge,
+        EngineError::ShuttingDown => Code::ShuttingDown,
         EngineError::Registry(_)
         | EngineError::Graph { .. }
         | EngineError::Runtime { .. }
-        | EngineError::WorkerGone { .. } => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),
+        | EngineError::WorkerGone { .. } => Code::Internal,
     }
 }
 
 /// Carries the error to [`super::problem::complete`], which knows the request id and writes the body.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let (status, _) = self.classify();
-        let retry_after = self.retry_after();
-        let mut response = status.into_response();
-        if let Some(seconds) = retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        let code = self.code();
+        let mut response = code.status().into_response();
+        if code.is_temporary() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response.extensions_mut().insert(Arc::new(self));
         response

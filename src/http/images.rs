@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use axum::{
     body::Body,
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, header},
 };
 use bytes::Bytes;
 
 use super::{
     body::{self, Reservation},
     error::ApiError,
-    state::State,
+    intake::Intake,
 };
 use crate::{inference, preprocess};
 
@@ -41,30 +41,28 @@ impl Images {
     ///
     /// # Errors
     /// Whatever keeps the body from being one image or more, within the server's bounds.
-    pub async fn read(state: &State, parts: &Parts, body: Body) -> Result<Self, ApiError> {
-        let server = state.server();
-        let kind = match Kind::of(&parts.headers) {
+    pub async fn read(intake: &Intake, headers: &HeaderMap, body: Body) -> Result<Self, ApiError> {
+        let kind = match Kind::of(headers) {
             Ok(kind) => kind,
             Err(error) => {
-                state.discard(&parts.headers, body);
+                intake.discard(headers, body);
                 return Err(error);
             }
         };
-        let reservation = Arc::new(state.budget().reserve());
-        body::admit(&parts.headers, server.max_body_bytes, &reservation)?;
-        let chunks = body::metered(body, server.max_body_bytes, Arc::clone(&reservation));
-        let declared = body::declared_length(&parts.headers);
+        let reservation = Arc::new(intake.budget.reserve());
+        body::admit(headers, intake.max_body_bytes, &reservation)?;
+        let chunks = body::metered(body, intake.max_body_bytes, Arc::clone(&reservation));
+        let declared = body::declared_length(headers);
         let reading = async {
             match kind {
                 Kind::Raw => Ok(vec![NamedImage { name: None, bytes: body::collect(chunks, declared).await? }]),
-                Kind::Json => json::read(body::collect(chunks, declared).await?, server.max_images, &reservation).await,
-                Kind::Multipart => multipart::read(&parts.headers, chunks, server.max_images).await,
+                Kind::Json => json::read(body::collect(chunks, declared).await?, intake.max_images, &reservation).await,
+                Kind::Multipart => multipart::read(headers, chunks, intake.max_images).await,
             }
         };
-        let images = tokio::time::timeout(server.body_timeout, reading)
-            .await
-            .map_err(|_| ApiError::BodyTimeout { ms: server.body_timeout.as_millis() })??;
-        check_images(&images, server.max_images, server.max_request_pixels)?;
+        let late = |_| ApiError::BodyTimeout { ms: intake.timeout.as_millis() };
+        let images = tokio::time::timeout(intake.timeout, reading).await.map_err(late)??;
+        check_images(&images, intake.max_images, intake.max_pixels)?;
         Ok(Self { images, reservation })
     }
 

@@ -1,6 +1,6 @@
 //! RFC 9457 problem documents: the body of every answer that is an error.
 //!
-//! Owns the closed list of codes and the JSON; which cause has which code is [`super::error`]'s.
+//! Owns the JSON; which cause has which code is [`super::error`]'s, which code has which status [`super::code`]'s.
 
 use std::{error::Error, sync::Arc};
 
@@ -12,103 +12,11 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::ApiError;
+use super::{code::Code, error::ApiError};
 use crate::preprocess::ImageError;
 
 /// Media type of every error.
 pub const CONTENT_TYPE: &str = "application/problem+json";
-
-/// What went wrong, as a program reads it; clients may rely on this list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Code {
-    /// 404: no such route.
-    NotFound,
-    /// 405: the route exists, for other methods.
-    MethodNotAllowed,
-    /// 404: no model of that name; the detail names near ones.
-    UnknownModel,
-    /// 404: the model has no such version.
-    UnknownVersion,
-    /// 422: the model has no such layer; the detail names near ones.
-    UnknownLayer,
-    /// 422: a parameter is unknown, given twice, out of range or contradicts another.
-    InvalidParameter,
-    /// 422: classes asked of a model without a top.
-    NoClasses,
-    /// 400: the JSON or multipart body cannot be read, or ended early.
-    MalformedBody,
-    /// 415: the body's type carries no images.
-    UnsupportedMediaType,
-    /// 406: no representation that `Accept` allows.
-    NotAcceptable,
-    /// 413: more bytes than `server.max_body_bytes`.
-    BodyTooLarge,
-    /// 413: more images than `server.max_images`.
-    TooManyImages,
-    /// 413: more pixels, over all images, than `server.max_request_pixels`.
-    TooManyPixels,
-    /// 422: not a single image.
-    NoImages,
-    /// 422: images that cannot be used; `errors` names each.
-    BadImages,
-    /// 422: a value is NaN or infinite, or does not fit float16.
-    NotFinite,
-    /// 422: the answer would be larger than `server.max_response_bytes`.
-    ResponseTooLarge,
-    /// 403: untrained weights, which this configuration does not serve.
-    UntrainedModel,
-    /// 408: the body did not arrive in time.
-    BodyTimeout,
-    /// 503: the model's queue is full; see `Retry-After`.
-    QueueFull,
-    /// 503: too many request bytes are buffered; see `Retry-After`.
-    Busy,
-    /// 503: no answer in time.
-    Timeout,
-    /// 503: the model does not fit `models.max_loaded_bytes`.
-    ModelTooLarge,
-    /// 503: the server is going down.
-    ShuttingDown,
-    /// 503: configured models are not loaded and warm; `missing` names each.
-    NotReady,
-    /// 500: a defect or a failing machine; the log has the cause under `request_id`.
-    Internal,
-}
-
-impl Code {
-    /// A short human-readable summary, the same for every occurrence.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::NotFound => "Not found",
-            Self::MethodNotAllowed => "Method not allowed",
-            Self::UnknownModel => "Unknown model",
-            Self::UnknownVersion => "Unknown version",
-            Self::UnknownLayer => "Unknown layer",
-            Self::InvalidParameter => "Invalid parameter",
-            Self::NoClasses => "The model has no classes",
-            Self::MalformedBody => "Malformed body",
-            Self::UnsupportedMediaType => "Unsupported media type",
-            Self::NotAcceptable => "Not acceptable",
-            Self::BodyTooLarge => "Body too large",
-            Self::TooManyImages => "Too many images",
-            Self::TooManyPixels => "Too many pixels",
-            Self::NoImages => "No images",
-            Self::BadImages => "Images that cannot be used",
-            Self::NotFinite => "Values that are not finite",
-            Self::ResponseTooLarge => "The answer would be too large",
-            Self::UntrainedModel => "Untrained model",
-            Self::BodyTimeout => "The body took too long",
-            Self::QueueFull => "Queue full",
-            Self::Busy => "Busy",
-            Self::Timeout => "The answer took too long",
-            Self::ModelTooLarge => "The model is too large to load",
-            Self::ShuttingDown => "Shutting down",
-            Self::NotReady => "Not ready",
-            Self::Internal => "Internal error",
-        }
-    }
-}
 
 /// An image that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -178,7 +86,7 @@ pub struct Problem {
 impl Problem {
     /// The document for `error`.
     pub fn new(error: &ApiError, request_id: &str, instance: &str) -> Self {
-        let (status, code) = error.classify();
+        let code = error.code();
         let (errors, missing) = match error {
             ApiError::BadImages(errors) => (errors.clone(), Vec::new()),
             ApiError::NotReady(missing) => (Vec::new(), missing.clone()),
@@ -187,7 +95,7 @@ impl Problem {
         Self {
             kind: "about:blank",
             title: code.title(),
-            status: status.as_u16(),
+            status: code.status().as_u16(),
             detail: error.detail(),
             instance: instance.to_owned(),
             code,

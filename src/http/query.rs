@@ -7,6 +7,7 @@ use std::{fmt::Display, str::FromStr};
 use axum::{extract::Query as Pairs, http::Uri};
 
 use super::error::ApiError;
+use crate::registry::nearest;
 
 /// A route's query parameters.
 #[derive(Debug)]
@@ -113,17 +114,13 @@ pub fn agree<T: PartialEq + Display>(name: &str, path: Option<T>, query: Option<
 }
 
 fn unknown(name: &str, allowed: &[&str]) -> ApiError {
-    let nearest = allowed.iter().max_by(|a, b| {
-        let [a, b] = [a, b].map(|candidate| strsim::jaro_winkler(&name.to_lowercase(), candidate));
-        a.total_cmp(&b)
-    });
-    let list = allowed.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    ApiError::InvalidParameter(match nearest {
-        Some(near) if strsim::jaro_winkler(&name.to_lowercase(), near) > 0.7 => {
-            format!("unknown parameter `{name}`; did you mean `{near}`? (this route takes {list})")
-        }
-        Some(_) => format!("unknown parameter `{name}`; this route takes {list}"),
-        None => format!("unknown parameter `{name}`; this route takes none"),
+    let quoted = |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let all: Vec<String> = allowed.iter().map(|name| (*name).to_owned()).collect();
+    let near = nearest(name, allowed);
+    let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", quoted(&near)) };
+    ApiError::InvalidParameter(match all.len() {
+        0 => format!("unknown parameter `{name}`; this route takes none"),
+        _ => format!("unknown parameter `{name}`{hint} (this route takes {})", quoted(&all)),
     })
 }
 

@@ -3,7 +3,7 @@
 use axum::{
     body::Body,
     extract::{
-        FromRequest, Multipart, Request,
+        DefaultBodyLimit, FromRequest, Multipart, Request,
         multipart::{Field, MultipartError},
     },
     http::{HeaderMap, header},
@@ -31,8 +31,8 @@ pub async fn read(
         request.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
     }
     // The chunks are already counted against this server's own bound.
-    request.extensions_mut().insert(());
-    let mut form = Multipart::from_request(axum::RequestExt::with_limited_body(request), &())
+    DefaultBodyLimit::disable().apply(&mut request);
+    let mut form = Multipart::from_request(request, &())
         .await
         .map_err(|error| ApiError::MalformedBody(format!("cannot read the form: {}", error.body_text())))?;
     let mut images = Vec::new();
