@@ -1,1 +1,136 @@
-//! Tracing and metrics set-up.
+//! Tracing and metrics set-up: the log on standard error, and the metrics that `/metrics` renders.
+//!
+//! Both are global to the process and installed once; what they record is decided elsewhere.
+
+use std::{
+    io,
+    sync::{Mutex, PoisonError},
+};
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, filter::ParseError, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::config::{LogFormat, TelemetryConfig};
+
+/// Buckets of histograms whose name ends in `_seconds`: from a cache hit to a request that waited a minute.
+const SECONDS: [f64; 16] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// Buckets of histograms whose name ends in `_images`: sizes of batches, requests and queues.
+const IMAGES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+/// What was installed first in this process.
+static INSTALLED: Mutex<Option<Telemetry>> = Mutex::new(None);
+
+/// Access to the metrics of this process; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    metrics: PrometheusHandle,
+}
+
+/// Why log or metrics cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The level is not one.
+    #[error("`telemetry.log_level` is `{level}`; it must be a level such as info, or levels per target such as info,graft=debug")]
+    LogLevel {
+        /// The setting.
+        level: String,
+        /// Which part is wrong.
+        #[source]
+        source: ParseError,
+    },
+    /// The metrics recorder cannot be made or another is installed.
+    #[error("cannot install the metrics recorder")]
+    Metrics(#[from] BuildError),
+}
+
+/// Installs the log and the metrics recorder; later calls give the first one's and change nothing.
+///
+/// A log that someone else installed (a test harness) is left as it is.
+///
+/// # Errors
+/// When the level cannot be parsed, or another metrics recorder is installed.
+pub fn init(config: &TelemetryConfig) -> Result<Telemetry, Error> {
+    let filter = filter(&config.log_level)?;
+    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(telemetry) = &*installed {
+        return Ok(telemetry.clone());
+    }
+    let telemetry = Telemetry { metrics: recorder()?.install_recorder()? };
+    let registry = tracing_subscriber::registry().with(filter);
+    let log = fmt::layer().with_writer(io::stderr);
+    // Fails only where someone else's log is installed already.
+    let _ = match config.log_format {
+        LogFormat::Text => registry.with(log).try_init(),
+        LogFormat::Json => registry.with(log.json().flatten_event(true)).try_init(),
+    };
+    *installed = Some(telemetry.clone());
+    Ok(telemetry)
+}
+
+impl Telemetry {
+    /// The metrics, in particular [`PrometheusHandle::render`] for `/metrics`.
+    ///
+    /// Call [`PrometheusHandle::run_upkeep`] every few seconds: it bounds the memory of histograms that nobody reads.
+    pub fn metrics_handle(&self) -> &PrometheusHandle {
+        &self.metrics
+    }
+}
+
+/// `level` as a filter; ONNX Runtime, which logs every graph optimisation, warns at most unless `level` names it.
+fn filter(level: &str) -> Result<EnvFilter, Error> {
+    let names_ort =
+        level.split(',').any(|part| part.trim() == "ort" || part.trim().starts_with("ort=") || part.trim().starts_with("ort::"));
+    let directives = if names_ort { level.to_owned() } else { format!("{level},ort=warn") };
+    EnvFilter::builder().parse(directives).map_err(|source| Error::LogLevel { level: level.to_owned(), source })
+}
+
+fn recorder() -> Result<PrometheusBuilder, BuildError> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_images".into()), &IMAGES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(log_format: LogFormat, log_level: &str) -> TelemetryConfig {
+        TelemetryConfig { log_format, log_level: log_level.into() }
+    }
+
+    #[test]
+    fn installs_once_and_renders_what_was_recorded() {
+        let first = init(&config(LogFormat::Text, "warn")).unwrap();
+        let second = init(&config(LogFormat::Json, "info")).unwrap();
+        metrics::counter!("telemetry_test_total").increment(2);
+        metrics::histogram!("telemetry_test_seconds").record(0.003);
+        metrics::histogram!("telemetry_test_images").record(8.0);
+        for telemetry in [first, second] {
+            let text = telemetry.metrics_handle().render();
+            for line in [
+                "telemetry_test_total 2",
+                "telemetry_test_seconds_bucket{le=\"0.0025\"} 0",
+                "telemetry_test_seconds_bucket{le=\"0.005\"} 1",
+                "telemetry_test_images_bucket{le=\"8\"} 1",
+            ] {
+                assert!(text.contains(line), "{line} is not in\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn keeps_onnx_runtime_quiet_unless_asked() {
+        let check = |level: &str, expected: &str| {
+            assert_eq!(
+                filter(level).map(|filter| filter.to_string()).map_err(|error| error.to_string()),
+                Ok(expected.to_owned())
+            );
+        };
+        check("info", "ort=warn,info");
+        check("info,ort=trace", "ort=trace,info");
+        check("graft::inference=debug", "graft::inference=debug,ort=warn");
+        let error = filter("graft=loud").unwrap_err().to_string();
+        assert!(error.starts_with("`telemetry.log_level` is `graft=loud`; it must be a level"), "{error}");
+    }
+}

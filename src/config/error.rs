@@ -1,0 +1,79 @@
+//! What is wrong with the configuration: each message names the key, its value and where that came from.
+
+use std::{io, path::PathBuf};
+
+use super::key::Origin;
+
+/// What is wrong with the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("cannot read the configuration `{}`", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is not TOML.
+    #[error("the configuration `{}` is not TOML", .path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line and rule.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// The folder given holds no configuration.
+    #[error("the configuration folder `{}` has neither `default.toml` nor `{environment}.toml`", .dir.display())]
+    NoFiles {
+        /// The folder.
+        dir: PathBuf,
+        /// The environment chosen.
+        environment: &'static str,
+    },
+    /// Not an environment.
+    #[error("unknown environment `{0}` in GRAFT_ENVIRONMENT; it is `development` or `production`")]
+    Environment(String),
+    /// A key that does not exist.
+    #[error("unknown setting `{name}` ({origin}){}", .nearest.as_ref().map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
+    Unknown {
+        /// The key, or the variable's name.
+        name: String,
+        /// Where it was given.
+        origin: Origin,
+        /// The key or variable that comes nearest.
+        nearest: Option<String>,
+    },
+    /// A value that its key does not take.
+    #[error("`{key}` is `{value}` ({origin}); it must be {expected}")]
+    Invalid {
+        /// The key.
+        key: String,
+        /// What it is.
+        value: String,
+        /// Where it was given.
+        origin: Origin,
+        /// What it may be.
+        expected: String,
+    },
+    /// Two values that contradict each other.
+    #[error("`{key}` is {value} ({origin}), more than `{bound_key}`, which is {bound} ({bound_origin}); {why}")]
+    Conflict {
+        /// The key that is too large.
+        key: String,
+        /// What it is.
+        value: String,
+        /// Where it was given.
+        origin: Origin,
+        /// The key that bounds it.
+        bound_key: String,
+        /// What that is.
+        bound: String,
+        /// Where that was given.
+        bound_origin: Origin,
+        /// What would go wrong.
+        why: &'static str,
+    },
+}

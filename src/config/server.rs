@@ -1,0 +1,58 @@
+//! `[server]`: where graft listens and what one request may cost.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::{
+    error::ConfigError,
+    key::{Key, Kind, Values, integer, milliseconds, of},
+};
+
+/// `[server]`: where graft listens and what one request may cost.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Address to bind; default `127.0.0.1`; `GRAFT__SERVER__HOST`.
+    pub host: IpAddr,
+    /// Port to bind, 0 for any free one; default 8080; `GRAFT__SERVER__PORT`.
+    pub port: u16,
+    /// Largest request body in bytes; default 64 MiB; `GRAFT__SERVER__MAX_BODY_BYTES`.
+    pub max_body_bytes: usize,
+    /// Most images in one request; default 64; `GRAFT__SERVER__MAX_IMAGES`.
+    pub max_images: usize,
+    /// Largest answer in bytes, before compression; default 64 MiB; `GRAFT__SERVER__MAX_RESPONSE_BYTES`.
+    pub max_response_bytes: usize,
+    /// Time for a client to send its body; default 30 s; `GRAFT__SERVER__BODY_TIMEOUT_MS`.
+    pub body_timeout: Duration,
+    /// Time for a whole request, from its body's end to its answer; default 60 s; `GRAFT__SERVER__REQUEST_TIMEOUT_MS`.
+    pub request_timeout: Duration,
+    /// Time that open requests get at shutdown; default 30 s; `GRAFT__SERVER__SHUTDOWN_GRACE_MS`.
+    pub shutdown_grace: Duration,
+}
+
+pub(super) const KEYS: &[Key] = &[
+    of("server.host", Kind::Text),
+    integer("server.port", 0, 65_535),
+    integer("server.max_body_bytes", 1 << 10, 1 << 34),
+    integer("server.max_images", 1, 4096),
+    integer("server.max_response_bytes", 1 << 10, 1 << 34),
+    milliseconds("server.body_timeout_ms", 100),
+    milliseconds("server.request_timeout_ms", 100),
+    milliseconds("server.shutdown_grace_ms", 0),
+];
+
+impl ServerConfig {
+    pub(super) fn from_values(values: &Values) -> Result<Self, ConfigError> {
+        let why = "a request of that size could never be queued";
+        values.at_most("server.max_images", "runtime.queue_images", why)?;
+        let host = values.text("server.host").parse();
+        Ok(Self {
+            host: host.map_err(|_| values.invalid("server.host", "an IP address such as 127.0.0.1, 0.0.0.0 or ::1"))?,
+            port: u16::try_from(values.integer("server.port")).expect("the key's range is that of u16"),
+            max_body_bytes: values.size("server.max_body_bytes"),
+            max_images: values.size("server.max_images"),
+            max_response_bytes: values.size("server.max_response_bytes"),
+            body_timeout: values.duration("server.body_timeout_ms"),
+            request_timeout: values.duration("server.request_timeout_ms"),
+            shutdown_grace: values.duration("server.shutdown_grace_ms"),
+        })
+    }
+}

@@ -1,0 +1,162 @@
+//! Where values come from, and which wins.
+//!
+//! The only reader of the process's environment; everything else gets it handed.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use toml::{Table, Value};
+
+use super::{
+    Environment, KEY_LISTS,
+    error::ConfigError,
+    key::{Key, KeyPath, Origin, VARIABLE_PREFIX, Values, shown},
+};
+
+const DEFAULT: &str = include_str!("../../config/default.toml");
+const PRODUCTION: &str = include_str!("../../config/production.toml");
+
+/// Everything that a configuration is made of, besides the defaults.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// Folder with `default.toml`, `development.toml`, `production.toml`; any of them may be missing, not all.
+    pub config_dir: Option<PathBuf>,
+    /// Environment variables; of interest are `GRAFT_ENVIRONMENT` and `GRAFT__SECTION__KEY`.
+    pub variables: Vec<(OsString, OsString)>,
+    /// Keys such as `server.port` with their values, from flags.
+    pub overrides: Vec<(String, String)>,
+}
+
+impl Sources {
+    /// The process's variables, and the folder that `GRAFT_CONFIG_DIR` names, else `config` when it holds a configuration.
+    pub fn from_process() -> Self {
+        let default = || Path::new("config/default.toml").is_file().then(|| "config".into());
+        let config_dir = std::env::var_os("GRAFT_CONFIG_DIR").map(PathBuf::from).or_else(default);
+        Self { config_dir, variables: std::env::vars_os().collect(), overrides: Vec::new() }
+    }
+
+    /// All values, the winning one per key, and the environment they are for.
+    pub(super) fn read(&self) -> Result<(Environment, Values), ConfigError> {
+        let environment = self.environment()?;
+        let mut values = Values::default();
+        merge(&mut values, DEFAULT, &Origin::Default)?;
+        let default = self.file("default.toml")?;
+        let specific = self.file(&format!("{}.toml", environment.name()))?;
+        if let (Some(dir), None, None) = (&self.config_dir, &default, &specific) {
+            return Err(ConfigError::NoFiles { dir: dir.clone(), environment: environment.name() });
+        }
+        if let Some((text, origin)) = default {
+            merge(&mut values, &text, &origin)?;
+        }
+        match specific {
+            Some((text, origin)) => merge(&mut values, &text, &origin)?,
+            None if environment == Environment::Production => merge(&mut values, PRODUCTION, &Origin::Default)?,
+            None => {}
+        }
+        for (name, value) in &self.variables {
+            merge_variable(&mut values, name, value)?;
+        }
+        for (key, text) in &self.overrides {
+            let path: KeyPath = key.split('.').map(str::to_owned).collect();
+            let key = find(&path).ok_or_else(|| unknown(&path, Origin::Flag))?;
+            insert(&mut values, key, path, key.kind.parse(text), Origin::Flag)?;
+        }
+        Ok((environment, values))
+    }
+
+    fn environment(&self) -> Result<Environment, ConfigError> {
+        let Some((_, value)) = self.variables.iter().find(|(name, _)| name == "GRAFT_ENVIRONMENT") else {
+            return Ok(Environment::Development);
+        };
+        let all = [Environment::Development, Environment::Production];
+        let chosen = all.into_iter().find(|environment| value == environment.name());
+        chosen.ok_or_else(|| ConfigError::Environment(value.to_string_lossy().into_owned()))
+    }
+
+    fn file(&self, name: &str) -> Result<Option<(String, Origin)>, ConfigError> {
+        let Some(dir) = &self.config_dir else { return Ok(None) };
+        let path = dir.join(name);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some((text, Origin::File(path)))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(ConfigError::Read { path, source }),
+        }
+    }
+}
+
+fn merge(values: &mut Values, text: &str, origin: &Origin) -> Result<(), ConfigError> {
+    let path = || match origin {
+        Origin::File(path) => path.clone(),
+        _ => "built-in".into(),
+    };
+    let table: Table = toml::from_str(text).map_err(|source| ConfigError::Syntax { path: path(), source: source.into() })?;
+    merge_table(values, &table, &mut Vec::new(), origin)
+}
+
+fn merge_table(values: &mut Values, table: &Table, path: &mut KeyPath, origin: &Origin) -> Result<(), ConfigError> {
+    for (name, value) in table {
+        path.push(name.clone());
+        match (find(path), value) {
+            (Some(key), value) => insert(values, key, path.clone(), value.clone(), origin.clone())?,
+            (None, Value::Table(table)) if is_section(path) => merge_table(values, table, path, origin)?,
+            (None, _) => return Err(unknown(path, origin.clone())),
+        }
+        path.pop();
+    }
+    Ok(())
+}
+
+fn merge_variable(values: &mut Values, name: &OsStr, value: &OsStr) -> Result<(), ConfigError> {
+    let name = name.to_string_lossy();
+    let Some(path) = name.strip_prefix(VARIABLE_PREFIX) else { return Ok(()) };
+    let path: KeyPath = path.split("__").map(str::to_lowercase).collect();
+    let origin = Origin::Variable(name.to_string());
+    let key = find(&path).ok_or_else(|| unknown(&path, origin.clone()))?;
+    let Some(text) = value.to_str() else {
+        let (key, value) = (path.join("."), value.to_string_lossy().into_owned());
+        return Err(ConfigError::Invalid { key, value, origin, expected: "UTF-8 text".into() });
+    };
+    insert(values, key, path, key.kind.parse(text), origin)
+}
+
+fn insert(values: &mut Values, key: &Key, path: KeyPath, value: Value, origin: Origin) -> Result<(), ConfigError> {
+    if !key.kind.accepts(&value) {
+        let expected = key.kind.to_string();
+        return Err(ConfigError::Invalid { key: path.join("."), value: shown(&value), origin, expected });
+    }
+    values.set(path, value, origin);
+    Ok(())
+}
+
+fn keys() -> impl Iterator<Item = &'static Key> {
+    KEY_LISTS.iter().copied().flatten()
+}
+
+fn find(path: &[String]) -> Option<&'static Key> {
+    keys().find(|key| key.matches(path))
+}
+
+/// Whether keys lie below `path`.
+fn is_section(path: &[String]) -> bool {
+    keys().any(|key| {
+        let pattern: Vec<&str> = key.path.split('.').collect();
+        path.len() < pattern.len() && path.iter().zip(pattern).all(|(given, own)| own == "*" || own == given)
+    })
+}
+
+fn unknown(path: &[String], origin: Origin) -> ConfigError {
+    /// Below this similarity a suggestion misleads more than it helps.
+    const NEAR: f64 = 0.85;
+    let given = path.join(".");
+    let similarity =
+        |key: &Key| strsim::jaro_winkler(&given, key.path).max(strsim::jaro(&given, key.path.rsplit('.').next().unwrap_or("")));
+    let nearest = keys().map(|key| (similarity(key), key)).filter(|(near, _)| *near >= NEAR);
+    let nearest = nearest.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, key)| key);
+    match origin {
+        Origin::Variable(ref name) => ConfigError::Unknown { name: name.clone(), nearest: nearest.map(Key::variable), origin },
+        origin => ConfigError::Unknown { name: given, nearest: nearest.map(|key| key.path.to_owned()), origin },
+    }
+}
