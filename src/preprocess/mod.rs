@@ -2,7 +2,27 @@
 //!
 //! Bit-exact with Pillow's resizers and `convert("RGB")`; knows no model, queue or HTTP.
 
+mod decode;
+mod error;
+mod names;
+mod normalize;
+mod orientation;
+mod prepare;
+mod resample;
+mod resize;
+
 use serde::{Deserialize, Serialize};
+
+pub use decode::{decode, header};
+pub use error::{ImageError, PreprocessingError};
+pub use names::UnknownName;
+pub use prepare::prepare;
+
+/// Largest input side of a model, in pixels.
+pub const MAX_INPUT_SIDE: u32 = 4096;
+
+/// Largest side of an image, in pixels: JPEG's own bound, held for every format so that resizing needs bounded memory.
+pub const MAX_IMAGE_SIDE: u32 = 65_535;
 
 /// How a model wants its images; stored with every model version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,17 +90,137 @@ pub enum Orientation {
     Exif,
 }
 
-/// Something about an image that its sender should know; the answer carries it.
+/// Channel order, mean and scale under the name that Keras's `imagenet_utils.preprocess_input` gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// BGR minus ImageNet's mean, not scaled (VGG16).
+    Caffe,
+    /// RGB to [−1, 1] (InceptionV3).
+    Tf,
+    /// RGB to [0, 1], minus ImageNet's mean, over its standard deviation.
+    Torch,
+}
+
+/// What an image may cost, checked before anything of that size is allocated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Encoded bytes.
+    pub max_bytes: usize,
+    /// Width × height. Besides, no side is longer than [`MAX_IMAGE_SIDE`].
+    pub max_pixels: u64,
+}
+
+/// An image format that is decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// JPEG.
+    Jpeg,
+    /// PNG.
+    Png,
+    /// Windows bitmap.
+    Bmp,
+    /// GIF; the first frame.
+    Gif,
+    /// WebP.
+    WebP,
+    /// TIFF; the first page.
+    Tiff,
+}
+
+/// What an image's header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// The format, told from the first bytes.
+    pub format: Format,
+    /// Width in pixels, as stored.
+    pub width: u32,
+    /// Height in pixels, as stored.
+    pub height: u32,
+}
+
+/// An image in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    /// Width in pixels, as stored.
+    pub width: u32,
+    /// Height in pixels, as stored.
+    pub height: u32,
+    /// Rows from the top, three bytes per pixel: `height * width * 3` bytes.
+    pub rgb: Vec<u8>,
+    /// EXIF orientation, 1 to 8; 1 when the image has none.
+    pub orientation: u8,
+}
+
+/// Something about an image that its sender should know; the answer carries it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
     /// The image carries an EXIF orientation that was not applied (2 to 8).
+    #[error(
+        "the image's EXIF orientation {0} was ignored, so the model saw it as stored; ask for `orientation=exif` to apply it"
+    )]
     OrientationIgnored(u8),
 }
 
-/// Why an image cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ImageError {
-    /// Zero bytes.
-    #[error("the image is empty (zero bytes)")]
-    Empty,
+impl Mode {
+    /// Channel order, mean and scale, in that order.
+    pub fn values(self) -> (ChannelOrder, [f32; 3], [f32; 3]) {
+        const TORCH_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
+        const TORCH_STD: [f64; 3] = [0.229, 0.224, 0.225];
+        match self {
+            Self::Caffe => (ChannelOrder::Bgr, [103.939, 116.779, 123.68], [1.0; 3]),
+            Self::Tf => (ChannelOrder::Rgb, [127.5; 3], [1.0 / 127.5; 3]),
+            Self::Torch => (
+                ChannelOrder::Rgb,
+                TORCH_MEAN.map(|mean| (255.0 * mean) as f32),
+                TORCH_STD.map(|std| (1.0 / (255.0 * std)) as f32),
+            ),
+        }
+    }
+}
+
+impl Preprocessing {
+    /// Keras's `load_img(target_size=(height, width))` followed by `preprocess_input(mode=…)`.
+    pub fn keras(mode: Mode, height: u32, width: u32) -> Self {
+        let (channel_order, mean, scale) = mode.values();
+        Self {
+            height,
+            width,
+            resize: Resize::Nearest,
+            fit: Fit::Stretch,
+            channel_order,
+            mean,
+            scale,
+            orientation: Orientation::Ignore,
+        }
+    }
+
+    /// The same, with `mode`'s channel order, mean and scale.
+    pub fn with_mode(self, mode: Mode) -> Self {
+        let (channel_order, mean, scale) = mode.values();
+        Self { channel_order, mean, scale, ..self }
+    }
+
+    /// Checks that this can be prepared; [`prepare`] expects that it was called.
+    ///
+    /// # Errors
+    /// A side out of range, a mean or scale that is not finite, a crop larger than what is cropped.
+    pub fn validate(&self) -> Result<(), PreprocessingError> {
+        let range = 1..=MAX_INPUT_SIDE;
+        let side = |name, pixels| if range.contains(&pixels) { Ok(()) } else { Err(PreprocessingError::Side { name, pixels }) };
+        side("height", self.height)?;
+        side("width", self.width)?;
+        if let Fit::CenterCrop { shorter_side } = self.fit {
+            side("shorter_side", shorter_side)?;
+            if shorter_side < self.height.max(self.width) {
+                return Err(PreprocessingError::Crop { shorter_side, height: self.height, width: self.width });
+            }
+        }
+        for (name, values) in [("mean", self.mean), ("scale", self.scale)] {
+            if values.iter().any(|value| !value.is_finite()) {
+                return Err(PreprocessingError::NotFinite { name, values });
+            }
+        }
+        Ok(())
+    }
 }

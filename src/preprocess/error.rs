@@ -1,0 +1,102 @@
+//! Why an image or a preprocessing cannot be used.
+
+use super::{Format, MAX_IMAGE_SIDE, MAX_INPUT_SIDE};
+
+/// Why an image cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImageError {
+    /// Zero bytes.
+    #[error("the image is empty (zero bytes)")]
+    Empty,
+    /// The first bytes are those of no image format known.
+    #[error("the bytes are no image; send JPEG, PNG, BMP, GIF, WebP or TIFF")]
+    NotAnImage,
+    /// A format that is recognised but not decoded.
+    #[error("{0} is not supported; send JPEG, PNG, BMP, GIF, WebP or TIFF")]
+    UnsupportedFormat(&'static str),
+    /// A variant of a supported format that is not decoded as Pillow would, and so is refused.
+    #[error("{format} with {detail} is not supported; send it as 8-bit RGB")]
+    UnsupportedPixels {
+        /// The format.
+        format: Format,
+        /// What is not supported about it.
+        detail: String,
+    },
+    /// Truncated or corrupt.
+    #[error("the {format} is truncated or corrupt: {detail}")]
+    Broken {
+        /// The format.
+        format: Format,
+        /// What the decoder said.
+        detail: String,
+    },
+    /// More encoded bytes than allowed.
+    #[error("the image has {bytes} bytes, more than the {limit} allowed; send a smaller one")]
+    TooManyBytes {
+        /// Encoded bytes.
+        bytes: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// More pixels than allowed, by the header.
+    #[error(
+        "the image has {width} × {height} pixels, more than the {limit} allowed (or a side over {MAX_IMAGE_SIDE}); send a smaller one"
+    )]
+    TooManyPixels {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// How many pixels are allowed.
+        limit: u64,
+    },
+}
+
+impl ImageError {
+    /// The error's name on the wire, from a closed list.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::NotAnImage => "not_an_image",
+            Self::UnsupportedFormat(_) => "unsupported_format",
+            Self::UnsupportedPixels { .. } => "unsupported_pixels",
+            Self::Broken { .. } => "broken",
+            Self::TooManyBytes { .. } => "too_many_bytes",
+            Self::TooManyPixels { .. } => "too_many_pixels",
+        }
+    }
+}
+
+/// Why a [`Preprocessing`](super::Preprocessing) cannot be used.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PreprocessingError {
+    /// A side out of range.
+    #[error("`{name}` is {pixels}; it must be 1 to {MAX_INPUT_SIDE} pixels")]
+    Side {
+        /// Which one.
+        name: &'static str,
+        /// Its value.
+        pixels: u32,
+    },
+    /// A crop larger than what is cropped.
+    #[error(
+        "`shorter_side` is {shorter_side}, too short to cut {height} × {width} (height × width) out of; make it at least {}",
+        .height.max(.width)
+    )]
+    Crop {
+        /// Length of the shorter side after resizing.
+        shorter_side: u32,
+        /// Input height.
+        height: u32,
+        /// Input width.
+        width: u32,
+    },
+    /// NaN or infinity among the means or scales.
+    #[error("`{name}` is {values:?}; every value must be finite")]
+    NotFinite {
+        /// `mean` or `scale`.
+        name: &'static str,
+        /// Its values.
+        values: [f32; 3],
+    },
+}

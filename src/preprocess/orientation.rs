@@ -1,0 +1,1 @@
+//! EXIF orientation, applied as Pillow's `ImageOps.exif_transpose` does.

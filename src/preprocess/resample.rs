@@ -1,0 +1,1 @@
+//! Pillow's antialiased bilinear and bicubic filters.
