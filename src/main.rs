@@ -1,2 +1,5 @@
-//! The `graft` command.
-fn main() {}
+//! The `graft` command; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    graft::cli::main()
+}

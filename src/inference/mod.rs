@@ -1,192 +1,20 @@
 //! One pipeline for all callers: image bytes → top-k classes or layer outputs.
 //!
-//! Owns model resolution, decoding, queues, workers and cuts; knows neither HTTP nor files' formats.
+//! Owns model resolution, decoding, queues, workers and cuts; knows neither HTTP nor the formats of files.
+//! `Request` → `Plan` (resolved, checked) → `Answer`.
 
+mod answer;
+mod cuts;
+mod engine;
+mod error;
+mod models;
+mod plan;
 mod request;
+mod worker;
 
+pub use engine::Engine;
+pub use error::Error;
 pub use request::{
-    Answer, Class, Features, Image, ImageAnswer, LayerSpec, ModelId, ModelView, Normalize, OnError, Plan, Pool, Readiness,
-    Request, Timings, VersionView,
+    Answer, Class, Features, Image, ImageAnswer, LayerSpec, ModelId, ModelView, Normalize, OnError, Plan, Pool, Readiness, Request, Timings,
+    VersionView,
 };
-
-use crate::{preprocess::ImageError, registry::Model};
-
-/// Why a request or a model cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No model of that name.
-    #[error("unknown model `{name}`{}", hint(.nearest))]
-    UnknownModel {
-        /// What was asked for.
-        name: String,
-        /// Names that come near, or all names when few.
-        nearest: Vec<String>,
-    },
-    /// The model has no such version.
-    #[error("model `{name}` has no version {version}; it has {}", list(.available))]
-    UnknownVersion {
-        /// The model.
-        name: String,
-        /// What was asked for.
-        version: u32,
-        /// Versions there are, ascending.
-        available: Vec<u32>,
-    },
-    /// The model has no such layer.
-    #[error("unknown layer `{layer}` for {model}{}", hint(.nearest))]
-    UnknownLayer {
-        /// What was asked for.
-        layer: String,
-        /// The model.
-        model: String,
-        /// Names that come near.
-        nearest: Vec<String>,
-    },
-    /// More classes asked for than there are.
-    #[error("`top_k` is {top_k}, but {model} has {classes} classes; ask for 1 to {classes}")]
-    TopK {
-        /// What was asked for.
-        top_k: usize,
-        /// The model.
-        model: String,
-        /// How many classes it has.
-        classes: usize,
-    },
-    /// Classes asked of a model without a top.
-    #[error("{model} has no classes (it was imported without its top); ask for features instead")]
-    NoClasses {
-        /// The model.
-        model: String,
-    },
-    /// Images that cannot be used, by position.
-    #[error("{} of the images cannot be used", .0.len())]
-    BadImages(Vec<(usize, ImageError)>),
-    /// A layer's output holds NaN or infinity.
-    #[error("layer `{layer}` of image `{image}` holds NaN or infinity{}", if *.float16 { " in float16; ask for `dtype=float32`" } else { "" })]
-    NotFinite {
-        /// The layer.
-        layer: String,
-        /// The image's position.
-        image: usize,
-        /// Whether the value was finite before it became float16.
-        float16: bool,
-    },
-    /// Untrained weights, which this configuration does not serve.
-    #[error(
-        "{model} has untrained weights (`pretrained: false`) and `models.allow_untrained` is false; import trained weights with `graft pull` or `graft import`"
-    )]
-    Untrained {
-        /// The model.
-        model: String,
-    },
-    /// More images wait than the queue holds.
-    #[error("the queue of {model} is full ({capacity} images wait); try again shortly")]
-    QueueFull {
-        /// The model.
-        model: String,
-        /// Images that may wait.
-        capacity: usize,
-    },
-    /// The model alone is larger than the bound on loaded weights.
-    #[error("{model} needs {bytes} bytes, but `models.max_loaded_bytes` is {bound}")]
-    TooLargeToLoad {
-        /// The model.
-        model: String,
-        /// Size of its weights.
-        bytes: u64,
-        /// The bound.
-        bound: u64,
-    },
-    /// The engine is shutting down.
-    #[error("graft is shutting down")]
-    ShuttingDown,
-    /// Reading the repository failed.
-    #[error("cannot read the model repository")]
-    Registry(#[from] crate::registry::Error),
-    /// The graph cannot be read or cut.
-    #[error("the graph of {model} cannot be used")]
-    Graph {
-        /// The model.
-        model: String,
-        /// What is wrong.
-        #[source]
-        source: crate::graph::Error,
-    },
-    /// ONNX Runtime failed.
-    #[error("ONNX Runtime failed on {model}")]
-    Runtime {
-        /// The model.
-        model: String,
-        /// What it said.
-        #[source]
-        source: crate::runtime::Error,
-    },
-    /// A worker thread died.
-    #[error("the worker of {model} stopped unexpectedly")]
-    WorkerGone {
-        /// The model.
-        model: String,
-    },
-}
-
-fn hint(nearest: &[String]) -> String {
-    if nearest.is_empty() {
-        return String::new();
-    }
-    let quoted: Vec<String> = nearest.iter().map(|name| format!("`{name}`")).collect();
-    format!("; did you mean {}?", quoted.join(", "))
-}
-
-fn list(versions: &[u32]) -> String {
-    versions.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// The handle that HTTP and the command line share; cheap to clone.
-#[derive(Clone)]
-pub struct Engine {}
-
-impl Engine {
-    /// Resolves model, version, layers and classes, and checks every parameter, before anything is decoded.
-    ///
-    /// # Errors
-    /// Unknown model, version or layer, `top_k` out of range, untrained weights that may not be served.
-    pub fn plan(&self, _request: &Request) -> Result<Plan, Error> {
-        unimplemented!()
-    }
-
-    /// Decodes `images` and runs `plan` on them, loading the model when it is not.
-    ///
-    /// # Errors
-    /// [`Error::BadImages`] unless the plan skips them, a full queue, a model that does not load.
-    pub async fn run(&self, _plan: Plan, _images: Vec<Image>) -> Result<Answer, Error> {
-        unimplemented!()
-    }
-
-    /// Every model served, by name, ascending.
-    pub fn models(&self) -> Vec<ModelView> {
-        unimplemented!()
-    }
-
-    /// One model.
-    ///
-    /// # Errors
-    /// [`Error::UnknownModel`].
-    pub fn model(&self, _name: &str) -> Result<ModelView, Error> {
-        unimplemented!()
-    }
-
-    /// Name of the model that requests without one get.
-    pub fn default_model(&self) -> &str {
-        unimplemented!()
-    }
-
-    /// Whether the configured models are loaded and warm.
-    pub fn readiness(&self) -> Readiness {
-        unimplemented!()
-    }
-
-    /// The repository's current contents, for a caller that needs more than views.
-    pub fn snapshot(&self) -> Vec<Model> {
-        unimplemented!()
-    }
-}

@@ -5,6 +5,7 @@
 mod error;
 mod files;
 mod hashing;
+mod import;
 mod labels;
 mod metadata;
 mod nearest;
@@ -15,6 +16,7 @@ mod timestamp;
 
 pub use error::Error;
 pub use hashing::HashingWriter;
+pub use import::{ImportError, OnnxSettings, import_keras, import_onnx, import_seeded, read_settings};
 pub use labels::{LabelsError, imagenet_labels, numbered_labels, read_labels};
 pub use metadata::{Label, Layer, Metadata, MetadataError, NAME_RULE, Output, OutputKind, WeightsOrigin, valid_name};
 pub use nearest::nearest;

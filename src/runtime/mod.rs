@@ -1,5 +1,165 @@
-//! Placeholder while the module is under construction.
+//! ONNX Runtime: library, environment, providers, sessions; the only place that knows `ort`.
+//!
+//! Knows graphs as bytes and weights as files; knows nothing of models, layers or queues.
 
-/// Why it failed.
+mod library;
+mod memory;
+mod session;
+mod shared;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use ort::environment::{Environment, GlobalThreadPoolOptions};
+use tracing::warn;
+
+pub use library::{SEARCHED, locate};
+pub use memory::trim;
+pub use session::Session;
+pub use shared::SharedWeights;
+
+use crate::config::{Provider, ProviderChoice, ProviderPolicy, RuntimeConfig};
+
+/// Why ONNX Runtime cannot be had or refused.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {}
+pub enum Error {
+    /// No library where graft looks.
+    #[error("no ONNX Runtime library found; looked in {}; run `make library`, or set `runtime.library`", .searched.join(", "))]
+    LibraryNotFound {
+        /// Places that were looked at.
+        searched: Vec<String>,
+    },
+    /// The library cannot be loaded.
+    #[error("cannot load the ONNX Runtime library {path}: {reason}")]
+    LibraryBroken {
+        /// Its path.
+        path: PathBuf,
+        /// What the loader said.
+        reason: String,
+    },
+    /// A required provider cannot be had.
+    #[error("provider `{provider}` is required but cannot be used: {reason}; set `runtime.provider_policy = \"preferred\"` to fall back to the CPU")]
+    ProviderUnavailable {
+        /// `cuda`.
+        provider: &'static str,
+        /// What ONNX Runtime said, first line.
+        reason: String,
+    },
+    /// A weight file is shorter than its graph says, or unreadable.
+    #[error("cannot read weights of `{tensor}` from {path}")]
+    Weights {
+        /// The tensor.
+        tensor: String,
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An output is neither float32 nor float16.
+    #[error("output `{tensor}` is {found}; graft reads float32 and float16")]
+    OutputType {
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        found: String,
+    },
+    /// A tensor's data and shape disagree.
+    #[error(transparent)]
+    Shape(#[from] crate::tensor::ShapeError),
+    /// Anything else that ONNX Runtime refused.
+    #[error(transparent)]
+    Ort(#[from] ort::Error),
+}
+
+/// What a session is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionSource<'a> {
+    /// A serialised graph.
+    pub graph: &'a [u8],
+    /// Folder of the graph's external data.
+    pub folder: &'a Path,
+    /// Weights that several sessions hold in common.
+    pub shared: &'a SharedWeights,
+}
+
+/// The provider of a session, and why it is not the preferred one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderInEffect {
+    /// Where the session runs.
+    pub provider: Provider,
+    /// Why a preferred provider is not in effect.
+    pub note: Option<String>,
+}
+
+/// ONNX Runtime, loaded; cheap to clone. A process has one environment: the first [`Runtime::open`] decides its threads.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    environment: Environment,
+}
+
+impl Runtime {
+    /// Loads the library and makes the environment: one thread pool for all sessions, no spinning, no telemetry.
+    ///
+    /// # Errors
+    /// No library, or one that does not load.
+    pub fn open(config: &RuntimeConfig) -> Result<Self, Error> {
+        static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+        static OPENING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+        let _one_at_a_time = OPENING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(environment) = ENVIRONMENT.get() {
+            return Ok(Self { environment: environment.clone() });
+        }
+        let path = locate(config.library.as_deref())?;
+        let threads =
+            GlobalThreadPoolOptions::default().with_intra_threads(config.threads)?.with_inter_threads(1)?.with_spin_control(false)?;
+        let environment = ort::init_from(&path)
+            .map_err(|reason| Error::LibraryBroken { path: path.clone(), reason: reason.to_string() })?
+            .with_name("graft")
+            .with_telemetry(false)
+            .with_global_thread_pool(threads)
+            .build()?;
+        environment.set_log_level(ort::logging::LogLevel::Warning);
+        memory::share_arena(&environment)?;
+        Ok(Self { environment: ENVIRONMENT.get_or_init(|| environment).clone() })
+    }
+
+    /// ONNX Runtime's description of its build: version, commit, flags.
+    pub fn build_info(&self) -> &'static str {
+        ort::info()
+    }
+
+    /// Whether a provider works at all; which one is in effect.
+    ///
+    /// # Errors
+    /// As [`Self::session`].
+    pub fn check(&self, choice: ProviderChoice) -> Result<ProviderInEffect, Error> {
+        let graph = crate::graph::Graph::smallest().to_bytes();
+        let source = SessionSource { graph: &graph, folder: Path::new(""), shared: &SharedWeights::default() };
+        Ok(self.session(source, choice)?.provider().clone())
+    }
+
+    /// A session of `source` on the provider that `choice` asks for.
+    ///
+    /// # Errors
+    /// [`Error::ProviderUnavailable`] when it is required and cannot be had; a graph that ONNX Runtime refuses.
+    pub fn session(&self, source: SessionSource<'_>, choice: ProviderChoice) -> Result<Session, Error> {
+        let name = match choice.provider {
+            Provider::Cpu => return Session::open(&self.environment, source, Provider::Cpu, None),
+            Provider::Cuda => "cuda",
+        };
+        let reason = match Session::open(&self.environment, source, choice.provider, None) {
+            Ok(session) => return Ok(session),
+            Err(error) => error.to_string().lines().next().unwrap_or_default().to_owned(),
+        };
+        match choice.policy {
+            ProviderPolicy::Required => Err(Error::ProviderUnavailable { provider: name, reason }),
+            ProviderPolicy::Preferred => {
+                warn!(provider = name, %reason, "the preferred provider cannot be used; running on the CPU");
+                Session::open(&self.environment, source, Provider::Cpu, Some(format!("`{name}` cannot be used: {reason}")))
+            }
+        }
+    }
+}

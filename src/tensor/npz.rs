@@ -2,13 +2,13 @@
 //!
 //! Names may hold `/`: `numpy.load` gives them back as they are.
 
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::{
     Dtype,
-    npy::{width, write_npy, write_npy_strings},
+    npy::{header, width, write_npy, write_npy_strings},
 };
 
 /// Writes an `.npz` array by array; it is whole after [`Self::finish`].
@@ -29,6 +29,21 @@ impl<W: Write + Seek> NpzWriter<W> {
     pub fn add(&mut self, name: &str, dtype: Dtype, shape: &[usize], data: &[u8]) -> io::Result<()> {
         self.start(name, data.len())?;
         write_npy(&mut self.zip, dtype, shape, data)
+    }
+
+    /// Adds an array like [`Self::add`], copying its data from `reader`.
+    ///
+    /// # Errors
+    /// When the name is taken, `reader` does not give as many bytes as `shape` says, or either side fails.
+    pub fn add_from(&mut self, name: &str, dtype: Dtype, shape: &[usize], reader: &mut impl Read) -> io::Result<()> {
+        let bytes = shape.iter().product::<usize>() * dtype.size();
+        self.start(name, bytes)?;
+        self.zip.write_all(&header(dtype, shape))?;
+        let copied = io::copy(reader, &mut self.zip)?;
+        if copied != bytes as u64 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{name}` needs {bytes} bytes, got {copied}")));
+        }
+        Ok(())
     }
 
     /// Adds a one-dimensional array of strings under `name`.

@@ -1,0 +1,74 @@
+//! What commands build from the global flags: configuration, repository, engine.
+
+use anyhow::{Context as _, bail};
+
+use super::Global;
+use crate::{
+    config::{self, Config},
+    inference::Engine,
+    registry::Repository,
+    runtime::Runtime,
+};
+
+impl Global {
+    /// The configuration with these flags, and `more` settings that a command's own flags stand for.
+    pub(super) fn config(&self, more: &[(&str, Option<String>)]) -> anyhow::Result<Config> {
+        let mut overrides = Vec::new();
+        for setting in &self.settings {
+            let Some((key, value)) = setting.split_once('=') else {
+                bail!("`--set {setting}` has no `=`; write `--set section.key=value`");
+            };
+            overrides.push((key.to_owned(), value.to_owned()));
+        }
+        let models_dir = self.models_dir.as_ref().map(|dir| dir.display().to_string());
+        let flags = [("models.dir", models_dir)];
+        let flags = flags.iter().chain(more).filter_map(|(key, value)| Some(((*key).to_owned(), value.clone()?)));
+        overrides.extend(flags);
+        Ok(config::load(&config::Sources::process(self.config_dir.clone(), overrides))?)
+    }
+
+    /// The model repository.
+    pub(super) fn repository(&self) -> anyhow::Result<Repository> {
+        open(&self.config(&[])?)
+    }
+}
+
+/// The repository of `config`.
+pub(super) fn open(config: &Config) -> anyhow::Result<Repository> {
+    Repository::open(&config.models.dir)
+        .with_context(|| format!("the model repository {} cannot be used", config.models.dir.display()))
+}
+
+/// An engine over `repository`, for commands that answer without a server.
+pub(super) fn engine(config: &Config, repository: Repository) -> anyhow::Result<Engine> {
+    let runtime = Runtime::open(&config.runtime)?;
+    Ok(Engine::new(runtime, repository, &config.models, &config.images, &config.runtime)?)
+}
+
+/// A tokio runtime for one command.
+pub(super) fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future))
+}
+
+/// `NAME` or `NAME@VERSION`.
+pub(super) fn model_and_version(model: &str) -> anyhow::Result<(String, Option<u32>)> {
+    match model.split_once('@') {
+        None => Ok((model.to_owned(), None)),
+        Some((name, version)) => {
+            let version = version.parse().with_context(|| format!("`{version}` in `{model}` is no version; versions are integers"))?;
+            Ok((name.to_owned(), Some(version)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_follows_an_at_sign() {
+        assert_eq!(model_and_version("vgg16").expect("valid"), ("vgg16".to_owned(), None));
+        assert_eq!(model_and_version("vgg16@3").expect("valid"), ("vgg16".to_owned(), Some(3)));
+        assert!(model_and_version("vgg16@latest").is_err());
+    }
+}

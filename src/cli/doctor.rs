@@ -1,0 +1,161 @@
+//! `graft doctor`: what is wrong with this installation, and what to do about it.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Args;
+
+use super::Global;
+use crate::{
+    config::{Config, Provider},
+    registry::Repository,
+    runtime::{self, Runtime},
+};
+
+/// Room for one VGG16 download and its import.
+const COMFORTABLE_BYTES: u64 = 2 << 30;
+
+/// Check library, provider, models, folders and disk, and say what to do.
+///
+/// With `--url` it asks a running server instead whether it is ready; containers use that as their health check.
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// A running server, such as http://127.0.0.1:8080
+    #[arg(long)]
+    url: Option<String>,
+}
+
+impl Doctor {
+    pub(super) fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        let mut report = Report::default();
+        match &self.url {
+            Some(url) => server(url, &mut report),
+            None => installation(&global.config(&[])?, &mut report),
+        }
+        println!("{}", if report.failed { "something is wrong; see FAIL above" } else { "all is well" });
+        Ok(if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+#[derive(Default)]
+struct Report {
+    failed: bool,
+}
+
+impl Report {
+    fn ok(&self, what: &str, detail: impl std::fmt::Display) {
+        println!("ok    {what}: {detail}");
+    }
+
+    fn warn(&self, what: &str, detail: impl std::fmt::Display) {
+        println!("warn  {what}: {detail}");
+    }
+
+    fn fail(&mut self, what: &str, detail: impl std::fmt::Display) {
+        self.failed = true;
+        println!("FAIL  {what}: {detail}");
+    }
+}
+
+fn server(url: &str, report: &mut Report) {
+    let ready = format!("{}/readyz", url.trim_end_matches('/'));
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).http_status_as_error(false).build().into();
+    match agent.get(&ready).call() {
+        Ok(response) if response.status().is_success() => report.ok("server", format_args!("{url} is ready")),
+        Ok(mut response) => {
+            let body = response.body_mut().read_to_string().unwrap_or_default();
+            report.fail("server", format_args!("{url} is not ready: {} {body}", response.status()));
+        }
+        Err(error) => report.fail("server", format_args!("{ready} cannot be reached: {error}")),
+    }
+}
+
+fn installation(config: &Config, report: &mut Report) {
+    let runtime = library(config, report);
+    if let Some(runtime) = &runtime {
+        providers(config, runtime, report);
+    }
+    models(config, report);
+    for (what, folder) in [("models folder", &config.models.dir), ("data folder", &config.data.dir)] {
+        writable(what, folder, report);
+    }
+    let address = (config.server.host, config.server.port);
+    match TcpListener::bind(address) {
+        Ok(_) => report.ok("address", format_args!("{}:{} is free", address.0, address.1)),
+        Err(error) => report.warn(
+            "address",
+            format_args!("{}:{} cannot be bound ({error}); is graft running already? choose another with `--port`", address.0, address.1),
+        ),
+    }
+}
+
+fn library(config: &Config, report: &mut Report) -> Option<Runtime> {
+    let opened = runtime::locate(config.runtime.library.as_deref()).and_then(|path| Ok((path, Runtime::open(&config.runtime)?)));
+    match opened {
+        Ok((path, runtime)) => {
+            report.ok("library", format_args!("{} ({})", path.display(), runtime.build_info()));
+            Some(runtime)
+        }
+        Err(error) => {
+            report.fail("library", error);
+            None
+        }
+    }
+}
+
+fn providers(config: &Config, runtime: &Runtime, report: &mut Report) {
+    let choices = std::iter::once(&config.runtime.provider).chain(config.runtime.model_providers.values());
+    for choice in choices {
+        match (choice.provider, runtime.check(*choice)) {
+            (Provider::Cpu, Ok(_)) => report.ok("provider", format_args!("cpu, {} threads", config.runtime.threads)),
+            (Provider::Cuda, Ok(in_effect)) => match in_effect.note {
+                None => report.ok("provider", "cuda"),
+                Some(note) => report.warn("provider", format_args!("the CPU instead of the preferred one: {note}")),
+            },
+            (_, Err(error)) => report.fail("provider", error),
+        }
+    }
+}
+
+fn models(config: &Config, report: &mut Report) {
+    let snapshot = match Repository::open(&config.models.dir).and_then(|repository| repository.scan()) {
+        Ok(snapshot) => snapshot,
+        Err(error) => return report.fail("models", error),
+    };
+    for problem in &snapshot.problems {
+        report.warn("models", format_args!("{} is ignored: {}", problem.path, problem.reason));
+    }
+    for name in &config.models.preload {
+        let stable = snapshot.model(name).and_then(|model| model.version(model.stable));
+        match stable.map(|version| &version.metadata) {
+            None => report.fail("models", format_args!("`{name}` is not in the repository; `graft pull {name}` brings it")),
+            Some(metadata) if metadata.pretrained => report.ok("models", format_args!("{name} version {}", metadata.version)),
+            Some(_) if config.models.allow_untrained => {
+                report.warn("models", format_args!("{name} has UNTRAINED weights; `graft pull {name}` brings trained ones"));
+            }
+            Some(_) => report.fail("models", format_args!("{name} has UNTRAINED weights, which `models.allow_untrained` forbids")),
+        }
+    }
+}
+
+/// Creates and removes a file in `folder`, or in what it would be made in, and looks at the room there.
+fn writable(what: &str, folder: &Path, report: &mut Report) {
+    let mut existing: PathBuf = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+    while !existing.is_dir() && existing.pop() {}
+    if let Err(error) = tempfile::NamedTempFile::new_in(&existing) {
+        let hint = "give this user write permission, or choose another folder";
+        return report.fail(what, format_args!("cannot write to {} ({error}); {hint}", existing.display()));
+    }
+    let free = rustix::fs::statvfs(&existing).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    let detail = format!("{} is writable, {:.1} GB free", folder.display(), free as f64 / 1e9);
+    if free < COMFORTABLE_BYTES {
+        report.warn(what, format_args!("{detail}; one VGG16 download and import takes 1.2 GB"));
+    } else {
+        report.ok(what, detail);
+    }
+}

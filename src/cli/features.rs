@@ -1,0 +1,274 @@
+//! `graft features`: layer outputs of many images into one `.npy` or `.npz`.
+//!
+//! Memory does not grow with the number of images: rows are spooled to a file per layer, then put together.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Seek as _, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+
+use super::{
+    Global,
+    context::{block_on, engine, open},
+    predict::ImageOptions,
+    progress::{Progress, Unit},
+};
+use crate::{
+    inference::{Engine, Features as Wanted, Image, LayerSpec, Normalize, OnError, Plan, Pool, Request},
+    tensor::{Dtype, little_endian, npy, npz::NpzWriter},
+};
+
+/// Images that are read, decoded and queued at a time.
+const CHUNK: usize = 16;
+
+/// Endings that are taken for images inside folders; files named on the command line may have any.
+const ENDINGS: [&str; 9] = ["jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "jfif"];
+
+/// Write layer outputs of images or folders to .npy or .npz.
+///
+/// `graft features photos -o photos.npz --layer fc2` holds one array per layer, shape (images, …), and `images`, their paths.
+/// An .npy holds one layer; the paths go to a .txt beside it. Files that are no images are listed and left out.
+#[derive(Debug, Args)]
+pub(super) struct Features {
+    /// Image files, or folders that are searched for images
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Where to write: FILE.npy or FILE.npz
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// Layers by name or Keras index, repeated or comma-separated [default: the model's features layer]
+    #[arg(long, short, value_delimiter = ',')]
+    layer: Vec<String>,
+    /// Pooling over height and width
+    #[arg(long, value_enum, default_value_t = PoolFlag::None)]
+    pool: PoolFlag,
+    /// Make each output one vector
+    #[arg(long)]
+    flatten: bool,
+    /// Divide each output by its Euclidean length
+    #[arg(long, value_enum, default_value_t = NormalizeFlag::None)]
+    normalize: NormalizeFlag,
+    /// float32 or float16
+    #[arg(long, value_enum, default_value_t = DtypeFlag::Float32)]
+    dtype: DtypeFlag,
+    #[command(flatten)]
+    options: ImageOptions,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PoolFlag {
+    None,
+    Avg,
+    Max,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum NormalizeFlag {
+    None,
+    L2,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DtypeFlag {
+    Float32,
+    Float16,
+}
+
+impl Features {
+    /// Fails when any image was left out, after writing the others.
+    pub(super) fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        let config = global.config(&[])?;
+        let format = Format::of(&self.output)?;
+        let files = images(&self.paths)?;
+        let engine = engine(&config, open(&config)?)?;
+        let plan = engine.plan(&self.request()?)?;
+        if format == Format::Npy && plan.layers.len() != 1 {
+            bail!("an .npy holds one layer, {} were asked for; write an .npz", plan.layers.len());
+        }
+        if !plan.version.metadata.pretrained {
+            eprintln!("{} has UNTRAINED weights (pretrained: false): these features mean nothing", plan.version.metadata.name);
+        }
+        let dtype = match self.dtype {
+            DtypeFlag::Float32 => Dtype::F32,
+            DtypeFlag::Float16 => Dtype::F16,
+        };
+        let mut spool = Spool::new(&plan.layers, dtype)?;
+        let bad = block_on(collect(&engine, &plan, &files, &mut spool))??;
+        if spool.names.is_empty() {
+            bail!("none of the {} files is an image that can be read", files.len());
+        }
+        spool.write(&self.output, format)?;
+        println!("{}: {} images, {} left out", self.output.display(), spool.names.len(), bad);
+        Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    }
+
+    fn request(&self) -> anyhow::Result<Request> {
+        let pool = match self.pool {
+            PoolFlag::None => Pool::None,
+            PoolFlag::Avg => Pool::Avg,
+            PoolFlag::Max => Pool::Max,
+        };
+        let normalize = match self.normalize {
+            NormalizeFlag::None => Normalize::None,
+            NormalizeFlag::L2 => Normalize::L2,
+        };
+        let features = Wanted { layers: self.layer.clone(), pool, flatten: self.flatten, normalize };
+        Ok(Request { features: Some(features), on_error: OnError::Skip, ..self.options.request()? })
+    }
+}
+
+/// The file format, from the output's ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Npy,
+    Npz,
+}
+
+impl Format {
+    fn of(path: &Path) -> anyhow::Result<Self> {
+        match path.extension().and_then(|ending| ending.to_str()) {
+            Some("npy") => Ok(Self::Npy),
+            Some("npz") => Ok(Self::Npz),
+            _ => bail!("`{}` ends neither in .npy nor in .npz", path.display()),
+        }
+    }
+}
+
+/// The files themselves, and the images below the folders, in order of their paths.
+fn images(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let before = found.len();
+            search(path, &mut found)?;
+            found[before..].sort();
+        } else {
+            found.push(path.clone());
+        }
+    }
+    if found.is_empty() {
+        bail!("no images there; looked for files ending in {}", ENDINGS.join(", "));
+    }
+    Ok(found)
+}
+
+fn search(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot read {}", folder.display()))?;
+        let path = entry.path();
+        let kind = entry.file_type().with_context(|| format!("cannot read {}", path.display()))?;
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
+        if kind.is_dir() {
+            search(&path, found)?;
+        } else if ENDINGS.contains(&ending.as_str()) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Runs `files` through `plan` into `spool`; gives the number of files left out, each of which it names.
+async fn collect(engine: &Engine, plan: &Plan, files: &[PathBuf], spool: &mut Spool) -> anyhow::Result<usize> {
+    let mut progress = Progress::new("features", Unit::Items);
+    let mut bad = 0;
+    let mut done = 0;
+    for chunk in files.chunks(CHUNK) {
+        let mut names = Vec::with_capacity(chunk.len());
+        let mut images = Vec::with_capacity(chunk.len());
+        for path in chunk {
+            match std::fs::read(path) {
+                Ok(bytes) => {
+                    names.push(path);
+                    images.push(Image { bytes: bytes.into() });
+                }
+                Err(error) => {
+                    bad += 1;
+                    progress.note(&format!("left out {}: {error}", path.display()));
+                }
+            }
+        }
+        let answer = engine.run(plan.clone(), images).await?;
+        for (name, image) in names.into_iter().zip(answer.images) {
+            match image {
+                Ok(image) => spool.push(name, &image.features)?,
+                Err(error) => {
+                    bad += 1;
+                    progress.note(&format!("left out {}: {error}", name.display()));
+                }
+            }
+        }
+        done += chunk.len();
+        progress.set(done as u64, Some(files.len() as u64));
+    }
+    progress.finish();
+    Ok(bad)
+}
+
+/// Rows of every layer on disk, until their number is known.
+struct Spool {
+    layers: Vec<(LayerSpec, BufWriter<File>)>,
+    names: Vec<String>,
+    dtype: Dtype,
+}
+
+impl Spool {
+    fn new(layers: &[LayerSpec], dtype: Dtype) -> anyhow::Result<Self> {
+        let file = || tempfile::tempfile().context("cannot make a temporary file");
+        let layers = layers.iter().map(|spec| Ok((spec.clone(), BufWriter::new(file()?)))).collect::<anyhow::Result<_>>()?;
+        Ok(Self { layers, names: Vec::new(), dtype })
+    }
+
+    fn push(&mut self, path: &Path, features: &[crate::tensor::Tensor]) -> anyhow::Result<()> {
+        for ((spec, file), tensor) in self.layers.iter_mut().zip(features) {
+            let bytes = little_endian(self.dtype, tensor.data())
+                .with_context(|| format!("layer `{}` of {}", spec.layer.name, path.display()))?;
+            file.write_all(&bytes).context("cannot write a temporary file; is the disk full?")?;
+        }
+        self.names.push(path.display().to_string());
+        Ok(())
+    }
+
+    /// Writes beside `output`, then renames: a half-written file never bears its name.
+    fn write(&mut self, output: &Path, format: Format) -> anyhow::Result<()> {
+        let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let failed = || format!("cannot write {}", output.display());
+        let mut part = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
+        match format {
+            Format::Npz => self.write_npz(part.as_file_mut()).with_context(failed)?,
+            Format::Npy => {
+                self.write_npy(part.as_file_mut()).with_context(failed)?;
+                std::fs::write(output.with_extension("txt"), self.names.join("\n") + "\n").with_context(failed)?;
+            }
+        }
+        part.persist(output).with_context(failed)?;
+        Ok(())
+    }
+
+    fn write_npy(&mut self, out: &mut File) -> std::io::Result<()> {
+        let (spec, rows) = &mut self.layers[0];
+        rows.flush()?;
+        rows.get_mut().rewind()?;
+        let shape: Vec<usize> = std::iter::once(self.names.len()).chain(spec.shape.iter().copied()).collect();
+        out.write_all(&npy::header(self.dtype, &shape))?;
+        std::io::copy(rows.get_mut(), out)?;
+        Ok(())
+    }
+
+    fn write_npz(&mut self, out: &mut File) -> std::io::Result<()> {
+        let mut npz = NpzWriter::new(BufWriter::new(out));
+        for (spec, rows) in &mut self.layers {
+            rows.flush()?;
+            rows.get_mut().rewind()?;
+            let shape: Vec<usize> = std::iter::once(self.names.len()).chain(spec.shape.iter().copied()).collect();
+            npz.add_from(&spec.layer.name, self.dtype, &shape, rows.get_mut())?;
+        }
+        npz.add_strings("images", &self.names)?;
+        npz.finish()?.flush()
+    }
+}

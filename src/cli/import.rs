@@ -1,0 +1,146 @@
+//! `graft import`: a Keras weight file, or a user's ONNX classifier.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+
+use super::Global;
+use crate::{
+    preprocess::{ChannelOrder, Mode, Orientation, Resize},
+    registry::{self, ModelVersion, OnnxSettings, OutputKind, read_settings},
+    runtime::Runtime,
+};
+
+/// Import weights as a new version of a model.
+///
+/// Keras: `graft import vgg16 vgg16_weights.h5`. Reads the published HDF5 files, `model.save_weights("x.weights.h5")` and
+/// whole models saved as .h5, with and without top.
+///
+/// ONNX: `graft import flowers.onnx --name flowers --mode torch --shorter-side 256 --labels flowers.txt`. The same settings
+/// can stand in flowers.toml beside the file, with `_` for `-`; flags win.
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// vgg16, inception_v3, or the path of an ONNX classifier
+    what: String,
+    /// The Keras weight file, for vgg16 and inception_v3
+    file: Option<PathBuf>,
+    /// Name of the model [default: the architecture's; required for ONNX]
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    onnx: OnnxFlags,
+}
+
+/// How an ONNX classifier wants its images, and what it answers.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "ONNX classifiers")]
+struct OnnxFlags {
+    /// Input height and width, where the graph leaves them open
+    #[arg(long, value_name = "HEIGHT,WIDTH", value_delimiter = ',', num_args = 2)]
+    input_size: Option<Vec<u32>>,
+    /// nearest, bilinear or bicubic, as Pillow does it [default: bilinear]
+    #[arg(long, value_name = "FILTER")]
+    resize: Option<Resize>,
+    /// Resize the shorter side to this and cut the centre out, instead of stretching
+    #[arg(long, value_name = "PIXELS")]
+    shorter_side: Option<u32>,
+    /// Shorthand for the next three: caffe, tf or torch [default: torch]
+    #[arg(long)]
+    mode: Option<Mode>,
+    /// rgb or bgr
+    #[arg(long, value_name = "ORDER")]
+    channel_order: Option<ChannelOrder>,
+    /// Subtracted from 0–255 values, in channel order
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',', num_args = 3, allow_hyphen_values = true)]
+    mean: Option<Vec<f32>>,
+    /// Multiplied after that, in channel order
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',', num_args = 3, allow_hyphen_values = true)]
+    scale: Option<Vec<f32>>,
+    /// Whether EXIF orientation is applied: ignore or exif [default: ignore]
+    #[arg(long)]
+    orientation: Option<Orientation>,
+    /// One label per line, a JSON list, or Keras's class index
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// logits or probabilities [default: probabilities when the graph ends in a Softmax]
+    #[arg(long, value_name = "KIND")]
+    output: Option<OutputKind>,
+    /// Layer for /features without `layer=` [default: the input of the last Gemm, MatMul or Conv]
+    #[arg(long, value_name = "LAYER")]
+    features_layer: Option<String>,
+}
+
+impl Import {
+    pub(super) fn run(self, global: &Global) -> anyhow::Result<()> {
+        let version = match &self.file {
+            Some(file) => self.keras(global, file)?,
+            None if crate::arch::NAMES.contains(&self.what.as_str()) => {
+                bail!("which file? `graft import {0} FILE` reads a Keras weight file; `graft pull {0}` downloads the published one", self.what)
+            }
+            None => self.onnx(global)?,
+        };
+        report(&version);
+        Ok(())
+    }
+
+    fn keras(&self, global: &Global, file: &Path) -> anyhow::Result<ModelVersion> {
+        let name = self.name.as_deref().unwrap_or(&self.what);
+        let source = format!("keras:{}", file.file_name().unwrap_or_default().to_string_lossy());
+        let repository = global.repository()?;
+        registry::import_keras(&repository, name, &self.what, file, source)
+            .with_context(|| format!("cannot import {} as {}", file.display(), self.what))
+    }
+
+    fn onnx(&self, global: &Global) -> anyhow::Result<ModelVersion> {
+        let file = Path::new(&self.what);
+        if !file.is_file() {
+            bail!("`{}` is neither an architecture ({}) nor a file", self.what, crate::arch::NAMES.join(", "));
+        }
+        let Some(name) = &self.name else { bail!("an ONNX model needs a name: `graft import {} --name NAME`", self.what) };
+        let config = global.config(&[])?;
+        let runtime = Runtime::open(&config.runtime)?;
+        let settings = read_settings(file)?.overridden_by(self.onnx.settings()?);
+        let repository = super::context::open(&config)?;
+        registry::import_onnx(&repository, &runtime, name, file, &settings)
+            .with_context(|| format!("cannot import {}", file.display()))
+    }
+}
+
+impl OnnxFlags {
+    fn settings(&self) -> anyhow::Result<OnnxSettings> {
+        Ok(OnnxSettings {
+            input_size: exactly(self.input_size.as_deref(), "--input-size")?,
+            resize: self.resize,
+            shorter_side: self.shorter_side,
+            mode: self.mode,
+            channel_order: self.channel_order,
+            mean: exactly(self.mean.as_deref(), "--mean")?,
+            scale: exactly(self.scale.as_deref(), "--scale")?,
+            orientation: self.orientation,
+            labels: self.labels.clone(),
+            output: self.output,
+            features_layer: self.features_layer.clone(),
+        })
+    }
+}
+
+/// A flag's list as an array.
+fn exactly<T: Copy, const N: usize>(values: Option<&[T]>, flag: &str) -> anyhow::Result<Option<[T; N]>> {
+    let array = |values: &[T]| <[T; N]>::try_from(values).with_context(|| format!("`{flag}` takes {N} numbers, got {}", values.len()));
+    values.map(array).transpose()
+}
+
+/// Says on stdout what was published.
+pub(super) fn report(version: &ModelVersion) {
+    let metadata = &version.metadata;
+    let trained = if metadata.pretrained { "" } else { " — UNTRAINED weights: answers mean nothing" };
+    println!(
+        "{} version {}: {} layers, {} classes, {:.1} MB of weights{trained}",
+        metadata.name,
+        metadata.version,
+        metadata.layers.len(),
+        metadata.labels.len(),
+        metadata.weights.bytes as f64 / 1e6
+    );
+}

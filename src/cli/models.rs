@@ -1,0 +1,39 @@
+//! `graft models`: what the repository holds.
+
+use clap::Args;
+
+use super::Global;
+
+/// List the models of the repository, and what in it is ignored.
+#[derive(Debug, Args)]
+pub(super) struct Models {}
+
+impl Models {
+    pub(super) fn run(self, global: &Global) -> anyhow::Result<()> {
+        let repository = global.repository()?;
+        let snapshot = repository.scan()?;
+        if snapshot.models.is_empty() {
+            eprintln!("no models in {}; bring one with `graft pull vgg16`, `graft import` or `graft init`", repository.root().display());
+        }
+        for model in &snapshot.models {
+            for version in &model.versions {
+                let metadata = &version.metadata;
+                println!(
+                    "{:<24} {:>4}{} {:<13} {:>5} classes {:>8.1} MB  {}{}",
+                    metadata.name,
+                    metadata.version,
+                    if metadata.version == model.stable { "*" } else { " " },
+                    metadata.architecture,
+                    metadata.labels.len(),
+                    metadata.weights.bytes as f64 / 1e6,
+                    metadata.weights.source,
+                    if metadata.pretrained { "" } else { "  UNTRAINED" },
+                );
+            }
+        }
+        for problem in &snapshot.problems {
+            eprintln!("ignored {}: {}", problem.path, problem.reason);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,14 @@
+//! `graft openapi`: the API's description.
+
+use clap::Args;
+
+/// Print the OpenAPI document; `openapi.yaml` is made with it.
+#[derive(Debug, Args)]
+pub(super) struct Openapi {}
+
+impl Openapi {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        print!("{}", crate::http::openapi_yaml());
+        Ok(())
+    }
+}

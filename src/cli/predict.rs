@@ -1,0 +1,101 @@
+//! `graft predict`: classes of images, without a server.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::{
+    Global,
+    context::{block_on, engine, model_and_version, open},
+};
+use crate::{
+    inference::{Image, Request},
+    preprocess::{Orientation, Resize},
+};
+
+/// Classify images, on the same code path as the server.
+#[derive(Debug, Args)]
+pub(super) struct Predict {
+    /// Image files
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+    #[command(flatten)]
+    options: ImageOptions,
+    /// How many classes
+    #[arg(long, default_value_t = 5)]
+    top_k: usize,
+    /// Print one JSON object per image
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which model, and how it gets its images.
+#[derive(Debug, Args)]
+pub(super) struct ImageOptions {
+    /// The model, NAME or NAME@VERSION [default: models.default]
+    #[arg(long, short)]
+    model: Option<String>,
+    /// nearest, bilinear or bicubic [default: the model's]
+    #[arg(long, value_name = "FILTER")]
+    resize: Option<Resize>,
+    /// ignore or exif [default: the model's]
+    #[arg(long)]
+    orientation: Option<Orientation>,
+}
+
+impl ImageOptions {
+    /// A request for nothing yet.
+    pub(super) fn request(&self) -> anyhow::Result<Request> {
+        let (model, version) = match self.model.as_deref().map(model_and_version).transpose()? {
+            Some((model, version)) => (Some(model), version),
+            None => (None, None),
+        };
+        Ok(Request { model, version, resize: self.resize, orientation: self.orientation, ..Request::default() })
+    }
+}
+
+impl Predict {
+    pub(super) fn run(self, global: &Global) -> anyhow::Result<()> {
+        let config = global.config(&[])?;
+        let engine = engine(&config, open(&config)?)?;
+        let request = Request { top_k: Some(self.top_k), ..self.options.request()? };
+        let plan = engine.plan(&request)?;
+        if !plan.version.metadata.pretrained {
+            eprintln!("{} has UNTRAINED weights (pretrained: false): these answers mean nothing", plan.version.metadata.name);
+        }
+        block_on(async {
+            for path in &self.images {
+                let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+                let answer = engine.run(plan.clone(), vec![Image { bytes: bytes.into() }]).await;
+                let answer = answer.map_err(unwrap_single).with_context(|| path.display().to_string())?;
+                for image in answer.images.iter().flatten() {
+                    self.print(path, image);
+                }
+            }
+            anyhow::Ok(())
+        })?
+    }
+
+    fn print(&self, path: &std::path::Path, image: &crate::inference::ImageAnswer) {
+        if self.json {
+            let class = |class: &crate::inference::Class| {
+                serde_json::json!({"index": class.index, "label": class.label, "wnid": class.wnid, "score": class.score})
+            };
+            let top_k: Vec<_> = image.top_k.iter().map(class).collect();
+            println!("{}", serde_json::json!({"image": path.display().to_string(), "top_k": top_k}));
+        } else {
+            println!("{}", path.display());
+            image.top_k.iter().for_each(|class| println!("  {:>7.3}%  {} ({})", class.score * 100.0, class.label, class.index));
+        }
+        image.warnings.iter().for_each(|warning| eprintln!("{}: {warning}", path.display()));
+    }
+}
+
+/// Says what is wrong with the one image of a request, instead of that one is bad.
+fn unwrap_single(error: crate::inference::Error) -> anyhow::Error {
+    match error {
+        crate::inference::Error::BadImages(mut bad) if bad.len() == 1 => bad.remove(0).1.into(),
+        other => other.into(),
+    }
+}

@@ -1,0 +1,191 @@
+//! Why a graph cannot be read or transformed.
+
+use std::{io, path::PathBuf};
+
+/// Why a graph cannot be read or transformed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read.
+    #[error("cannot read {}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// External data cannot be written.
+    #[error("cannot write external data")]
+    Write(#[source] io::Error),
+    /// More than one protobuf message can hold.
+    #[error("the model is {bytes} bytes, but one ONNX file holds at most 2 GiB; keep large tensors as external data")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+    },
+    /// Bytes of something else, or damaged ones.
+    #[error("not an ONNX model: {found}")]
+    Foreign {
+        /// What the bytes look like.
+        found: &'static str,
+        /// What the decoder said, if the bytes are no protobuf.
+        #[source]
+        source: Option<prost::DecodeError>,
+    },
+    /// A node or an output reads a tensor that nothing makes.
+    #[error("{reader} reads tensor `{tensor}`, which nothing defines")]
+    Undefined {
+        /// The node, or "the graph's output list".
+        reader: String,
+        /// The tensor.
+        tensor: String,
+    },
+    /// Two things make one tensor.
+    #[error("tensor `{tensor}` is defined twice, the second time by {by}")]
+    Duplicate {
+        /// The tensor.
+        tensor: String,
+        /// The second to define it.
+        by: String,
+    },
+    /// Nodes that depend on each other.
+    #[error("{node} depends on its own output through tensor `{tensor}`")]
+    Cycle {
+        /// A node of the cycle.
+        node: String,
+        /// The tensor that it waits for.
+        tensor: String,
+    },
+    /// A stored tensor is damaged.
+    #[error("tensor `{tensor}` is damaged")]
+    Tensor {
+        /// Its name.
+        tensor: String,
+        /// What is wrong with it.
+        #[source]
+        source: TensorProblem,
+    },
+    /// A tensor's data lie in another file, which cannot be used.
+    #[error("the external data of tensor `{tensor}` at `{location}` cannot be used")]
+    External {
+        /// Its name.
+        tensor: String,
+        /// Where the model says they are.
+        location: String,
+        /// Why not.
+        #[source]
+        source: LocationProblem,
+    },
+    /// Every input is an initializer.
+    #[error("the graph has no input besides its weights; graft needs exactly one, the image")]
+    NoInput,
+    /// More than an image is wanted.
+    #[error("the graph has {} inputs ({}); graft needs exactly one, the image", .0.len(), .0.join(", "))]
+    SeveralInputs(Vec<String>),
+    /// The input is not a float32 or float16 tensor.
+    #[error("input `{name}` is of ONNX type {found}; graft feeds float32 (1) or float16 (10)")]
+    InputType {
+        /// The input.
+        name: String,
+        /// `TensorProto.DataType`, or 0 when it is no tensor.
+        found: i32,
+    },
+    /// Asked for a tensor that no node makes.
+    #[error("the graph has no tensor `{0}` that depends on a node or an input")]
+    UnknownTensor(String),
+    /// Nothing asked for.
+    #[error("a cut needs at least one output")]
+    NoOutputs,
+}
+
+/// What is wrong with a stored tensor.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum TensorProblem {
+    /// A negative dimension, or more elements than can be counted.
+    #[error("its dimensions {0:?} are negative or too large")]
+    Dims(Vec<i64>),
+    /// Type 0 or below.
+    #[error("its element type {0} is not one of ONNX's")]
+    Type(i32),
+    /// Fewer or more data than the shape needs.
+    #[error("its shape and type need {expected} {unit}, it has {found}")]
+    Length {
+        /// What the shape says.
+        expected: u64,
+        /// What is there.
+        found: u64,
+        /// "bytes" or "values".
+        unit: &'static str,
+    },
+    /// An offset or a length that is no number.
+    #[error("its external data's `{key}` is `{value}`, which is no number")]
+    Number {
+        /// The key.
+        key: &'static str,
+        /// The value.
+        value: String,
+    },
+    /// External data of a type whose size is unknown.
+    #[error("its element type {0} cannot lie in external data")]
+    NotExternal(i32),
+}
+
+/// Why external data cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LocationProblem {
+    /// The model was read from bytes alone.
+    #[error("the model has no folder; read it from its file")]
+    NoFolder,
+    /// Absolute, with `..`, or through a link to elsewhere.
+    #[error("it leads out of the model's folder; put the file beside the model")]
+    Outside,
+    /// A folder, a pipe, a device.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// The file ends before the tensor does.
+    #[error("the file has {found} bytes, the tensor ends at {expected}")]
+    TooShort {
+        /// Where the tensor ends.
+        expected: u64,
+        /// The file's size.
+        found: u64,
+    },
+    /// The file cannot be opened or read.
+    #[error("the file cannot be read")]
+    Io(#[source] io::Error),
+}
+
+impl Error {
+    /// The error for bytes that are no model; names the formats that are often taken for one.
+    pub(super) fn foreign(bytes: &[u8], source: Option<prost::DecodeError>) -> Self {
+        let text = bytes.trim_ascii_start();
+        let found = if bytes.is_empty() {
+            "the file is empty"
+        } else if bytes.starts_with(b"\x89HDF\r\n\x1a\n") {
+            "it is an HDF5 file (Keras weights?); name the architecture to import those"
+        } else if bytes.starts_with(b"PK\x03\x04") {
+            "it is a zip archive (.keras, .npz or a PyTorch checkpoint?); export the model to ONNX first"
+        } else if bytes.starts_with(b"version https://git-lfs") {
+            "it is a Git LFS pointer; fetch the file itself with `git lfs pull`"
+        } else if bytes.starts_with(b"\x1f\x8b") {
+            "it is a gzip file; unpack it first"
+        } else if bytes.get(4..8) == Some(b"ORTM") {
+            "it is in ONNX Runtime's own format (.ort); use the .onnx file it was made from"
+        } else if bytes.get(4..8) == Some(b"TFL3") {
+            "it is a TensorFlow Lite file; export the model to ONNX first"
+        } else if text.starts_with(b"<") {
+            "it is an HTML or XML page (an error page saved by a download?)"
+        } else if text.starts_with(b"{") || text.starts_with(b"[") {
+            "it is JSON text"
+        } else if source.is_some() {
+            "the bytes are damaged, cut short or of another format"
+        } else {
+            "the bytes hold no graph with outputs"
+        };
+        Self::Foreign { found, source }
+    }
+
+    pub(super) fn tensor(tensor: &super::proto::TensorProto, source: TensorProblem) -> Self {
+        Self::Tensor { tensor: tensor.name().to_owned(), source }
+    }
+}

@@ -1,0 +1,243 @@
+//! What a graph says of itself: its input, outputs, layers and weights.
+
+use std::collections::HashSet;
+
+use super::{
+    Error, Graph, Span,
+    order::{captured, inputs, outputs, uses},
+    proto::{DimValue, NodeProto, TypeProto, TypeValue, ValueInfoProto},
+    tensors::{self, EXTERNAL, byte_len, data_type, external_number},
+};
+
+/// The graph's one input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputInfo {
+    /// Name of its tensor.
+    pub name: String,
+    /// Its element type.
+    pub elem: ElementType,
+    /// Its dimensions, batch first; empty when the model does not say.
+    pub shape: Vec<Dim>,
+}
+
+/// A tensor of which the model may say the type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValueInfo {
+    /// Its name.
+    pub name: String,
+    /// Its element type; `None` when the model does not say, or says another.
+    pub elem: Option<ElementType>,
+    /// Its dimensions; `None` when the model does not say.
+    pub shape: Option<Vec<Dim>>,
+}
+
+/// The element types that images and features have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ElementType {
+    /// float32.
+    F32,
+    /// IEEE float16.
+    F16,
+}
+
+/// One dimension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dim {
+    /// Known.
+    Fixed(u64),
+    /// Unknown, but equal wherever the name stands.
+    Symbolic(String),
+    /// Unknown.
+    Unknown,
+}
+
+/// The first output of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeOutput {
+    /// Name of the tensor.
+    pub name: String,
+    /// The node's operator, such as `Conv`.
+    pub op_type: String,
+    /// Position of the node in the graph.
+    pub node_index: usize,
+}
+
+/// A stored tensor of the graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Initializer<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its element type; `None` for others than float32 and float16.
+    pub elem: Option<ElementType>,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Size of its data; 0 for types of unknown size.
+    pub bytes: u64,
+    /// Where its data lie, when not in the graph.
+    pub external: Option<Span>,
+}
+
+/// A node that reads a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Consumer<'a> {
+    /// The node's operator.
+    pub op_type: &'a str,
+    /// Which of its inputs; `None` when a subgraph of the node reads it.
+    pub input: Option<usize>,
+}
+
+impl Graph {
+    /// The one input that is no initializer.
+    ///
+    /// # Errors
+    /// None or several of them, or an element type other than float32 and float16.
+    pub fn input(&self) -> Result<InputInfo, Error> {
+        let names: Vec<&str> = inputs(&self.body).collect();
+        let name = match names.as_slice() {
+            [] => return Err(Error::NoInput),
+            [name] => *name,
+            _ => return Err(Error::SeveralInputs(names.into_iter().map(str::to_owned).collect())),
+        };
+        let info = self.body.input.iter().find(|input| input.name() == name).ok_or(Error::NoInput)?;
+        let found = elem_type(info);
+        let elem = ElementType::of(found).ok_or_else(|| Error::InputType { name: name.to_owned(), found })?;
+        Ok(InputInfo { name: name.to_owned(), elem, shape: shape(info).unwrap_or_default() })
+    }
+
+    /// The graph's outputs, in order.
+    pub fn outputs(&self) -> Vec<ValueInfo> {
+        let value = |info: &ValueInfoProto| ValueInfo {
+            name: info.name().to_owned(),
+            elem: ElementType::of(elem_type(info)),
+            shape: shape(info),
+        };
+        self.body.output.iter().map(value).collect()
+    }
+
+    /// The first output of every node that depends on the graph's input, in graph order; constants are no layers.
+    pub fn image_layers(&self) -> Vec<NodeOutput> {
+        let dependent = self.dependent();
+        let layer = |(node_index, node): (usize, &NodeProto)| {
+            let name = node.output.first().filter(|name| dependent.contains(name.as_str()))?;
+            Some(NodeOutput { name: name.clone(), op_type: node.op_type().to_owned(), node_index })
+        };
+        self.body.node.iter().enumerate().filter_map(layer).collect()
+    }
+
+    /// The tensor that the last Gemm, MatMul or Conv reads as its data: the usual feature vector of a classifier.
+    ///
+    /// `None` when there is no such node, or when it reads the graph's input itself.
+    pub fn last_affine_input(&self) -> Option<String> {
+        let dependent = self.dependent();
+        let data = |node: &NodeProto| node.input.iter().find(|name| dependent.contains(name.as_str())).cloned();
+        let affine = |node: &&NodeProto| node.domain().is_empty() && matches!(node.op_type(), "Gemm" | "MatMul" | "Conv");
+        let tensor = self.body.node.iter().rev().filter(affine).find_map(data)?;
+        (!inputs(&self.body).any(|name| name == tensor)).then_some(tensor)
+    }
+
+    /// The graph's stored tensors, in its order.
+    pub fn initializers(&self) -> impl Iterator<Item = Initializer<'_>> {
+        self.body.initializer.iter().map(|tensor| {
+            let bytes = byte_len(tensor).ok().flatten().unwrap_or(0);
+            let offset = external_number(tensor, "offset").ok().flatten().unwrap_or(0);
+            Initializer {
+                name: tensor.name(),
+                elem: ElementType::of(tensor.data_type()),
+                shape: tensor.dims.iter().map(|&dim| usize::try_from(dim).unwrap_or(0)).collect(),
+                bytes,
+                external: (tensor.data_location() == EXTERNAL).then_some(Span { offset, length: bytes }),
+            }
+        })
+    }
+
+    /// Little-endian data of the stored tensor `name`; `None` when it does not exist or its data lie elsewhere.
+    pub fn initializer_data(&self, name: &str) -> Option<bytes::Bytes> {
+        let tensor = self.body.initializer.iter().find(|tensor| tensor.name() == name)?;
+        if tensor.data_location() == EXTERNAL { None } else { tensors::raw(tensor) }
+    }
+
+    /// Nodes that read tensor `name`, in graph order; one entry per input.
+    pub fn consumers(&self, name: &str) -> Vec<Consumer<'_>> {
+        let of_node = |node: &'_ NodeProto| {
+            let positions = node.input.iter().enumerate().filter(|(_, input)| *input == name);
+            let inner = captured(node).contains(&name).then_some(None);
+            positions.map(|(position, _)| Some(position)).chain(inner).collect::<Vec<_>>()
+        };
+        let consumer = |node| of_node(node).into_iter().map(|input| Consumer { op_type: node.op_type(), input });
+        self.body.node.iter().flat_map(consumer).collect()
+    }
+
+    /// Names of all tensors that depend on the graph's inputs, these included.
+    fn dependent(&self) -> HashSet<&str> {
+        let mut dependent: HashSet<&str> = inputs(&self.body).collect();
+        for node in &self.body.node {
+            if uses(node).iter().any(|name| dependent.contains(name)) {
+                dependent.extend(outputs(node));
+            }
+        }
+        dependent
+    }
+}
+
+impl InputInfo {
+    /// The dimensions as N×3×224×224.
+    pub fn describe(&self) -> String {
+        self.shape.iter().map(Dim::to_string).collect::<Vec<_>>().join("×")
+    }
+}
+
+impl Dim {
+    /// The size when it is known.
+    pub fn fixed(&self) -> Option<u64> {
+        match self {
+            Self::Fixed(size) => Some(*size),
+            Self::Symbolic(_) | Self::Unknown => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Dim {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fixed(size) => size.fmt(formatter),
+            Self::Symbolic(name) => name.fmt(formatter),
+            Self::Unknown => formatter.write_str("?"),
+        }
+    }
+}
+
+impl ElementType {
+    fn of(data_type: i32) -> Option<Self> {
+        match data_type {
+            data_type::FLOAT => Some(Self::F32),
+            data_type::FLOAT16 => Some(Self::F16),
+            _ => None,
+        }
+    }
+
+    /// Size of one element in bytes.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+}
+
+/// `TensorProto.DataType` of a value, 0 when it is not said or no dense tensor.
+fn elem_type(info: &ValueInfoProto) -> i32 {
+    match &info.r#type {
+        Some(TypeProto { value: Some(TypeValue::Tensor(tensor)), .. }) => tensor.elem_type(),
+        _ => 0,
+    }
+}
+
+fn shape(info: &ValueInfoProto) -> Option<Vec<Dim>> {
+    let Some(TypeProto { value: Some(TypeValue::Tensor(tensor)), .. }) = &info.r#type else { return None };
+    let dim = |value: &Option<DimValue>| match value {
+        Some(DimValue::Value(size)) => u64::try_from(*size).map_or(Dim::Unknown, Dim::Fixed),
+        Some(DimValue::Param(name)) if !name.is_empty() => Dim::Symbolic(name.clone()),
+        Some(DimValue::Param(_)) | None => Dim::Unknown,
+    };
+    Some(tensor.shape.as_ref()?.dim.iter().map(|dimension| dim(&dimension.value)).collect())
+}

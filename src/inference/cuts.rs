@@ -1,0 +1,153 @@
+//! The sessions of one model: its graph cut at the layers asked for, built on first use, few kept.
+//!
+//! Owned by the model's worker thread. Large matrices are shared by all cuts; what each holds alone is bounded.
+
+use std::sync::Arc;
+
+use tracing::{debug, info};
+
+use super::{Error, ModelId};
+use crate::{
+    config::{Provider, ProviderChoice},
+    graph::{ElementType, Graph},
+    registry::ModelVersion,
+    runtime::{ProviderInEffect, Runtime, Session, SessionSource, SharedWeights, trim},
+};
+
+/// Initializers of Gemm and MatMul from this size on are shared; convolutions are reordered per session by ONNX Runtime.
+const SHARED_FROM_BYTES: u64 = 4 << 20;
+
+/// The sessions of one version.
+pub(super) struct Cuts {
+    runtime: Runtime,
+    version: ModelVersion,
+    choice: ProviderChoice,
+    graph: Graph,
+    shared: SharedWeights,
+    /// The cut at the model's main output first, never dropped; the others by last use, oldest first.
+    cached: Vec<Cut>,
+    bound_bytes: u64,
+}
+
+struct Cut {
+    tensors: Vec<String>,
+    session: Session,
+    private_bytes: u64,
+}
+
+impl Cuts {
+    /// Reads the graph and its shared weights, and builds the session that answers by default.
+    pub(super) fn open(runtime: Runtime, version: ModelVersion, choice: ProviderChoice, bound_bytes: u64) -> Result<Self, Error> {
+        let graph = Graph::read(&version.graph_path()).map_err(|source| graph_error(&version, source))?;
+        let shared = if choice.provider == Provider::Cpu { share(&graph, &version)? } else { SharedWeights::default() };
+        let mut cuts = Self { runtime, version, choice, graph, shared, cached: Vec::new(), bound_bytes };
+        let main = cuts.main_tensor();
+        let cut = cuts.build(&[main])?;
+        cuts.cached.push(cut);
+        Ok(cuts)
+    }
+
+    /// The tensor that the first session gives: the classes, or the default features of a model without a top.
+    pub(super) fn main_tensor(&self) -> String {
+        let metadata = &self.version.metadata;
+        let features = || metadata.layers.iter().find(|layer| layer.name == metadata.features_layer).map(|layer| &layer.tensor);
+        let output = metadata.output.as_ref().map(|output| &output.tensor).or_else(features);
+        output.unwrap_or(&metadata.features_layer).clone()
+    }
+
+    /// The version served.
+    pub(super) fn version(&self) -> &ModelVersion {
+        &self.version
+    }
+
+    /// Provider of the first session.
+    pub(super) fn provider(&self) -> ProviderInEffect {
+        self.cached.first().expect("the first session is built in `open`").session.provider().clone()
+    }
+
+    /// The session whose outputs are `tensors`, in this order.
+    pub(super) fn session(&mut self, tensors: &[String]) -> Result<&mut Session, Error> {
+        if let Some(position) = self.cached.iter().position(|cut| cut.tensors == tensors) {
+            if position > 0 {
+                let cut = self.cached.remove(position);
+                self.cached.push(cut);
+            }
+            let last = if position == 0 { 0 } else { self.cached.len() - 1 };
+            return Ok(&mut self.cached[last].session);
+        }
+        self.make_room(self.private_bytes_of(tensors)?);
+        let cut = self.build(tensors)?;
+        self.cached.push(cut);
+        Ok(&mut self.cached.last_mut().expect("pushed above").session)
+    }
+
+    /// Drops the least recently used cuts until `needed` more bytes fit, or only the main one is left.
+    fn make_room(&mut self, needed: u64) {
+        let before = self.cached.len();
+        while self.cached.len() > 1 && self.cached[1..].iter().map(|cut| cut.private_bytes).sum::<u64>() + needed > self.bound_bytes {
+            let dropped = self.cached.remove(1);
+            debug!(model = self.version.metadata.name, tensors = ?dropped.tensors, "dropped a cut");
+        }
+        if self.cached.len() < before {
+            trim();
+        }
+    }
+
+    fn build(&self, tensors: &[String]) -> Result<Cut, Error> {
+        let started = std::time::Instant::now();
+        let graph = self.cut(tensors)?;
+        let bytes = graph.to_bytes();
+        let source = SessionSource { graph: &bytes, folder: self.version.dir(), shared: &self.shared_by(&graph) };
+        let session = self.runtime.session(source, self.choice).map_err(|source| runtime_error(&self.version, source))?;
+        info!(
+            model = self.version.metadata.name,
+            version = self.version.metadata.version,
+            ?tensors,
+            provider = ?session.provider().provider,
+            ms = started.elapsed().as_millis() as u64,
+            "built a session"
+        );
+        Ok(Cut { tensors: tensors.to_vec(), session, private_bytes: self.private_bytes(&graph) })
+    }
+
+    fn cut(&self, tensors: &[String]) -> Result<Graph, Error> {
+        let names: Vec<&str> = tensors.iter().map(String::as_str).collect();
+        self.graph.cut(&names).map_err(|source| graph_error(&self.version, source))
+    }
+
+    /// ONNX Runtime refuses values for initializers that a cut does not have.
+    fn shared_by(&self, graph: &Graph) -> SharedWeights {
+        self.shared.only(|name| graph.initializers().any(|initializer| initializer.name == name))
+    }
+
+    fn private_bytes_of(&self, tensors: &[String]) -> Result<u64, Error> {
+        Ok(self.private_bytes(&self.cut(tensors)?))
+    }
+
+    fn private_bytes(&self, graph: &Graph) -> u64 {
+        graph.initializers().filter(|initializer| !self.shared.contains(initializer.name)).map(|initializer| initializer.bytes).sum()
+    }
+}
+
+/// Reads the large matrices that every cut can borrow.
+fn share(graph: &Graph, version: &ModelVersion) -> Result<SharedWeights, Error> {
+    let mut shared = SharedWeights::default();
+    for initializer in graph.initializers() {
+        let only_matrices = graph.consumers(initializer.name).iter().all(|consumer| matches!(consumer.op_type, "Gemm" | "MatMul"));
+        let Some(place) = initializer.external.as_ref() else { continue };
+        if initializer.bytes >= SHARED_FROM_BYTES && initializer.elem == Some(ElementType::F32) && only_matrices {
+            shared
+                .read(initializer.name, &initializer.shape, &version.weights_path(), place.offset)
+                .map_err(|source| runtime_error(version, source))?;
+        }
+    }
+    Ok(shared)
+}
+
+pub(super) fn runtime_error(version: &ModelVersion, source: crate::runtime::Error) -> Error {
+    Error::Runtime { model: ModelId::describe(version), source: Arc::new(source) }
+}
+
+fn graph_error(version: &ModelVersion, source: crate::graph::Error) -> Error {
+    Error::Graph { model: ModelId::describe(version), source: Arc::new(source) }
+}

@@ -1,0 +1,311 @@
+//! The engine: resolves a request, decodes its images, queues them, and shapes the answer.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::{join_all, try_join_all};
+use tokio::sync::Semaphore;
+use tracing::{error, warn};
+
+use super::{
+    Answer, Error, Image, ImageAnswer, ModelView, OnError, Plan, Readiness, Request, Timings, VersionView,
+    answer::assemble,
+    models::Models,
+    plan,
+    worker::{Ran, Worker},
+};
+use crate::{
+    config::{ImagesConfig, ModelsConfig, RuntimeConfig},
+    preprocess::{self, ImageError, Limits, Warning},
+    registry::{Model, ModelVersion, Repository, Snapshot, nearest},
+    runtime::Runtime,
+    tensor::Tensor,
+};
+
+/// The handle that HTTP and the command line share; cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: ModelsConfig,
+    limits: Limits,
+    repository: Repository,
+    models: Models,
+    /// A plain lock: replaced whole by a scan, read for a moment.
+    snapshot: RwLock<Arc<Snapshot>>,
+    /// Why configured models are not loaded.
+    failures: RwLock<BTreeMap<String, String>>,
+    /// One permit per decoding thread; decoding runs on the blocking pool.
+    decoders: Arc<Semaphore>,
+}
+
+type Prepared = (Tensor, Vec<Warning>);
+
+impl Engine {
+    /// An engine over a repository, scanned once; nothing is loaded yet.
+    ///
+    /// # Errors
+    /// The repository cannot be read.
+    pub fn new(
+        runtime: Runtime,
+        repository: Repository,
+        config: &ModelsConfig,
+        images: &ImagesConfig,
+        runtime_config: &RuntimeConfig,
+    ) -> Result<Self, Error> {
+        let snapshot = RwLock::new(Arc::new(repository.scan()?));
+        let inner = Inner {
+            config: config.clone(),
+            limits: Limits { max_bytes: images.max_bytes, max_pixels: images.max_pixels },
+            models: Models::new(runtime, config, runtime_config.clone()),
+            repository,
+            snapshot,
+            failures: RwLock::default(),
+            decoders: Arc::new(Semaphore::new(runtime_config.decode_threads)),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Resolves model, version, layers and classes, and checks every parameter, before anything is decoded.
+    ///
+    /// # Errors
+    /// Unknown model, version or layer, `top_k` out of range, untrained weights that may not be served.
+    pub fn plan(&self, request: &Request) -> Result<Plan, Error> {
+        let name = request.model.as_deref().unwrap_or(&self.inner.config.default);
+        let version = find(&self.snapshot(), name, request.version)?;
+        self.may_serve(&version)?;
+        plan::resolve(version, request)
+    }
+
+    /// Decodes `images` and runs `plan` on them, loading the model when it is not.
+    ///
+    /// # Errors
+    /// [`Error::BadImages`] unless the plan skips them, a full queue, a model that does not load.
+    pub async fn run(&self, plan: Plan, images: Vec<Image>) -> Result<Answer, Error> {
+        let worker = self.inner.models.load(&plan.version).await?;
+        let _admitted = worker.admit(images.len())?;
+        let started = Instant::now();
+        let prepared = self.prepare(&plan, images).await;
+        let decode = started.elapsed();
+        if plan.on_error == OnError::Fail {
+            let bad = |(position, image): (usize, &Result<Prepared, ImageError>)| Some((position, image.as_ref().err()?.clone()));
+            let bad: Vec<_> = prepared.iter().enumerate().filter_map(bad).collect();
+            if !bad.is_empty() {
+                return Err(Error::BadImages(bad));
+            }
+        }
+        let ran = self.infer(&plan, &worker, prepared).await?;
+        let timings = timings(decode, &ran);
+        let images = tokio::task::spawn_blocking(move || finish(&plan, ran)).await.expect("shaping answers does not panic")?;
+        Ok(Answer { images, timings })
+    }
+
+    /// Decoding and preprocessing, at most `decode_threads` images at a time.
+    async fn prepare(&self, plan: &Plan, images: Vec<Image>) -> Vec<Result<Prepared, ImageError>> {
+        let spec = Arc::new(plan.preprocessing.clone());
+        let tasks = images.into_iter().map(|image| {
+            let (spec, limits, decoders) = (Arc::clone(&spec), self.inner.limits, Arc::clone(&self.inner.decoders));
+            async move {
+                let _decoder = decoders.acquire_owned().await.expect("the decoders' semaphore is never closed");
+                let decode = move || Ok(preprocess::prepare(&preprocess::decode(&image.bytes, &limits)?, &spec));
+                tokio::task::spawn_blocking(decode).await.unwrap_or_else(|panic| {
+                    error!(%panic, "an image decoder panicked");
+                    Err(ImageError::Broken("the decoder failed on it".to_owned()))
+                })
+            }
+        });
+        join_all(tasks).await
+    }
+
+    async fn infer(
+        &self,
+        plan: &Plan,
+        worker: &Worker,
+        prepared: Vec<Result<Prepared, ImageError>>,
+    ) -> Result<Vec<Result<(Ran, Vec<Warning>), ImageError>>, Error> {
+        let tensors: Arc<[String]> = plan.tensors().into();
+        let runs = prepared.into_iter().map(|image| {
+            let tensors = Arc::clone(&tensors);
+            async move {
+                Ok(match image {
+                    Ok((input, warnings)) => Ok((worker.infer(input, tensors).await?, warnings)),
+                    Err(error) => Err(error),
+                })
+            }
+        });
+        let ran = try_join_all(runs).await;
+        if let Err(Error::WorkerGone { .. }) = ran {
+            self.inner.models.forget(&plan.version);
+        }
+        ran
+    }
+
+    /// Every model served, by name, ascending.
+    pub fn models(&self) -> Vec<ModelView> {
+        self.snapshot().models.iter().map(|model| self.view(model)).collect()
+    }
+
+    /// One model.
+    ///
+    /// # Errors
+    /// [`Error::UnknownModel`].
+    pub fn model(&self, name: &str) -> Result<ModelView, Error> {
+        find_model(&self.snapshot(), name).map(|model| self.view(model))
+    }
+
+    /// Name of the model that requests without one get.
+    pub fn default_model(&self) -> &str {
+        &self.inner.config.default
+    }
+
+    /// Whether the configured models are loaded and warm.
+    pub fn readiness(&self) -> Readiness {
+        let snapshot = self.snapshot();
+        let failures = self.inner.failures.read().unwrap_or_else(PoisonError::into_inner);
+        let missing = self.inner.config.preload.iter().filter_map(|name| {
+            let version = match find(&snapshot, name, None) {
+                Ok(version) => version,
+                Err(error) => return Some((name.clone(), error.to_string())),
+            };
+            let loaded = self.inner.models.peek(&version).is_some();
+            let reason = || failures.get(name).cloned().unwrap_or_else(|| "loading".to_owned());
+            (!loaded).then(|| (name.clone(), reason()))
+        });
+        Readiness { missing: missing.collect(), problems: snapshot.problems.clone() }
+    }
+
+    /// Loads and warms the configured models that are not loaded; what fails is kept for [`Self::readiness`].
+    pub async fn preload(&self) {
+        for name in &self.inner.config.preload {
+            let outcome = match find(&self.snapshot(), name, None) {
+                Ok(version) if self.inner.models.peek(&version).is_some() => Ok(()),
+                Ok(version) => match self.may_serve(&version) {
+                    Ok(()) => self.inner.models.load(&version).await.map(drop),
+                    Err(error) => Err(error),
+                },
+                Err(error) => Err(error),
+            };
+            let mut failures = self.inner.failures.write().unwrap_or_else(PoisonError::into_inner);
+            match outcome.map_err(|error| chain(&error)) {
+                Ok(()) => drop(failures.remove(name)),
+                Err(reason) if failures.get(name) == Some(&reason) => {}
+                Err(reason) => {
+                    warn!(model = name, %reason, "a configured model is not served");
+                    failures.insert(name.clone(), reason);
+                }
+            }
+        }
+    }
+
+    /// Scans the repository and loads new versions of configured models, every `scan_interval`, for ever.
+    pub async fn watch(&self) {
+        let mut ticks = tokio::time::interval(self.inner.config.scan_interval);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.rescan().await {
+                error!(error = chain(&error), "cannot scan the model repository");
+            }
+            self.preload().await;
+        }
+    }
+
+    /// Reads the repository again.
+    ///
+    /// # Errors
+    /// The repository cannot be read; the last contents stay in force.
+    pub async fn rescan(&self) -> Result<(), Error> {
+        let repository = self.inner.repository.clone();
+        let snapshot = tokio::task::spawn_blocking(move || repository.scan()).await.expect("a scan does not panic")?;
+        let before = self.snapshot();
+        for problem in snapshot.problems.iter().filter(|problem| !before.problems.contains(problem)) {
+            warn!(path = problem.path, reason = problem.reason, "ignored in the model repository");
+        }
+        let present = |version: &ModelVersion| {
+            let versions = || snapshot.models.iter().flat_map(|model| &model.versions);
+            versions().any(|known| known.dir() == version.dir())
+        };
+        self.inner.models.retain(present);
+        *self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+        Ok(())
+    }
+
+    fn may_serve(&self, version: &ModelVersion) -> Result<(), Error> {
+        if version.metadata.pretrained || self.inner.config.allow_untrained {
+            return Ok(());
+        }
+        Err(Error::Untrained { model: version.metadata.name.clone() })
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.inner.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn view(&self, model: &Model) -> ModelView {
+        let version = |version: &ModelVersion| {
+            let worker = self.inner.models.peek(version);
+            let in_effect = worker.map(|worker| worker.provider().clone());
+            VersionView {
+                version: version.clone(),
+                provider: in_effect.as_ref().map(|provider| provider.provider),
+                provider_note: in_effect.and_then(|provider| provider.note),
+            }
+        };
+        ModelView {
+            versions: model.versions.iter().map(version).collect(),
+            name: model.name.clone(),
+            stable: model.stable,
+            default: model.name == self.inner.config.default,
+        }
+    }
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn find_model<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Model, Error> {
+    let unknown = || Error::UnknownModel {
+        name: name.to_owned(),
+        nearest: nearest(name, snapshot.models.iter().map(|model| model.name.as_str())),
+    };
+    snapshot.models.iter().find(|model| model.name == name).ok_or_else(unknown)
+}
+
+fn find(snapshot: &Snapshot, name: &str, version: Option<u32>) -> Result<ModelVersion, Error> {
+    let model = find_model(snapshot, name)?;
+    let wanted = version.unwrap_or(model.stable);
+    let unknown = || Error::UnknownVersion {
+        name: name.to_owned(),
+        version: wanted,
+        available: model.versions.iter().map(|version| version.metadata.version).collect(),
+    };
+    model.versions.iter().find(|version| version.metadata.version == wanted).cloned().ok_or_else(unknown)
+}
+
+/// Wall times of a request; a run that several of its images shared counts once.
+fn timings(decode: Duration, ran: &[Result<(Ran, Vec<Warning>), ImageError>]) -> Timings {
+    let ran = || ran.iter().flatten().map(|(ran, _)| ran);
+    let runs: BTreeMap<u64, Duration> = ran().map(|ran| (ran.run, ran.inference)).collect();
+    Timings { decode, queue: ran().map(|ran| ran.queue).max().unwrap_or_default(), inference: runs.values().sum() }
+}
+
+fn finish(plan: &Plan, ran: Vec<Result<(Ran, Vec<Warning>), ImageError>>) -> Result<Vec<Result<ImageAnswer, ImageError>>, Error> {
+    let shape = |(position, image): (usize, Result<(Ran, Vec<Warning>), ImageError>)| match image {
+        Ok((ran, warnings)) => assemble(plan, position, &ran.outputs, warnings).map(Ok),
+        Err(error) => Ok(Err(error)),
+    };
+    ran.into_iter().enumerate().map(shape).collect()
+}

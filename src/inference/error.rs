@@ -1,0 +1,145 @@
+//! Everything that can go wrong between a request and its answer.
+
+use crate::preprocess::ImageError;
+
+/// Why a request or a model cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No model of that name.
+    #[error("unknown model `{name}`{}", hint(.nearest))]
+    UnknownModel {
+        /// What was asked for.
+        name: String,
+        /// Names that come near, or all names when few.
+        nearest: Vec<String>,
+    },
+    /// The model has no such version.
+    #[error("model `{name}` has no version {version}; it has {}", list(.available))]
+    UnknownVersion {
+        /// The model.
+        name: String,
+        /// What was asked for.
+        version: u32,
+        /// Versions there are, ascending.
+        available: Vec<u32>,
+    },
+    /// The model has no such layer.
+    #[error("unknown layer `{layer}` for {model}{}", hint(.nearest))]
+    UnknownLayer {
+        /// What was asked for.
+        layer: String,
+        /// The model.
+        model: String,
+        /// Names that come near.
+        nearest: Vec<String>,
+    },
+    /// More classes asked for than there are.
+    #[error("`top_k` is {top_k}, but {model} has {classes} classes; ask for 1 to {classes}")]
+    TopK {
+        /// What was asked for.
+        top_k: usize,
+        /// The model.
+        model: String,
+        /// How many classes it has.
+        classes: usize,
+    },
+    /// Classes asked of a model without a top.
+    #[error("{model} has no classes (it was imported without its top); ask for features instead")]
+    NoClasses {
+        /// The model.
+        model: String,
+    },
+    /// Images that cannot be used, by position.
+    #[error("{} of the images cannot be used", .0.len())]
+    BadImages(Vec<(usize, ImageError)>),
+    /// A layer's output holds NaN or infinity.
+    #[error("layer `{layer}` of image `{image}` holds NaN or infinity{}", if *.float16 { " in float16; ask for `dtype=float32`" } else { "" })]
+    NotFinite {
+        /// The layer.
+        layer: String,
+        /// The image's position.
+        image: usize,
+        /// Whether the value was finite before it became float16.
+        float16: bool,
+    },
+    /// Untrained weights, which this configuration does not serve.
+    #[error(
+        "{model} has untrained weights (`pretrained: false`) and `models.allow_untrained` is false; import trained weights with `graft pull` or `graft import`"
+    )]
+    Untrained {
+        /// The model.
+        model: String,
+    },
+    /// More images wait than the queue holds.
+    #[error("the queue of {model} is full ({capacity} images wait); try again shortly")]
+    QueueFull {
+        /// The model.
+        model: String,
+        /// Images that may wait.
+        capacity: usize,
+    },
+    /// The model alone is larger than the bound on loaded weights.
+    #[error("{model} needs {bytes} bytes, but `models.max_loaded_bytes` is {bound}")]
+    TooLargeToLoad {
+        /// The model.
+        model: String,
+        /// Size of its weights.
+        bytes: u64,
+        /// The bound.
+        bound: u64,
+    },
+    /// The engine is shutting down.
+    #[error("graft is shutting down")]
+    ShuttingDown,
+    /// Reading the repository failed.
+    #[error("cannot read the model repository")]
+    Registry(#[from] crate::registry::Error),
+    /// The graph cannot be read or cut.
+    #[error("the graph of {model} cannot be used")]
+    Graph {
+        /// The model.
+        model: String,
+        /// What is wrong.
+        #[source]
+        source: std::sync::Arc<crate::graph::Error>,
+    },
+    /// ONNX Runtime failed.
+    #[error("ONNX Runtime failed on {model}")]
+    Runtime {
+        /// The model.
+        model: String,
+        /// What it said.
+        #[source]
+        source: std::sync::Arc<crate::runtime::Error>,
+    },
+    /// A worker thread cannot be started.
+    #[error("cannot start a thread for {model}")]
+    Thread {
+        /// The model.
+        model: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A failure that every image of a batch got.
+    #[error(transparent)]
+    Shared(std::sync::Arc<Error>),
+    /// A worker thread died.
+    #[error("the worker of {model} stopped unexpectedly")]
+    WorkerGone {
+        /// The model.
+        model: String,
+    },
+}
+
+fn hint(nearest: &[String]) -> String {
+    if nearest.is_empty() {
+        return String::new();
+    }
+    let quoted: Vec<String> = nearest.iter().map(|name| format!("`{name}`")).collect();
+    format!("; did you mean {}?", quoted.join(", "))
+}
+
+fn list(versions: &[u32]) -> String {
+    versions.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+}

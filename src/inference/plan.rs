@@ -1,0 +1,113 @@
+//! From a request to a plan: which layers, which shapes, which classes; every mistake is found here.
+
+use super::{Error, Features, LayerSpec, ModelId, Plan, Pool, Request};
+use crate::registry::{Layer, Metadata, ModelVersion, nearest};
+
+/// Resolves `request` against the version that will answer it.
+///
+/// # Errors
+/// Unknown layer, `top_k` out of range, classes asked of a model without a top.
+pub(super) fn resolve(version: ModelVersion, request: &Request) -> Result<Plan, Error> {
+    let metadata = &version.metadata;
+    if let Some(top_k) = request.top_k {
+        check_top_k(metadata, top_k)?;
+    }
+    let features = request.features.as_ref();
+    let layers = features.map(|features| layers(metadata, features)).transpose()?.unwrap_or_default();
+    let mut preprocessing = metadata.preprocessing.clone();
+    preprocessing.resize = request.resize.unwrap_or(preprocessing.resize);
+    preprocessing.orientation = request.orientation.unwrap_or(preprocessing.orientation);
+    Ok(Plan {
+        top_k: request.top_k,
+        layers,
+        pool: features.map(|features| features.pool).unwrap_or_default(),
+        normalize: features.map(|features| features.normalize).unwrap_or_default(),
+        preprocessing,
+        on_error: request.on_error,
+        version,
+    })
+}
+
+impl Plan {
+    /// The graph's tensors that a session must give: the layers', then the classes' if asked for.
+    pub(super) fn tensors(&self) -> Vec<String> {
+        let mut tensors: Vec<String> = Vec::new();
+        let classes = self.version.metadata.output.iter().filter(|_| self.top_k.is_some()).map(|output| &output.tensor);
+        for tensor in self.layers.iter().map(|spec| &spec.layer.tensor).chain(classes) {
+            if !tensors.contains(tensor) {
+                tensors.push(tensor.clone());
+            }
+        }
+        tensors
+    }
+}
+
+fn check_top_k(metadata: &Metadata, top_k: usize) -> Result<(), Error> {
+    let model = metadata.name.clone();
+    let classes = metadata.labels.len();
+    if metadata.output.is_none() || classes == 0 {
+        return Err(Error::NoClasses { model });
+    }
+    if !(1..=classes).contains(&top_k) {
+        return Err(Error::TopK { top_k, model, classes });
+    }
+    Ok(())
+}
+
+fn layers(metadata: &Metadata, features: &Features) -> Result<Vec<LayerSpec>, Error> {
+    let default = [metadata.features_layer.clone()];
+    let wanted: &[String] = if features.layers.is_empty() { &default } else { &features.layers };
+    let mut specs: Vec<LayerSpec> = Vec::with_capacity(wanted.len());
+    for name in wanted {
+        let layer = layer(metadata, name)?;
+        if specs.iter().all(|spec| spec.layer.index != layer.index) {
+            specs.push(LayerSpec { shape: answer_shape(&layer.shape, features.pool, features.flatten), layer: layer.clone() });
+        }
+    }
+    Ok(specs)
+}
+
+/// A layer by exact name, else by index.
+fn layer<'a>(metadata: &'a Metadata, wanted: &str) -> Result<&'a Layer, Error> {
+    let by_name = metadata.layers.iter().find(|layer| layer.name == wanted);
+    let by_index = || wanted.parse::<usize>().ok().and_then(|index| metadata.layers.iter().find(|layer| layer.index == index));
+    by_name.or_else(by_index).ok_or_else(|| Error::UnknownLayer {
+        layer: wanted.to_owned(),
+        model: metadata.name.clone(),
+        nearest: nearest(wanted, metadata.layers.iter().map(|layer| layer.name.as_str())),
+    })
+}
+
+/// Shape of one image's answer: height and width go with pooling, all dimensions become one with `flatten`.
+pub(super) fn answer_shape(shape: &[usize], pool: Pool, flatten: bool) -> Vec<usize> {
+    let pooled = match (pool, shape) {
+        (Pool::Avg | Pool::Max, &[_, _, channels]) => vec![channels],
+        _ => shape.to_vec(),
+    };
+    if flatten { vec![pooled.iter().product()] } else { pooled }
+}
+
+impl ModelId {
+    /// `name version n`, for messages and logs.
+    pub(super) fn describe(version: &ModelVersion) -> String {
+        format!("{} version {}", version.metadata.name, version.metadata.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pooling_and_flattening_shape_the_answer() {
+        let check = |shape: &[usize], pool, flatten, expected: &[usize]| {
+            assert_eq!(answer_shape(shape, pool, flatten), expected, "{shape:?} {pool:?} flatten={flatten}");
+        };
+        check(&[8, 8, 2048], Pool::None, false, &[8, 8, 2048]);
+        check(&[8, 8, 2048], Pool::None, true, &[131_072]);
+        check(&[8, 8, 2048], Pool::Avg, false, &[2048]);
+        check(&[8, 8, 2048], Pool::Max, true, &[2048]);
+        check(&[4096], Pool::Avg, false, &[4096]);
+        check(&[], Pool::None, true, &[1]);
+    }
+}

@@ -1,0 +1,119 @@
+//! Architectures of graft's own with weights from a Keras file or from a seed.
+
+use std::{
+    fs::File,
+    io::BufWriter,
+    path::{Path, PathBuf},
+};
+
+use super::{ImportError, WEIGHTS};
+use crate::{
+    arch::{self, Architecture},
+    graph::{ExternalData, build},
+    preprocess::{Mode, Preprocessing},
+    registry::{
+        HashingWriter, Label, Layer, Metadata, ModelVersion, Output, OutputKind, Repository, WeightsOrigin, imagenet_labels,
+        numbered_labels,
+    },
+    weights::{KerasFile, Seeded, WeightSource},
+};
+
+/// Imports `file`, a Keras weight file of `architecture` in any of its layouts, as a new version of `name`.
+///
+/// `source` is what `weights.source` of the version will say: `keras:FILE` or `url:ADDRESS`.
+///
+/// # Errors
+/// An unknown architecture, a file that is not its weights, a repository that cannot be written.
+pub fn import_keras(
+    repository: &Repository,
+    name: &str,
+    architecture: &str,
+    file: &Path,
+    source: String,
+) -> Result<ModelVersion, ImportError> {
+    if !arch::NAMES.contains(&architecture) {
+        return Err(ImportError::UnknownArchitecture { name: architecture.to_owned() });
+    }
+    let mut weights = KerasFile::open(file, architecture)?;
+    let architecture = weights.architecture().clone();
+    publish(repository, name, &architecture, &mut weights, source, true)
+}
+
+/// Makes a version of `name` with Keras's initial (untrained) weights, the same for a seed on every machine.
+///
+/// # Errors
+/// An unknown architecture, a repository that cannot be written.
+pub fn import_seeded(repository: &Repository, name: &str, architecture: &str, seed: u64) -> Result<ModelVersion, ImportError> {
+    let unknown = || ImportError::UnknownArchitecture { name: architecture.to_owned() };
+    let architecture = arch::by_name(architecture, true).ok_or_else(unknown)?;
+    publish(repository, name, &architecture, &mut Seeded::new(seed), format!("seed:{seed}"), false)
+}
+
+fn publish(
+    repository: &Repository,
+    name: &str,
+    architecture: &Architecture,
+    weights: &mut dyn WeightSource,
+    source: String,
+    pretrained: bool,
+) -> Result<ModelVersion, ImportError> {
+    let staging = repository.stage(name)?;
+    let file = |path: PathBuf| move |source| ImportError::File { path, source };
+    let weights_path = staging.weights_path();
+    let writer = File::create(&weights_path).map_err(file(weights_path.clone()))?;
+    let mut data = ExternalData::new(HashingWriter::new(BufWriter::with_capacity(1 << 20, writer)), WEIGHTS);
+    let graph = build(architecture, weights, &mut data)?;
+    let (writer, _) = data.finish().map_err(file(weights_path.clone()))?;
+    let (_, origin) = writer.finish(source).map_err(file(weights_path))?;
+    let graph_path = staging.graph_path();
+    std::fs::write(&graph_path, graph.to_bytes()).map_err(file(graph_path))?;
+    Ok(staging.publish(metadata(name, architecture, origin, pretrained))?)
+}
+
+/// The version and time are set at publication.
+fn metadata(name: &str, architecture: &Architecture, weights: WeightsOrigin, pretrained: bool) -> Metadata {
+    let input = &architecture.layers[0];
+    let side = |axis: usize| u32::try_from(input.output_shape[axis]).expect("an image's side fits 32 bits");
+    let mode = match architecture.input_mode {
+        arch::InputMode::Caffe => Mode::Caffe,
+        arch::InputMode::Tf => Mode::Tf,
+    };
+    Metadata {
+        name: name.to_owned(),
+        version: 0,
+        architecture: architecture.name.clone(),
+        input: input.name.clone(),
+        fixed_batch: None,
+        preprocessing: Preprocessing::keras(mode, side(0), side(1)),
+        output: output(architecture),
+        labels: labels(architecture, pretrained),
+        layers: layers(architecture),
+        features_layer: architecture.features_layer.clone(),
+        pretrained,
+        weights,
+        created: String::new(),
+    }
+}
+
+fn output(architecture: &Architecture) -> Option<Output> {
+    let last = architecture.layers.last().filter(|_| architecture.include_top)?;
+    Some(Output { tensor: last.name.clone(), kind: OutputKind::Probabilities })
+}
+
+/// ImageNet's names for trained weights only: an untrained class means nothing.
+fn labels(architecture: &Architecture, pretrained: bool) -> Vec<Label> {
+    let classes = architecture.layers.last().filter(|_| architecture.include_top).map_or(0, |last| last.output_shape[0]);
+    let imagenet = imagenet_labels();
+    if pretrained && classes == imagenet.len() { imagenet } else { numbered_labels(classes) }
+}
+
+fn layers(architecture: &Architecture) -> Vec<Layer> {
+    let layer = |(index, layer): (usize, &arch::Layer)| Layer {
+        index,
+        name: layer.name.clone(),
+        kind: layer.kind.keras_name().to_owned(),
+        shape: layer.output_shape.clone(),
+        tensor: layer.name.clone(),
+    };
+    architecture.layers.iter().enumerate().map(layer).collect()
+}

@@ -1,0 +1,65 @@
+//! Weights and graphs of the outside become published versions.
+//!
+//! Each import writes into a staging folder and publishes it whole; on any error nothing is left behind.
+
+mod keras;
+mod onnx;
+mod settings;
+
+use std::path::PathBuf;
+
+pub use keras::{import_keras, import_seeded};
+pub use onnx::import_onnx;
+pub use settings::{OnnxSettings, read_settings};
+
+/// Name of a version's external data, as its graph refers to it.
+const WEIGHTS: &str = "weights.bin";
+
+/// Why an import was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// No such architecture.
+    #[error("unknown architecture `{name}`; graft has {}", crate::arch::NAMES.join(", "))]
+    UnknownArchitecture {
+        /// What was asked for.
+        name: String,
+    },
+    /// The weight file is not what it should be.
+    #[error(transparent)]
+    Weights(#[from] crate::weights::Error),
+    /// The graph cannot be read or built.
+    #[error(transparent)]
+    Graph(#[from] crate::graph::Error),
+    /// ONNX Runtime does not run the graph.
+    #[error("ONNX Runtime cannot run this graph")]
+    Runtime(#[from] crate::runtime::Error),
+    /// The repository refused it.
+    #[error(transparent)]
+    Registry(#[from] crate::registry::Error),
+    /// The settings beside an ONNX file cannot be read.
+    #[error("cannot read the settings {path}")]
+    Settings {
+        /// The TOML file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A setting that the graph contradicts or that makes no sense.
+    #[error("{setting}: {reason}")]
+    Setting {
+        /// Its name, as in the TOML file.
+        setting: &'static str,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot read or write {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        #[source]
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,109 @@
+//! One ONNX Runtime session: host tensors in, host tensors out, float16 converted at the edge.
+
+use half::f16;
+use ort::{
+    environment::Environment,
+    ep,
+    session::builder::{GraphOptimizationLevel, SessionBuilder},
+    value::{DynValue, TensorElementType, TensorRef, ValueType},
+};
+
+use super::{Error, ProviderInEffect, SessionSource};
+use crate::{config::Provider, tensor::Tensor};
+
+/// A session, owned by the one thread that runs it.
+#[derive(Debug)]
+pub struct Session {
+    session: ort::session::Session,
+    half_input: bool,
+    provider: ProviderInEffect,
+}
+
+impl Session {
+    pub(super) fn open(
+        environment: &Environment,
+        source: SessionSource<'_>,
+        provider: Provider,
+        note: Option<String>,
+    ) -> Result<Self, Error> {
+        let mut builder = SessionBuilder::new(environment)?
+            .with_optimization_level(GraphOptimizationLevel::All)
+            .map_err(plain)?
+            .with_memory_pattern(false)
+            .map_err(plain)?
+            .with_env_allocators()
+            .map_err(plain)?
+            .with_config_entry("session.model_external_initializers_file_folder_path", source.folder.to_string_lossy())
+            .map_err(plain)?;
+        match provider {
+            Provider::Cpu => {
+                if !source.shared.is_empty() {
+                    builder = builder.with_prepacking(false).map_err(plain)?;
+                }
+                for (name, value) in source.shared.iter() {
+                    builder = builder.with_initializer(name, value).map_err(plain)?;
+                }
+            }
+            Provider::Cuda => {
+                let cuda = ep::CUDA::default().with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Heuristic);
+                builder = builder.with_execution_providers([cuda.build().error_on_failure()]).map_err(plain)?;
+            }
+        }
+        let session = builder.commit_from_memory(source.graph)?;
+        let half_input = session.inputs().first().is_some_and(|input| element(input.dtype()) == Some(TensorElementType::Float16));
+        Ok(Self { session, half_input, provider: ProviderInEffect { provider, note } })
+    }
+
+    /// Where it runs.
+    pub fn provider(&self) -> &ProviderInEffect {
+        &self.provider
+    }
+
+    /// Names of the outputs that [`Self::run`] can read: float32 and float16.
+    pub fn float_outputs(&self) -> Vec<String> {
+        let float = |kind| matches!(element(kind), Some(TensorElementType::Float32 | TensorElementType::Float16));
+        self.session.outputs().iter().filter(|output| float(output.dtype())).map(|output| output.name().to_owned()).collect()
+    }
+
+    /// Runs on `input`, the graph's one input with its batch dimension, and gives the outputs in graph order.
+    ///
+    /// # Errors
+    /// A shape that the graph refuses, an output that is no float, a failure of the provider.
+    pub fn run(&mut self, input: &Tensor) -> Result<Vec<Tensor>, Error> {
+        let outputs = if self.half_input {
+            let data: Vec<f16> = input.data().iter().copied().map(f16::from_f32).collect();
+            self.session.run(ort::inputs![TensorRef::from_array_view((input.shape(), data.as_slice()))?])?
+        } else {
+            self.session.run(ort::inputs![TensorRef::from_array_view((input.shape(), input.data()))?])?
+        };
+        outputs.iter().map(|(name, value)| read(name, &value)).collect()
+    }
+}
+
+fn read(name: &str, value: &DynValue) -> Result<Tensor, Error> {
+    let (shape, data) = match element(value.dtype()) {
+        Some(TensorElementType::Float32) => {
+            let (shape, data) = value.try_extract_tensor::<f32>()?;
+            (shape, data.to_vec())
+        }
+        Some(TensorElementType::Float16) => {
+            let (shape, data) = value.try_extract_tensor::<f16>()?;
+            (shape, data.iter().map(|value| value.to_f32()).collect())
+        }
+        _ => return Err(Error::OutputType { tensor: name.to_owned(), found: value.dtype().to_string() }),
+    };
+    let shape = shape.iter().map(|&dim| usize::try_from(dim).unwrap_or_default()).collect();
+    Ok(Tensor::new(shape, data)?)
+}
+
+fn element(kind: &ValueType) -> Option<TensorElementType> {
+    match kind {
+        ValueType::Tensor { ty, .. } => Some(*ty),
+        _ => None,
+    }
+}
+
+/// Drops the builder that `ort` hands back with an error.
+fn plain(error: ort::Error<SessionBuilder>) -> ort::Error {
+    ort::Error::from(error)
+}
