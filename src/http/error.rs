@@ -175,9 +175,11 @@ fn engine_code(error: &EngineError) -> Code {
         EngineError::QueueFull { .. } => Code::QueueFull,
         EngineError::TooLargeToLoad { .. } => Code::ModelTooLarge,
         EngineError::ShuttingDown => Code::ShuttingDown,
+        EngineError::Shared(error) => engine_code(error),
         EngineError::Registry(_)
         | EngineError::Graph { .. }
         | EngineError::Runtime { .. }
+        | EngineError::Thread { .. }
         | EngineError::WorkerGone { .. } => Code::Internal,
     }
 }

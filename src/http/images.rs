@@ -62,7 +62,7 @@ impl Images {
         };
         let late = |_| ApiError::BodyTimeout { ms: intake.timeout.as_millis() };
         let images = tokio::time::timeout(intake.timeout, reading).await.map_err(late)??;
-        check_images(&images, intake.max_images, intake.max_pixels)?;
+        check_images(&images, intake)?;
         Ok(Self { images, reservation })
     }
 
@@ -122,18 +122,17 @@ fn unsupported(what: &str) -> ApiError {
     ))
 }
 
-fn check_images(images: &[NamedImage], max_images: usize, max_pixels: u64) -> Result<(), ApiError> {
+fn check_images(images: &[NamedImage], intake: &Intake) -> Result<(), ApiError> {
     if images.is_empty() {
         return Err(ApiError::NoImages("send at least one"));
     }
-    if images.len() > max_images {
-        return Err(ApiError::TooManyImages { limit: max_images });
+    if images.len() > intake.max_images {
+        return Err(ApiError::TooManyImages { limit: intake.max_images });
     }
-    // An image whose header cannot be read counts nothing here: the engine refuses it by name.
-    let sizes = images.iter().filter_map(|image| preprocess::dimensions(&image.bytes).ok());
-    let pixels = sizes.fold(0u64, |sum, (width, height)| sum.saturating_add(u64::from(width) * u64::from(height)));
-    if pixels > max_pixels {
-        return Err(ApiError::TooManyPixels { pixels, limit: max_pixels });
+    let headers = images.iter().filter_map(|image| preprocess::header(&image.bytes, &intake.limits).ok());
+    let pixels = headers.fold(0u64, |sum, header| sum.saturating_add(u64::from(header.width) * u64::from(header.height)));
+    if pixels > intake.max_pixels {
+        return Err(ApiError::TooManyPixels { pixels, limit: intake.max_pixels });
     }
     Ok(())
 }
@@ -174,10 +173,17 @@ mod tests {
         image::RgbImage::new(20, 10).write_to(&mut png, image::ImageFormat::Png).expect("a small image encodes");
         let image = NamedImage { name: None, bytes: png.into_inner().into() };
         let junk = NamedImage { name: None, bytes: Bytes::from_static(b"junk") };
-        assert!(check_images(&[image.clone(), junk.clone()], 2, 200).is_ok());
-        let error = check_images(&[image.clone(), image.clone()], 2, 399).expect_err("400 pixels are too many");
+        let intake = |max_images, max_pixels, one| {
+            let mut intake = crate::http::testing::intake();
+            (intake.max_images, intake.max_pixels, intake.limits.max_pixels) = (max_images, max_pixels, one);
+            intake
+        };
+        assert!(check_images(&[image.clone(), junk.clone()], &intake(2, 200, 200)).is_ok());
+        let error = check_images(&[image.clone(), image.clone()], &intake(2, 399, 200)).expect_err("400 pixels are too many");
         assert!(matches!(error, ApiError::TooManyPixels { pixels: 400, limit: 399 }), "{error}");
-        assert!(matches!(check_images(&[junk.clone(), junk], 1, 1), Err(ApiError::TooManyImages { limit: 1 })));
-        assert!(matches!(check_images(&[], 1, 1), Err(ApiError::NoImages(_))));
+        // Too large alone: refused by name, as a bad image.
+        assert!(check_images(&[image], &intake(1, 199, 199)).is_ok());
+        assert!(matches!(check_images(&[junk.clone(), junk], &intake(1, 1, 1)), Err(ApiError::TooManyImages { limit: 1 })));
+        assert!(matches!(check_images(&[], &intake(1, 1, 1)), Err(ApiError::NoImages(_))));
     }
 }

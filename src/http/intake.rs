@@ -5,7 +5,10 @@ use std::time::Duration;
 use axum::{body::Body, http::HeaderMap};
 
 use super::body::{self, Budget};
-use crate::config::ServerConfig;
+use crate::{
+    config::{ImagesConfig, ServerConfig},
+    preprocess::Limits,
+};
 
 /// Bounds on bodies and the images in them; cheap to clone.
 #[derive(Debug, Clone)]
@@ -16,6 +19,8 @@ pub struct Intake {
     pub max_images: usize,
     /// Most pixels of all images of one request.
     pub max_pixels: u64,
+    /// Bounds on each image; one beyond them is the engine's to refuse by name, and is not counted here.
+    pub limits: Limits,
     /// Time for a body to arrive.
     pub timeout: Duration,
     /// Memory for bodies, over all requests.
@@ -23,12 +28,13 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// The bounds that `server` configures, with its whole memory free.
-    pub fn new(server: &ServerConfig) -> Self {
+    /// The bounds that `server` and `images` configure, with the whole memory free.
+    pub fn new(server: &ServerConfig, images: &ImagesConfig) -> Self {
         Self {
             max_body_bytes: server.max_body_bytes,
             max_images: server.max_images,
             max_pixels: server.max_request_pixels,
+            limits: Limits { max_bytes: images.max_bytes, max_pixels: images.max_pixels },
             timeout: server.body_timeout,
             budget: Budget::new(server.max_buffered_bytes),
         }

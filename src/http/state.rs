@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use metrics_exporter_prometheus::PrometheusHandle;
-
 use super::intake::Intake;
-use crate::{config::ServerConfig, inference::Engine};
+use crate::{
+    config::{ImagesConfig, ServerConfig},
+    inference::Engine,
+    telemetry::Telemetry,
+};
 
 /// A cheap handle to the server's shared parts.
 #[derive(Clone)]
@@ -17,14 +19,14 @@ struct Inner {
     engine: Engine,
     server: ServerConfig,
     intake: Intake,
-    metrics: Option<PrometheusHandle>,
+    telemetry: Option<Telemetry>,
 }
 
 impl State {
-    /// State over `engine`, with the bounds of `server`; without `metrics`, `/metrics` is empty.
-    pub fn new(engine: Engine, server: ServerConfig, metrics: Option<PrometheusHandle>) -> Self {
-        let intake = Intake::new(&server);
-        Self { inner: Arc::new(Inner { engine, server, intake, metrics }) }
+    /// State over `engine`, with the bounds of `server` and `images`; without `telemetry`, `/metrics` is empty.
+    pub fn new(engine: Engine, server: ServerConfig, images: &ImagesConfig, telemetry: Option<Telemetry>) -> Self {
+        let intake = Intake::new(&server, images);
+        Self { inner: Arc::new(Inner { engine, server, intake, telemetry }) }
     }
 
     /// What answers.
@@ -44,6 +46,6 @@ impl State {
 
     /// Every metric in Prometheus's text format.
     pub fn metrics_text(&self) -> String {
-        self.inner.metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default()
+        self.inner.telemetry.as_ref().map(|telemetry| telemetry.metrics_handle().render()).unwrap_or_default()
     }
 }

@@ -178,7 +178,10 @@ impl From<Class> for ClassDto {
 
 impl From<&Warning> for WarningDto {
     fn from(warning: &Warning) -> Self {
-        Self { code: warning.code(), detail: warning.to_string() }
+        let code = match warning {
+            Warning::OrientationIgnored(_) => "orientation_ignored",
+        };
+        Self { code, detail: warning.to_string() }
     }
 }
 

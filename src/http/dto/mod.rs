@@ -5,7 +5,5 @@
 mod answer;
 mod models;
 
-pub use answer::{
-    ClassDto, FeatureItem, FeaturesAnswer, ImageOutcome, LayerValues, ModelDto, PredictAnswer, Prediction, TimingsDto, Values, WarningDto,
-};
-pub use models::{InputDto, LayerDto, LayersAnswer, ModelDetail, ModelsAnswer, ProviderDto, VersionDto};
+pub use answer::{FeatureItem, FeaturesAnswer, ImageOutcome, LayerValues, PredictAnswer, Prediction, TimingsDto, Values};
+pub use models::{LayerDto, LayersAnswer, ModelDetail, ModelsAnswer};
