@@ -1,1 +1,111 @@
-//! TODO
+//! Composition root: builds everything from the configuration and owns start and shutdown.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, bail};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    config::{Config, ServerConfig},
+    http,
+    inference::Engine,
+    registry::Repository,
+    runtime::Runtime,
+    telemetry::{self, Telemetry},
+};
+
+/// How often the metrics' histograms are compacted.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// A server that is bound, and not yet serving.
+pub struct App {
+    listener: TcpListener,
+    engine: Engine,
+    state: http::State,
+    telemetry: Telemetry,
+}
+
+impl App {
+    /// Sets up log, metrics, ONNX Runtime and the engine over `repository`, then binds.
+    ///
+    /// # Errors
+    /// Whatever keeps graft from serving, in one line that says what to do.
+    pub async fn bind(config: Config, repository: Repository) -> anyhow::Result<Self> {
+        let telemetry = telemetry::init(&config.telemetry)?;
+        let runtime = Runtime::open(&config.runtime)?;
+        let engine = Engine::new(runtime, repository, &config.models, &config.images, &config.runtime)?;
+        let state = http::State::new(engine.clone(), config.server.clone(), &config.images, Some(telemetry.clone()));
+        let ServerConfig { host, port, .. } = config.server;
+        let listener = TcpListener::bind((host, port)).await;
+        let listener = listener.with_context(|| format!("cannot listen on {host}:{port} (`server.host`, `server.port`)"))?;
+        Ok(Self { listener, engine, state, telemetry })
+    }
+
+    /// The address that was bound, with the port that was free when 0 was asked for.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn address(&self) -> anyhow::Result<SocketAddr> {
+        self.listener.local_addr().context("the listener has no address")
+    }
+
+    /// The engine, for a caller that waits until models are warm.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Loads the configured models in the background and serves until `shutdown`, then drains.
+    ///
+    /// # Errors
+    /// When requests were cut off because they took longer than `server.shutdown_grace_ms`.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let engine = self.engine;
+        let watching = tokio::spawn(async move { engine.watch().await });
+        let metrics = self.telemetry.metrics_handle().clone();
+        let upkeep = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(UPKEEP);
+            loop {
+                ticks.tick().await;
+                metrics.run_upkeep();
+            }
+        });
+        let served = serve(self.listener, self.state, shutdown).await;
+        watching.abort();
+        upkeep.abort();
+        served
+    }
+}
+
+/// Serves HTTP on `listener` until `shutdown`, then drains open requests.
+///
+/// # Errors
+/// When requests were cut off because they took longer than `server.shutdown_grace_ms`.
+pub async fn serve(listener: TcpListener, state: http::State, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let address = listener.local_addr().context("the listener has no address")?;
+    tracing::info!(%address, "serving");
+    let config = state.server().clone();
+    if !http::serve(listener, http::router(state), &config, shutdown).await {
+        bail!("requests were still open {} ms after shutdown and were cut off", config.shutdown_grace.as_millis());
+    }
+    Ok(())
+}
+
+/// Completes at SIGTERM or SIGINT.
+pub async fn terminated() {
+    let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+    match (terminate, interrupt) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::warn!(%error, "cannot listen for signals; only SIGKILL stops graft");
+            std::future::pending().await
+        }
+    }
+}

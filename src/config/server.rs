@@ -18,8 +18,14 @@ pub struct ServerConfig {
     pub max_body_bytes: usize,
     /// Most images in one request; default 64; `GRAFT__SERVER__MAX_IMAGES`.
     pub max_images: usize,
+    /// Most pixels of all images of one request together; default 400 million; `GRAFT__SERVER__MAX_REQUEST_PIXELS`.
+    pub max_request_pixels: u64,
+    /// Request bytes in memory at once, over all requests; default 512 MiB; `GRAFT__SERVER__MAX_BUFFERED_BYTES`.
+    pub max_buffered_bytes: usize,
     /// Largest answer in bytes, before compression; default 64 MiB; `GRAFT__SERVER__MAX_RESPONSE_BYTES`.
     pub max_response_bytes: usize,
+    /// Time for a client to send a request's header, and bound on an idle connection; default 30 s; `GRAFT__SERVER__HEADER_TIMEOUT_MS`.
+    pub header_timeout: Duration,
     /// Time for a client to send its body; default 30 s; `GRAFT__SERVER__BODY_TIMEOUT_MS`.
     pub body_timeout: Duration,
     /// Time for a whole request, from its body's end to its answer; default 60 s; `GRAFT__SERVER__REQUEST_TIMEOUT_MS`.
@@ -33,7 +39,10 @@ pub(super) const KEYS: &[Key] = &[
     integer("server.port", 0, 65_535),
     integer("server.max_body_bytes", 1 << 10, 1 << 34),
     integer("server.max_images", 1, 4096),
+    integer("server.max_request_pixels", 1, 1 << 40),
+    integer("server.max_buffered_bytes", 1 << 10, 1 << 40),
     integer("server.max_response_bytes", 1 << 10, 1 << 34),
+    milliseconds("server.header_timeout_ms", 100),
     milliseconds("server.body_timeout_ms", 100),
     milliseconds("server.request_timeout_ms", 100),
     milliseconds("server.shutdown_grace_ms", 0),
@@ -43,13 +52,18 @@ impl ServerConfig {
     pub(super) fn from_values(values: &Values) -> Result<Self, ConfigError> {
         let why = "a request of that size could never be queued";
         values.at_most("server.max_images", "runtime.queue_images", why)?;
+        values.at_most("server.max_body_bytes", "server.max_buffered_bytes", "no memory could hold such a body")?;
+        values.at_most("images.max_pixels", "server.max_request_pixels", "no request could hold such an image")?;
         let host = values.text("server.host").parse();
         Ok(Self {
             host: host.map_err(|_| values.invalid("server.host", "an IP address such as 127.0.0.1, 0.0.0.0 or ::1"))?,
             port: u16::try_from(values.integer("server.port")).expect("the key's range is that of u16"),
             max_body_bytes: values.size("server.max_body_bytes"),
             max_images: values.size("server.max_images"),
+            max_request_pixels: values.integer("server.max_request_pixels"),
+            max_buffered_bytes: values.size("server.max_buffered_bytes"),
             max_response_bytes: values.size("server.max_response_bytes"),
+            header_timeout: values.duration("server.header_timeout_ms"),
             body_timeout: values.duration("server.body_timeout_ms"),
             request_timeout: values.duration("server.request_timeout_ms"),
             shutdown_grace: values.duration("server.shutdown_grace_ms"),

@@ -1,1 +1,31 @@
-//! TODO
+//! The HTTP interface: routes, bodies, parameters, errors, and the OpenAPI document that describes them.
+//!
+//! Asks the engine and shapes its answers; computes nothing itself. Besides `app`, the only place that knows axum.
+
+mod accept;
+mod body;
+mod code;
+mod dto;
+mod encode;
+mod error;
+mod images;
+mod intake;
+mod observe;
+mod openapi;
+mod params;
+mod problem;
+mod query;
+mod request_id;
+mod router;
+mod routes;
+mod server;
+mod size;
+mod state;
+
+pub use openapi::{openapi, openapi_yaml};
+pub use router::router;
+pub use server::serve;
+pub use state::State;
+
+#[cfg(test)]
+mod testing;

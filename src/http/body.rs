@@ -1,0 +1,243 @@
+//! Request bodies within bounds: bytes per request, bytes buffered over all requests, time.
+//!
+//! Knows bytes alone; what they hold is [`super::images`]'s.
+
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, header},
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt, TryStreamExt};
+
+use super::error::ApiError;
+
+/// Request bytes that may be in memory at once, over all requests.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    used: Arc<AtomicUsize>,
+    bound: usize,
+}
+
+/// A request's share of the [`Budget`], given back when dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: Budget,
+    held: AtomicUsize,
+}
+
+/// Why a body stopped; travels through multipart readers as an error's source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyFault {
+    /// More than the request may have.
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge {
+        /// The bound in bytes.
+        limit: usize,
+    },
+    /// More than all requests together may have.
+    #[error("too many request bytes are buffered")]
+    Busy,
+    /// The connection failed.
+    #[error("the body ended early")]
+    Interrupted,
+}
+
+impl Budget {
+    /// At most `bound` bytes.
+    pub fn new(bound: usize) -> Self {
+        Self { used: Arc::default(), bound }
+    }
+
+    /// An empty share.
+    pub fn reserve(&self) -> Reservation {
+        Reservation { budget: self.clone(), held: AtomicUsize::new(0) }
+    }
+}
+
+impl Reservation {
+    /// Raises the share to `total` bytes; smaller totals change nothing. One caller at a time.
+    ///
+    /// # Errors
+    /// [`BodyFault::Busy`] when the budget does not hold them.
+    pub fn raise_to(&self, total: usize) -> Result<(), BodyFault> {
+        let more = total.saturating_sub(self.held.load(Ordering::Relaxed));
+        let fits = |used: usize| used.checked_add(more).filter(|used| *used <= self.budget.bound);
+        self.budget.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|_| BodyFault::Busy)?;
+        self.held.fetch_add(more, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Bytes held.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.held(), Ordering::Relaxed);
+    }
+}
+
+impl From<BodyFault> for ApiError {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::TooLarge { limit } => Self::BodyTooLarge { limit },
+            BodyFault::Busy => Self::Busy,
+            BodyFault::Interrupted => Self::BodyInterrupted,
+        }
+    }
+}
+
+/// The fault among `error`'s sources, if a bound was the cause.
+pub fn fault_in(error: &(dyn Error + 'static)) -> Option<BodyFault> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(fault) = error.downcast_ref::<BodyFault>() {
+            return Some(*fault);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// The body's length as its sender declares it.
+pub fn declared_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Refuses a declared length over `limit` before a byte is read, and reserves the rest.
+///
+/// # Errors
+/// [`BodyFault::TooLarge`] or [`BodyFault::Busy`].
+pub fn admit(headers: &HeaderMap, limit: usize, reservation: &Reservation) -> Result<(), BodyFault> {
+    let declared = declared_length(headers).unwrap_or(0);
+    if declared > limit {
+        return Err(BodyFault::TooLarge { limit });
+    }
+    reservation.raise_to(declared)
+}
+
+/// The body's chunks, counted against `limit` and the reservation as they arrive.
+pub fn metered(
+    body: Body,
+    limit: usize,
+    reservation: Arc<Reservation>,
+) -> impl Stream<Item = Result<Bytes, BodyFault>> + Send + Unpin {
+    let mut received = 0usize;
+    body.into_data_stream().map(move |chunk| {
+        let chunk = chunk.map_err(|_| BodyFault::Interrupted)?;
+        received = received.saturating_add(chunk.len());
+        if received > limit {
+            return Err(BodyFault::TooLarge { limit });
+        }
+        reservation.raise_to(received)?;
+        Ok(chunk)
+    })
+}
+
+/// All chunks as one; a single chunk is not copied.
+///
+/// # Errors
+/// The stream's first.
+pub async fn collect<S>(mut chunks: S, declared: Option<usize>) -> Result<Bytes, BodyFault>
+where
+    S: Stream<Item = Result<Bytes, BodyFault>> + Unpin,
+{
+    let Some(first) = chunks.try_next().await? else { return Ok(Bytes::new()) };
+    let Some(second) = chunks.try_next().await? else { return Ok(first) };
+    let mut all = BytesMut::with_capacity(declared.unwrap_or(0).max(first.len() + second.len()));
+    all.extend_from_slice(&first);
+    all.extend_from_slice(&second);
+    while let Some(chunk) = chunks.try_next().await? {
+        all.extend_from_slice(&chunk);
+    }
+    Ok(all.freeze())
+}
+
+/// Reads and forgets what a refused client still sends, while its answer is already on the way.
+///
+/// Closing a connection with unread data resets it, and the client may lose the answer that says why.
+/// A client that waits for `100 Continue` has sent nothing and needs nothing.
+pub fn discard(headers: &HeaderMap, body: Body, limit: usize, time: Duration) {
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
+    tokio::spawn(tokio::time::timeout(time, async move {
+        let mut chunks = body.into_data_stream();
+        let mut left = limit;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            match left.checked_sub(chunk.len()) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+        }
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(chunks: &[&'static str]) -> Body {
+        let chunks: Vec<Result<Bytes, std::io::Error>> = chunks.iter().map(|text| Ok(Bytes::from_static(text.as_bytes()))).collect();
+        Body::from_stream(futures_util::stream::iter(chunks))
+    }
+
+    async fn check(chunks: &[&'static str], limit: usize, bound: usize, expected: Result<&str, BodyFault>) {
+        let budget = Budget::new(bound);
+        let reservation = Arc::new(budget.reserve());
+        let got = collect(metered(body(chunks), limit, Arc::clone(&reservation)), None).await;
+        assert_eq!(got, expected.map(Bytes::from), "{chunks:?} of at most {limit}");
+        drop(reservation);
+        assert_eq!(budget.used.load(Ordering::Relaxed), 0, "what was reserved is given back");
+    }
+
+    #[tokio::test]
+    async fn bodies_are_bounded_while_they_arrive() {
+        check(&[], 4, 100, Ok("")).await;
+        check(&["abcd"], 4, 100, Ok("abcd")).await;
+        check(&["ab", "c", "d"], 4, 100, Ok("abcd")).await;
+        check(&["ab", "cde"], 4, 100, Err(BodyFault::TooLarge { limit: 4 })).await;
+        check(&["ab", "cde"], 100, 4, Err(BodyFault::Busy)).await;
+    }
+
+    #[test]
+    fn the_budget_is_shared() {
+        let budget = Budget::new(10);
+        let [first, second] = [budget.reserve(), budget.reserve()];
+        assert_eq!(first.raise_to(6), Ok(()));
+        assert_eq!(first.raise_to(4), Ok(()));
+        assert_eq!(first.held(), 6);
+        assert_eq!(second.raise_to(5), Err(BodyFault::Busy));
+        drop(first);
+        assert_eq!(second.raise_to(5), Ok(()));
+        assert_eq!(second.raise_to(usize::MAX), Err(BodyFault::Busy));
+    }
+
+    #[test]
+    fn a_declared_length_is_refused_before_reading() {
+        let budget = Budget::new(8);
+        for (declared, expected) in [
+            (None, Ok(())),
+            (Some("8"), Ok(())),
+            (Some("9"), Err(BodyFault::Busy)),
+            (Some("11"), Err(BodyFault::TooLarge { limit: 10 })),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(length) = declared {
+                headers.insert(header::CONTENT_LENGTH, length.parse().expect("valid"));
+            }
+            assert_eq!(admit(&headers, 10, &budget.reserve()), expected, "{declared:?}");
+        }
+    }
+}

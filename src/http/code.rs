@@ -1,0 +1,169 @@
+//! The closed list of problem codes: what a client may branch on, each with its one status.
+
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What went wrong, as a program reads it; clients may rely on this list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// No such route.
+    NotFound,
+    /// The route exists, for other methods.
+    MethodNotAllowed,
+    /// No model of that name; the detail names near ones.
+    UnknownModel,
+    /// The model has no such version.
+    UnknownVersion,
+    /// The model has no such layer; the detail names near ones.
+    UnknownLayer,
+    /// A parameter is unknown, given twice, out of range or contradicts another.
+    InvalidParameter,
+    /// Classes asked of a model without a top.
+    NoClasses,
+    /// The JSON or multipart body cannot be read, or ended early.
+    MalformedBody,
+    /// The body's type carries no images.
+    UnsupportedMediaType,
+    /// No representation that `Accept` allows.
+    NotAcceptable,
+    /// More bytes than `server.max_body_bytes`.
+    BodyTooLarge,
+    /// More images than `server.max_images`.
+    TooManyImages,
+    /// More pixels, over all images, than `server.max_request_pixels`.
+    TooManyPixels,
+    /// Not a single image.
+    NoImages,
+    /// Images that cannot be used; `errors` names each.
+    BadImages,
+    /// A value is NaN or infinite, or does not fit float16.
+    NotFinite,
+    /// The answer would be larger than `server.max_response_bytes`.
+    ResponseTooLarge,
+    /// Untrained weights, which this configuration does not serve.
+    UntrainedModel,
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// The model's queue is full; see `Retry-After`.
+    QueueFull,
+    /// Too many request bytes are buffered; see `Retry-After`.
+    Busy,
+    /// No answer in time.
+    Timeout,
+    /// The model does not fit `models.max_loaded_bytes`.
+    ModelTooLarge,
+    /// The server is going down.
+    ShuttingDown,
+    /// Configured models are not loaded and warm; `missing` names each.
+    NotReady,
+    /// A defect or a failing machine; the log has the cause under `request_id`.
+    Internal,
+}
+
+impl Code {
+    /// Every code.
+    pub const ALL: [Self; 26] = [
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::UnknownModel,
+        Self::UnknownVersion,
+        Self::UnknownLayer,
+        Self::InvalidParameter,
+        Self::NoClasses,
+        Self::MalformedBody,
+        Self::UnsupportedMediaType,
+        Self::NotAcceptable,
+        Self::BodyTooLarge,
+        Self::TooManyImages,
+        Self::TooManyPixels,
+        Self::NoImages,
+        Self::BadImages,
+        Self::NotFinite,
+        Self::ResponseTooLarge,
+        Self::UntrainedModel,
+        Self::BodyTimeout,
+        Self::QueueFull,
+        Self::Busy,
+        Self::Timeout,
+        Self::ModelTooLarge,
+        Self::ShuttingDown,
+        Self::NotReady,
+        Self::Internal,
+    ];
+
+    /// The HTTP status of its answers.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::MalformedBody => StatusCode::BAD_REQUEST,
+            Self::UntrainedModel => StatusCode::FORBIDDEN,
+            Self::NotFound | Self::UnknownModel | Self::UnknownVersion => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge | Self::TooManyImages | Self::TooManyPixels => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnknownLayer | Self::InvalidParameter | Self::NoClasses | Self::NoImages | Self::BadImages | Self::NotFinite | Self::ResponseTooLarge => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::QueueFull | Self::Busy | Self::Timeout | Self::ModelTooLarge | Self::ShuttingDown | Self::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// A short summary for people, the same for every occurrence.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::NotFound => "Not found",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::UnknownModel => "Unknown model",
+            Self::UnknownVersion => "Unknown version",
+            Self::UnknownLayer => "Unknown layer",
+            Self::InvalidParameter => "Invalid parameter",
+            Self::NoClasses => "The model has no classes",
+            Self::MalformedBody => "Malformed body",
+            Self::UnsupportedMediaType => "Unsupported media type",
+            Self::NotAcceptable => "Not acceptable",
+            Self::BodyTooLarge => "Body too large",
+            Self::TooManyImages => "Too many images",
+            Self::TooManyPixels => "Too many pixels",
+            Self::NoImages => "No images",
+            Self::BadImages => "Images that cannot be used",
+            Self::NotFinite => "Values that are not finite",
+            Self::ResponseTooLarge => "The answer would be too large",
+            Self::UntrainedModel => "Untrained model",
+            Self::BodyTimeout => "The body took too long",
+            Self::QueueFull => "Queue full",
+            Self::Busy => "Busy",
+            Self::Timeout => "The answer took too long",
+            Self::ModelTooLarge => "The model is too large to load",
+            Self::ShuttingDown => "Shutting down",
+            Self::NotReady => "Not ready",
+            Self::Internal => "Internal error",
+        }
+    }
+
+    /// Whether the same request may succeed a moment later.
+    pub fn is_temporary(self) -> bool {
+        self.status() == StatusCode::SERVICE_UNAVAILABLE && self != Self::ModelTooLarge
+    }
+
+    /// As it is written in a problem.
+    pub fn wire_name(self) -> String {
+        let value = serde_json::to_value(self).expect("a unit variant is a string");
+        value.as_str().expect("a unit variant is a string").to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use utoipa::PartialSchema;
+
+    use super::*;
+
+    #[test]
+    fn the_list_is_whole() {
+        let schema = serde_json::to_value(Code::schema()).expect("a schema is JSON");
+        let listed: Vec<serde_json::Value> = Code::ALL.iter().map(|code| code.wire_name().into()).collect();
+        assert_eq!(schema["enum"], serde_json::Value::from(listed));
+    }
+}

@@ -1,0 +1,207 @@
+//! Bodies of `/predict` and `/features`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use utoipa::ToSchema;
+
+use crate::{
+    http::problem::ImageProblem,
+    inference::{Class, ModelId, Timings},
+    preprocess::Warning,
+};
+
+/// Which model answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ModelDto {
+    /// Its name.
+    #[schema(example = "vgg16")]
+    pub name: String,
+    /// Its version.
+    #[schema(example = 1)]
+    pub version: u32,
+    /// False when its weights are untrained: the answer then means nothing.
+    pub pretrained: bool,
+}
+
+/// A class and its probability.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ClassDto {
+    /// Position in the model's output.
+    #[schema(example = 820)]
+    pub index: usize,
+    /// Its name.
+    #[schema(example = "steam_locomotive")]
+    pub label: String,
+    /// WordNet id, for ImageNet's classes.
+    #[schema(example = "n04310018")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wnid: Option<String>,
+    /// Probability, 0 to 1.
+    #[schema(example = 0.97)]
+    pub score: f32,
+}
+
+/// Something about an image that its sender should know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct WarningDto {
+    /// As a program reads it.
+    #[schema(example = "orientation_ignored")]
+    pub code: &'static str,
+    /// In words.
+    #[schema(example = "the EXIF orientation 6 was not applied; ask for `orientation=exif`")]
+    pub detail: String,
+}
+
+/// Where the time went, in milliseconds of wall time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+pub struct TimingsDto {
+    /// Decoding and preprocessing all images.
+    #[schema(example = 6.1)]
+    pub decode_ms: f64,
+    /// Waiting for the worker.
+    #[schema(example = 0.1)]
+    pub queue_ms: f64,
+    /// In ONNX Runtime.
+    #[schema(example = 164.2)]
+    pub inference_ms: f64,
+}
+
+/// The answer of `/predict`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PredictAnswer {
+    /// Which model answered.
+    pub model: ModelDto,
+    /// One per image, in order.
+    pub predictions: Vec<ImageOutcome<Prediction>>,
+    /// Where the time went.
+    pub timings: TimingsDto,
+}
+
+/// The answer of `/features` as JSON.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FeaturesAnswer {
+    /// Which model answered.
+    pub model: ModelDto,
+    /// One per image, in order.
+    pub features: Vec<ImageOutcome<FeatureItem>>,
+    /// Where the time went.
+    pub timings: TimingsDto,
+}
+
+/// What one image got; with `on_error=skip` a bad image carries `error` instead.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum ImageOutcome<T> {
+    /// It was answered.
+    Answered(T),
+    /// It cannot be used.
+    Skipped {
+        /// The name given, else the position from 0.
+        image: String,
+        /// Why it cannot be used.
+        error: SkipError,
+    },
+}
+
+/// Why an image was skipped.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SkipError {
+    /// As a program reads it.
+    #[schema(example = "truncated")]
+    pub code: &'static str,
+    /// In words.
+    #[schema(example = "the image is truncated")]
+    pub detail: String,
+}
+
+/// An image's classes.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Prediction {
+    /// The name given, else the position from 0.
+    #[schema(example = "0")]
+    pub image: String,
+    /// Classes, best first; ties go to the lower index.
+    pub top_k: Vec<ClassDto>,
+    /// What the sender should know.
+    pub warnings: Vec<WarningDto>,
+}
+
+/// An image's features.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FeatureItem {
+    /// The name given, else the position from 0.
+    #[schema(example = "0")]
+    pub image: String,
+    /// By layer name, in the order asked for.
+    #[serde(serialize_with = "as_map")]
+    #[schema(value_type = BTreeMap<String, LayerValues>)]
+    pub layers: Vec<(String, LayerValues)>,
+    /// Classes from the same pass, when `top_k` asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<Vec<ClassDto>>,
+    /// What the sender should know.
+    pub warnings: Vec<WarningDto>,
+}
+
+/// A layer's output.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LayerValues {
+    /// Without the batch dimension; maps are height, width, channel.
+    #[schema(example = json!([4096]))]
+    pub shape: Vec<usize>,
+    /// In C order.
+    pub data: Values,
+}
+
+/// Numbers, or base64 of them as little-endian bytes.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Values {
+    /// With `encoding_format=float`.
+    Numbers(Vec<f32>),
+    /// With `encoding_format=base64`.
+    Base64(String),
+}
+
+impl From<&ModelId> for ModelDto {
+    fn from(model: &ModelId) -> Self {
+        Self { name: model.name.clone(), version: model.version, pretrained: model.pretrained }
+    }
+}
+
+impl From<Class> for ClassDto {
+    fn from(class: Class) -> Self {
+        Self { index: class.index, label: class.label, wnid: class.wnid, score: class.score }
+    }
+}
+
+impl From<&Warning> for WarningDto {
+    fn from(warning: &Warning) -> Self {
+        let code = match warning {
+            Warning::OrientationIgnored(_) => "orientation_ignored",
+        };
+        Self { code, detail: warning.to_string() }
+    }
+}
+
+impl From<Timings> for TimingsDto {
+    fn from(timings: Timings) -> Self {
+        let ms = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
+        Self { decode_ms: ms(timings.decode), queue_ms: ms(timings.queue), inference_ms: ms(timings.inference) }
+    }
+}
+
+impl<T> From<ImageProblem> for ImageOutcome<T> {
+    fn from(problem: ImageProblem) -> Self {
+        Self::Skipped { image: problem.image, error: SkipError { code: problem.code, detail: problem.detail } }
+    }
+}
+
+fn as_map<S: Serializer>(layers: &[(String, LayerValues)], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(layers.len()))?;
+    for (name, values) in layers {
+        map.serialize_entry(name, values)?;
+    }
+    map.end()
+}

@@ -1,0 +1,9 @@
+//! The JSON that graft answers with; field by field what clients rely on.
+//!
+//! Conversions from the engine's types are here too; no decision is.
+
+mod answer;
+mod models;
+
+pub use answer::{FeatureItem, FeaturesAnswer, ImageOutcome, LayerValues, PredictAnswer, Prediction, TimingsDto, Values};
+pub use models::{LayerDto, LayersAnswer, ModelDetail, ModelsAnswer};

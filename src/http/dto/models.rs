@@ -1,0 +1,233 @@
+//! Bodies of `/models`, `/models/{m}` and `/models/{m}/layers`.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    config::Provider,
+    inference::{ModelView, VersionView},
+    preprocess::Preprocessing,
+    registry::{Label, Layer, Metadata, Problem, WeightsOrigin},
+};
+
+/// The answer of `/models`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ModelsAnswer {
+    /// By name, ascending; without labels, which `/models/{m}` has.
+    pub models: Vec<ModelDetail>,
+    /// What the repository holds but does not serve.
+    #[schema(value_type = Vec<ProblemDto>)]
+    pub problems: Vec<Problem>,
+}
+
+/// Something in the repository that is not served.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProblemDto {
+    /// Path relative to the repository.
+    #[schema(example = "vgg16/2")]
+    pub path: String,
+    /// What is wrong and what to do.
+    pub reason: String,
+}
+
+/// A model and its versions.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ModelDetail {
+    /// Its name.
+    #[schema(example = "vgg16")]
+    pub name: String,
+    /// Whether requests without a model get it.
+    pub default: bool,
+    /// The version that requests without one get.
+    #[schema(example = 1)]
+    pub stable: u32,
+    /// Whether the stable version's weights are trained.
+    pub pretrained: bool,
+    /// Ascending.
+    pub versions: Vec<VersionDto>,
+}
+
+/// A version of a model.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct VersionDto {
+    /// Its number.
+    #[schema(example = 1)]
+    pub version: u32,
+    /// `vgg16`, `inception_v3`, or `onnx` for a graph that a user brought.
+    #[schema(example = "vgg16")]
+    pub architecture: String,
+    /// False when its weights are untrained.
+    pub pretrained: bool,
+    /// How images become its input.
+    pub input: InputDto,
+    /// Number of classes; 0 without a top.
+    #[schema(example = 1000)]
+    pub classes: usize,
+    /// One per class, in index order; in `/models/{m}` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<LabelDto>>)]
+    pub labels: Option<Vec<Label>>,
+    /// The layer that `/features` answers with unless told otherwise.
+    #[schema(example = "fc2")]
+    pub features_layer: String,
+    /// Number of layers; `/models/{m}/layers` lists them.
+    #[schema(example = 23)]
+    pub layers: usize,
+    /// Where its weights came from.
+    #[schema(value_type = WeightsDto)]
+    pub weights: WeightsOrigin,
+    /// Where it runs.
+    pub provider: ProviderDto,
+    /// Whether it is in memory.
+    pub loaded: bool,
+    /// RFC 3339 time of publication.
+    #[schema(example = "2026-01-31T12:00:00Z")]
+    pub created: String,
+}
+
+/// A class's names.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LabelDto {
+    /// Human-readable name.
+    #[schema(example = "tench")]
+    pub label: String,
+    /// WordNet id, for ImageNet's classes.
+    #[schema(example = "n01440764")]
+    pub wnid: Option<String>,
+}
+
+/// Where a version's weights came from.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WeightsDto {
+    /// `keras:FILENAME`, `url:ADDRESS`, `seed:N` or `onnx:FILENAME`.
+    #[schema(example = "keras:vgg16_weights_tf_dim_ordering_tf_kernels.h5")]
+    pub source: String,
+    /// SHA-256 of the stored weights, hexadecimal.
+    pub sha256: String,
+    /// Size of the stored weights in bytes.
+    #[schema(example = 553_430_176)]
+    pub bytes: u64,
+}
+
+/// How images become input.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InputDto {
+    /// Height, width, filter, crop, channel order, mean, scale, orientation.
+    #[serde(flatten)]
+    #[schema(value_type = PreprocessingDto)]
+    pub preprocessing: Preprocessing,
+}
+
+/// The steps from an image to input values.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PreprocessingDto {
+    /// In pixels.
+    #[schema(example = 224)]
+    pub height: u32,
+    /// In pixels.
+    #[schema(example = 224)]
+    pub width: u32,
+    /// `nearest`, `bilinear` or `bicubic`, as Pillow has them.
+    #[schema(example = "nearest")]
+    pub resize: String,
+    /// `{"rule":"stretch"}`, or `{"rule":"center_crop","shorter_side":256}`.
+    #[schema(value_type = Object, example = json!({"rule": "stretch"}))]
+    pub fit: String,
+    /// `rgb` or `bgr`.
+    #[schema(example = "bgr")]
+    pub channel_order: String,
+    /// Subtracted from 0–255 values, in `channel_order`.
+    #[schema(example = json!([103.939, 116.779, 123.68]))]
+    pub mean: Vec<f32>,
+    /// Multiplied after the subtraction, in `channel_order`.
+    #[schema(example = json!([1.0, 1.0, 1.0]))]
+    pub scale: Vec<f32>,
+    /// `ignore` or `exif`.
+    #[schema(example = "ignore")]
+    pub orientation: String,
+}
+
+/// Where a version runs.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProviderDto {
+    /// `cpu` or `cuda`; null while the version is not loaded.
+    #[schema(value_type = Option<String>, example = "cpu")]
+    pub in_effect: Option<Provider>,
+    /// Why the preferred provider is not in effect, if so.
+    pub note: Option<String>,
+}
+
+/// The answer of `/models/{m}/layers`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LayersAnswer {
+    /// In index order.
+    pub layers: Vec<LayerDto>,
+}
+
+/// A layer whose output can be asked for.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LayerDto {
+    /// Keras's index; position in graph order for a user's graph.
+    #[schema(example = 21)]
+    pub index: usize,
+    /// What `layer=` takes.
+    #[schema(example = "fc2")]
+    pub name: String,
+    /// Keras's class name; the operator for a user's graph.
+    #[serde(rename = "type")]
+    #[schema(example = "Dense")]
+    pub kind: String,
+    /// Output shape without the batch dimension; maps are height, width, channel.
+    #[schema(example = json!([4096]))]
+    pub shape: Vec<usize>,
+    /// Size of one image's output in float32.
+    #[schema(example = 16384)]
+    pub bytes: u64,
+}
+
+impl ModelDetail {
+    /// `view` as JSON; labels are long, so only `/models/{m}` has them.
+    pub fn new(view: &ModelView, with_labels: bool) -> Self {
+        let stable = view.versions.iter().find(|version| version.version.metadata.version == view.stable);
+        Self {
+            name: view.name.clone(),
+            default: view.default,
+            stable: view.stable,
+            pretrained: stable.is_some_and(|version| version.version.metadata.pretrained),
+            versions: view.versions.iter().map(|version| VersionDto::new(version, with_labels)).collect(),
+        }
+    }
+}
+
+impl VersionDto {
+    fn new(view: &VersionView, with_labels: bool) -> Self {
+        let metadata: &Metadata = &view.version.metadata;
+        Self {
+            version: metadata.version,
+            architecture: metadata.architecture.clone(),
+            pretrained: metadata.pretrained,
+            input: InputDto { preprocessing: metadata.preprocessing.clone() },
+            classes: metadata.labels.len(),
+            labels: with_labels.then(|| metadata.labels.clone()),
+            features_layer: metadata.features_layer.clone(),
+            layers: metadata.layers.len(),
+            weights: metadata.weights.clone(),
+            provider: ProviderDto { in_effect: view.provider, note: view.provider_note.clone() },
+            loaded: view.provider.is_some(),
+            created: metadata.created.clone(),
+        }
+    }
+}
+
+impl From<&Layer> for LayerDto {
+    fn from(layer: &Layer) -> Self {
+        let values = layer.shape.iter().fold(1u64, |product, side| product.saturating_mul(*side as u64));
+        Self {
+            index: layer.index,
+            name: layer.name.clone(),
+            kind: layer.kind.clone(),
+            shape: layer.shape.clone(),
+            bytes: values.saturating_mul(4),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Features as JSON, `.npy` or `.npz`; runs away from the async threads.
+//!
+//! Knows values and formats; the size was checked before ([`super::size`]).
+
+use std::io::Cursor;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use half::f16;
+
+use super::{
+    accept::Format,
+    dto::{FeatureItem, FeaturesAnswer, ImageOutcome, LayerValues, Values},
+    error::ApiError,
+    params::Form,
+    problem::ImageProblem,
+};
+use crate::{
+    inference::{self, Answer, ImageAnswer, ModelId},
+    preprocess::ImageError,
+    tensor::{Dtype, Tensor, little_endian, npy::write_npy, npz::NpzWriter},
+};
+
+/// Arrays of an `.npz` that are no layers; a layer of such a name is written as `layer/NAME`.
+const RESERVED: [&str; 3] = ["images", "top_k_index", "top_k_score"];
+
+/// An answer of features and what it is called.
+#[derive(Debug)]
+pub struct Output {
+    /// Which model answered.
+    pub model: ModelId,
+    /// Layer names, in the order of every image's features.
+    pub layers: Vec<String>,
+    /// Image names, in order.
+    pub names: Vec<String>,
+    /// Whether classes were asked for.
+    pub with_top_k: bool,
+    /// Outcomes, in order.
+    pub answer: Answer,
+}
+
+impl Output {
+    /// The body in `form`.
+    ///
+    /// # Errors
+    /// A value that float16 cannot hold; [`ApiError::Internal`] when the engine's answer is not what its plan said.
+    pub fn encode(self, form: Form) -> Result<Vec<u8>, ApiError> {
+        match form.format {
+            Format::Json => self.json(form),
+            Format::Npy => self.npy(form.dtype),
+            Format::Npz => self.npz(form.dtype),
+        }
+    }
+
+    fn json(self, form: Form) -> Result<Vec<u8>, ApiError> {
+        let Self { model, layers, names, with_top_k, answer } = self;
+        let outcomes = answer.images.into_iter().zip(names).enumerate();
+        let features = outcomes.map(|(position, (outcome, name))| item(&layers, position, name, outcome, with_top_k, form));
+        let body = FeaturesAnswer {
+            model: (&model).into(),
+            features: features.collect::<Result<_, _>>()?,
+            timings: answer.timings.into(),
+        };
+        serde_json::to_vec(&body).map_err(ApiError::internal)
+    }
+
+    fn npy(self, dtype: Dtype) -> Result<Vec<u8>, ApiError> {
+        let [layer] = self.layers.as_slice() else {
+            return Err(ApiError::internal("an .npy holds exactly one layer"));
+        };
+        let images = whole(&self.answer)?;
+        let (shape, data) = stack(layer, &images, 0, dtype)?;
+        let mut file = Vec::with_capacity(data.len() + 256);
+        write_npy(&mut file, dtype, &shape, &data).map_err(ApiError::internal)?;
+        Ok(file)
+    }
+
+    fn npz(self, dtype: Dtype) -> Result<Vec<u8>, ApiError> {
+        let images = whole(&self.answer)?;
+        let mut file = NpzWriter::new(Cursor::new(Vec::new()));
+        for (position, layer) in self.layers.iter().enumerate() {
+            let (shape, data) = stack(layer, &images, position, dtype)?;
+            let name = if RESERVED.contains(&layer.as_str()) { format!("layer/{layer}") } else { layer.clone() };
+            file.add(&name, dtype, &shape, &data).map_err(ApiError::internal)?;
+        }
+        file.add_strings("images", &self.names).map_err(ApiError::internal)?;
+        if self.with_top_k {
+            let classes = images.first().map_or(0, |image| image.top_k.len());
+            let all = || images.iter().flat_map(|image| &image.top_k);
+            let shape = [images.len(), classes];
+            // A float32 holds every index exactly: models have far fewer than 2^24 classes.
+            let index: Vec<f32> = all().map(|class| class.index as f32).collect();
+            let score: Vec<f32> = all().map(|class| class.score).collect();
+            for (name, values) in [("top_k_index", index), ("top_k_score", score)] {
+                let data = little_endian(Dtype::F32, &values).map_err(ApiError::internal)?;
+                file.add(name, Dtype::F32, &shape, &data).map_err(ApiError::internal)?;
+            }
+        }
+        Ok(file.finish().map_err(ApiError::internal)?.into_inner())
+    }
+}
+
+fn item(
+    layers: &[String],
+    position: usize,
+    name: String,
+    outcome: Result<ImageAnswer, ImageError>,
+    with_top_k: bool,
+    form: Form,
+) -> Result<ImageOutcome<FeatureItem>, ApiError> {
+    let answer = match outcome {
+        Ok(answer) => answer,
+        Err(error) => return Ok(ImageProblem::new(name, &error).into()),
+    };
+    let values = layers.iter().zip(answer.features).map(|(layer, tensor)| {
+        let (shape, data) = tensor.into_parts();
+        Ok((layer.clone(), LayerValues { shape, data: values(layer, position, data, form)? }))
+    });
+    Ok(ImageOutcome::Answered(FeatureItem {
+        image: name,
+        layers: values.collect::<Result<_, ApiError>>()?,
+        top_k: with_top_k.then(|| answer.top_k.into_iter().map(Into::into).collect()),
+        warnings: answer.warnings.iter().map(Into::into).collect(),
+    }))
+}
+
+fn values(layer: &str, image: usize, mut data: Vec<f32>, form: Form) -> Result<Values, ApiError> {
+    if form.base64 {
+        return Ok(Values::Base64(BASE64_STANDARD.encode(bytes(layer, image, &data, form.dtype)?)));
+    }
+    if form.dtype == Dtype::F16 {
+        for value in &mut data {
+            *value = f16::from_f32(*value).to_f32();
+        }
+    }
+    // JSON has no infinity: `serde_json` would write null.
+    if data.iter().all(|value| value.is_finite()) { Ok(Values::Numbers(data)) } else { Err(not_finite(layer, image, form.dtype)) }
+}
+
+/// One layer of all images as `(images, *shape)`, little-endian.
+fn stack(layer: &str, images: &[&ImageAnswer], position: usize, dtype: Dtype) -> Result<(Vec<usize>, Vec<u8>), ApiError> {
+    let tensors: Option<Vec<&Tensor>> = images.iter().map(|image| image.features.get(position)).collect();
+    let tensors = tensors.ok_or_else(|| ApiError::internal(format!("an image has no output of `{layer}`")))?;
+    let inner = tensors.first().map(|tensor| tensor.shape()).unwrap_or_default();
+    let shape: Vec<usize> = std::iter::once(images.len()).chain(inner.iter().copied()).collect();
+    let mut data = Vec::with_capacity(tensors.iter().map(|tensor| tensor.data().len() * dtype.size()).sum());
+    for (image, tensor) in tensors.iter().enumerate() {
+        data.extend_from_slice(&bytes(layer, image, tensor.data(), dtype)?);
+    }
+    Ok((shape, data))
+}
+
+fn bytes(layer: &str, image: usize, data: &[f32], dtype: Dtype) -> Result<Vec<u8>, ApiError> {
+    little_endian(dtype, data).map_err(|_| not_finite(layer, image, dtype))
+}
+
+fn not_finite(layer: &str, image: usize, dtype: Dtype) -> ApiError {
+    ApiError::Engine(inference::Error::NotFinite { layer: layer.to_owned(), image, float16: dtype == Dtype::F16 })
+}
+
+fn whole(answer: &Answer) -> Result<Vec<&ImageAnswer>, ApiError> {
+    let images: Result<Vec<&ImageAnswer>, &ImageError> = answer.images.iter().map(Result::as_ref).collect();
+    images.map_err(|error| ApiError::internal(error.clone()))
+}

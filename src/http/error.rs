@@ -1,0 +1,198 @@
+//! The HTTP boundary's errors: the only place that gives a cause its status and code.
+//!
+//! Every match here is exhaustive, so that a new cause below `http` does not compile until it has a status.
+//! [`ApiError`] says what went wrong; [`super::problem`] writes it as RFC 9457 `application/problem+json`.
+
+use std::sync::Arc;
+
+use axum::{
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    code::Code,
+    problem::{ImageProblem, MissingModel},
+};
+use crate::inference::{self, Error as EngineError};
+
+/// Why a request is not answered; its message is the problem's `detail`.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No such route.
+    #[error("there is nothing at `{path}`; `/docs` lists the routes")]
+    NotFound {
+        /// The path asked for.
+        path: String,
+    },
+    /// The route exists, for other methods.
+    #[error("`{method}` is not allowed at `{path}`; the `Allow` header names what is")]
+    MethodNotAllowed {
+        /// The method used.
+        method: String,
+        /// The path asked for.
+        path: String,
+    },
+    /// A path or query parameter, or a form field, that cannot be used.
+    #[error("{0}")]
+    InvalidParameter(String),
+    /// A body that is not what its content type says.
+    #[error("{0}")]
+    MalformedBody(String),
+    /// A body of a type that carries no images.
+    #[error("{0}")]
+    UnsupportedMediaType(String),
+    /// No representation that the client accepts.
+    #[error("{0}")]
+    NotAcceptable(String),
+    /// More bytes than `server.max_body_bytes`.
+    #[error("the body is larger than {limit} bytes (`server.max_body_bytes`); send fewer or smaller images per request")]
+    BodyTooLarge {
+        /// The bound in bytes.
+        limit: usize,
+    },
+    /// More images than `server.max_images`.
+    #[error("the request holds more than {limit} images (`server.max_images`); split it")]
+    TooManyImages {
+        /// The bound.
+        limit: usize,
+    },
+    /// More pixels than `server.max_request_pixels`, over all images.
+    #[error("the images have {pixels} pixels together, more than {limit} (`server.max_request_pixels`); split the request")]
+    TooManyPixels {
+        /// Sum over the images' headers.
+        pixels: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// A request without a single image.
+    #[error("the request holds no image; {0}")]
+    NoImages(&'static str),
+    /// Images that cannot be used.
+    #[error("{} cannot be used; `errors` names each", if .0.len() == 1 { "an image".to_owned() } else { format!("{} images", .0.len()) })]
+    BadImages(Vec<ImageProblem>),
+    /// The answer would be larger than `server.max_response_bytes`.
+    #[error("{0}")]
+    ResponseTooLarge(String),
+    /// The body did not arrive in time.
+    #[error("the body did not arrive within {ms} ms (`server.body_timeout_ms`)")]
+    BodyTimeout {
+        /// The bound in milliseconds.
+        ms: u128,
+    },
+    /// The client stopped sending.
+    #[error("the body ended early")]
+    BodyInterrupted,
+    /// Too many bytes of other requests are buffered.
+    #[error("graft is holding as many request bytes as it may (`server.max_buffered_bytes`); try again shortly")]
+    Busy,
+    /// No answer within `server.request_timeout_ms`.
+    #[error("no answer within {ms} ms (`server.request_timeout_ms`); send fewer images or try again")]
+    Timeout {
+        /// The bound in milliseconds.
+        ms: u128,
+    },
+    /// Configured models are not loaded and warm.
+    #[error("{} of the configured models cannot answer yet; `missing` names each", .0.len())]
+    NotReady(Vec<MissingModel>),
+    /// The engine refused or failed.
+    #[error(transparent)]
+    Engine(#[from] inference::Error),
+    /// A defect or a failing machine; only the log says more.
+    #[error("internal error")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A panic in a handler, as an error.
+#[derive(Debug, thiserror::Error)]
+#[error("panic: {0}")]
+pub struct Panicked(pub String);
+
+impl ApiError {
+    /// An opaque 500 whose cause goes to the log.
+    pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(source.into())
+    }
+
+    /// The engine's error, with images called by `names` instead of positions.
+    pub fn from_engine(error: EngineError, names: &[String]) -> Self {
+        match error {
+            EngineError::BadImages(bad) => Self::BadImages(
+                bad.into_iter()
+                    .map(|(position, error)| {
+                        let image = names.get(position).cloned().unwrap_or_else(|| position.to_string());
+                        ImageProblem::new(image, &error)
+                    })
+                    .collect(),
+            ),
+            other => Self::Engine(other),
+        }
+    }
+
+    /// The code, and with it the status.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NotFound { .. } => Code::NotFound,
+            Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+            Self::InvalidParameter(_) => Code::InvalidParameter,
+            Self::MalformedBody(_) | Self::BodyInterrupted => Code::MalformedBody,
+            Self::UnsupportedMediaType(_) => Code::UnsupportedMediaType,
+            Self::NotAcceptable(_) => Code::NotAcceptable,
+            Self::BodyTooLarge { .. } => Code::BodyTooLarge,
+            Self::TooManyImages { .. } => Code::TooManyImages,
+            Self::TooManyPixels { .. } => Code::TooManyPixels,
+            Self::NoImages(_) => Code::NoImages,
+            Self::BadImages(_) => Code::BadImages,
+            Self::ResponseTooLarge(_) => Code::ResponseTooLarge,
+            Self::BodyTimeout { .. } => Code::BodyTimeout,
+            Self::Busy => Code::Busy,
+            Self::Timeout { .. } => Code::Timeout,
+            Self::NotReady(_) => Code::NotReady,
+            Self::Engine(error) => engine_code(error),
+            Self::Internal(_) => Code::Internal,
+        }
+    }
+
+    /// What the client is told; for a 500 nothing of the cause.
+    pub fn detail(&self) -> String {
+        match self.code() {
+            Code::Internal => "graft failed to answer; its log tells why under this request id".to_owned(),
+            _ => self.to_string(),
+        }
+    }
+}
+
+fn engine_code(error: &EngineError) -> Code {
+    match error {
+        EngineError::UnknownModel { .. } => Code::UnknownModel,
+        EngineError::UnknownVersion { .. } => Code::UnknownVersion,
+        EngineError::UnknownLayer { .. } => Code::UnknownLayer,
+        EngineError::TopK { .. } => Code::InvalidParameter,
+        EngineError::NoClasses { .. } => Code::NoClasses,
+        EngineError::BadImages(_) => Code::BadImages,
+        EngineError::NotFinite { .. } => Code::NotFinite,
+        EngineError::Untrained { .. } => Code::UntrainedModel,
+        EngineError::QueueFull { .. } => Code::QueueFull,
+        EngineError::TooLargeToLoad { .. } => Code::ModelTooLarge,
+        EngineError::ShuttingDown => Code::ShuttingDown,
+        EngineError::Shared(error) => engine_code(error),
+        EngineError::Registry(_)
+        | EngineError::Graph { .. }
+        | EngineError::Runtime { .. }
+        | EngineError::Thread { .. }
+        | EngineError::WorkerGone { .. } => Code::Internal,
+    }
+}
+
+/// Carries the error to [`super::problem::complete`], which knows the request id and writes the body.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let code = self.code();
+        let mut response = code.status().into_response();
+        if code.is_temporary() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}

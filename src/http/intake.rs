@@ -1,0 +1,47 @@
+//! The door for request bodies: the bounds on one request and the memory that all requests share.
+
+use std::time::Duration;
+
+use axum::{body::Body, http::HeaderMap};
+
+use super::body::{self, Budget};
+use crate::{
+    config::{ImagesConfig, ServerConfig},
+    preprocess::Limits,
+};
+
+/// Bounds on bodies and the images in them; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    /// Largest body in bytes.
+    pub max_body_bytes: usize,
+    /// Most images in one request.
+    pub max_images: usize,
+    /// Most pixels of all images of one request.
+    pub max_pixels: u64,
+    /// Bounds on each image; one beyond them is the engine's to refuse by name, and is not counted here.
+    pub limits: Limits,
+    /// Time for a body to arrive.
+    pub timeout: Duration,
+    /// Memory for bodies, over all requests.
+    pub budget: Budget,
+}
+
+impl Intake {
+    /// The bounds that `server` and `images` configure, with the whole memory free.
+    pub fn new(server: &ServerConfig, images: &ImagesConfig) -> Self {
+        Self {
+            max_body_bytes: server.max_body_bytes,
+            max_images: server.max_images,
+            max_pixels: server.max_request_pixels,
+            limits: Limits { max_bytes: images.max_bytes, max_pixels: images.max_pixels },
+            timeout: server.body_timeout,
+            budget: Budget::new(server.max_buffered_bytes),
+        }
+    }
+
+    /// Lets a refused client finish sending `body`, so that it reads why; nothing is kept.
+    pub fn discard(&self, headers: &HeaderMap, body: Body) {
+        body::discard(headers, body, self.max_body_bytes, self.timeout);
+    }
+}

@@ -1,0 +1,87 @@
+//! What is recorded of every request: a log span, a count, a duration, how many are open.
+//!
+//! Labels are route templates, methods and statuses, never what a client chose freely.
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    extract::{MatchedPath, Request},
+    http::Method,
+    middleware::Next,
+    response::Response,
+};
+use metrics::{counter, gauge, histogram};
+use tracing::{Span, field};
+
+use super::request_id::RequestId;
+
+/// Middleware: counts the request under its route's template.
+pub async fn record(request: Request, next: Next) -> Response {
+    let route = route(&request);
+    let method = method(request.method());
+    let open = Open::new();
+    let started = Instant::now();
+    let response = next.run(request).await;
+    drop(open);
+    let status = response.status().as_u16().to_string();
+    counter!("graft_requests_total", "route" => route.clone(), "method" => method, "status" => status).increment(1);
+    histogram!("graft_request_duration_seconds", "route" => route).record(started.elapsed().as_secs_f64());
+    response
+}
+
+/// Counts images by the model that was asked and by what became of them.
+pub fn count_images(model: &str, answered: usize, refused: usize) {
+    for (outcome, images) in [("answered", answered), ("refused", refused)] {
+        if images > 0 {
+            counter!("graft_images_total", "model" => model.to_owned(), "outcome" => outcome).increment(images as u64);
+        }
+    }
+}
+
+/// The span of a request, for `tower_http`'s trace layer.
+pub fn span(request: &Request) -> Span {
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.0.to_str().ok()).unwrap_or_default();
+    let path = request.uri().path();
+    tracing::info_span!("request", id, method = %request.method(), path, route = route(request), status = field::Empty)
+}
+
+/// Logs the end of a request, once.
+pub fn log_end(response: &Response, latency: Duration, span: &Span) {
+    let status = response.status().as_u16();
+    span.record("status", status);
+    tracing::info!(status, ms = latency.as_millis(), "answered");
+}
+
+fn route(request: &Request) -> String {
+    request.extensions().get::<MatchedPath>().map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned())
+}
+
+/// Extension methods are free text; they share one label.
+fn method(method: &Method) -> &'static str {
+    const KNOWN: [(Method, &str); 7] = [
+        (Method::GET, "GET"),
+        (Method::POST, "POST"),
+        (Method::PUT, "PUT"),
+        (Method::DELETE, "DELETE"),
+        (Method::HEAD, "HEAD"),
+        (Method::OPTIONS, "OPTIONS"),
+        (Method::PATCH, "PATCH"),
+    ];
+    KNOWN.iter().find(|(known, _)| known == method).map_or("other", |(_, name)| name)
+}
+
+/// An open request; a client that leaves drops it too.
+struct Open;
+
+impl Open {
+    fn new() -> Self {
+        gauge!("graft_requests_in_flight").increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        gauge!("graft_requests_in_flight").decrement(1.0);
+    }
+}

@@ -1,0 +1,106 @@
+//! The OpenAPI document, made from the handlers, and its browser; `openapi.yaml` at the top level is a copy.
+//!
+//! What every image route has in common (bodies, headers, problems, binary answers) is added here once.
+
+mod parameters;
+mod shared;
+
+use std::sync::{Arc, LazyLock};
+
+use axum::{
+    Router,
+    extract::{Path, Request},
+    http::header,
+    response::{IntoResponse, Redirect, Response},
+    routing::get,
+};
+use utoipa::openapi::{Info, License, OpenApi, Tag, tag::TagBuilder};
+use utoipa_swagger_ui::Config;
+
+pub use parameters::{FeaturesQuery, LayersQuery, ModelPath, PredictQuery, VersionPath};
+
+use super::{error::ApiError, router};
+
+static YAML: LazyLock<String> = LazyLock::new(|| openapi().to_yaml().expect("a document made of strings and maps is YAML"));
+
+/// The whole document.
+pub fn openapi() -> OpenApi {
+    let mut document = router::documented().into_openapi();
+    document.info = info();
+    document.tags = Some(tags());
+    shared::complete(&mut document);
+    document
+}
+
+/// The document as YAML, as `/openapi.yaml` answers it and `openapi.yaml` holds it.
+pub fn openapi_yaml() -> &'static str {
+    &YAML
+}
+
+/// `/openapi.yaml` and `/docs`; both work offline.
+pub(super) fn routes() -> Router {
+    Router::new()
+        .route("/openapi.yaml", get(yaml))
+        // Relative, so that it survives a proxy that serves graft under a prefix.
+        .route("/docs", get(async || Redirect::permanent("docs/")))
+        .route("/docs/", get(async |request: Request| browser("index.html", &request)))
+        .route("/docs/{*file}", get(async |Path(file): Path<String>, request: Request| browser(&file, &request)))
+}
+
+async fn yaml() -> Response {
+    ([(header::CONTENT_TYPE, "application/yaml")], openapi_yaml()).into_response()
+}
+
+/// A file of Swagger UI, which is part of the binary.
+fn browser(file: &str, request: &Request) -> Response {
+    // The validator badge would call a public server.
+    let config = Config::from("../openapi.yaml").validator_url("none").try_it_out_enabled(true);
+    match utoipa_swagger_ui::serve(file, Arc::new(config)) {
+        Ok(Some(file)) => ([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response(),
+        Ok(None) => ApiError::NotFound { path: request.uri().path().to_owned() }.into_response(),
+        Err(error) => ApiError::internal(error.to_string()).into_response(),
+    }
+}
+
+fn info() -> Info {
+    let mut info = Info::new("graft", env!("CARGO_PKG_VERSION"));
+    info.description = Some(
+        "Image classification and feature extraction: send a photo, get labels, or the output of any layer.\n\n\
+         Errors are `application/problem+json` (RFC 9457); branch on `code`, a closed list.\n\n\
+         ```\ncurl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' 'http://127.0.0.1:8080/predict?top_k=3'\n\
+         curl -F image=@a.jpg -F image=@b.jpg -H 'Accept: application/x-npz' 'http://127.0.0.1:8080/features?layer=fc1,fc2' -o f.npz\n```"
+            .to_owned(),
+    );
+    info.license = Some(License::new(env!("CARGO_PKG_LICENSE")));
+    info
+}
+
+fn tags() -> Vec<Tag> {
+    let tag = |name: &str, description: &str| TagBuilder::new().name(name).description(Some(description)).build();
+    vec![
+        tag("images", "Images in; classes or features out."),
+        tag("models", "What is served, and where it came from."),
+        tag("health", "For orchestrators and Prometheus."),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_document_is_the_generated_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.yaml");
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        if std::env::var_os("UPDATE_OPENAPI").is_some() {
+            std::fs::write(path, YAML.as_str()).expect("the repository is writable");
+            return;
+        }
+        let differing = committed.lines().zip(YAML.lines()).position(|(committed, generated)| committed != generated);
+        assert!(
+            committed == *YAML,
+            "openapi.yaml differs from the code (first in line {:?}); run `graft openapi > openapi.yaml`, or this test with UPDATE_OPENAPI=1",
+            differing.map(|line| line + 1)
+        );
+    }
+}

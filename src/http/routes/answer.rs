@@ -1,0 +1,66 @@
+//! What `/predict` and `/features` have in common: running a plan in time, and the headers of its answer.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::{
+    http::{dto::TimingsDto, error::ApiError, images::Images, observe, state::State},
+    inference::{Answer, Error, ModelId, Plan},
+};
+
+const GRAFT_MODEL: HeaderName = HeaderName::from_static("graft-model");
+const GRAFT_VERSION: HeaderName = HeaderName::from_static("graft-version");
+const GRAFT_PRETRAINED: HeaderName = HeaderName::from_static("graft-pretrained");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// Runs `plan` on `images`; dropping the future, as a client that leaves does, drops what still waits.
+///
+/// # Errors
+/// The engine's, or [`ApiError::Timeout`].
+pub async fn run(state: &State, plan: Plan, images: Images) -> Result<Answer, ApiError> {
+    let (model, names, bound) = (plan.model().name, images.names(), state.server().request_timeout);
+    let (images, _held_until_answered) = images.into_parts();
+    let outcome = tokio::time::timeout(bound, state.engine().run(plan, images)).await;
+    let outcome = outcome.map_err(|_| ApiError::Timeout { ms: bound.as_millis() })?;
+    match &outcome {
+        Ok(answer) => {
+            let answered = answer.images.iter().filter(|image| image.is_ok()).count();
+            observe::count_images(&model, answered, answer.images.len() - answered);
+        }
+        Err(Error::BadImages(bad)) => observe::count_images(&model, 0, bad.len()),
+        Err(_) => {}
+    }
+    outcome.map_err(|error| ApiError::from_engine(error, &names))
+}
+
+/// The headers that say who answered.
+pub fn model_headers(model: &ModelId) -> HeaderMap {
+    // Model names are folder names of a narrow alphabet; the repository refuses others.
+    let name = HeaderValue::from_str(&model.name).unwrap_or_else(|_| HeaderValue::from_static("?"));
+    let pretrained = HeaderValue::from_static(if model.pretrained { "true" } else { "false" });
+    HeaderMap::from_iter([(GRAFT_MODEL, name), (GRAFT_VERSION, model.version.into()), (GRAFT_PRETRAINED, pretrained)])
+}
+
+/// The headers that say who answered, and where the time went.
+pub fn answer_headers(model: &ModelId, timings: TimingsDto) -> HeaderMap {
+    let mut headers = model_headers(model);
+    let TimingsDto { decode_ms, queue_ms, inference_ms } = timings;
+    let timing = format!("decode;dur={decode_ms}, queue;dur={queue_ms}, inference;dur={inference_ms}");
+    headers.insert(SERVER_TIMING, HeaderValue::from_str(&timing).expect("numbers are visible ASCII"));
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_say_who_answered_and_how_long_it_took() {
+        let model = ModelId { name: "vgg16".to_owned(), version: 3, pretrained: false };
+        let headers = answer_headers(&model, TimingsDto { decode_ms: 1.5, queue_ms: 0.0, inference_ms: 164.125 });
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        assert_eq!(text("Graft-Model"), Some("vgg16"));
+        assert_eq!(text("Graft-Version"), Some("3"));
+        assert_eq!(text("Graft-Pretrained"), Some("false"));
+        assert_eq!(text("Server-Timing"), Some("decode;dur=1.5, queue;dur=0, inference;dur=164.125"));
+    }
+}

@@ -1,0 +1,83 @@
+//! `POST /features` and its forms under `/models`: images in, layer outputs out, as JSON, `.npy` or `.npz`.
+
+use axum::{
+    extract::{self, Request},
+    http::{HeaderValue, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+
+use super::answer::{answer_headers, run};
+use crate::{
+    http::{
+        accept::Format,
+        dto::{FeaturesAnswer, TimingsDto},
+        encode::Output,
+        error::ApiError,
+        images::Images,
+        openapi::{FeaturesQuery, ModelPath, VersionPath},
+        params::{FeatureParams, Form},
+        size,
+        state::State,
+    },
+    inference::Plan,
+};
+
+/// Outputs of any layer
+///
+/// Answers one or several layers of the default model, or the one that `model` names, for every image; `Accept` chooses the form.
+#[utoipa::path(post, path = "/features", tag = "images", params(FeaturesQuery), responses((status = 200, description = "One item per image, in order", body = FeaturesAnswer)))]
+pub async fn features(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
+    respond(state, request).await
+}
+
+/// Outputs of any layer of a model
+///
+/// As `/features`, with the stable version of the model in the path.
+#[utoipa::path(post, path = "/models/{model}/features", tag = "images", params(ModelPath, FeaturesQuery), responses((status = 200, description = "One item per image, in order", body = FeaturesAnswer)))]
+pub async fn features_model(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
+    respond(state, request).await
+}
+
+/// Outputs of any layer of a version of a model
+///
+/// As `/features`, with the model and version in the path.
+#[utoipa::path(post, path = "/models/{model}/versions/{version}/features", tag = "images", params(VersionPath, FeaturesQuery), responses((status = 200, description = "One item per image, in order", body = FeaturesAnswer)))]
+pub async fn features_version(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
+    respond(state, request).await
+}
+
+async fn respond(state: State, request: Request) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let (plan, form) = match plan(&state, &mut parts).await {
+        Ok(planned) => planned,
+        Err(error) => {
+            state.intake().discard(&parts.headers, body);
+            return Err(error);
+        }
+    };
+    let images = Images::read(state.intake(), &parts.headers, body).await?;
+    size::check(&plan, form, images.len(), state.server().max_response_bytes)?;
+    let (model, names, with_top_k) = (plan.model(), images.names(), plan.top_k.is_some());
+    let layers = plan.layers.iter().map(|spec| spec.layer.name.clone()).collect();
+    let answer = run(&state, plan, images).await?;
+    let mut headers = answer_headers(&model, TimingsDto::from(answer.timings));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.format.media_type()));
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    let output = Output { model, layers, names, with_top_k, answer };
+    let body = tokio::task::spawn_blocking(move || output.encode(form)).await.map_err(ApiError::internal)??;
+    Ok((headers, body).into_response())
+}
+
+/// Resolves the request, down to whether its answer fits the form and, for one image, the bound.
+async fn plan(state: &State, parts: &mut Parts) -> Result<(Plan, Form), ApiError> {
+    let FeatureParams { request, form } = FeatureParams::read(parts).await?;
+    let plan = state.engine().plan(&request)?;
+    if form.format == Format::Npy && plan.layers.len() != 1 {
+        return Err(ApiError::NotAcceptable(format!(
+            "`application/x-npy` holds one array, but {} layers are asked for; ask for `application/x-npz`",
+            plan.layers.len()
+        )));
+    }
+    size::check(&plan, form, 1, state.server().max_response_bytes)?;
+    Ok((plan, form))
+}

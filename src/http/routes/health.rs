@@ -1,0 +1,41 @@
+//! `/healthz`, `/readyz` and `/metrics`: what an orchestrator and Prometheus ask.
+
+use axum::{
+    Json, extract,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::http::{error::ApiError, problem::MissingModel, state::State};
+
+/// A state in one word.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Status {
+    /// `ok` or `ready`.
+    #[schema(example = "ok")]
+    pub status: &'static str,
+}
+
+/// Whether the process lives
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, description = "It does", body = Status)))]
+pub async fn healthz() -> Json<Status> {
+    Json(Status { status: "ok" })
+}
+
+/// Whether the configured models are loaded and warm
+#[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 200, description = "They are", body = Status)))]
+pub async fn readyz(extract::State(state): extract::State<State>) -> Result<Json<Status>, ApiError> {
+    let missing = state.engine().readiness().missing;
+    if missing.is_empty() {
+        return Ok(Json(Status { status: "ready" }));
+    }
+    Err(ApiError::NotReady(missing.into_iter().map(|(model, reason)| MissingModel { model, reason }).collect()))
+}
+
+/// Metrics for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "Prometheus's text format", body = String, content_type = "text/plain")))]
+pub async fn metrics(extract::State(state): extract::State<State>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics_text()).into_response()
+}

@@ -1,0 +1,8 @@
+//! Handlers, one file per concern; each reads its parameters, asks the engine, and shapes the answer.
+
+pub mod features;
+pub mod health;
+pub mod models;
+pub mod predict;
+
+mod answer;

@@ -1,0 +1,67 @@
+//! `GET /models`, `/models/{m}` and `/models/{m}/layers`: what is served.
+
+use axum::{
+    Json,
+    extract::{self, Request},
+    http::request::Parts,
+    response::{IntoResponse, Response},
+};
+
+use super::answer::model_headers;
+use crate::{
+    http::{
+        dto::{LayerDto, LayersAnswer, ModelDetail, ModelsAnswer},
+        error::ApiError,
+        openapi::{LayersQuery, ModelPath},
+        params::Target,
+        query::Query,
+        state::State,
+    },
+    inference::{Error, ModelId, ModelView},
+};
+
+/// Every model
+///
+/// With versions, preprocessing, weights' origin and the provider in effect; and what the repository holds but does not serve.
+#[utoipa::path(get, path = "/models", tag = "models", responses((status = 200, description = "Every model, by name", body = ModelsAnswer)))]
+pub async fn list(extract::State(state): extract::State<State>, request: Request) -> Result<Json<ModelsAnswer>, ApiError> {
+    Query::parse(request.uri(), &[])?;
+    let models = state.engine().models().iter().map(|view| ModelDetail::new(view, false)).collect();
+    Ok(Json(ModelsAnswer { models, problems: state.engine().readiness().problems }))
+}
+
+/// One model
+///
+/// As in `/models`, with the labels of every version.
+#[utoipa::path(get, path = "/models/{model}", tag = "models", params(ModelPath), responses((status = 200, description = "The model", body = ModelDetail)))]
+pub async fn show(extract::State(state): extract::State<State>, request: Request) -> Result<Json<ModelDetail>, ApiError> {
+    let (mut parts, _) = request.into_parts();
+    Query::parse(&parts.uri, &[])?;
+    let view = view(&state, &mut parts).await?;
+    Ok(Json(ModelDetail::new(&view, true)))
+}
+
+/// Every layer of a model
+///
+/// In index order, as Keras numbers and names them; of the stable version unless `version` says otherwise.
+#[utoipa::path(get, path = "/models/{model}/layers", tag = "models", params(ModelPath, LayersQuery), responses((status = 200, description = "Every layer", body = LayersAnswer)))]
+pub async fn layers(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
+    let (mut parts, _) = request.into_parts();
+    let version = Query::parse(&parts.uri, &["version"])?.positive("version")?;
+    let view = view(&state, &mut parts).await?;
+    let wanted = version.unwrap_or(view.stable);
+    let found = view.versions.iter().find(|version| version.version.metadata.version == wanted);
+    let version = &found.ok_or_else(|| unknown_version(&view, wanted))?.version;
+    let layers = version.metadata.layers.iter().map(LayerDto::from).collect();
+    Ok((model_headers(&ModelId::of(version)), Json(LayersAnswer { layers })).into_response())
+}
+
+async fn view(state: &State, parts: &mut Parts) -> Result<ModelView, ApiError> {
+    let name = Target::read(parts).await?.model.unwrap_or_default();
+    Ok(state.engine().model(&name)?)
+}
+
+fn unknown_version(view: &ModelView, version: u32) -> Error {
+    let available = view.versions.iter().map(|version| version.version.metadata.version).collect();
+    Error::UnknownVersion { name: view.name.clone(), version, available }
+}

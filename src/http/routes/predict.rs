@@ -1,0 +1,82 @@
+//! `POST /predict` and its forms under `/models`: images in, top-k classes out.
+
+use axum::{
+    Json,
+    extract::{self, Request},
+    http::request::Parts,
+    response::{IntoResponse, Response},
+};
+
+use super::answer::{answer_headers, run};
+use crate::{
+    http::{
+        dto::{ImageOutcome, PredictAnswer, Prediction, TimingsDto},
+        error::ApiError,
+        images::Images,
+        openapi::{ModelPath, PredictQuery, VersionPath},
+        params::PredictParams,
+        problem::ImageProblem,
+        state::State,
+    },
+    inference::{Answer, ModelId, Plan},
+};
+
+/// Classify images
+///
+/// Answers the `top_k` most probable classes of every image, with the default model or the one that `model` names.
+#[utoipa::path(post, path = "/predict", tag = "images", params(PredictQuery), responses((status = 200, description = "One prediction per image, in order", body = PredictAnswer)))]
+pub async fn predict(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
+    respond(state, request).await
+}
+
+/// Classify images with a model
+///
+/// As `/predict`, with the stable version of the model in the path.
+#[utoipa::path(post, path = "/models/{model}/predict", tag = "images", params(ModelPath, PredictQuery), responses((status = 200, description = "One prediction per image, in order", body = PredictAnswer)))]
+pub async fn predict_model(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
+    respond(state, request).await
+}
+
+/// Classify images with a version of a model
+///
+/// As `/predict`, with the model and version in the path.
+#[utoipa::path(post, path = "/models/{model}/versions/{version}/predict", tag = "images", params(VersionPath, PredictQuery), responses((status = 200, description = "One prediction per image, in order", body = PredictAnswer)))]
+pub async fn predict_version(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
+    respond(state, request).await
+}
+
+async fn respond(state: State, request: Request) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let plan = match plan(&state, &mut parts).await {
+        Ok(plan) => plan,
+        Err(error) => {
+            state.intake().discard(&parts.headers, body);
+            return Err(error);
+        }
+    };
+    let images = Images::read(state.intake(), &parts.headers, body).await?;
+    let (model, names) = (plan.model(), images.names());
+    let answer = run(&state, plan, images).await?;
+    let timings = TimingsDto::from(answer.timings);
+    Ok((answer_headers(&model, timings), Json(body_of(&model, names, answer, timings))).into_response())
+}
+
+async fn plan(state: &State, parts: &mut Parts) -> Result<Plan, ApiError> {
+    let params = PredictParams::read(parts).await?;
+    let mut plan = state.engine().plan(&params.request)?;
+    params.complete(&mut plan);
+    Ok(plan)
+}
+
+fn body_of(model: &ModelId, names: Vec<String>, answer: Answer, timings: TimingsDto) -> PredictAnswer {
+    let outcomes = answer.images.into_iter().zip(names);
+    let predictions = outcomes.map(|(outcome, image)| match outcome {
+        Ok(answer) => ImageOutcome::Answered(Prediction {
+            image,
+            top_k: answer.top_k.into_iter().map(Into::into).collect(),
+            warnings: answer.warnings.iter().map(Into::into).collect(),
+        }),
+        Err(error) => ImageProblem::new(image, &error).into(),
+    });
+    PredictAnswer { model: model.into(), predictions: predictions.collect(), timings }
+}

@@ -1,0 +1,35 @@
+//! What tests of this module share: small bounds, and a router's answer as status, headers and JSON.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::Request,
+    http::{HeaderMap, StatusCode},
+};
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::{body::Budget, intake::Intake};
+use crate::preprocess::Limits;
+
+/// Bounds small enough to run into.
+pub fn intake() -> Intake {
+    Intake {
+        max_body_bytes: 1000,
+        max_images: 3,
+        max_pixels: 1_000_000,
+        limits: Limits { max_bytes: 1000, max_pixels: 1_000_000 },
+        timeout: Duration::from_secs(5),
+        budget: Budget::new(2000),
+    }
+}
+
+/// The answer to `request`; the body is null when it is not JSON.
+pub async fn answer(router: &Router, request: Request<Body>) -> (StatusCode, HeaderMap, Value) {
+    let response = router.clone().oneshot(request).await.expect("a router is infallible");
+    let (parts, body) = response.into_parts();
+    let bytes = to_bytes(body, 1 << 24).await.expect("the body is small");
+    (parts.status, parts.headers, serde_json::from_slice(&bytes).unwrap_or_default())
+}
