@@ -1,0 +1,114 @@
+//! The architectures against the layers that Keras lists (`tests/goldens/layers.py`).
+
+use serde_json::{Value, json};
+
+use super::{Activation, Architecture, Layer, LayerKind, NAMES, Padding, by_name};
+
+#[test]
+fn every_layer_is_that_of_keras() {
+    for name in NAMES {
+        let golden = golden(name);
+        let layers = golden["layers"].as_array().expect("layers");
+        let arch = by_name(name, true).expect("a known name");
+        assert_eq!(arch.layers.len(), layers.len(), "{name}");
+        assert_eq!(json!(arch.params()), golden["params"], "{name}");
+        for (index, expected) in layers.iter().enumerate() {
+            assert_eq!(&describe(&arch, index), expected, "{name} layer {index}");
+        }
+    }
+}
+
+#[test]
+fn without_top_the_last_layers_are_missing() {
+    for name in NAMES {
+        let (top, bare) = (by_name(name, true).expect("known"), by_name(name, false).expect("known"));
+        let expected = &golden(name)["without_top"];
+        assert_eq!(json!(bare.layers.len()), expected["layers"], "{name}");
+        assert_eq!(json!(bare.params()), expected["params"], "{name}");
+        assert_eq!(bare.layers, top.layers[..bare.layers.len()], "{name}");
+    }
+}
+
+#[test]
+fn facts_of_the_architectures() {
+    let check = |name, include_top, layers, params, features| {
+        let arch = by_name(name, include_top).expect("a known name");
+        assert_eq!((arch.name.as_str(), arch.include_top), (name, include_top));
+        assert_eq!((arch.layers.len(), arch.params()), (layers, params), "{name} {include_top}");
+        assert_eq!(arch.features_layer, features, "{name} {include_top}");
+        assert!(arch.layer(features).is_some(), "{name} {include_top}");
+    };
+    check("vgg16", true, 23, 138_357_544, "fc2");
+    check("vgg16", false, 19, 14_714_688, "block5_pool");
+    check("inception_v3", true, 313, 23_851_784, "avg_pool");
+    check("inception_v3", false, 311, 21_802_784, "mixed10");
+    assert_eq!(by_name("VGG16", true), None);
+}
+
+#[test]
+fn weights_are_numbered_in_order() {
+    for name in NAMES {
+        let arch = by_name(name, true).expect("a known name");
+        let positions: Vec<usize> = arch.layers.iter().flat_map(|layer| &layer.weights).map(|spec| spec.position).collect();
+        assert_eq!(positions, (0..positions.len()).collect::<Vec<_>>(), "{name}");
+    }
+}
+
+fn golden(name: &str) -> Value {
+    let text = match name {
+        "vgg16" => include_str!("../../tests/fixtures/keras_layers_vgg16.json"),
+        _ => include_str!("../../tests/fixtures/keras_layers_inception_v3.json"),
+    };
+    serde_json::from_str(text).expect("the fixture is JSON")
+}
+
+fn describe(arch: &Architecture, index: usize) -> Value {
+    let layer: &Layer = &arch.layers[index];
+    let inputs: Vec<&str> = layer.inputs.iter().map(|&input| arch.layers[input].name.as_str()).collect();
+    let weights: Vec<Value> = layer.weights.iter().map(|weight| json!([weight.name, weight.shape])).collect();
+    json!({
+        "index": index,
+        "name": layer.name,
+        "type": layer.kind.keras_name(),
+        "shape": layer.output_shape,
+        "inputs": inputs,
+        "config": config(&layer.kind),
+        "weights": weights,
+    })
+}
+
+fn config(kind: &LayerKind) -> Value {
+    match *kind {
+        LayerKind::Conv2D { filters, kernel, strides, padding, use_bias, activation } => json!({
+            "filters": filters, "kernel_size": kernel, "strides": strides, "padding": keras_padding(padding),
+            "use_bias": use_bias, "activation": keras_activation(activation),
+        }),
+        LayerKind::BatchNormalization { epsilon, scale, center } => {
+            let epsilon: f64 = epsilon.to_string().parse().expect("a float's text is a float");
+            json!({"epsilon": epsilon, "scale": scale, "center": center})
+        }
+        LayerKind::Activation(activation) => json!({"activation": keras_activation(activation)}),
+        LayerKind::MaxPooling2D { pool, strides, padding } | LayerKind::AveragePooling2D { pool, strides, padding } => {
+            json!({"pool_size": pool, "strides": strides, "padding": keras_padding(padding)})
+        }
+        LayerKind::Dense { units, use_bias, activation } => {
+            json!({"units": units, "use_bias": use_bias, "activation": keras_activation(activation)})
+        }
+        LayerKind::InputLayer | LayerKind::Concatenate | LayerKind::GlobalAveragePooling2D | LayerKind::Flatten => json!({}),
+    }
+}
+
+fn keras_padding(padding: Padding) -> &'static str {
+    match padding {
+        Padding::Valid => "valid",
+        Padding::Same => "same",
+    }
+}
+
+fn keras_activation(activation: Activation) -> &'static str {
+    match activation {
+        Activation::Linear => "linear",
+        Activation::Relu => "relu",
+        Activation::Softmax => "softmax",
+    }
+}

@@ -1,0 +1,41 @@
+//! VGG16 (Simonyan and Zisserman 2014) as `keras.applications.vgg16` defines it.
+
+use super::{Activation, Architecture, Builder, Description, InputMode, LayerKind, Padding};
+
+/// Channels and number of convolutions of the five blocks.
+const BLOCKS: [(usize, usize); 5] = [(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)];
+
+/// Width of the hidden dense layers, and number of ImageNet's classes.
+const HIDDEN: usize = 4096;
+const CLASSES: usize = 1000;
+
+/// VGG16 for 224 × 224 images: 23 layers, 19 without the top.
+pub fn vgg16(include_top: bool) -> Architecture {
+    let mut model = Builder::new([224, 224, 3]);
+    let mut x = 0;
+    for (block, (filters, convolutions)) in (1..).zip(BLOCKS) {
+        for convolution in 1..=convolutions {
+            x = model.named(&format!("block{block}_conv{convolution}"), conv3x3(filters), &[x]);
+        }
+        x = model.named(&format!("block{block}_pool"), LayerKind::max_pooling(2, 2), &[x]);
+    }
+    if include_top {
+        x = model.named("flatten", LayerKind::Flatten, &[x]);
+        x = model.named("fc1", LayerKind::dense(HIDDEN, Activation::Relu), &[x]);
+        x = model.named("fc2", LayerKind::dense(HIDDEN, Activation::Relu), &[x]);
+        x = model.named("predictions", LayerKind::dense(CLASSES, Activation::Softmax), &[x]);
+    }
+    let features_layer = if include_top { "fc2" } else { "block5_pool" };
+    model.finish(x, Description { name: "vgg16", include_top, input_mode: InputMode::Caffe, features_layer })
+}
+
+fn conv3x3(filters: usize) -> LayerKind {
+    LayerKind::Conv2D {
+        filters,
+        kernel: [3, 3],
+        strides: [1, 1],
+        padding: Padding::Same,
+        use_bias: true,
+        activation: Activation::Relu,
+    }
+}
