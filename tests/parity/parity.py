@@ -12,8 +12,10 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 import compare
 import keras_files
@@ -23,9 +25,10 @@ from keras_files import ARCHITECTURES, KINDS, Architecture, Array, Kind, keras
 ROOT = Path(__file__).resolve().parents[2]
 PHOTOS = ["cat.bmp", "bird.bmp", "grace_hopper.bmp", "hot_dog.jpg"]
 JPEGS = ["cat_720p.jpg", "hot_dog.jpg", "owl.jpg", "tract_elephants.jpg", "ovms_zebra.jpeg", "triton_vulture.jpeg"]
-# One VGG16 at a time besides the one that is being replaced.
+# Two models of VGG16's size (553 MB) at a time: the others are loaded and unloaded on the way.
 MAX_LOADED_BYTES = 1_300_000_000
 IMPORT_PEAK_BYTES = 1_500_000_000
+# Layers that are compared for the second and later kinds of file of the same weights.
 SPREAD = 12
 
 
@@ -59,30 +62,52 @@ class Reference:
         ]
 
 
+@dataclass
+class Run:
+    """What the checks share: the binary, a scratch folder, the photos, and what was found."""
+
+    graft: Path
+    scratch: Path
+    photos: list[Photo]
+    jpegs: list[Photo]
+    rows: list[compare.Row] = field(default_factory=list)
+    decoding: list[compare.Decoding] = field(default_factory=list)
+
+    def fresh_repository(self) -> Path:
+        repository = self.scratch / "models"
+        shutil.rmtree(repository, ignore_errors=True)
+        repository.mkdir()
+        return repository
+
+    def row(self, model: str) -> compare.Row:
+        self.rows.append(compare.Row(model))
+        return self.rows[-1]
+
+
 def main() -> int:
     options = parse_arguments()
-    photos_folder = options.data / "photos"
-    if not photos_folder.is_dir():
-        print(f"{photos_folder} is absent: parity needs real photos; name a folder that has photos/ with --data")
+    folder = options.data / "photos"
+    if not folder.is_dir():
+        print(f"{folder} is absent: parity needs real photos; name a folder that holds photos/ with --data")
         return 2
     started = time.monotonic()
-    rows: list[compare.Row] = []
-    decoding: list[compare.Decoding] = []
+    architectures = options.only or list(ARCHITECTURES)
     options.work.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=options.work) as scratch:
-        photos = [as_lossless(photos_folder / name, Path(scratch)) for name in PHOTOS]
-        jpegs = [Photo(photos_folder / name) for name in JPEGS]
-        for name in options.only or ARCHITECTURES:
-            check_architecture(ARCHITECTURES[name], options, Path(scratch), photos, jpegs, rows, decoding)
-        partial = options.data / "weights" / "inception_v3_2015_partial.h5"
-        if "inception_v3" in (options.only or ARCHITECTURES):
-            if partial.is_file():
-                check_partial(partial, options.graft, Path(scratch), photos, jpegs, rows, decoding)
-            else:
-                print(f"skipped: {partial} is absent")
-    compare.print_rows(rows)
-    compare.print_decoding(decoding)
-    return verdict(rows, time.monotonic() - started)
+    with tempfile.TemporaryDirectory(dir=options.work) as name:
+        scratch = Path(name)
+        photos = [as_lossless(folder / photo, scratch) for photo in PHOTOS]
+        run = Run(options.graft, scratch, photos, [Photo(folder / photo) for photo in JPEGS])
+        try:
+            for architecture in architectures:
+                kinds = [kind for kind in KINDS if options.kind is None or kind.name in options.kind]
+                check_architecture(run, ARCHITECTURES[architecture], kinds, options.seed)
+            if "inception_v3" in architectures:
+                check_partial(run, options.data / "weights" / "inception_v3_2015_partial.h5")
+        except (GraftError, OSError) as error:
+            run.row("run").failures.append(f"the run ended early: {error}")
+    compare.print_rows(run.rows)
+    compare.print_decoding(run.decoding)
+    return verdict(run.rows, time.monotonic() - started)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -105,55 +130,37 @@ def as_lossless(path: Path, scratch: Path) -> Photo:
     return Photo(png)
 
 
-def check_architecture(
-    architecture: Architecture,
-    options: argparse.Namespace,
-    scratch: Path,
-    photos: list[Photo],
-    jpegs: list[Photo],
-    rows: list[compare.Row],
-    decoding: list[compare.Decoding],
-) -> None:
-    """All kinds of files of one architecture."""
+def check_architecture(run: Run, architecture: Architecture, kinds: list[Kind], seed: int) -> None:
+    """Every kind of file of one architecture: imported one after the other, then served together."""
+    print(f"{architecture.name}: Keras computes every layer of {len(run.photos)} photos", flush=True)
     model = architecture.model()
-    inputs = keras_files.np.concatenate([architecture.load(photo.path) for photo in photos])
-    keras_files.randomize(model, options.seed, inputs)
-    bare = keras_files.without_top(architecture, model)
+    inputs = np.concatenate([architecture.load(photo.path) for photo in run.photos])
+    keras_files.randomize(model, seed, inputs)
     references = {
-        True: Reference.of(architecture, model, photos),
-        False: Reference.of(architecture, bare, photos),
+        True: Reference.of(architecture, model, run.photos),
+        False: Reference.of(architecture, keras_files.without_top(architecture, model), run.photos),
     }
-    jpeg_reference = Reference.of(architecture, model, jpegs)
-    kinds = [kind for kind in KINDS if options.kind is None or kind.name in options.kind]
-
-    repository = fresh_repository(scratch)
-    checks: dict[str, tuple[Kind, compare.Row]] = {}
+    repository = run.fresh_repository()
+    imported: list[tuple[Kind, compare.Row]] = []
     for kind in kinds:
-        name = f"{architecture.name}-{kind.name}"
-        row = compare.Row(name)
-        rows.append(row)
-        if import_kind(options.graft, repository, references[kind.top], kind, row):
-            checks[name] = (kind, row)
-    if not checks:
+        row = run.row(f"{architecture.name}-{kind.name}")
+        print(f"{row.model}: write, import", flush=True)
+        if import_kind(run.graft, repository, references[kind.top], kind, row):
+            imported.append((kind, row))
+    if not imported:
         return
-    hashes: dict[bool, str] = {}
-    with Server(options.graft, repository, next(iter(checks)), MAX_LOADED_BYTES) as server:
-        for name, (kind, row) in checks.items():
-            digest = weights_sha256(repository, name)
-            first = hashes.setdefault(kind.top, digest) if kind.top not in hashes else None
-            check_model(server, references[kind.top], photos, row, every=first is not None)
-            if first is None and digest != hashes[kind.top]:
-                row.failures.append(f"{name}: weights hash {digest}, another kind of the same file gave {hashes[kind.top]}")
-        with_top = next((name for name, (kind, _) in checks.items() if kind.top), None)
+    with Server(run.graft, repository, imported[0][1].model, MAX_LOADED_BYTES) as server:
+        hashes: dict[bool, str] = {}
+        for kind, row in imported:
+            print(f"{row.model}: compare", flush=True)
+            digest = weights_sha256(repository, row.model)
+            check_model(server, references[kind.top], run.photos, row, every=kind.top not in hashes)
+            if digest != hashes.setdefault(kind.top, digest):
+                row.failures.append(f"{row.model}: the weights' hash is not that of the kinds before it")
+        with_top = next((row.model for kind, row in imported if kind.top and not row.failures), None)
         if with_top:
-            decoding.append(check_jpegs(server, jpeg_reference, with_top, jpegs, architecture.features_layer, True))
-
-
-def fresh_repository(scratch: Path) -> Path:
-    repository = scratch / "models"
-    shutil.rmtree(repository, ignore_errors=True)
-    repository.mkdir()
-    return repository
+            reference = Reference.of(architecture, model, run.jpegs)
+            run.decoding.append(check_jpegs(server, reference, with_top, architecture.features_layer, classes=True))
 
 
 def import_kind(graft: Path, repository: Path, reference: Reference, kind: Kind, row: compare.Row) -> bool:
@@ -161,13 +168,19 @@ def import_kind(graft: Path, repository: Path, reference: Reference, kind: Kind,
     file = repository.parent / f"{row.model}{kind.suffix}"
     kind.write(reference.model, file)
     try:
-        cost = import_file(graft, repository, reference.architecture.name, file, row.model)
+        return import_checked(graft, repository, reference.architecture, file, row)
+    finally:
+        file.unlink()
+
+
+def import_checked(graft: Path, repository: Path, architecture: Architecture, file: Path, row: compare.Row) -> bool:
+    """Imports a file under the row's name and notes what it cost."""
+    try:
+        cost = import_file(graft, repository, architecture.name, file, row.model)
     except GraftError as error:
         row.failures.append(f"{row.model}: {error}")
         row.note = "not imported"
         return False
-    finally:
-        file.unlink()
     row.note = f"import {cost.seconds:.1f} s, {cost.peak_bytes / 1e6:.0f} MB"
     if cost.peak_bytes > IMPORT_PEAK_BYTES:
         row.failures.append(f"{row.model}: the import took {cost.peak_bytes / 1e6:.0f} MB of memory")
@@ -199,43 +212,34 @@ def check_model(
         row.failures.append(f"{row.model}: {type(error).__name__}: {error}\n{server.log_tail()}")
 
 
-def check_jpegs(
-    server: Server, reference: Reference, model: str, jpegs: list[Photo], layer: str, classes: bool
-) -> compare.Decoding:
-    """The same photos as JPEG bytes, decoded by graft and by Keras's Pillow."""
+def check_jpegs(server: Server, reference: Reference, model: str, layer: str, classes: bool) -> compare.Decoding:
+    """Photos as JPEG bytes, decoded by graft and by Keras's Pillow."""
     report = compare.Decoding(model, layer)
-    for photo in jpegs:
-        outputs = reference.outputs[photo.path]
-        best = server.predict(model, photo) if classes else None
-        report.add(server.features(model, photo, [layer])[layer], outputs[layer], best, outputs["predictions"])
+    for path, outputs in reference.outputs.items():
+        best = server.predict(model, Photo(path)) if classes else None
+        report.add(server.features(model, Photo(path), [layer])[layer], outputs[layer], best, outputs["predictions"])
     return report
 
 
-def check_partial(
-    file: Path,
-    graft: Path,
-    scratch: Path,
-    photos: list[Photo],
-    jpegs: list[Photo],
-    rows: list[compare.Row],
-    decoding: list[compare.Decoding],
-) -> None:
+def check_partial(run: Run, file: Path) -> None:
     """InceptionV3 with trained convolutions, up to `mixed10`; its classes mean nothing."""
+    if not file.is_file():
+        print(f"skipped: {file} is absent")
+        return
     architecture = ARCHITECTURES["inception_v3"]
     model = architecture.model()
     model.load_weights(file)
-    repository = fresh_repository(scratch)
-    row = compare.Row("inception_v3-trained-to-mixed8")
-    rows.append(row)
-    try:
-        import_file(graft, repository, architecture.name, file, row.model)
-    except GraftError as error:
-        row.failures.append(f"{row.model}: {error}")
+    repository = run.fresh_repository()
+    row = run.row("inception_v3-trained-to-mixed8")
+    print(f"{row.model}: import, compare", flush=True)
+    if not import_checked(run.graft, repository, architecture, file, row):
         return
-    with Server(graft, repository, row.model, MAX_LOADED_BYTES) as server:
-        check_model(server, Reference.of(architecture, model, photos), photos, row, every=True, last="mixed10")
-        reference = Reference.of(architecture, model, jpegs)
-        decoding.append(check_jpegs(server, reference, row.model, jpegs, "mixed8", False))
+    with Server(run.graft, repository, row.model, MAX_LOADED_BYTES) as server:
+        reference = Reference.of(architecture, model, run.photos)
+        check_model(server, reference, run.photos, row, every=True, last="mixed10")
+        if not row.failures:
+            reference = Reference.of(architecture, model, run.jpegs)
+            run.decoding.append(check_jpegs(server, reference, row.model, "mixed8", classes=False))
 
 
 def verdict(rows: list[compare.Row], seconds: float) -> int:
