@@ -110,6 +110,10 @@ impl Graph {
             }
         }
         self.body.initializer = initializers;
+        self.visit(&mut |tensor| {
+            detach(tensor);
+            Ok(())
+        })?;
         Ok(self)
     }
 
@@ -148,6 +152,13 @@ fn location_of(tensor: &TensorProto) -> &str {
 fn clear_data(tensor: &mut TensorProto) {
     let TensorProto { name, dims, data_type, doc_string, metadata_props, .. } = std::mem::take(tensor);
     *tensor = TensorProto { name, dims, data_type, doc_string, metadata_props, ..Default::default() };
+}
+
+/// Copies the data of `tensor`, which otherwise keep the whole file that they were read from in memory.
+fn detach(tensor: &mut TensorProto) {
+    if let Some(raw) = &mut tensor.raw_data {
+        *raw = Bytes::copy_from_slice(raw);
+    }
 }
 
 /// Where a model's own external data are.
@@ -288,6 +299,8 @@ mod tests {
         );
         assert!(outside.initializer_data("w1").is_some_and(|data| data.len() == 24), "small tensors stay");
         assert_eq!(outside.initializer_data("w2"), None);
+        let stays = outside.body.initializer.iter().filter_map(|tensor| tensor.raw_data.as_ref());
+        assert!(stays.clone().count() == 2 && stays.clone().all(bytes::Bytes::is_unique), "nothing holds the file that was read");
 
         let dir = tempfile::tempdir().expect("a folder");
         let (bytes, length) = data.finish().expect("a vector needs no flush");
