@@ -140,6 +140,23 @@ fn another_architecture_is_named() {
 }
 
 #[test]
+fn a_file_of_full_size_is_read() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/weights/inception_v3_2015_partial.h5");
+    if !path.exists() {
+        eprintln!("skipped: {} is not there", path.display());
+        return;
+    }
+    let mut file = KerasFile::open(&path, "inception_v3").expect("InceptionV3's weights");
+    let arch = file.architecture();
+    assert_eq!((file.layout(), arch.include_top), (Layout::Legacy, true));
+    for name in ["conv2d", "batch_normalization_93", "predictions"] {
+        let (index, layer) = arch.layer(name).expect("a layer of InceptionV3");
+        let shapes: Vec<Vec<usize>> = file.layer(index, layer).expect(name).iter().map(|t| t.shape().to_vec()).collect();
+        assert_eq!(shapes, layer.weights.iter().map(|spec| spec.shape.clone()).collect::<Vec<_>>(), "{name}");
+    }
+}
+
+#[test]
 fn weights_that_were_never_written_are_refused() {
     let mut file = KerasFile::open(&fixture("vgg16_notop_shapes.h5"), "vgg16").expect("VGG16's shapes");
     let arch = file.architecture();
