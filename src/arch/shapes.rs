@@ -1,4 +1,6 @@
 //! Keras's rules for output shapes and weight shapes, from hyperparameters and input shapes.
+//!
+//! The rules are those of `compute_conv_output_shape` and of the layers' `build` methods in Keras 3.
 
 use super::{LayerKind, Padding};
 

@@ -1,4 +1,6 @@
 //! The reader against files of all four layouts (`tests/goldens/weights.py`), and against damaged ones.
+//!
+//! The files hold a toy model; a real one is read where it is at hand.
 
 use std::{fs, path::PathBuf};
 

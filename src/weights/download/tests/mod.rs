@@ -1,4 +1,6 @@
 //! Downloads from a server that cuts, stalls, lies, ignores and refuses.
+//!
+//! Everything is local; nothing sleeps.
 
 mod server;
 

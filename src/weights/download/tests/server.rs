@@ -1,4 +1,6 @@
 //! A scripted HTTP server: one reply per connection, the last one repeated.
+//!
+//! It also remembers what it was asked.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
