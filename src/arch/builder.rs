@@ -1,4 +1,6 @@
 //! Collects layers as a Keras script creates them: automatic names, computed shapes, Keras's final order.
+//!
+//! Owns names and numbering; knows no particular architecture.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,6 @@
 //! Keras's rules for output shapes and weight shapes, from hyperparameters and input shapes.
+//!
+//! The rules are those of `compute_conv_output_shape` and of the layers' `build` methods in Keras 3.
 
 use super::{LayerKind, Padding};
 
@@ -67,4 +69,22 @@ fn windows(input: &[usize], window: [usize; 2], strides: [usize; 2], padding: Pa
         }
     };
     vec![side(0), side(1), channels]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::output_shape;
+    use crate::arch::{LayerKind, Padding};
+
+    #[test]
+    fn windows_follow_keras() {
+        let check = |input: [usize; 3], pool, strides, padding, expected: [usize; 3]| {
+            let kind = LayerKind::MaxPooling2D { pool, strides, padding };
+            assert_eq!(output_shape(&kind, &[&input]), expected, "{kind:?} of {input:?}");
+        };
+        check([7, 8, 3], [2, 3], [2, 1], Padding::Valid, [3, 6, 3]);
+        check([7, 8, 3], [2, 3], [2, 3], Padding::Same, [4, 3, 3]);
+        check([3, 3, 1], [3, 3], [2, 2], Padding::Valid, [1, 1, 1]);
+        check([1, 1, 1], [3, 3], [2, 2], Padding::Same, [1, 1, 1]);
+    }
 }

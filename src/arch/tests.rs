@@ -1,4 +1,6 @@
 //! The architectures against the layers that Keras lists (`tests/goldens/layers.py`).
+//!
+//! A wrong order, shape or hyperparameter names its layer.
 
 use serde_json::{Value, json};
 

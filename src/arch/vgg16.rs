@@ -1,4 +1,6 @@
 //! VGG16 (Simonyan and Zisserman 2014) as `keras.applications.vgg16` defines it.
+//!
+//! The only place with its widths, names and depth.
 
 use super::{Activation, Architecture, Builder, Description, InputMode, LayerKind, Padding};
 

@@ -1,4 +1,6 @@
 //! The weight files that Keras publishes, as its own `applications` modules name them.
+//!
+//! Facts alone: bringing them is `download`'s part.
 
 /// Where Keras keeps them.
 pub const BASE_URL: &str = "https://storage.googleapis.com/tensorflow/keras-applications";

@@ -1,4 +1,6 @@
 //! Why a published file could not be brought, and what to do instead.
+//!
+//! Every message says where the file can be put by hand, or how to go on.
 
 use std::{io, path::PathBuf};
 

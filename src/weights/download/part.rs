@@ -1,4 +1,6 @@
 //! The unfinished file beside the destination: locked, hashed as it grows, renamed when it is right.
+//!
+//! Knows files alone; what goes into it is `transfer`'s part.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},

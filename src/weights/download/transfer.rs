@@ -1,4 +1,6 @@
 //! One HTTP request for what is still missing of a file.
+//!
+//! The only place that calls the HTTP client.
 
 use std::io::{self, Read};
 

@@ -1,4 +1,6 @@
 //! What can be wrong with a Keras weight file: always what was expected, what was found, and the way out.
+//!
+//! Knows nothing of how the file was read.
 
 use crate::arch::Layer;
 

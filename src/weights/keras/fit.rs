@@ -1,4 +1,6 @@
 //! Whether a file's weights are those of an architecture, by order and shape as Keras loads them, never by name.
+//!
+//! Owns the comparison and the message when it fails.
 
 use std::collections::HashMap;
 

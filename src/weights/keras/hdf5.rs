@@ -1,4 +1,6 @@
 //! The HDF5 reader behind a guard: errors name the object, damage never panics, and little is held in memory.
+//!
+//! The only place that calls the HDF5 crate; knows nothing of Keras but its lists of names.
 
 use std::{
     fs::File,

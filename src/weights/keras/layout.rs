@@ -1,4 +1,6 @@
 //! The four ways in which Keras lays weights out in HDF5, read into one list of groups.
+//!
+//! Reads names and headers only; which architecture they are of is `fit`'s part.
 
 use std::collections::HashMap;
 

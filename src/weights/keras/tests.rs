@@ -1,4 +1,6 @@
 //! The reader against files of all four layouts (`tests/goldens/weights.py`), and against damaged ones.
+//!
+//! The files hold a toy model; a real one is read where it is at hand.
 
 use std::{fs, path::PathBuf};
 
@@ -137,6 +139,23 @@ fn another_architecture_is_named() {
         "expected conv2d kernel [3, 1, 4, 9] for layer 5 `conv2d_1`, found [3, 1, 4, 6] in `conv2d_1/conv2d_1/kernel`",
     );
     assert!(KerasFile::open(&fixture("legacy.h5"), "resnet50").is_err());
+}
+
+#[test]
+fn a_file_of_full_size_is_read() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/weights/inception_v3_2015_partial.h5");
+    if !path.exists() {
+        eprintln!("skipped: {} is not there", path.display());
+        return;
+    }
+    let mut file = KerasFile::open(&path, "inception_v3").expect("InceptionV3's weights");
+    let arch = file.architecture();
+    assert_eq!((file.layout(), arch.include_top), (Layout::Legacy, true));
+    for name in ["conv2d", "batch_normalization_93", "predictions"] {
+        let (index, layer) = arch.layer(name).expect("a layer of InceptionV3");
+        let shapes: Vec<Vec<usize>> = file.layer(index, layer).expect(name).iter().map(|t| t.shape().to_vec()).collect();
+        assert_eq!(shapes, layer.weights.iter().map(|spec| spec.shape.clone()).collect::<Vec<_>>(), "{name}");
+    }
 }
 
 #[test]

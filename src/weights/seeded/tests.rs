@@ -1,4 +1,6 @@
 //! Seeded weights against numpy (`tests/goldens/seeded.py`).
+//!
+//! Every bit of a tensor counts.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};

@@ -1,4 +1,6 @@
 //! Downloads from a server that cuts, stalls, lies, ignores and refuses.
+//!
+//! Everything is local; nothing sleeps.
 
 mod server;
 
@@ -7,7 +9,7 @@ use std::{fs, path::Path, time::Duration};
 use md5::{Digest, Md5};
 use tempfile::TempDir;
 
-use self::server::{File, Reply, Server, Stop};
+use self::server::{File, Partial, Reply, Server, Stop};
 use super::{Download, Error, Options, fetch};
 use crate::weights::{BASE_URL, published};
 
@@ -77,6 +79,11 @@ fn the_file_arrives_whatever_the_server_does() {
     check("left by an earlier call", vec![file()], Some(&body(0)[..1000]), &[Some("bytes=1000-")]);
     let deaf = Reply::File(File { ranges: false, ..whole.clone() });
     check("ignores ranges", vec![deaf], Some(&body(0)[..1000]), &[Some("bytes=1000-")]);
+    let partly = |partial| Reply::File(File { partial, ..whole.clone() });
+    let asked = [None, Some("bytes=70000-"), None];
+    check("another range than asked for", vec![cut(70_000, Stop::Close), partly(Partial::From(500)), file()], None, &asked);
+    let asked = [None, Some("bytes=70000-"), Some("bytes=130000-")];
+    check("less than asked for", vec![cut(70_000, Stop::Close), partly(Partial::AtMost(60_000)), file()], None, &asked);
     check("changed on the server", vec![Reply::File(old), file()], None, &[None, Some("bytes=70000-")]);
     check("left by another file", vec![Reply::File(plain)], Some(&body(1)[..1000]), &[Some("bytes=1000-"), None]);
     check("left longer than the file", vec![file()], Some(&[7; 300_000]), &[Some("bytes=300000-"), None]);

@@ -1,4 +1,6 @@
 //! A scripted HTTP server: one reply per connection, the last one repeated.
+//!
+//! It also remembers what it was asked.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -26,10 +28,22 @@ pub(super) struct File {
     pub(super) etag: Option<&'static str>,
     /// Whether `Range` is heeded.
     pub(super) ranges: bool,
+    /// What a heeded `Range` gets.
+    pub(super) partial: Partial,
     /// Whether its length is told.
     pub(super) length: bool,
     /// Bytes of the body after which it stops.
     pub(super) stop: Option<(usize, Stop)>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Partial {
+    /// All that was asked for.
+    Asked,
+    /// Another begin.
+    From(usize),
+    /// This many bytes at most.
+    AtMost(usize),
 }
 
 #[derive(Clone, Copy)]
@@ -42,7 +56,7 @@ pub(super) enum Stop {
 
 impl File {
     pub(super) fn new(body: &[u8]) -> Self {
-        Self { body: body.to_vec(), etag: Some("\"one\""), ranges: true, length: true, stop: None }
+        Self { body: body.to_vec(), etag: Some("\"one\""), ranges: true, partial: Partial::Asked, length: true, stop: None }
     }
 }
 
@@ -103,17 +117,22 @@ fn serve(stream: &mut TcpStream, file: &File, lines: &[String]) -> std::io::Resu
     let range = value(lines, "range").filter(|_| file.ranges);
     let current = value(lines, "if-range").is_none_or(|tag| Some(tag.as_str()) == file.etag);
     let start = range.filter(|_| current).and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+    let (start, end) = match (start, file.partial) {
+        (Some(_), Partial::From(other)) => (Some(other), total),
+        (Some(start), Partial::AtMost(bytes)) => (Some(start), total.min(start + bytes)),
+        (start, _) => (start, total),
+    };
     let mut head = match start {
-        Some(start) if start >= total => {
+        Some(start) if start >= end => {
             return write!(
                 stream,
                 "HTTP/1.1 416 Range\r\nContent-Range: bytes */{total}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
             );
         }
-        Some(start) => format!("HTTP/1.1 206 Partial\r\nContent-Range: bytes {start}-{}/{total}\r\n", total - 1),
+        Some(start) => format!("HTTP/1.1 206 Partial\r\nContent-Range: bytes {start}-{}/{total}\r\n", end - 1),
         None => "HTTP/1.1 200 OK\r\n".to_owned(),
     };
-    let body = &file.body[start.unwrap_or(0)..];
+    let body = &file.body[start.unwrap_or(0)..end];
     if file.length {
         head += &format!("Content-Length: {}\r\n", body.len());
     }
