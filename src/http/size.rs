@@ -64,7 +64,7 @@ impl<'a> Asked<'a> {
     fn ways_out(&self, images: usize, fitting: u64) -> Vec<String> {
         let mut ways = Vec::new();
         if images > 1 && fitting > 0 {
-            ways.push(format!("send at most {fitting} images per request"));
+            ways.push(format!("send at most {fitting} image{} per request", if fitting == 1 { "" } else { "s" }));
         }
         if self.pool == Pool::None && self.layers.iter().any(|spec| spec.layer.shape.len() == 3) {
             ways.push("pool maps to vectors with `pool=avg` or `pool=max`".to_owned());
@@ -117,7 +117,7 @@ mod tests {
         let map: &[usize] = &[224, 224, 64];
         check(&[&[4096]], JSON, 64, 64 * MB, None);
         check(&[map], JSON, 1, 64 * MB, None);
-        check(&[map], JSON, 2, 64 * MB, Some("send at most 1 images per request"));
+        check(&[map], JSON, 2, 64 * MB, Some("send at most 1 image per request"));
         check(&[map], JSON, 2, 64 * MB, Some("`pool=avg`"));
         check(&[map], JSON, 2, 64 * MB, Some("`Accept: application/x-npy` or `encoding_format=base64`"));
         check(&[map, map], JSON, 1, 64 * MB, Some("`Accept: application/x-npz`"));
@@ -126,7 +126,7 @@ mod tests {
         check(&[map], npy, 4, 64 * MB, None);
         check(&[map], npy, 8, 64 * MB, Some("halve it with `dtype=float16`"));
         check(&[map], Form { dtype: Dtype::F16, ..npy }, 8, 64 * MB, None);
-        check(&[map], Form { base64: true, ..JSON }, 4, 64 * MB, Some("(17126"));
+        check(&[map], Form { base64: true, ..JSON }, 4, 64 * MB, Some("(17129560 per image)"));
         check(&[&[usize::MAX, usize::MAX]], npy, usize::MAX, 64 * MB, Some("18446744073709551615 bytes"));
     }
 
