@@ -24,7 +24,11 @@ impl Global {
         let flags = [("models.dir", models_dir)];
         let flags = flags.iter().chain(more).filter_map(|(key, value)| Some(((*key).to_owned(), value.clone()?)));
         overrides.extend(flags);
-        Ok(config::load(&config::Sources::process(self.config_dir.clone(), overrides))?)
+        let mut sources = config::Sources { overrides, ..config::Sources::from_process() };
+        if self.config_dir.is_some() {
+            sources.config_dir.clone_from(&self.config_dir);
+        }
+        Ok(config::load(&sources)?)
     }
 
     /// The model repository.

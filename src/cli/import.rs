@@ -37,8 +37,8 @@ pub(super) struct Import {
 #[command(next_help_heading = "ONNX classifiers")]
 struct OnnxFlags {
     /// Input height and width, where the graph leaves them open
-    #[arg(long, value_name = "HEIGHT,WIDTH", value_delimiter = ',', num_args = 2)]
-    input_size: Option<Vec<u32>>,
+    #[arg(long, value_name = "HEIGHT,WIDTH", value_parser = numbers::<u32, 2>)]
+    input_size: Option<[u32; 2]>,
     /// nearest, bilinear or bicubic, as Pillow does it [default: bilinear]
     #[arg(long, value_name = "FILTER")]
     resize: Option<Resize>,
@@ -52,11 +52,11 @@ struct OnnxFlags {
     #[arg(long, value_name = "ORDER")]
     channel_order: Option<ChannelOrder>,
     /// Subtracted from 0–255 values, in channel order
-    #[arg(long, value_name = "A,B,C", value_delimiter = ',', num_args = 3, allow_hyphen_values = true)]
-    mean: Option<Vec<f32>>,
+    #[arg(long, value_name = "A,B,C", value_parser = numbers::<f32, 3>, allow_hyphen_values = true)]
+    mean: Option<[f32; 3]>,
     /// Multiplied after that, in channel order
-    #[arg(long, value_name = "A,B,C", value_delimiter = ',', num_args = 3, allow_hyphen_values = true)]
-    scale: Option<Vec<f32>>,
+    #[arg(long, value_name = "A,B,C", value_parser = numbers::<f32, 3>, allow_hyphen_values = true)]
+    scale: Option<[f32; 3]>,
     /// Whether EXIF orientation is applied: ignore or exif [default: ignore]
     #[arg(long)]
     orientation: Option<Orientation>,
@@ -100,7 +100,7 @@ impl Import {
         let Some(name) = &self.name else { bail!("an ONNX model needs a name: `graft import {} --name NAME`", self.what) };
         let config = global.config(&[])?;
         let runtime = Runtime::open(&config.runtime)?;
-        let settings = read_settings(file)?.overridden_by(self.onnx.settings()?);
+        let settings = read_settings(file)?.overridden_by(self.onnx.settings());
         let repository = super::context::open(&config)?;
         registry::import_onnx(&repository, &runtime, name, file, &settings)
             .with_context(|| format!("cannot import {}", file.display()))
@@ -108,27 +108,28 @@ impl Import {
 }
 
 impl OnnxFlags {
-    fn settings(&self) -> anyhow::Result<OnnxSettings> {
-        Ok(OnnxSettings {
-            input_size: exactly(self.input_size.as_deref(), "--input-size")?,
+    fn settings(&self) -> OnnxSettings {
+        OnnxSettings {
+            input_size: self.input_size,
             resize: self.resize,
             shorter_side: self.shorter_side,
             mode: self.mode,
             channel_order: self.channel_order,
-            mean: exactly(self.mean.as_deref(), "--mean")?,
-            scale: exactly(self.scale.as_deref(), "--scale")?,
+            mean: self.mean,
+            scale: self.scale,
             orientation: self.orientation,
             labels: self.labels.clone(),
             output: self.output,
             features_layer: self.features_layer.clone(),
-        })
+        }
     }
 }
 
-/// A flag's list as an array.
-fn exactly<T: Copy, const N: usize>(values: Option<&[T]>, flag: &str) -> anyhow::Result<Option<[T; N]>> {
-    let array = |values: &[T]| <[T; N]>::try_from(values).with_context(|| format!("`{flag}` takes {N} numbers, got {}", values.len()));
-    values.map(array).transpose()
+/// `N` numbers with commas between them.
+fn numbers<T: std::str::FromStr, const N: usize>(text: &str) -> Result<[T; N], String> {
+    let number = |part: &str| part.trim().parse().map_err(|_| format!("`{part}` is no number"));
+    let numbers = text.split(',').map(number).collect::<Result<Vec<T>, _>>()?;
+    numbers.try_into().map_err(|numbers: Vec<T>| format!("{N} numbers with commas between them are needed, got {}", numbers.len()))
 }
 
 /// Says on stdout what was published.

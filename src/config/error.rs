@@ -1,6 +1,6 @@
 //! What is wrong with the configuration: each message names the key, its value and where that came from.
 
-use std::{io, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 use super::key::Origin;
 
@@ -47,33 +47,38 @@ pub enum ConfigError {
         nearest: Option<String>,
     },
     /// A value that its key does not take.
-    #[error("`{key}` is `{value}` ({origin}); it must be {expected}")]
+    #[error("{given}; it must be {expected}")]
     Invalid {
-        /// The key.
-        key: String,
-        /// What it is.
-        value: String,
-        /// Where it was given.
-        origin: Origin,
+        /// The value.
+        given: Box<Given>,
         /// What it may be.
         expected: String,
     },
     /// Two values that contradict each other.
-    #[error("`{key}` is {value} ({origin}), more than `{bound_key}`, which is {bound} ({bound_origin}); {why}")]
+    #[error("{given}, but {bound}; {why}")]
     Conflict {
-        /// The key that is too large.
-        key: String,
-        /// What it is.
-        value: String,
-        /// Where it was given.
-        origin: Origin,
-        /// The key that bounds it.
-        bound_key: String,
-        /// What that is.
-        bound: String,
-        /// Where that was given.
-        bound_origin: Origin,
+        /// The value that is too large.
+        given: Box<Given>,
+        /// The value that bounds it.
+        bound: Box<Given>,
         /// What would go wrong.
         why: &'static str,
     },
+}
+
+/// A value as it was configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// The key.
+    pub key: String,
+    /// What it is.
+    pub value: String,
+    /// Where it was given.
+    pub origin: Origin,
+}
+
+impl fmt::Display for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is `{}` ({})", self.key, self.value, self.origin)
+    }
 }

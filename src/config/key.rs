@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use toml::Value;
 
-use super::error::ConfigError;
+use super::error::{ConfigError, Given};
 
 /// Something that can be configured: its path, with `*` for a name that the user chooses, and its values.
 #[derive(Debug, Clone, Copy)]
@@ -181,8 +181,7 @@ impl Values {
 
     /// The value of `key` breaks a rule that its kind does not tell.
     pub(super) fn invalid(&self, key: &str, expected: impl Into<String>) -> ConfigError {
-        let (value, origin) = self.shown(key);
-        ConfigError::Invalid { key: key.to_owned(), value, origin, expected: expected.into() }
+        ConfigError::Invalid { given: self.given(key), expected: expected.into() }
     }
 
     /// Requires `small` ≤ `large`, both integers.
@@ -190,14 +189,12 @@ impl Values {
         if self.integer(small) <= self.integer(large) {
             return Ok(());
         }
-        let ((value, origin), (bound, bound_origin)) = (self.shown(small), self.shown(large));
-        let (key, bound_key) = (small.to_owned(), large.to_owned());
-        Err(ConfigError::Conflict { key, value, origin, bound_key, bound, bound_origin, why })
+        Err(ConfigError::Conflict { given: self.given(small), bound: self.given(large), why })
     }
 
-    fn shown(&self, key: &str) -> (String, Origin) {
+    fn given(&self, key: &str) -> Box<Given> {
         let (value, origin) = self.entry(key).expect(LISTED);
-        (shown(value), origin.clone())
+        Box::new(Given { key: key.to_owned(), value: shown(value), origin: origin.clone() })
     }
 
     fn get(&self, key: &str) -> Option<&Value> {

@@ -15,7 +15,7 @@ mod telemetry;
 mod weights;
 
 pub use data::DataConfig;
-pub use error::ConfigError;
+pub use error::{ConfigError, Given};
 pub use images::ImagesConfig;
 pub use key::Origin;
 pub use models::ModelsConfig;

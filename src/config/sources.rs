@@ -12,7 +12,7 @@ use toml::{Table, Value};
 
 use super::{
     Environment, KEY_LISTS,
-    error::ConfigError,
+    error::{ConfigError, Given},
     key::{Key, KeyPath, Origin, VARIABLE_PREFIX, Values, shown},
 };
 
@@ -34,7 +34,7 @@ impl Sources {
     /// The process's variables, and the folder that `GRAFT_CONFIG_DIR` names, else `config` when it holds a configuration.
     pub fn from_process() -> Self {
         let default = || Path::new("config/default.toml").is_file().then(|| "config".into());
-        let config_dir = std::env::var_os("GRAFT_CONFIG_DIR").map(PathBuf::from).or_else(default);
+        let config_dir = std::env::var_os("GRAFT_CONFIG_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from).or_else(default);
         Self { config_dir, variables: std::env::vars_os().collect(), overrides: Vec::new() }
     }
 
@@ -68,7 +68,8 @@ impl Sources {
     }
 
     fn environment(&self) -> Result<Environment, ConfigError> {
-        let Some((_, value)) = self.variables.iter().find(|(name, _)| name == "GRAFT_ENVIRONMENT") else {
+        let Some((_, value)) = self.variables.iter().find(|(name, value)| name == "GRAFT_ENVIRONMENT" && !value.is_empty())
+        else {
             return Ok(Environment::Development);
         };
         let all = [Environment::Development, Environment::Production];
@@ -117,7 +118,8 @@ fn merge_variable(values: &mut Values, name: &OsStr, value: &OsStr) -> Result<()
     let key = find(&path).ok_or_else(|| unknown(&path, origin.clone()))?;
     let Some(text) = value.to_str() else {
         let (key, value) = (path.join("."), value.to_string_lossy().into_owned());
-        return Err(ConfigError::Invalid { key, value, origin, expected: "UTF-8 text".into() });
+        let given = Box::new(Given { key, value, origin });
+        return Err(ConfigError::Invalid { given, expected: "UTF-8 text".into() });
     };
     insert(values, key, path, key.kind.parse(text), origin)
 }
@@ -125,7 +127,8 @@ fn merge_variable(values: &mut Values, name: &OsStr, value: &OsStr) -> Result<()
 fn insert(values: &mut Values, key: &Key, path: KeyPath, value: Value, origin: Origin) -> Result<(), ConfigError> {
     if !key.kind.accepts(&value) {
         let expected = key.kind.to_string();
-        return Err(ConfigError::Invalid { key: path.join("."), value: shown(&value), origin, expected });
+        let given = Box::new(Given { key: path.join("."), value: shown(&value), origin });
+        return Err(ConfigError::Invalid { given, expected });
     }
     values.set(path, value, origin);
     Ok(())

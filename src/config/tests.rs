@@ -134,7 +134,7 @@ fn wrong_values_are_named_with_their_origin() {
     check(
         "GRAFT__RUNTIME__QUEUE_IMAGES",
         "32",
-        "`server.max_images` is 64 (the default), more than `runtime.queue_images`, which is 32 \
+        "`server.max_images` is `64` (the default), but `runtime.queue_images` is `32` \
          (from the variable `GRAFT__RUNTIME__QUEUE_IMAGES`); a request of that size could never be queued",
     );
     check(

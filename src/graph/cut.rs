@@ -8,10 +8,14 @@ use super::{
     proto::{GraphProto, ModelProto, TensorAnnotation, TensorProto, ValueInfoProto},
 };
 
+/// From this IR version on an initializer need not be an input; one that is cannot be optimised away.
+const WEIGHTS_NEED_NO_INPUT: i64 = 4;
+
 impl Graph {
     /// The ancestors of `outputs`, with these as outputs in the order asked for, repetitions left out.
     ///
-    /// Nodes keep their order, the graph its inputs; weights that are no longer read are left out.
+    /// Nodes keep their order; weights that are no longer read are left out. The graph keeps the inputs that have to
+    /// be fed; weights that a model of IR version 4 or later lists among its inputs become constants.
     /// An output of which the model does not say the type gets none: ONNX Runtime infers it.
     /// Costs no copy of any weights.
     ///
@@ -23,22 +27,22 @@ impl Graph {
         }
         let body = &self.body;
         let wanted = Wanted::ancestors(body, outputs)?;
+        let fed: HashSet<&str> = inputs(body).collect();
+        let weights_are_inputs = self.header.ir_version() < WEIGHTS_NEED_NO_INPUT;
         let kept_input =
-            |input: &&ValueInfoProto| wanted.read.contains(input.name()) || inputs(body).any(|name| name == input.name());
+            |input: &ValueInfoProto| fed.contains(input.name()) || weights_are_inputs && wanted.read.contains(input.name());
         let kept_tensor = |tensor: &TensorProto| wanted.read.contains(tensor.name());
         let cut = GraphProto {
-            node: wanted.pick(&body.node, |index, _| wanted.nodes[index]),
+            node: pick(&body.node, |index, _| wanted.nodes[index]),
             name: body.name.clone(),
             doc_string: body.doc_string.clone(),
             metadata_props: body.metadata_props.clone(),
-            initializer: wanted.pick(&body.initializer, |_, tensor| kept_tensor(tensor)),
-            sparse_initializer: wanted
-                .pick(&body.sparse_initializer, |_, sparse| sparse.values.as_ref().is_some_and(kept_tensor)),
-            input: body.input.iter().filter(kept_input).cloned().collect(),
+            initializer: pick(&body.initializer, |_, tensor| kept_tensor(tensor)),
+            sparse_initializer: pick(&body.sparse_initializer, |_, sparse| sparse.values.as_ref().is_some_and(kept_tensor)),
+            input: pick(&body.input, |_, input| kept_input(input)),
             output: output_infos(body, outputs),
-            value_info: wanted
-                .pick(&body.value_info, |_, info| wanted.made.contains(info.name()) && !outputs.contains(&info.name())),
-            quantization_annotation: wanted.pick(&body.quantization_annotation, |_, note| wanted.annotates(note)),
+            value_info: pick(&body.value_info, |_, info| wanted.made.contains(info.name()) && !outputs.contains(&info.name())),
+            quantization_annotation: pick(&body.quantization_annotation, |_, note| wanted.annotates(note)),
         };
         let header = ModelProto { training_info: Vec::new(), ..self.header.clone() };
         Ok(Self { header, body: cut, dir: self.dir.clone() })
@@ -77,13 +81,13 @@ impl<'a> Wanted<'a> {
         Ok(wanted)
     }
 
-    fn pick<T: Clone>(&self, all: &[T], keep: impl Fn(usize, &T) -> bool) -> Vec<T> {
-        all.iter().enumerate().filter(|(index, item)| keep(*index, item)).map(|(_, item)| item.clone()).collect()
-    }
-
     fn annotates(&self, note: &TensorAnnotation) -> bool {
         self.read.contains(note.tensor_name()) || self.made.contains(note.tensor_name())
     }
+}
+
+fn pick<T: Clone>(all: &[T], keep: impl Fn(usize, &T) -> bool) -> Vec<T> {
+    all.iter().enumerate().filter(|(index, item)| keep(*index, item)).map(|(_, item)| item.clone()).collect()
 }
 
 /// What the model says of `outputs`, or their names alone.
@@ -94,4 +98,109 @@ fn output_infos(body: &GraphProto, outputs: &[&str]) -> Vec<ValueInfoProto> {
     let bare = |name: &str| ValueInfoProto { name: Some(name.to_owned()), ..Default::default() };
     let info = |name: &str| known.get(name).map_or_else(|| bare(name), |info| (*info).clone());
     outputs.iter().filter(|name| seen.insert(**name)).map(|name| info(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::graph::{
+        Error, Graph,
+        fixture::{branch, classifier, graph, node, untyped, value},
+        proto::GraphProto,
+    };
+
+    /// Node outputs, initializers, inputs, value infos and outputs, each joined by spaces.
+    fn parts(graph: &Graph) -> [String; 5] {
+        let body = &graph.body;
+        let infos = |infos: &[super::ValueInfoProto]| infos.iter().map(|info| info.name()).collect::<Vec<_>>().join(" ");
+        [
+            body.node.iter().map(|node| node.output[0].as_str()).collect::<Vec<_>>().join(" "),
+            body.initializer.iter().map(|tensor| tensor.name()).collect::<Vec<_>>().join(" "),
+            infos(&body.input),
+            infos(&body.value_info),
+            infos(&body.output),
+        ]
+    }
+
+    #[test]
+    fn a_cut_keeps_ancestors_alone() {
+        let mut body = classifier();
+        // The else branch reads `hidden` and `w2` from outside, and its own `relu`, which hides the outer one.
+        let inner = GraphProto {
+            node: vec![node("Relu", "hidden", "relu"), node("Gemm", "relu w2", "out")],
+            output: vec![untyped("out")],
+            ..Default::default()
+        };
+        let mut conditional = node("If", "k", "either");
+        conditional.attribute.push(branch("else_branch", inner));
+        body.node.push(conditional);
+        body.input.push(value("w2", 1, &[2, 4]));
+        let whole = graph(body).expect("a valid graph");
+        let check = |outputs: &[&str], expected: [&str; 5]| {
+            let cut = whole.cut(outputs).expect("tensors of the graph");
+            assert_eq!(parts(&cut), expected, "{outputs:?}");
+            assert_eq!(cut.cut(outputs).expect("outputs of the cut"), cut, "cutting again changes nothing");
+            assert!(Graph::parse(cut.to_bytes()).is_ok(), "{outputs:?}");
+        };
+        check(&["relu"], ["hidden relu", "w1", "x", "", "relu"]);
+        check(&["hidden", "relu", "hidden"], ["hidden relu", "w1", "x", "", "hidden relu"]);
+        check(&["relu", "hidden"], ["hidden relu", "w1", "x", "", "relu hidden"]);
+        check(&["shifted"], ["hidden relu k shifted", "w1", "x", "relu", "shifted"]);
+        check(&["y"], ["hidden relu k shifted logits y", "w1 w2", "x", "relu logits", "y"]);
+        check(&["either"], ["hidden k either", "w1 w2", "x", "", "either"]);
+        check(&["x"], ["", "", "x", "", "x"]);
+        check(&["k"], ["k", "", "x", "", "k"]);
+    }
+
+    #[test]
+    fn types_are_kept_where_they_are_known() {
+        let whole = graph(classifier()).expect("a valid graph");
+        let check = |name: &str, known: bool| {
+            let outputs = whole.cut(&[name]).expect("a tensor of the graph").outputs();
+            assert_eq!(outputs[0].shape.is_some(), known, "{name}");
+        };
+        check("logits", true);
+        check("y", true);
+        check("x", true);
+        check("hidden", false);
+    }
+
+    #[test]
+    fn old_models_keep_weights_as_inputs() {
+        let mut body = classifier();
+        body.input.extend(["w1", "w2", "unused"].map(untyped));
+        let mut whole = graph(body).expect("a valid graph");
+        assert_eq!(parts(&whole.cut(&["relu"]).expect("a tensor"))[2], "x");
+        whole.header.ir_version = Some(3);
+        assert_eq!(parts(&whole.cut(&["relu"]).expect("a tensor"))[2], "x w1");
+    }
+
+    #[test]
+    fn unknown_tensors_are_named() {
+        let whole = graph(classifier()).expect("a valid graph");
+        for name in ["zz", "w1", ""] {
+            assert!(matches!(whole.cut(&["relu", name]), Err(Error::UnknownTensor(found)) if found == name));
+        }
+        assert!(matches!(whole.cut(&[]), Err(Error::NoOutputs)));
+    }
+
+    #[test]
+    fn real_models_can_be_cut_at_every_layer() {
+        for (name, nodes, affine) in [("googlenet.onnx", 142, "fl"), ("squeezenet_fp16.onnx", 66, "fire9/concat_2")] {
+            let path = format!("{}/../shared/data/weights/{name}", env!("CARGO_MANIFEST_DIR"));
+            let Ok(whole) = Graph::read(path.as_ref()) else {
+                println!("skipped: {path} is absent");
+                continue;
+            };
+            let layers = whole.image_layers();
+            assert_eq!(layers.len(), nodes);
+            assert_eq!(whole.last_affine_input().as_deref(), Some(affine));
+            for layer in layers {
+                let cut = whole.cut(&[&layer.name]).expect("a layer");
+                assert!(cut.body.node.len() <= layer.node_index + 1, "{}", layer.name);
+                let mut checked = cut.body.clone();
+                super::super::order::check(&mut checked).expect("a cut is whole");
+                assert_eq!(checked, cut.body, "{}", layer.name);
+            }
+        }
+    }
 }

@@ -91,7 +91,7 @@ pub enum Error {
         found: i32,
     },
     /// Asked for a tensor that no node makes.
-    #[error("the graph has no tensor `{0}` that depends on a node or an input")]
+    #[error("the graph computes no tensor `{0}`")]
     UnknownTensor(String),
     /// Nothing asked for.
     #[error("a cut needs at least one output")]

@@ -89,13 +89,14 @@ impl<W: Write> ExternalData<W> {
 }
 
 impl Graph {
-    /// Moves initializers of at least `min_bytes` to `data`; all other tensors come into the graph itself.
+    /// Moves initializers and constants of at least `min_bytes` to `data`; all other tensors come into the graph itself.
     ///
     /// External data that the model already has are read from its folder, one tensor at a time.
     ///
     /// # Errors
     /// External data that are missing, too short or outside the model's folder; a write that fails.
     pub fn externalize<W: Write>(mut self, data: &mut ExternalData<W>, min_bytes: u64) -> Result<Self, Error> {
+        self.lift_constants(min_bytes)?;
         let source = Source { dir: self.dir.take() };
         let mut initializers = std::mem::take(&mut self.body.initializer);
         let is_large = |tensor: &TensorProto| Ok(byte_len(tensor)?.is_some_and(|length| length >= min_bytes));
@@ -109,6 +110,10 @@ impl Graph {
             }
         }
         self.body.initializer = initializers;
+        self.visit(&mut |tensor| {
+            detach(tensor);
+            Ok(())
+        })?;
         Ok(self)
     }
 
@@ -147,6 +152,13 @@ fn location_of(tensor: &TensorProto) -> &str {
 fn clear_data(tensor: &mut TensorProto) {
     let TensorProto { name, dims, data_type, doc_string, metadata_props, .. } = std::mem::take(tensor);
     *tensor = TensorProto { name, dims, data_type, doc_string, metadata_props, ..Default::default() };
+}
+
+/// Copies the data of `tensor`, which otherwise keep the whole file that they were read from in memory.
+fn detach(tensor: &mut TensorProto) {
+    if let Some(raw) = &mut tensor.raw_data {
+        *raw = Bytes::copy_from_slice(raw);
+    }
 }
 
 /// Where a model's own external data are.
@@ -245,5 +257,127 @@ impl<W: Write> Write for Counted<'_, W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use prost::Message;
+
+    use super::{ExternalData, Graph, LocationProblem, Span};
+    use crate::graph::{
+        Error,
+        fixture::{classifier, model, node, tensor, zeros},
+        proto::{StringStringEntryProto, TensorProto},
+    };
+
+    fn entries(location: &str, offset: &str, length: &str) -> Vec<StringStringEntryProto> {
+        let entry = |key: &str, value: &str| StringStringEntryProto { key: Some(key.to_owned()), value: Some(value.to_owned()) };
+        vec![entry("location", location), entry("offset", offset), entry("length", length)]
+    }
+
+    #[test]
+    fn large_tensors_move_out_and_back() {
+        let mut body = classifier();
+        body.initializer.push(TensorProto { float_data: vec![1.5; 300], raw_data: None, ..zeros("typed", &[300]) });
+        body.initializer.push(zeros("mappable", &[512, 512]));
+        let mut constant = node("Constant", "", "lifted");
+        constant.attribute.push(tensor("value", zeros("", &[20])));
+        body.node.insert(0, constant);
+        let graph = Graph::parse(model(body).encode_to_vec().into()).expect("a valid model");
+
+        let mut data = ExternalData::new(Vec::new(), "weights.bin");
+        let outside = graph.externalize(&mut data, 32).expect("a vector takes everything");
+        let spans: Vec<_> =
+            outside.initializers().filter_map(|tensor| Some((tensor.name.to_owned(), tensor.external?))).collect();
+        let span = |name: &str, offset, length| (name.to_owned(), Span { offset, length });
+        assert_eq!(
+            spans,
+            [span("w2", 0, 32), span("typed", 64, 1200), span("mappable", 4096, 1 << 20), span("lifted", 4096 + (1 << 20), 80)]
+        );
+        assert!(outside.initializer_data("w1").is_some_and(|data| data.len() == 24), "small tensors stay");
+        assert_eq!(outside.initializer_data("w2"), None);
+        let stays = outside.body.initializer.iter().filter_map(|tensor| tensor.raw_data.as_ref());
+        assert!(stays.clone().count() == 2 && stays.clone().all(bytes::Bytes::is_unique), "nothing holds the file that was read");
+
+        let dir = tempfile::tempdir().expect("a folder");
+        let (bytes, length) = data.finish().expect("a vector needs no flush");
+        assert_eq!(bytes.len() as u64, length);
+        fs::write(dir.path().join("weights.bin"), bytes).expect("a file");
+        fs::write(dir.path().join("graph.onnx"), outside.to_bytes()).expect("a file");
+        let read = Graph::read(&dir.path().join("graph.onnx")).expect("what was written");
+        let inside = read.clone().inline(dir.path()).expect("the data are there");
+        assert_eq!(inside.initializer_data("typed").as_deref(), Some(1.5_f32.to_le_bytes().repeat(300).as_slice()));
+        assert_eq!(inside.initializers().map(|tensor| tensor.bytes).sum::<u64>(), 24 + 32 + 20 + 1200 + (1 << 20) + 80);
+        assert!(inside.initializers().all(|tensor| tensor.external.is_none()));
+
+        let mut again = ExternalData::new(Vec::new(), "weights.bin");
+        assert_eq!(read.externalize(&mut again, 32).expect("the model's own file").to_bytes(), outside.to_bytes());
+    }
+
+    #[test]
+    fn locations_stay_in_the_models_folder() {
+        let outer = tempfile::tempdir().expect("a folder");
+        let dir = outer.path().join("model");
+        fs::create_dir_all(dir.join("sub")).expect("a folder");
+        for name in ["secret.bin", "model/weights.bin", "model/sub/weights.bin"] {
+            fs::write(outer.path().join(name), [7; 40]).expect("a file");
+        }
+        std::os::unix::fs::symlink(outer.path().join("secret.bin"), dir.join("link.bin")).expect("a link");
+        let check = |location: &str, offset: &str, expected: &str| {
+            let mut body = classifier();
+            body.initializer[0].raw_data = None;
+            body.initializer[0].data_location = Some(1);
+            body.initializer[0].external_data = entries(location, offset, "24");
+            fs::write(dir.join("graph.onnx"), model(body).encode_to_vec()).expect("a file");
+            let graph = Graph::read(&dir.join("graph.onnx")).expect("a valid graph");
+            for min_bytes in [1, 1000] {
+                let mut data = ExternalData::new(Vec::new(), "weights.bin");
+                let moved = graph.clone().externalize(&mut data, min_bytes);
+                let found = match moved {
+                    Ok(_) => "fine",
+                    Err(Error::External { source: LocationProblem::Outside, .. }) => "outside",
+                    Err(Error::External { source: LocationProblem::NotAFile, .. }) => "no file",
+                    Err(Error::External { source: LocationProblem::TooShort { .. }, .. }) => "short",
+                    Err(Error::External { source: LocationProblem::Io(_), .. }) => "missing",
+                    Err(other) => panic!("{other}"),
+                };
+                assert_eq!(found, expected, "{location} at {offset}, {min_bytes}");
+            }
+        };
+        let absolute = outer.path().join("secret.bin");
+        check("weights.bin", "16", "fine");
+        check("sub/weights.bin", "0", "fine");
+        check("./weights.bin", "0", "fine");
+        check("weights.bin", "17", "short");
+        check("weights.bin", "18446744073709551615", "short");
+        check("../secret.bin", "0", "outside");
+        check("sub/../weights.bin", "0", "outside");
+        check("link.bin", "0", "outside");
+        check(&absolute.display().to_string(), "0", "outside");
+        check("", "0", "outside");
+        check("sub", "0", "no file");
+        check("absent.bin", "0", "missing");
+    }
+
+    #[test]
+    fn a_model_without_a_folder_has_no_external_data() {
+        let mut body = classifier();
+        body.initializer[0].raw_data = None;
+        body.initializer[0].data_location = Some(1);
+        body.initializer[0].external_data = entries("weights.bin", "0", "24");
+        let graph = Graph::parse(model(body.clone()).encode_to_vec().into()).expect("a valid graph");
+        let error = graph.externalize(&mut ExternalData::new(Vec::new(), "weights.bin"), 1).expect_err("no folder");
+        assert!(matches!(error, Error::External { source: LocationProblem::NoFolder, .. }), "{error}");
+
+        body.initializer[0].external_data = entries("weights.bin", "-1", "24");
+        let parsed = Graph::parse(model(body.clone()).encode_to_vec().into());
+        let graph = parsed.expect("offsets are read when they are needed");
+        assert!(matches!(graph.inline(".".as_ref()), Err(Error::Tensor { .. })));
+
+        body.initializer[0].external_data = entries("weights.bin", "0", "23");
+        assert!(Graph::parse(model(body).encode_to_vec().into()).is_err(), "a length that does not fit the shape");
     }
 }

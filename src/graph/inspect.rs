@@ -241,3 +241,93 @@ fn shape(info: &ValueInfoProto) -> Option<Vec<Dim>> {
     };
     Some(tensor.shape.as_ref()?.dim.iter().map(|dimension| dim(&dimension.value)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Consumer, Dim, ElementType, InputInfo};
+    use crate::graph::{
+        Error, Graph,
+        fixture::{branch, classifier, graph, node, untyped, value, zeros},
+        proto::GraphProto,
+    };
+
+    fn changed(change: impl Fn(&mut GraphProto)) -> Graph {
+        let mut body = classifier();
+        change(&mut body);
+        graph(body).expect("a valid graph")
+    }
+
+    #[test]
+    fn the_input_is_what_is_no_initializer() {
+        let check = |change: &dyn Fn(&mut GraphProto), expected: Result<InputInfo, &str>| {
+            let found = changed(change).input().map_err(|error| error.to_string());
+            assert_eq!(found, expected.map_err(str::to_owned));
+        };
+        let input = |elem, shape: &[Dim]| Ok(InputInfo { name: "x".to_owned(), elem, shape: shape.to_vec() });
+        let batch = || Dim::Symbolic("batch".to_owned());
+        check(&|_| {}, input(ElementType::F32, &[batch(), Dim::Fixed(3)]));
+        check(&|body| body.input.push(value("w1", 1, &[3, 2])), input(ElementType::F32, &[batch(), Dim::Fixed(3)]));
+        check(&|body| body.input[0] = value("x", 10, &[1, -1]), input(ElementType::F16, &[Dim::Fixed(1), Dim::Unknown]));
+        check(
+            &|body| body.input[0] = value("x", 7, &[0]),
+            Err("input `x` is of ONNX type 7; graft feeds float32 (1) or float16 (10)"),
+        );
+        check(&|body| body.input[0] = untyped("x"), Err("input `x` is of ONNX type 0; graft feeds float32 (1) or float16 (10)"));
+        check(
+            &|body| body.input.push(value("z", 1, &[0])),
+            Err("the graph has 2 inputs (x, z); graft needs exactly one, the image"),
+        );
+        check(
+            &|body| body.initializer.push(zeros("x", &[1, 3])),
+            Err("the graph has no input besides its weights; graft needs exactly one, the image"),
+        );
+    }
+
+    #[test]
+    fn layers_are_what_depends_on_the_input() {
+        let check = |change: &dyn Fn(&mut GraphProto), expected: &[&str], affine: Option<&str>| {
+            let graph = changed(change);
+            let layers: Vec<String> = graph.image_layers().into_iter().map(|layer| layer.name).collect();
+            assert_eq!(layers, expected);
+            assert_eq!(graph.last_affine_input().as_deref(), affine);
+        };
+        let all = ["hidden", "relu", "shifted", "logits", "y"];
+        check(&|_| {}, &all, Some("shifted"));
+        check(&|body| body.node[4] = node("MatMul", "w2 shifted", "logits"), &all, Some("shifted"));
+        check(&|body| body.node[4] = node("Add", "w2 shifted", "logits"), &all, None);
+        check(&|body| body.node.push(node("MatMul", "k w2", "aside")), &all, Some("shifted"));
+        check(&|body| body.node[0].output.push("extra".to_owned()), &all, Some("shifted"));
+        let inner = GraphProto { node: vec![node("Neg", "hidden", "n")], output: vec![untyped("n")], ..Default::default() };
+        let conditional = |body: &mut GraphProto| {
+            body.node[3] = node("If", "k", "shifted");
+            body.node[3].attribute.push(branch("then_branch", inner.clone()));
+        };
+        check(&conditional, &all, Some("shifted"));
+    }
+
+    #[test]
+    fn consumers_name_operator_and_position() {
+        let inner = GraphProto { node: vec![node("Neg", "w1", "n")], output: vec![untyped("n")], ..Default::default() };
+        let graph = changed(|body| {
+            body.node[1].attribute.push(branch("body", inner.clone()));
+            body.node[4] = node("Gemm", "shifted w2 w2", "logits");
+        });
+        let consumer = |op_type, input| Consumer { op_type, input };
+        assert_eq!(graph.consumers("w1"), [consumer("Gemm", Some(1)), consumer("Relu", None)]);
+        assert_eq!(graph.consumers("w2"), [consumer("Gemm", Some(1)), consumer("Gemm", Some(2))]);
+        assert_eq!(graph.consumers("unused"), []);
+    }
+
+    #[test]
+    fn outputs_and_initializers_say_their_types() {
+        let graph = changed(|body| body.output.push(untyped("relu")));
+        let outputs = graph.outputs();
+        assert_eq!((outputs[0].name.as_str(), outputs[0].elem), ("y", Some(ElementType::F32)));
+        assert_eq!(outputs[0].shape, Some(vec![Dim::Symbolic("batch".to_owned()), Dim::Fixed(4)]));
+        assert_eq!((outputs[1].name.as_str(), outputs[1].elem, &outputs[1].shape), ("relu", None, &None));
+        let weights: Vec<_> = graph.initializers().map(|weight| (weight.name.to_owned(), weight.shape, weight.bytes)).collect();
+        let expected = [("w1", vec![3, 2], 24), ("w2", vec![2, 4], 32), ("unused", vec![5], 20)];
+        assert_eq!(weights, expected.map(|(name, shape, bytes)| (name.to_owned(), shape, bytes)));
+        assert!(matches!(graph.cut(&["w1"]), Err(Error::UnknownTensor(_))), "weights are no layers");
+    }
+}

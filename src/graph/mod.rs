@@ -4,6 +4,7 @@
 //! Knows neither sessions nor the model repository.
 
 mod build;
+mod constants;
 mod cut;
 mod error;
 mod external;
@@ -77,7 +78,7 @@ impl Graph {
         if size > MAX_MODEL_BYTES {
             return Err(Error::TooLarge { bytes: size });
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
         file.take(MAX_MODEL_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
         let mut graph = Self::parse(bytes.into())?;
         graph.dir = Some(match path.parent() {
@@ -101,3 +102,8 @@ impl Graph {
         nodes.try_for_each(|node| tensors::visit_node(node, see))
     }
 }
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;

@@ -151,3 +151,65 @@ fn label(text: &str, wnid: Option<&str>, place: impl Fn() -> String) -> Result<L
     };
     Err(format!("have {rule} ({})", place()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn imagenet_is_keras_table() {
+        let labels = imagenet_labels();
+        assert_eq!(labels.len(), 1000);
+        let at = |index: usize| (labels[index].wnid.as_deref().unwrap(), labels[index].label.as_str());
+        assert_eq!((at(0), at(820)), (("n01440764", "tench"), ("n04310018", "steam_locomotive")));
+        assert_eq!(at(999), ("n15075141", "toilet_tissue"));
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/labels/imagenet_class_index.json");
+        match read_labels(path) {
+            Ok(original) => assert_eq!(labels, original),
+            Err(error) => println!("skipped the comparison with the original table: {error}"),
+        }
+    }
+
+    #[test]
+    fn reads_every_form() {
+        let check = |text: &str, expected: &[(&str, Option<&str>)]| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            let labels = read_labels(file.path()).unwrap();
+            let found: Vec<_> = labels.iter().map(|label| (label.label.as_str(), label.wnid.as_deref())).collect();
+            assert_eq!(found, expected, "{text}");
+        };
+        check("ant\nbee\n", &[("ant", None), ("bee", None)]);
+        check("\u{feff}ant\r\nhoney bee\r\n\r\n", &[("ant", None), ("honey bee", None)]);
+        check("[\"ant\", \"bee\"]", &[("ant", None), ("bee", None)]);
+        check("\n{\"1\": \"bee\", \"0\": \"ant\"}", &[("ant", None), ("bee", None)]);
+        check("{\"0\": [\"n01440764\", \"tench\"]}", &[("tench", Some("n01440764"))]);
+    }
+
+    #[test]
+    fn refuses_with_the_line_and_the_rule() {
+        let check = |text: &[u8], expected: &str| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            let error = read_labels(file.path()).unwrap_err();
+            let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+            let message = format!("{error}{source}").replace(&format!(" `{}`", file.path().display()), "");
+            assert!(message.starts_with("the labels") && message.contains(expected), "{message}");
+        };
+        check(b"", "the labels are empty");
+        check(b"ant\n\nbee\n", "have an empty label (line 2)");
+        check(b"ant\nbee\tx\n", "have a label with control characters (line 2)");
+        check("x".repeat(257).as_bytes(), "a label longer than 256 bytes (line 1)");
+        check(b"ant\n\xff\n", "are not UTF-8 text (line 2)");
+        check(b"[]", "are an empty list");
+        check(b"[\"ant\", \" \"]", "have an empty label (class 1)");
+        check(b"[\"ant\", 3]", "line 1 column 9");
+        check(b"{}", "the labels are empty");
+        check(b"{\"1\": \"ant\"}", "have the key `1`; 1 classes have the keys `0` to `0`");
+        check(b"{\"0\": \"ant\", \"00\": \"bee\"}", "name a class twice");
+        check(b"{\"0\": 5}", "expected a name or [wnid, name]");
+        check(b"{\"0\"", "line 1 column 4");
+        let missing = read_labels("/nowhere/labels.txt").unwrap_err().to_string();
+        assert_eq!(missing, "cannot read the labels `/nowhere/labels.txt`");
+    }
+}

@@ -58,6 +58,18 @@ pub enum OutputKind {
     Probabilities,
 }
 
+impl std::str::FromStr for OutputKind {
+    type Err = MetadataError;
+
+    fn from_str(name: &str) -> Result<Self, MetadataError> {
+        match name {
+            "logits" => Ok(Self::Logits),
+            "probabilities" => Ok(Self::Probabilities),
+            _ => Err(MetadataError { field: "output", rule: format!("is `logits` or `probabilities`, not `{name}`") }),
+        }
+    }
+}
+
 /// A class.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Label {
@@ -194,3 +206,50 @@ fn validate_preprocessing(preprocessing: &Preprocessing) -> Result<(), MetadataE
 
 /// Largest input side in pixels; keeps one image's input under 200 MiB.
 const MAX_SIDE: u32 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::tests::metadata;
+
+    #[test]
+    fn names_the_field_and_the_rule() {
+        let check = |change: fn(&mut Metadata), expected: &str| {
+            let mut metadata = metadata("vgg16");
+            metadata.version = 1;
+            assert_eq!(metadata.validate(), Ok(()));
+            change(&mut metadata);
+            assert_eq!(metadata.validate().map_err(|error| error.to_string()), Err(expected.to_owned()));
+        };
+        check(|m| m.version = 0, "`version` is 0; versions start at 1");
+        check(|m| m.input.clear(), "`input` is empty; it names the graph's input tensor");
+        check(|m| m.fixed_batch = Some(0), "`fixed_batch` is 0; leave it out or say how many images a run takes");
+        check(|m| m.features_layer = "fc9".into(), "`features_layer` is `fc9`, which is not among the layers");
+        check(|m| m.layers.clear(), "`layers` is empty; a model has at least one");
+        check(|m| m.layers[1].index = 0, "`layers` are out of order: index 0 follows 0");
+        check(|m| m.layers[1].name = "fc2".into(), "`layers` names `fc2` twice");
+        check(|m| m.layers[1].tensor.clear(), "`layers` has no name or no tensor at index 1");
+        check(|m| m.labels.truncate(2), "`labels` has 2 entries, but `predictions:0` has 3 values");
+        check(|m| m.labels.clear(), "`labels` is empty, but there is an `output`; give one label per class");
+        check(|m| m.output = None, "`labels` has 3 entries, but there is no `output`");
+        check(|m| m.preprocessing.height = 0, "`preprocessing` has height 0 and width 224; each is 1 to 4096 pixels");
+        check(|m| m.preprocessing.scale[1] = f32::NAN, "`preprocessing` has a mean or scale that is not a finite number");
+        check(
+            |m| m.preprocessing.fit = Fit::CenterCrop { shorter_side: 200 },
+            "`preprocessing.fit` has shorter_side 200; it is 224 (the crop) to 4096 pixels",
+        );
+        check(|m| m.weights.sha256 = "AB".into(), "`weights.sha256` is `AB`, not 64 lowercase hexadecimal digits");
+    }
+
+    #[test]
+    fn survives_the_way_through_json() {
+        let mut metadata = metadata("vgg16");
+        metadata.version = 3;
+        metadata.labels[0].wnid = Some("n01440764".into());
+        let document = crate::registry::files::Document { format: 1, graph_bytes: 5, metadata };
+        let text = serde_json::to_string(&document).unwrap();
+        let read: crate::registry::files::Document = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.metadata, read.graph_bytes), (document.metadata, 5));
+        assert!(text.contains("\"mean\":[103.939,116.779,123.68]"), "{text}");
+    }
+}

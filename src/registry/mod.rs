@@ -22,3 +22,6 @@ pub use metadata::{Label, Layer, Metadata, MetadataError, NAME_RULE, Output, Out
 pub use nearest::nearest;
 pub use repository::{Model, ModelVersion, Problem, Repository, Snapshot};
 pub use staging::Staging;
+
+#[cfg(test)]
+mod tests;

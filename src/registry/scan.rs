@@ -10,6 +10,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use super::{
@@ -117,7 +118,9 @@ impl Scanner<'_> {
             Some((_, read)) => read.clone(),
             None => read_version(folder, &stamp, name, version).map(Arc::new),
         };
-        self.new.insert(folder.to_owned(), (stamp, read.clone()));
+        if settled(&stamp) {
+            self.new.insert(folder.to_owned(), (stamp, read.clone()));
+        }
         read
     }
 
@@ -192,6 +195,12 @@ fn stamp(folder: &Path) -> Result<Stamp, String> {
         Err(error) => Err(format!("`{name}` cannot be read: {error}")),
     };
     Ok([of(METADATA)?, of(GRAPH)?, of(WEIGHTS)?])
+}
+
+/// Whether any later write will show in the stamp: file times are as coarse as some milliseconds, or seconds on old mounts.
+fn settled(stamp: &Stamp) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
+    stamp.iter().all(|file| file.modified.0.saturating_add(2) < now.cast_signed())
 }
 
 fn read_version(folder: &Path, stamp: &Stamp, name: &str, version: u32) -> Result<Metadata, String> {

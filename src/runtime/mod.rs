@@ -113,10 +113,11 @@ impl Runtime {
             return Ok(Self { environment: environment.clone() });
         }
         let path = locate(config.library.as_deref())?;
+        let builder = ort::init_from(&path).map_err(|reason| Error::LibraryBroken { path, reason: reason.to_string() })?;
+        // Only after the library is loaded: making these options calls into it.
         let threads =
             GlobalThreadPoolOptions::default().with_intra_threads(config.threads)?.with_inter_threads(1)?.with_spin_control(false)?;
-        let environment = ort::init_from(&path)
-            .map_err(|reason| Error::LibraryBroken { path: path.clone(), reason: reason.to_string() })?
+        let environment = builder
             .with_name("graft")
             .with_telemetry(false)
             .with_global_thread_pool(threads)

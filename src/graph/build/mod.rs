@@ -128,3 +128,6 @@ fn layer_weights(weights: &mut dyn WeightSource, index: usize, layer: &Layer) ->
     }
     Ok(tensors)
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use crate::{
         HashingWriter, Label, Layer, Metadata, ModelVersion, Output, OutputKind, Repository, WeightsOrigin, imagenet_labels,
         numbered_labels,
     },
-    weights::{KerasFile, Seeded, WeightSource},
+    weights::{WeightSource, keras::KerasFile, seeded::Seeded},
 };
 
 /// Imports `file`, a Keras weight file of `architecture` in any of its layouts, as a new version of `name`.
@@ -35,7 +35,7 @@ pub fn import_keras(
         return Err(ImportError::UnknownArchitecture { name: architecture.to_owned() });
     }
     let mut weights = KerasFile::open(file, architecture)?;
-    let architecture = weights.architecture().clone();
+    let architecture = weights.architecture();
     publish(repository, name, &architecture, &mut weights, source, true)
 }
 

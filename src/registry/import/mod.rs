@@ -30,6 +30,9 @@ pub enum ImportError {
     /// The graph cannot be read or built.
     #[error(transparent)]
     Graph(#[from] crate::graph::Error),
+    /// Weights and architecture do not make a graph.
+    #[error(transparent)]
+    Build(#[from] crate::graph::BuildError),
     /// ONNX Runtime does not run the graph.
     #[error("ONNX Runtime cannot run this graph")]
     Runtime(#[from] crate::runtime::Error),

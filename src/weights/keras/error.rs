@@ -131,6 +131,12 @@ pub enum Error {
         /// The layer.
         layer: LayerName,
     },
+    /// A kernel of zeros: its dataset was made, but never written.
+    #[error("expected the kernel of {layer}, found only zeros; the file was never finished, save it again")]
+    NeverWritten {
+        /// The layer.
+        layer: LayerName,
+    },
     /// A layer that is not in the file's architecture was asked for.
     #[error("expected a layer of {architecture}, asked for {layer}")]
     NoSuchLayer {

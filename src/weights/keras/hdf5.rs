@@ -173,7 +173,8 @@ fn looks_like(head: &[u8]) -> String {
         "a Git LFS pointer; run `git lfs pull` to get the file itself".to_owned()
     } else if head.starts_with(&[0x1f, 0x8b]) {
         "gzip data; unpack it first".to_owned()
-    } else if head.first() == Some(&0x08) && head.get(2).is_some_and(|byte| *byte == 0x12 || *byte == 0x1a) {
+    } else if let [0x08, 1..=0x20, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42, ..] = head {
+        // An ONNX file begins with its format's version and the tag of another field of `ModelProto`.
         "what may be an ONNX model; import it with `graft import FILE.onnx --name NAME`".to_owned()
     } else {
         format!("a file that starts with {}", start.join(" "))

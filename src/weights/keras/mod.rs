@@ -84,6 +84,10 @@ impl KerasFile {
             if let Some(&value) = data.iter().find(|value| !value.is_finite()) {
                 return Err(Error::NotFinite { value, weight: weight.name, layer: name });
             }
+            // HDF5 gives zeros for what has room but no data; no initialiser or training does.
+            if weight.name == "kernel" && data.iter().all(|&value| value == 0.0) {
+                return Err(Error::NeverWritten { layer: name });
+            }
             tensors.push(Tensor::new(weight.shape.clone(), data).expect("the file's shape was checked when it was opened"));
         }
         Ok(tensors)

@@ -1,0 +1,62 @@
+# graft in a container: `docker build .` for the CPU, `docker build --build-arg PROVIDER=cuda .` for NVIDIA GPUs.
+# The cuda variant has not been tested: it was written on machines without a GPU.
+# An argument chooses between them, not a stage: builders without BuildKit build every stage above the one asked for.
+ARG PROVIDER=cpu
+
+# The binary. Dependencies are built before the sources are copied, so that a change in src/ rebuilds only graft.
+FROM rust:1-slim-bookworm AS build
+WORKDIR /build
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
+ && cargo build --release --locked \
+ && rm -r src target/release/.fingerprint/graft-*
+COPY . .
+RUN cargo build --release --locked --bin graft && strip --strip-debug target/release/graft
+
+# ONNX Runtime's library, out of its wheel; for cuda also CUDA 13 and cuDNN, out of NVIDIA's wheels with their licences.
+FROM python:3-slim-bookworm AS library
+ARG PROVIDER
+WORKDIR /opt/onnxruntime
+COPY scripts/fetch-onnxruntime.sh /tmp/
+RUN case "$PROVIDER" in \
+      cpu) sh /tmp/fetch-onnxruntime.sh onnxruntime==1.32.0 . ;; \
+      cuda) sh /tmp/fetch-onnxruntime.sh onnxruntime-gpu==1.31.1 . && rm -f libonnxruntime_providers_tensorrt.so ;; \
+      *) echo "PROVIDER is $PROVIDER: it must be cpu or cuda" >&2; exit 1 ;; \
+    esac \
+ && ln -s libonnxruntime.so.* libonnxruntime.so
+RUN if [ "$PROVIDER" = cuda ]; then \
+      pip install --quiet --no-cache-dir --only-binary=:all: --target /tmp/nvidia \
+        'nvidia-cuda-runtime~=13.0' 'nvidia-cuda-nvrtc~=13.0' 'nvidia-cufft~=12.0' 'nvidia-curand~=10.0' \
+        nvidia-cublas 'nvidia-cudnn-cu13~=9.0' \
+      && find /tmp/nvidia -name '*.so*' -type f -exec mv -t . {} + \
+      && for notice in $(cd /tmp/nvidia && find . -path '*.dist-info/*' -iname 'license*' -type f); do \
+           cp "/tmp/nvidia/$notice" "$(echo "${notice#./}" | tr / _)"; \
+         done \
+      && rm -r /tmp/nvidia; \
+    fi
+
+FROM debian:bookworm-slim
+ARG PROVIDER
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin graft \
+ && mkdir -p /app /models /data \
+ && chown graft:graft /models /data
+COPY --from=library /opt/onnxruntime /opt/onnxruntime
+COPY --from=build /build/target/release/graft /usr/local/bin/graft
+COPY config /app/config
+COPY scripts/ensure-model.sh /usr/local/bin/ensure-model
+WORKDIR /app
+ENV GRAFT__SERVER__HOST=0.0.0.0 \
+    GRAFT__SERVER__PORT=8080 \
+    GRAFT__MODELS__DIR=/models \
+    GRAFT__DATA__DIR=/data \
+    GRAFT__RUNTIME__LIBRARY=/opt/onnxruntime/libonnxruntime.so \
+    GRAFT__RUNTIME__PROVIDER=$PROVIDER \
+    LD_LIBRARY_PATH=/opt/onnxruntime
+USER graft
+VOLUME ["/models", "/data"]
+EXPOSE 8080
+# The start period covers reading and warming the models from a cold disk.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
+  CMD ["graft", "doctor", "--url", "http://127.0.0.1:8080"]
+ENTRYPOINT ["graft"]
+CMD ["serve"]
