@@ -189,11 +189,12 @@ mod tests {
     use super::*;
 
     fn body(chunks: &[&'static str]) -> Body {
-        let chunks: Vec<Result<Bytes, std::io::Error>> = chunks.iter().map(|text| Ok(Bytes::from_static(text.as_bytes()))).collect();
+        let chunks: Vec<Result<Bytes, std::io::Error>> =
+            chunks.iter().map(|text| Ok(Bytes::from_static(text.as_bytes()))).collect();
         Body::from_stream(futures_util::stream::iter(chunks))
     }
 
-    async fn check(chunks: &[&'static str], limit: usize, bound: usize, expected: Result<&str, BodyFault>) {
+    async fn check(chunks: &[&'static str], limit: usize, bound: usize, expected: Result<&'static str, BodyFault>) {
         let budget = Budget::new(bound);
         let reservation = Arc::new(budget.reserve());
         let got = collect(metered(body(chunks), limit, Arc::clone(&reservation)), None).await;

@@ -104,9 +104,17 @@ impl Code {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge | Self::TooManyImages | Self::TooManyPixels => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::UnknownLayer | Self::InvalidParameter | Self::NoClasses | Self::NoImages | Self::BadImages | Self::NotFinite | Self::ResponseTooLarge => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::UnknownLayer
+            | Self::InvalidParameter
+            | Self::NoClasses
+            | Self::NoImages
+            | Self::BadImages
+            | Self::NotFinite
+            | Self::ResponseTooLarge => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::QueueFull | Self::Busy | Self::Timeout | Self::ModelTooLarge | Self::ShuttingDown | Self::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+            Self::QueueFull | Self::Busy | Self::Timeout | Self::ModelTooLarge | Self::ShuttingDown | Self::NotReady => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 

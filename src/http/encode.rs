@@ -161,3 +161,99 @@ fn whole(answer: &Answer) -> Result<Vec<&ImageAnswer>, ApiError> {
     let images: Result<Vec<&ImageAnswer>, &ImageError> = answer.images.iter().map(Result::as_ref).collect();
     images.map_err(|error| ApiError::internal(error.clone()))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        inference::{Class, Timings},
+        preprocess::Warning,
+    };
+
+    const JSON: Form = Form { format: Format::Json, dtype: Dtype::F32, base64: false };
+
+    fn image(values: &[f32]) -> Result<ImageAnswer, ImageError> {
+        let tensor = |shape: Vec<usize>| Tensor::new(shape, values.to_vec()).expect("the shape fits");
+        Ok(ImageAnswer {
+            top_k: vec![Class { index: 7, label: "cock".to_owned(), wnid: None, score: 0.5 }],
+            features: vec![tensor(vec![values.len()]), tensor(vec![1, 1, values.len()])],
+            warnings: vec![Warning::OrientationIgnored(6)],
+        })
+    }
+
+    fn output(images: Vec<Result<ImageAnswer, ImageError>>) -> Output {
+        let names = (0..images.len()).map(|position| format!("{position}.jpg")).collect();
+        let model = ModelId { name: "vgg16".to_owned(), version: 1, pretrained: true };
+        let layers = vec!["b".to_owned(), "images".to_owned()];
+        Output { model, layers, names, with_top_k: true, answer: Answer { images, timings: Timings::default() } }
+    }
+
+    fn json(form: Form, images: Vec<Result<ImageAnswer, ImageError>>) -> Value {
+        serde_json::from_slice(&output(images).encode(form).expect("every value is finite")).expect("it is JSON")
+    }
+
+    #[test]
+    fn json_has_the_bodies_that_clients_rely_on() {
+        let body = json(JSON, vec![image(&[1.0, -0.1]), Err(ImageError::Empty)]);
+        assert_eq!(body["model"], json!({"name": "vgg16", "version": 1, "pretrained": true}));
+        assert_eq!(body["timings"], json!({"decode_ms": 0.0, "queue_ms": 0.0, "inference_ms": 0.0}));
+        let first = &body["features"][0];
+        assert_eq!(first["image"], "0.jpg");
+        assert_eq!(serde_json::to_string(&first["layers"]["b"]).expect("JSON"), r#"{"shape":[2],"data":[1.0,-0.1]}"#);
+        assert_eq!(first["layers"]["images"]["shape"], json!([1, 1, 2]));
+        assert_eq!(first["top_k"], json!([{"index": 7, "label": "cock", "score": 0.5}]));
+        assert_eq!(first["warnings"][0]["code"], "orientation_ignored");
+        let second = &body["features"][1];
+        assert_eq!((&second["image"], &second["error"]["code"]), (&json!("1.jpg"), &json!("empty")));
+    }
+
+    #[test]
+    fn dtype_and_encoding_shape_the_data() {
+        let data = |dtype, base64, values: &[f32]| {
+            json(Form { dtype, base64, ..JSON }, vec![image(values)])["features"][0]["layers"]["b"]["data"].clone()
+        };
+        assert_eq!(data(Dtype::F32, true, &[1.0]), json!("AACAPw=="));
+        assert_eq!(data(Dtype::F16, true, &[1.0]), json!("ADw="));
+        assert_eq!(data(Dtype::F16, false, &[0.1])[0].as_f64().map(|value| value as f32), Some(f16::from_f32(0.1).to_f32()));
+    }
+
+    #[test]
+    fn what_is_not_finite_is_an_error() {
+        for form in [JSON, Form { base64: true, ..JSON }, Form { format: Format::Npz, ..JSON }] {
+            for (dtype, value, fits) in
+                [(Dtype::F16, 70_000.0, false), (Dtype::F32, 70_000.0, true), (Dtype::F32, f32::NAN, false)]
+            {
+                let got = output(vec![image(&[value])]).encode(Form { dtype, ..form });
+                assert_eq!(got.is_ok(), fits, "{dtype:?} {value} as {form:?}");
+                if let Err(error) = got {
+                    assert!(error.to_string().contains("layer `b` of image `0`"), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn npz_holds_layers_names_and_classes() {
+        let file =
+            output(vec![image(&[1.0, 2.0]), image(&[3.0, 4.0])]).encode(Form { format: Format::Npz, ..JSON }).expect("finite");
+        let mut zip = zip::ZipArchive::new(Cursor::new(file)).expect("it is a zip");
+        let names: Vec<String> = zip.file_names().map(|name| name.expect("UTF-8").into_owned()).collect();
+        assert_eq!(names, ["b.npy", "layer/images.npy", "images.npy", "top_k_index.npy", "top_k_score.npy"]);
+        let array = crate::tensor::npy::read_npy(zip.by_name("b.npy").expect("listed"), 1000).expect("it is an npy");
+        assert_eq!((array.shape(), array.data()), ([2, 2].as_slice(), [1.0, 2.0, 3.0, 4.0].as_slice()));
+        let index = crate::tensor::npy::read_npy(zip.by_name("top_k_index.npy").expect("listed"), 1000).expect("it is an npy");
+        assert_eq!((index.shape(), index.data()), ([2, 1].as_slice(), [7.0, 7.0].as_slice()));
+    }
+
+    #[test]
+    fn npy_holds_one_layer_of_all_images() {
+        let mut one = output(vec![image(&[1.0, 2.0]), image(&[3.0, 4.0])]);
+        one.layers.truncate(1);
+        let file = one.encode(Form { format: Format::Npy, ..JSON }).expect("finite");
+        let array = crate::tensor::npy::read_npy(file.as_slice(), 1000).expect("it is an npy");
+        assert_eq!((array.shape(), array.data()), ([2, 2].as_slice(), [1.0, 2.0, 3.0, 4.0].as_slice()));
+        assert!(output(vec![image(&[1.0])]).encode(Form { format: Format::Npy, ..JSON }).is_err(), "two layers are no npy");
+    }
+}

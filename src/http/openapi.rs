@@ -87,6 +87,7 @@ fn tags() -> Vec<Tag> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::params;
 
     #[test]
     fn the_committed_document_is_the_generated_one() {
@@ -102,5 +103,28 @@ mod tests {
             "openapi.yaml differs from the code (first in line {:?}); run `graft openapi > openapi.yaml`, or this test with UPDATE_OPENAPI=1",
             differing.map(|line| line + 1)
         );
+    }
+
+    #[test]
+    fn parameters_are_documented_as_they_are_read() {
+        let document = serde_json::to_value(openapi()).expect("a document is JSON");
+        for (path, read) in [("/predict", params::PREDICT.as_slice()), ("/features", params::FEATURES.as_slice())] {
+            for prefix in ["", "/models/{model}", "/models/{model}/versions/{version}"] {
+                let parameters = &document["paths"][format!("{prefix}{path}")]["post"]["parameters"];
+                let parameters = parameters.as_array().expect("a list");
+                let query = parameters.iter().filter(|parameter| parameter["in"] == "query");
+                let names: Vec<&str> = query.filter_map(|parameter| parameter["name"].as_str()).collect();
+                assert_eq!(names, read, "{prefix}{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_reference_has_its_schema() {
+        let text = serde_json::to_string(&openapi()).expect("a document is JSON");
+        let document: serde_json::Value = serde_json::from_str(&text).expect("a document is JSON");
+        for reference in text.split("#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(document["components"]["schemas"].get(reference).is_some(), "no schema {reference}");
+        }
     }
 }

@@ -22,11 +22,22 @@ use crate::{
 pub const DEFAULT_TOP_K: usize = 5;
 
 /// Query parameters of `/predict`.
-const PREDICT: [&str; 6] = ["model", "version", "top_k", "resize", "orientation", "on_error"];
+pub const PREDICT: [&str; 6] = ["model", "version", "top_k", "resize", "orientation", "on_error"];
 
 /// Query parameters of `/features`.
-const FEATURES: [&str; 12] = [
-    "model", "version", "layer", "pool", "flatten", "normalize", "dtype", "encoding_format", "top_k", "resize", "orientation", "on_error",
+pub const FEATURES: [&str; 12] = [
+    "model",
+    "version",
+    "layer",
+    "pool",
+    "flatten",
+    "normalize",
+    "dtype",
+    "encoding_format",
+    "top_k",
+    "resize",
+    "orientation",
+    "on_error",
 ];
 
 const RESIZE: [(&str, Resize); 3] = [("nearest", Resize::Nearest), ("bilinear", Resize::Bilinear), ("bicubic", Resize::Bicubic)];
@@ -119,7 +130,9 @@ fn check_form(form: Form, request: &Request, encoding_given: bool) -> Result<(),
     let media_type = form.format.media_type();
     let refused = |why: String| Err(ApiError::InvalidParameter(why));
     if request.on_error == OnError::Skip {
-        return refused(format!("`on_error=skip` needs `Accept: application/json`; `{media_type}` cannot say which image was skipped"));
+        return refused(format!(
+            "`on_error=skip` needs `Accept: application/json`; `{media_type}` cannot say which image was skipped"
+        ));
     }
     if encoding_given {
         return refused(format!("`encoding_format` is for `application/json`; `{media_type}` is binary already"));

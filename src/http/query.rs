@@ -106,9 +106,9 @@ pub fn positive<T: FromStr + PartialEq + From<u8>>(name: &str, value: &str) -> R
 /// When they disagree.
 pub fn agree<T: PartialEq + Display>(name: &str, path: Option<T>, query: Option<T>) -> Result<Option<T>, ApiError> {
     match (path, query) {
-        (Some(path), Some(query)) if path != query => Err(ApiError::InvalidParameter(format!(
-            "`{name}` is `{path}` in the path but `{query}` in the query; give it once"
-        ))),
+        (Some(path), Some(query)) if path != query => {
+            Err(ApiError::InvalidParameter(format!("`{name}` is `{path}` in the path but `{query}` in the query; give it once")))
+        }
         (path, query) => Ok(path.or(query)),
     }
 }
@@ -161,8 +161,7 @@ mod tests {
 
     #[test]
     fn choices_and_numbers_say_what_is_valid() {
-        let pool =
-            |query: &Query| Ok(query.choice("pool", &[("avg", 1), ("max", 2)])?.map_or("-".to_owned(), |n| n.to_string()));
+        let pool = |query: &Query| Ok(query.choice("pool", &[("avg", 1), ("max", 2)])?.map_or("-".to_owned(), |n| n.to_string()));
         check("pool=max", pool, Ok("2"));
         check("pool=AVG", pool, Err("it may be `avg`, `max`"));
         let top_k = |query: &Query| Ok(query.positive::<usize>("top_k")?.map_or("-".to_owned(), |n| n.to_string()));

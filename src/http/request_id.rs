@@ -33,9 +33,10 @@ pub async fn assign(mut request: Request, next: Next) -> Response {
 
 fn choose(given: Option<&HeaderValue>) -> HeaderValue {
     let sane = |id: &&HeaderValue| (1..=MAX_BYTES).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic);
-    given.filter(sane).cloned().unwrap_or_else(|| {
-        HeaderValue::from_str(&Uuid::now_v7().to_string()).expect("a UUID is visible ASCII")
-    })
+    given
+        .filter(sane)
+        .cloned()
+        .unwrap_or_else(|| HeaderValue::from_str(&Uuid::now_v7().to_string()).expect("a UUID is visible ASCII"))
 }
 
 #[cfg(test)]

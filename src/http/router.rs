@@ -100,3 +100,88 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
     };
     ApiError::internal(Panicked(text)).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        Json,
+        body::Body,
+        http::StatusCode,
+        routing::{get, post},
+    };
+    use serde_json::Value;
+
+    use super::*;
+    use crate::http::testing::answer;
+
+    fn routes() -> Router {
+        around(
+            Router::new()
+                .route("/fails", get(async || ApiError::internal("the disk is on fire").into_response()))
+                .route("/panics", get(async || -> () { panic!("the disk is on fire") }))
+                .route("/full", post(async || ApiError::Busy))
+                .route("/large", get(async || Json("x".repeat(10_000))))
+                .route("/array", get(async || ([(header::CONTENT_TYPE, "application/x-npy")], vec![0u8; 10_000])))
+                .merge(openapi::routes()),
+        )
+    }
+
+    async fn check(method: &str, path: &str, status: u16, code: &str, detail: &str) -> Value {
+        let request =
+            Request::builder().method(method).uri(path).header("X-Request-Id", "abc").body(Body::empty()).expect("valid");
+        let (got, headers, body) = answer(&routes(), request).await;
+        assert_eq!((got.as_u16(), body["status"].as_u64()), (status, Some(u64::from(status))), "{method} {path}: {body}");
+        assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(headers["X-Request-Id"], "abc");
+        assert_eq!(body["code"], code);
+        assert_eq!(body["request_id"], "abc");
+        assert_eq!(body["instance"], path.split('?').next().unwrap_or_default());
+        assert!(body["detail"].as_str().is_some_and(|text| text.contains(detail)), "{body}");
+        body
+    }
+
+    #[tokio::test]
+    async fn every_error_is_a_problem_with_the_request_id() {
+        check("GET", "/nothing?x=1", 404, "not_found", "nothing at `/nothing`; `/docs` lists").await;
+        check("POST", "/fails", 405, "method_not_allowed", "`POST` is not allowed at `/fails`").await;
+        check("POST", "/full", 503, "busy", "`server.max_buffered_bytes`").await;
+        check("GET", "/docs/nothing.js", 404, "not_found", "/docs/nothing.js").await;
+        for path in ["/fails", "/panics"] {
+            let body = check("GET", path, 500, "internal", "its log tells why").await;
+            assert!(!body.to_string().contains("fire"), "{path}: a 500 is opaque, but says {body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn wrong_methods_name_the_right_ones() {
+        let request = Request::get("/full").body(Body::empty()).expect("valid");
+        let (_, headers, _) = answer(&routes(), request).await;
+        assert_eq!(headers[header::ALLOW], "POST");
+        let request = Request::delete("/openapi.yaml").body(Body::empty()).expect("valid");
+        let (_, headers, _) = answer(&routes(), request).await;
+        assert_eq!(headers[header::ALLOW], "GET,HEAD");
+    }
+
+    #[tokio::test]
+    async fn answers_have_an_id_and_only_text_is_compressed() {
+        for (path, compressed) in [("/large", true), ("/array", false), ("/openapi.yaml", true)] {
+            let request = Request::get(path).header(header::ACCEPT_ENCODING, "gzip").body(Body::empty()).expect("valid");
+            let (status, headers, _) = answer(&routes(), request).await;
+            assert_eq!(status, StatusCode::OK, "{path}");
+            assert_eq!(headers.contains_key(header::CONTENT_ENCODING), compressed, "{path}");
+            assert_eq!(headers["X-Request-Id"].len(), 36, "{path}: a UUID");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_browser_is_part_of_the_binary() {
+        let request = |path: &str| Request::get(path).body(Body::empty()).expect("valid");
+        let (status, headers, _) = answer(&routes(), request("/docs")).await;
+        assert_eq!((status.as_u16(), headers[header::LOCATION].as_bytes()), (308, b"docs/".as_slice()));
+        for path in ["/docs/", "/docs/swagger-ui-bundle.js", "/docs/swagger-initializer.js"] {
+            let (status, headers, body) = answer(&routes(), request(path)).await;
+            assert_eq!(status, StatusCode::OK, "{path}: {body}");
+            assert!(headers.contains_key(header::CONTENT_TYPE), "{path}");
+        }
+    }
+}

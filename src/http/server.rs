@@ -62,3 +62,83 @@ async fn refused(error: &io::Error) {
         tokio::time::sleep(ACCEPT_RETRY).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::SocketAddr, sync::Arc};
+
+    use axum::routing::get;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        sync::{Notify, oneshot},
+        task::JoinHandle,
+    };
+
+    use super::*;
+    use crate::http::testing;
+
+    /// A server whose `/` answers once `finish` is notified, after notifying `entered`.
+    struct Server {
+        address: SocketAddr,
+        entered: Arc<Notify>,
+        finish: Arc<Notify>,
+        stop: oneshot::Sender<()>,
+        served: JoinHandle<bool>,
+    }
+
+    async fn server(config: ServerConfig) -> Server {
+        let [entered, finish] = [Arc::new(Notify::new()), Arc::new(Notify::new())];
+        let (enter, wait) = (Arc::clone(&entered), Arc::clone(&finish));
+        let handler = async move || {
+            enter.notify_one();
+            wait.notified().await;
+            "done"
+        };
+        let router = Router::new().route("/", get(handler));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(async move { serve(listener, router, &config, async { drop(stopped.await) }).await });
+        Server { address, entered, finish, stop, served }
+    }
+
+    async fn exchange(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        stream.write_all(request.as_bytes()).await.expect("it reads");
+        let mut answer = String::new();
+        // A reset instead of an end is a closed connection too.
+        let _ = stream.read_to_string(&mut answer).await;
+        answer
+    }
+
+    #[tokio::test]
+    async fn open_requests_finish_after_shutdown() {
+        let server = server(testing::server()).await;
+        let client = tokio::spawn(exchange(server.address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
+        server.entered.notified().await;
+        server.stop.send(()).expect("it runs");
+        while TcpStream::connect(server.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        server.finish.notify_one();
+        let answer = client.await.expect("no panic");
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"), "{answer}");
+        assert!(server.served.await.expect("no panic"), "every request was finished");
+    }
+
+    #[tokio::test]
+    async fn requests_beyond_the_grace_are_cut_off() {
+        let server = server(ServerConfig { shutdown_grace: Duration::from_millis(20), ..testing::server() }).await;
+        let _client = tokio::spawn(exchange(server.address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
+        server.entered.notified().await;
+        server.stop.send(()).expect("it runs");
+        assert!(!server.served.await.expect("no panic"), "a request was cut off");
+    }
+
+    #[tokio::test]
+    async fn slow_headers_end_the_connection() {
+        let server = server(ServerConfig { header_timeout: Duration::from_millis(20), ..testing::server() }).await;
+        let answer = exchange(server.address, "GET / HTTP/1.1\r\nHost:").await;
+        assert!(!answer.contains("200"), "{answer}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::{accept::Format, error::ApiError, params::Form};
 use crate::{
-    inference::{Plan, Pool},
+    inference::{LayerSpec, Plan, Pool},
     tensor::Dtype,
 };
 
@@ -15,60 +15,128 @@ const LAYER_BYTES: u64 = 512;
 /// Room for one image's name, warnings and keys.
 const IMAGE_BYTES: u64 = 1024;
 
-/// Checks the answer's size against `bound` bytes.
-///
-/// # Errors
-/// [`ApiError::ResponseTooLarge`], with what would make it smaller.
-pub fn check(plan: &Plan, form: Form, images: usize, bound: usize) -> Result<(), ApiError> {
-    let per_image = image_bytes(plan, form);
-    let total = per_image.saturating_mul(images as u64);
-    if total <= bound as u64 {
-        return Ok(());
-    }
-    let ways = ways_out(plan, form, images, per_image, bound as u64);
-    Err(ApiError::ResponseTooLarge(format!(
-        "the answer would take up to {total} bytes ({per_image} per image), but the bound is {bound} (`server.max_response_bytes`); {}",
-        ways.join(", or ")
-    )))
+/// What decides an answer's size.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    layers: &'a [LayerSpec],
+    pool: Pool,
+    top_k: usize,
+    form: Form,
 }
 
-/// Upper bound on one image's share of the answer, in bytes; the values themselves are exact except in plain JSON.
-fn image_bytes(plan: &Plan, form: Form) -> u64 {
-    let width = form.dtype.size() as u64;
-    let values = |values: u64| match form.format {
-        Format::Json if form.base64 => values.saturating_mul(width).div_ceil(3).saturating_mul(4),
-        Format::Json => values.saturating_mul(JSON_FLOAT_BYTES),
-        Format::Npy | Format::Npz => values.saturating_mul(width),
-    };
-    let layers = plan.layers.iter().map(|spec| values(product(&spec.shape)).saturating_add(LAYER_BYTES));
-    let classes = plan.top_k.unwrap_or(0) as u64 * CLASS_BYTES;
-    layers.fold(IMAGE_BYTES + classes, u64::saturating_add)
-}
+impl<'a> Asked<'a> {
+    /// What `plan` computes, written as `form`.
+    pub fn new(plan: &'a Plan, form: Form) -> Self {
+        Self { layers: &plan.layers, pool: plan.pool, top_k: plan.top_k.unwrap_or(0), form }
+    }
 
-fn ways_out(plan: &Plan, form: Form, images: usize, per_image: u64, bound: u64) -> Vec<String> {
-    let mut ways = Vec::new();
-    let fitting = bound / per_image;
-    if images > 1 && fitting > 0 {
-        ways.push(format!("send at most {fitting} images per request"));
+    /// Checks the size for this many `images` against `bound` bytes.
+    ///
+    /// # Errors
+    /// [`ApiError::ResponseTooLarge`], with what would make it smaller.
+    pub fn check(&self, images: usize, bound: usize) -> Result<(), ApiError> {
+        let per_image = self.image_bytes();
+        let total = per_image.saturating_mul(images as u64);
+        if total <= bound as u64 {
+            return Ok(());
+        }
+        let ways = self.ways_out(images, bound as u64 / per_image);
+        Err(ApiError::ResponseTooLarge(format!(
+            "the answer would take up to {total} bytes ({per_image} per image), but the bound is {bound} (`server.max_response_bytes`); \
+             {}",
+            ways.join(", or ")
+        )))
     }
-    if plan.pool == Pool::None && plan.layers.iter().any(|spec| spec.layer.shape.len() == 3) {
-        ways.push("pool maps to vectors with `pool=avg` or `pool=max`".to_owned());
+
+    /// Upper bound on one image's share in bytes; the values' part is exact except in plain JSON.
+    fn image_bytes(&self) -> u64 {
+        let width = self.form.dtype.size() as u64;
+        let values = |values: u64| match self.form.format {
+            Format::Json if self.form.base64 => values.saturating_mul(width).div_ceil(3).saturating_mul(4),
+            Format::Json => values.saturating_mul(JSON_FLOAT_BYTES),
+            Format::Npy | Format::Npz => values.saturating_mul(width),
+        };
+        let layers = self.layers.iter().map(|spec| values(product(&spec.shape)).saturating_add(LAYER_BYTES));
+        let classes = (self.top_k as u64).saturating_mul(CLASS_BYTES);
+        layers.fold(IMAGE_BYTES.saturating_add(classes), u64::saturating_add)
     }
-    if form.format == Format::Json {
-        let binary = if plan.layers.len() == 1 { "application/x-npy" } else { "application/x-npz" };
-        let base64 = if form.base64 { "" } else { " or `encoding_format=base64`" };
-        ways.push(format!("take binary with `Accept: {binary}`{base64}"));
+
+    fn ways_out(&self, images: usize, fitting: u64) -> Vec<String> {
+        let mut ways = Vec::new();
+        if images > 1 && fitting > 0 {
+            ways.push(format!("send at most {fitting} image{} per request", if fitting == 1 { "" } else { "s" }));
+        }
+        if self.pool == Pool::None && self.layers.iter().any(|spec| spec.layer.shape.len() == 3) {
+            ways.push("pool maps to vectors with `pool=avg` or `pool=max`".to_owned());
+        }
+        if self.form.format == Format::Json {
+            let binary = if self.layers.len() == 1 { "application/x-npy" } else { "application/x-npz" };
+            let base64 = if self.form.base64 { "" } else { " or `encoding_format=base64`" };
+            ways.push(format!("take binary with `Accept: {binary}`{base64}"));
+        }
+        if self.form.dtype == Dtype::F32 && (self.form.format != Format::Json || self.form.base64) {
+            ways.push("halve it with `dtype=float16`".to_owned());
+        }
+        if self.layers.len() > 1 {
+            ways.push("ask for fewer layers".to_owned());
+        }
+        ways.push("ask for a later, smaller layer (`/models/{model}/layers` lists them)".to_owned());
+        ways
     }
-    if form.dtype == Dtype::F32 && (form.format != Format::Json || form.base64) {
-        ways.push("halve it with `dtype=float16`".to_owned());
-    }
-    if plan.layers.len() > 1 {
-        ways.push("ask for fewer layers".to_owned());
-    }
-    ways.push("ask for a later, smaller layer (`/models/{model}/layers` lists them)".to_owned());
-    ways
 }
 
 fn product(shape: &[usize]) -> u64 {
     shape.iter().fold(1u64, |product, side| product.saturating_mul(*side as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Layer;
+
+    const JSON: Form = Form { format: Format::Json, dtype: Dtype::F32, base64: false };
+
+    fn spec(shape: &[usize]) -> LayerSpec {
+        let layer = Layer { index: 0, name: "x".into(), kind: "X".into(), shape: shape.to_vec(), tensor: "x".into() };
+        LayerSpec { layer, shape: shape.to_vec() }
+    }
+
+    fn check(shapes: &[&[usize]], form: Form, images: usize, bound: usize, expected: Option<&str>) {
+        let layers: Vec<LayerSpec> = shapes.iter().map(|shape| spec(shape)).collect();
+        let asked = Asked { layers: &layers, pool: Pool::None, top_k: 5, form };
+        match (asked.check(images, bound), expected) {
+            (Ok(()), None) => {}
+            (Err(error), Some(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+            (got, expected) => panic!("{shapes:?} as {form:?}: got {got:?}, expected {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn too_large_answers_say_the_way_out() {
+        const MB: usize = 1_000_000;
+        let map: &[usize] = &[224, 224, 64];
+        check(&[&[4096]], JSON, 64, 64 * MB, None);
+        check(&[map], JSON, 1, 64 * MB, None);
+        check(&[map], JSON, 2, 64 * MB, Some("send at most 1 image per request"));
+        check(&[map], JSON, 2, 64 * MB, Some("`pool=avg`"));
+        check(&[map], JSON, 2, 64 * MB, Some("`Accept: application/x-npy` or `encoding_format=base64`"));
+        check(&[map, map], JSON, 1, 64 * MB, Some("`Accept: application/x-npz`"));
+        check(&[map, map], JSON, 1, 64 * MB, Some("ask for fewer layers"));
+        let npy = Form { format: Format::Npy, ..JSON };
+        check(&[map], npy, 4, 64 * MB, None);
+        check(&[map], npy, 8, 64 * MB, Some("halve it with `dtype=float16`"));
+        check(&[map], Form { dtype: Dtype::F16, ..npy }, 8, 64 * MB, None);
+        check(&[map], Form { base64: true, ..JSON }, 4, 64 * MB, Some("(17129560 per image)"));
+        check(&[&[usize::MAX, usize::MAX]], npy, usize::MAX, 64 * MB, Some("18446744073709551615 bytes"));
+    }
+
+    #[test]
+    fn no_float_is_longer_than_its_bound() {
+        for value in
+            [f32::MIN, f32::MIN_POSITIVE, -1.234_567_9e-5, -1.234_567_9e-38, 16_777_216.0, -123_456.79, -0.000_012_345_678]
+        {
+            let text = serde_json::to_string(&value).expect("finite");
+            assert!(text.len() < JSON_FLOAT_BYTES as usize, "{text}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::{body::Budget, intake::Intake};
-use crate::preprocess::Limits;
+use crate::{config::ServerConfig, preprocess::Limits};
 
 /// Bounds small enough to run into.
 pub fn intake() -> Intake {
@@ -32,4 +32,21 @@ pub async fn answer(router: &Router, request: Request<Body>) -> (StatusCode, Hea
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, 1 << 24).await.expect("the body is small");
     (parts.status, parts.headers, serde_json::from_slice(&bytes).unwrap_or_default())
+}
+
+/// A server on a free port, with its usual bounds.
+pub fn server() -> ServerConfig {
+    ServerConfig {
+        host: [127, 0, 0, 1].into(),
+        port: 0,
+        max_body_bytes: 1 << 20,
+        max_images: 8,
+        max_request_pixels: 1_000_000,
+        max_buffered_bytes: 1 << 22,
+        max_response_bytes: 1 << 20,
+        header_timeout: Duration::from_secs(10),
+        body_timeout: Duration::from_secs(10),
+        request_timeout: Duration::from_secs(10),
+        shutdown_grace: Duration::from_secs(10),
+    }
 }

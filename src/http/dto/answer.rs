@@ -1,6 +1,6 @@
 //! Bodies of `/predict` and `/features`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use utoipa::ToSchema;
@@ -135,7 +135,7 @@ pub struct FeatureItem {
     pub image: String,
     /// By layer name, in the order asked for.
     #[serde(serialize_with = "as_map")]
-    #[schema(value_type = BTreeMap<String, LayerValues>)]
+    #[schema(value_type = std::collections::BTreeMap<String, LayerValues>)]
     pub layers: Vec<(String, LayerValues)>,
     /// Classes from the same pass, when `top_k` asks for them.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,8 @@
 //! The parameters as the document shows them; what reads them is `params`, and a test holds the two together.
 
-use utoipa::IntoParams;
+#![expect(dead_code, reason = "the types are read by utoipa's derives alone")]
+
+use utoipa::{IntoParams, ToSchema};
 
 /// The model in a path.
 #[derive(Debug, IntoParams)]
@@ -8,7 +10,7 @@ use utoipa::IntoParams;
 pub struct ModelPath {
     /// Model name.
     #[param(example = "vgg16")]
-    pub model: String,
+    model: String,
 }
 
 /// The model and version in a path.
@@ -17,10 +19,10 @@ pub struct ModelPath {
 pub struct VersionPath {
     /// Model name.
     #[param(example = "vgg16")]
-    pub model: String,
+    model: String,
     /// Version.
     #[param(example = 1, minimum = 1)]
-    pub version: u32,
+    version: u32,
 }
 
 /// The query of `/models/{model}/layers`.
@@ -29,7 +31,7 @@ pub struct VersionPath {
 pub struct LayersQuery {
     /// Version; the stable one without.
     #[param(minimum = 1)]
-    pub version: Option<u32>,
+    version: Option<u32>,
 }
 
 /// The query of `/predict`.
@@ -37,22 +39,22 @@ pub struct LayersQuery {
 #[into_params(parameter_in = Query)]
 pub struct PredictQuery {
     /// Model name; the default model without. Refused when it contradicts the path.
-    pub model: Option<String>,
+    model: Option<String>,
     /// Version; the stable one without. Refused when it contradicts the path.
     #[param(minimum = 1)]
-    pub version: Option<u32>,
+    version: Option<u32>,
     /// Classes per image, best first; 5 without, or all when the model has fewer.
     #[param(minimum = 1, example = 5)]
-    pub top_k: Option<u32>,
-    /// `nearest`, `bilinear` or `bicubic`, bit-exact with Pillow; the model's own without.
-    #[param(example = "nearest")]
-    pub resize: Option<String>,
-    /// `ignore` or `exif`: whether EXIF orientation is applied; the model's own without.
-    #[param(example = "exif")]
-    pub orientation: Option<String>,
+    top_k: Option<u32>,
+    /// Resampling filter, bit-exact with Pillow's; the model's own without.
+    #[param(inline, example = "nearest")]
+    resize: Option<Resize>,
+    /// Whether EXIF orientation is applied; the model's own rule without.
+    #[param(inline, example = "exif")]
+    orientation: Option<Orientation>,
     /// `fail` (default) or `skip`: whether a bad image fails the request or carries an `error` of its own.
-    #[param(example = "fail")]
-    pub on_error: Option<String>,
+    #[param(inline, example = "fail")]
+    on_error: Option<OnError>,
 }
 
 /// The query of `/features`.
@@ -60,37 +62,95 @@ pub struct PredictQuery {
 #[into_params(parameter_in = Query)]
 pub struct FeaturesQuery {
     /// Model name; the default model without. Refused when it contradicts the path.
-    pub model: Option<String>,
+    model: Option<String>,
     /// Version; the stable one without. Refused when it contradicts the path.
     #[param(minimum = 1)]
-    pub version: Option<u32>,
+    version: Option<u32>,
     /// Layer names or Keras indices; repeated or comma-separated; the model's `features_layer` without.
     #[param(example = "fc2")]
-    pub layer: Option<String>,
+    layer: Option<String>,
     /// `none` (default), `avg` or `max`: pooling of maps over height and width.
-    #[param(example = "avg")]
-    pub pool: Option<String>,
+    #[param(inline, example = "avg")]
+    pool: Option<Pool>,
     /// Whether each output becomes one vector; false without.
-    pub flatten: Option<bool>,
+    flatten: Option<bool>,
     /// `none` (default) or `l2`: normalisation of the whole vector, after pooling.
-    #[param(example = "l2")]
-    pub normalize: Option<String>,
+    #[param(inline, example = "l2")]
+    normalize: Option<Normalize>,
     /// `float32` (default) or `float16`; what float16 cannot hold is an error.
-    #[param(example = "float32")]
-    pub dtype: Option<String>,
+    #[param(inline, example = "float32")]
+    dtype: Option<Dtype>,
     /// `float` (default) or `base64` of little-endian bytes; for `application/json`.
-    #[param(example = "float")]
-    pub encoding_format: Option<String>,
+    #[param(inline, example = "float")]
+    encoding_format: Option<Encoding>,
     /// Classes per image from the same pass; none without. Not with `application/x-npy`.
     #[param(minimum = 1)]
-    pub top_k: Option<u32>,
-    /// `nearest`, `bilinear` or `bicubic`, bit-exact with Pillow; the model's own without.
-    #[param(example = "nearest")]
-    pub resize: Option<String>,
-    /// `ignore` or `exif`: whether EXIF orientation is applied; the model's own without.
-    #[param(example = "exif")]
-    pub orientation: Option<String>,
+    top_k: Option<u32>,
+    /// Resampling filter, bit-exact with Pillow's; the model's own without.
+    #[param(inline, example = "nearest")]
+    resize: Option<Resize>,
+    /// Whether EXIF orientation is applied; the model's own rule without.
+    #[param(inline, example = "exif")]
+    orientation: Option<Orientation>,
     /// `fail` (default) or `skip`: whether a bad image fails the request or carries an `error` of its own; `skip` is for JSON.
-    #[param(example = "fail")]
-    pub on_error: Option<String>,
+    #[param(inline, example = "fail")]
+    on_error: Option<OnError>,
+}
+
+/// Values of a parameter.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum Resize {
+    Nearest,
+    Bilinear,
+    Bicubic,
+}
+
+/// Values of a parameter.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum Orientation {
+    Ignore,
+    Exif,
+}
+
+/// Values of a parameter.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum OnError {
+    Fail,
+    Skip,
+}
+
+/// Values of a parameter.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum Pool {
+    None,
+    Avg,
+    Max,
+}
+
+/// Values of a parameter.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum Normalize {
+    None,
+    L2,
+}
+
+/// Values of a parameter.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum Dtype {
+    Float32,
+    Float16,
+}
+
+/// Values of a parameter.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum Encoding {
+    Float,
+    Base64,
 }

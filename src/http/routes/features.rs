@@ -16,7 +16,7 @@ use crate::{
         images::Images,
         openapi::{FeaturesQuery, ModelPath, VersionPath},
         params::{FeatureParams, Form},
-        size,
+        size::Asked,
         state::State,
     },
     inference::Plan,
@@ -56,7 +56,7 @@ async fn respond(state: State, request: Request) -> Result<Response, ApiError> {
         }
     };
     let images = Images::read(state.intake(), &parts.headers, body).await?;
-    size::check(&plan, form, images.len(), state.server().max_response_bytes)?;
+    Asked::new(&plan, form).check(images.len(), state.server().max_response_bytes)?;
     let (model, names, with_top_k) = (plan.model(), images.names(), plan.top_k.is_some());
     let layers = plan.layers.iter().map(|spec| spec.layer.name.clone()).collect();
     let answer = run(&state, plan, images).await?;
@@ -78,6 +78,6 @@ async fn plan(state: &State, parts: &mut Parts) -> Result<(Plan, Form), ApiError
             plan.layers.len()
         )));
     }
-    size::check(&plan, form, 1, state.server().max_response_bytes)?;
+    Asked::new(&plan, form).check(1, state.server().max_response_bytes)?;
     Ok((plan, form))
 }
