@@ -9,13 +9,10 @@ use tracing::{debug, info};
 use super::{Error, ModelId};
 use crate::{
     config::{Provider, ProviderChoice},
-    graph::{ElementType, Graph},
+    graph::Graph,
     registry::ModelVersion,
     runtime::{ProviderInEffect, Runtime, Session, SessionSource, SharedWeights, trim},
 };
-
-/// Initializers of Gemm and MatMul from this size on are shared; convolutions are reordered per session by ONNX Runtime.
-const SHARED_FROM_BYTES: u64 = 4 << 20;
 
 /// The sessions of one version.
 pub(super) struct Cuts {
@@ -39,7 +36,10 @@ impl Cuts {
     /// Reads the graph and its shared weights, and builds the session that answers by default.
     pub(super) fn open(runtime: Runtime, version: ModelVersion, choice: ProviderChoice, bound_bytes: u64) -> Result<Self, Error> {
         let graph = Graph::read(&version.graph_path()).map_err(|source| graph_error(&version, source))?;
-        let shared = if choice.provider == Provider::Cpu { share(&graph, &version)? } else { SharedWeights::default() };
+        let shared = match choice.provider {
+            Provider::Cpu => SharedWeights::of(&graph, &version.weights_path()).map_err(|source| runtime_error(&version, source))?,
+            Provider::Cuda => SharedWeights::default(),
+        };
         let mut cuts = Self { runtime, version, choice, graph, shared, cached: Vec::new(), bound_bytes };
         let main = cuts.main_tensor();
         let cut = cuts.build(&[main])?;
@@ -97,7 +97,7 @@ impl Cuts {
         let started = std::time::Instant::now();
         let graph = self.cut(tensors)?;
         let bytes = graph.to_bytes();
-        let source = SessionSource { graph: &bytes, folder: self.version.dir(), shared: &self.shared_by(&graph) };
+        let source = SessionSource { graph: &bytes, folder: self.version.dir(), shared: &self.shared.within(&graph) };
         let session = self.runtime.session(source, self.choice).map_err(|source| runtime_error(&self.version, source))?;
         info!(
             model = self.version.metadata.name,
@@ -115,11 +115,6 @@ impl Cuts {
         self.graph.cut(&names).map_err(|source| graph_error(&self.version, source))
     }
 
-    /// ONNX Runtime refuses values for initializers that a cut does not have.
-    fn shared_by(&self, graph: &Graph) -> SharedWeights {
-        self.shared.only(|name| graph.initializers().any(|initializer| initializer.name == name))
-    }
-
     fn private_bytes_of(&self, tensors: &[String]) -> Result<u64, Error> {
         Ok(self.private_bytes(&self.cut(tensors)?))
     }
@@ -127,21 +122,6 @@ impl Cuts {
     fn private_bytes(&self, graph: &Graph) -> u64 {
         graph.initializers().filter(|initializer| !self.shared.contains(initializer.name)).map(|initializer| initializer.bytes).sum()
     }
-}
-
-/// Reads the large matrices that every cut can borrow.
-fn share(graph: &Graph, version: &ModelVersion) -> Result<SharedWeights, Error> {
-    let mut shared = SharedWeights::default();
-    for initializer in graph.initializers() {
-        let only_matrices = graph.consumers(initializer.name).iter().all(|consumer| matches!(consumer.op_type, "Gemm" | "MatMul"));
-        let Some(place) = initializer.external.as_ref() else { continue };
-        if initializer.bytes >= SHARED_FROM_BYTES && initializer.elem == Some(ElementType::F32) && only_matrices {
-            shared
-                .read(initializer.name, &initializer.shape, &version.weights_path(), place.offset)
-                .map_err(|source| runtime_error(version, source))?;
-        }
-    }
-    Ok(shared)
 }
 
 pub(super) fn runtime_error(version: &ModelVersion, source: crate::runtime::Error) -> Error {

@@ -12,23 +12,38 @@ use std::{
 use ort::value::{DynValue, Tensor};
 
 use super::Error;
+use crate::graph::{ElementType, Graph};
+
+/// Initializers of Gemm and MatMul from this size on are shared; convolutions are reordered per session by ONNX Runtime.
+const SHARED_FROM_BYTES: u64 = 4 << 20;
 
 /// Large initializers by name.
 #[derive(Debug, Clone, Default)]
 pub struct SharedWeights {
     tensors: Vec<(String, Arc<DynValue>)>,
-    bytes: u64,
 }
 
 impl SharedWeights {
-    /// Reads a float32 tensor of `shape` from `offset` of the file at `path`.
+    /// The large matrices of `graph`, whose external data lie in the file at `weights`.
     ///
     /// # Errors
     /// The file cannot be read or is too short.
-    pub fn read(&mut self, name: &str, shape: &[usize], path: &Path, offset: u64) -> Result<(), Error> {
+    pub fn of(graph: &Graph, weights: &Path) -> Result<Self, Error> {
+        let mut shared = Self::default();
+        for initializer in graph.initializers() {
+            let Some(place) = initializer.external else { continue };
+            let large = initializer.bytes >= SHARED_FROM_BYTES && initializer.elem == Some(ElementType::F32);
+            let consumers = graph.consumers(initializer.name);
+            if large && consumers.iter().all(|consumer| matches!(consumer.op_type, "Gemm" | "MatMul")) {
+                shared.read(initializer.name, &initializer.shape, weights, place.offset)?;
+            }
+        }
+        Ok(shared)
+    }
+
+    fn read(&mut self, name: &str, shape: &[usize], path: &Path, offset: u64) -> Result<(), Error> {
         let data = read_floats(path, offset, shape.iter().product())
             .map_err(|source| Error::Weights { tensor: name.to_owned(), path: path.to_path_buf(), source })?;
-        self.bytes += size_of_val(data.as_slice()) as u64;
         let value = Tensor::from_array((shape.to_vec(), data))?;
         self.tensors.push((name.to_owned(), Arc::new(value.into_dyn())));
         Ok(())
@@ -44,15 +59,12 @@ impl SharedWeights {
         self.tensors.iter().any(|(shared, _)| shared == name)
     }
 
-    /// The tensors whose name satisfies `keep`; nothing is copied.
-    pub fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
-        let tensors: Vec<_> = self.tensors.iter().filter(|(name, _)| keep(name)).cloned().collect();
-        Self { tensors, bytes: self.bytes }
-    }
-
-    /// Memory held, in bytes.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+    /// Those that `graph`, a cut of the graph they are of, has; nothing is copied.
+    ///
+    /// ONNX Runtime refuses values for initializers that a graph does not have.
+    pub fn within(&self, graph: &Graph) -> Self {
+        let present = |name: &str| graph.initializers().any(|initializer| initializer.name == name);
+        Self { tensors: self.tensors.iter().filter(|(name, _)| present(name)).cloned().collect() }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, Arc<DynValue>)> {
