@@ -194,7 +194,7 @@ fn bombs_are_refused_from_their_header() {
     check("outgrown.gif", 6, &[255; 4]);
     check("lossless.webp", 21, &[0xfe, 0xbf, 0xff, 0x0f]);
     let tag = |file, tag: &[u8]| read(file).windows(4).position(|window| window == tag).expect("a directory entry") + 8;
-    check("rgb_raw.tif", tag("rgb_raw.tif", b"\x01\x01\x04\0"), &[255, 255, 255, 15]);
+    check("rgb_raw.tif", tag("rgb_raw.tif", b"\0\x01\x04\0"), &[255, 255, 255, 15]);
     let mut bytes = read("rgb_8.png");
     bytes[16..24].copy_from_slice(&[0, 0, 255, 0, 0, 0, 255, 0]);
     let crc = crc32(&bytes[12..29]);
