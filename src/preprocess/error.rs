@@ -100,3 +100,29 @@ pub enum PreprocessingError {
         values: [f32; 3],
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Fit, Mode, Preprocessing};
+
+    #[test]
+    fn specifications_are_checked() {
+        #[track_caller]
+        fn check(spec: Preprocessing, expected: Option<&str>) {
+            assert_eq!(spec.validate().err().map(|error| error.to_string()).as_deref(), expected);
+        }
+        let spec = || Preprocessing::keras(Mode::Caffe, 224, 200);
+        check(spec(), None);
+        check(Preprocessing { fit: Fit::CenterCrop { shorter_side: 224 }, ..spec() }, None);
+        check(Preprocessing { height: 4097, ..spec() }, Some("`height` is 4097; it must be 1 to 4096 pixels"));
+        check(Preprocessing { width: 0, ..spec() }, Some("`width` is 0; it must be 1 to 4096 pixels"));
+        check(
+            Preprocessing { fit: Fit::CenterCrop { shorter_side: 223 }, ..spec() },
+            Some("`shorter_side` is 223, too short to cut 224 × 200 (height × width) out of; make it at least 224"),
+        );
+        check(
+            Preprocessing { scale: [1.0, f32::NAN, 1.0], ..spec() },
+            Some("`scale` is [1.0, NaN, 1.0]; every value must be finite"),
+        );
+    }
+}

@@ -18,3 +18,33 @@ pub(super) fn normalize(rgb: &[u8], spec: &Preprocessing) -> Vec<f32> {
     }
     planes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preprocess::Mode;
+
+    /// A few units in the last place: Keras divides in float32 where this multiplies in float64.
+    const CLOSE: f32 = 1e-6;
+
+    #[test]
+    fn modes_are_those_of_keras() {
+        #[track_caller]
+        fn check(mode: Mode, expected: [f32; 3]) {
+            let planes = normalize(&[10, 128, 250], &Preprocessing::keras(mode, 1, 1));
+            for (got, expected) in planes.iter().zip(expected) {
+                assert!((got - expected).abs() <= CLOSE * expected.abs().max(1.0), "{mode}: {got} is not {expected}");
+            }
+        }
+        // Keras 3's `preprocess_input` of one pixel (10, 128, 250).
+        check(Mode::Caffe, [146.061, 11.221, -113.68]);
+        check(Mode::Tf, [-0.921_568_6, 0.003_921_628, 0.960_784_3]);
+        check(Mode::Torch, [-1.946_656_5, 0.205_182_2, 2.552_854_3]);
+    }
+
+    #[test]
+    fn values_become_planes() {
+        let spec = Preprocessing { mean: [1.0, 0.0, 0.0], scale: [1.0, 2.0, 1.0], ..Preprocessing::keras(Mode::Caffe, 1, 2) };
+        assert_eq!(normalize(&[1, 2, 3, 4, 5, 6], &spec), [2.0, 5.0, 4.0, 10.0, 1.0, 4.0]);
+    }
+}

@@ -39,7 +39,7 @@ impl<'a> View<'a> {
 
     /// The pixel in column `x` of row `y`.
     #[inline]
-    pub(super) fn pixel(&self, x: u32, y: u32) -> &[u8; 3] {
+    pub(super) fn pixel(&self, x: u32, y: u32) -> &'a [u8; 3] {
         let at = (self.origin + x as isize * self.step_x + y as isize * self.step_y) as usize;
         self.rgb[at..].first_chunk().expect("within the image")
     }

@@ -1,13 +1,17 @@
 //! Pillow's antialiased bilinear and bicubic filters for 8-bit channels, bit for bit.
 //!
-//! Formulas from Pillow's `Resample.c`: the filter's support grows with the downscale factor, weights are 22-bit integers,
-//! the horizontal pass comes first and is rounded to 8 bits. A pass that keeps its size has the weights 0, 1, 0, so that
-//! skipping it (as Pillow does) changes nothing.
+//! Formulas from Pillow's `Resample.c`: the filter's support grows with the downscale factor, weights are 22-bit integers, the
+//! first pass is rounded to 8 bits. The first pass is the horizontal one, except that Pillow 13 (as observed; older ones do
+//! not) starts with the vertical one where it loses more than twice as many rows as columns: tall images. A pass that keeps
+//! its size has the weights 0, 1, 0, so that skipping it (as Pillow does) changes nothing.
 
 use super::{orientation::View, prepare::Window};
 
 /// Bits of a weight's fraction (Pillow's `PRECISION_BITS`).
 const PRECISION: u32 = 32 - 8 - 2;
+
+/// What makes the final shift round.
+const HALF: i32 = 1 << (PRECISION - 1);
 
 /// A filter's kernel: its radius and its value at a distance.
 pub(super) struct Kernel {
@@ -50,17 +54,22 @@ impl Taps {
 }
 
 /// The pixels of `window`, interleaved, of `view` resized as a whole to the window's virtual size.
-///
-/// Input rows are filtered one by one and added to every output row that they belong to: beside the output, memory is one
-/// accumulator per output value and one row, however tall the image.
 pub(super) fn resample(view: &View<'_>, window: &Window, kernel: &Kernel) -> Vec<u8> {
     let columns = taps(view.width, window.full_width, window.left, window.width, kernel);
     let rows = taps(view.height, window.full_height, window.top, window.height, kernel);
+    let lost_rows = u64::from(view.height).saturating_sub(window.full_height);
+    let lost_columns = u64::from(view.width).saturating_sub(window.full_width);
+    if lost_rows > 2 * lost_columns { vertical_first(view, &columns, &rows) } else { horizontal_first(view, &columns, &rows) }
+}
+
+/// Input rows are filtered one by one and added to every output row that they belong to: beside the output, memory is one
+/// accumulator per output value and one row, however tall the image.
+fn horizontal_first(view: &View<'_>, columns: &[Taps], rows: &[Taps]) -> Vec<u8> {
     let stride = columns.len() * 3;
-    let mut sums = vec![1_i32 << (PRECISION - 1); rows.len() * stride];
-    let mut filtered = vec![0_u8; stride];
+    let mut sums = vec![HALF; rows.len() * stride];
+    let mut filtered = Vec::with_capacity(stride);
     let (mut low, mut high) = (0, 0);
-    let last = rows.iter().map(Taps::end).max().unwrap_or(0);
+    let last = rows.last().map_or(0, Taps::end);
     for y in rows.first().map_or(0, |row| row.first)..last {
         while high < rows.len() && rows[high].first <= y {
             high += 1;
@@ -71,7 +80,8 @@ pub(super) fn resample(view: &View<'_>, window: &Window, kernel: &Kernel) -> Vec
         if low == high {
             continue;
         }
-        filter_row(view, y, &columns, &mut filtered);
+        filtered.clear();
+        filter_columns(columns, &mut filtered, |x| view.pixel(x, y));
         for (row, sums) in rows[low..high].iter().zip(sums[low * stride..].chunks_exact_mut(stride)) {
             let Some(&weight) = row.weights.get((y - row.first) as usize) else { continue };
             for (sum, &value) in sums.iter_mut().zip(&filtered) {
@@ -82,16 +92,39 @@ pub(super) fn resample(view: &View<'_>, window: &Window, kernel: &Kernel) -> Vec
     sums.into_iter().map(round).collect()
 }
 
-fn filter_row(view: &View<'_>, y: u32, columns: &[Taps], out: &mut [u8]) {
-    for (taps, out) in columns.iter().zip(out.chunks_exact_mut(3)) {
-        let mut sums = [1_i32 << (PRECISION - 1); 3];
-        for (x, &weight) in (taps.first..).zip(&taps.weights) {
-            let pixel = view.pixel(x, y);
-            for (sum, &value) in sums.iter_mut().zip(pixel) {
-                *sum += weight * i32::from(value);
+/// Each output row is made of its input rows, then filtered: beside the output, memory is one input row.
+fn vertical_first(view: &View<'_>, columns: &[Taps], rows: &[Taps]) -> Vec<u8> {
+    let first = columns.first().map_or(0, |column| column.first);
+    let end = columns.last().map_or(0, Taps::end);
+    let mut sums = vec![[HALF; 3]; (end - first) as usize];
+    let mut out = Vec::with_capacity(columns.len() * rows.len() * 3);
+    for row in rows {
+        sums.fill([HALF; 3]);
+        for (y, &weight) in (row.first..).zip(&row.weights) {
+            for (x, sums) in (first..end).zip(&mut sums) {
+                add(sums, weight, view.pixel(x, y));
             }
         }
-        out.copy_from_slice(&sums.map(round));
+        let filtered: Vec<[u8; 3]> = sums.iter().map(|sums| sums.map(round)).collect();
+        filter_columns(columns, &mut out, |x| &filtered[(x - first) as usize]);
+    }
+    out
+}
+
+fn filter_columns<'a>(columns: &[Taps], out: &mut Vec<u8>, pixel: impl Fn(u32) -> &'a [u8; 3]) {
+    for column in columns {
+        let mut sums = [HALF; 3];
+        for (x, &weight) in (column.first..).zip(&column.weights) {
+            add(&mut sums, weight, pixel(x));
+        }
+        out.extend_from_slice(&sums.map(round));
+    }
+}
+
+#[inline]
+fn add(sums: &mut [i32; 3], weight: i32, pixel: &[u8; 3]) {
+    for (sum, &value) in sums.iter_mut().zip(pixel) {
+        *sum += weight * i32::from(value);
     }
 }
 

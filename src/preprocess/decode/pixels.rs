@@ -35,7 +35,7 @@ pub(super) fn cmyk(mut samples: Vec<u8>) -> Vec<u8> {
         let light = u32::from(255 - samples[at + 3]);
         for channel in 0..3 {
             let product = u32::from(samples[at + channel]) * light + 128;
-            samples[pixel * 3 + channel] = (light - ((product >> 8) + product >> 8)) as u8;
+            samples[pixel * 3 + channel] = (light - (((product >> 8) + product) >> 8)) as u8;
         }
     }
     samples.truncate(pixels * 3);

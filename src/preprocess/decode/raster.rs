@@ -5,6 +5,7 @@ use std::io::Cursor;
 use image::{
     ColorType, ImageDecoder,
     codecs::{bmp::BmpDecoder, png::PngDecoder, webp::WebPDecoder},
+    error::{UnsupportedError, UnsupportedErrorKind},
 };
 
 use super::{
@@ -19,13 +20,30 @@ const DECODER_BYTES: u64 = 16 << 20;
 
 /// Width and height from the header.
 pub(super) fn size(format: Format, bytes: &[u8]) -> Result<(u32, u32), ImageError> {
-    Ok(open(format, bytes)?.dimensions())
+    match format {
+        Format::Bmp => bmp_size(bytes).ok_or_else(|| broken(format, "its header is cut short"))?,
+        _ => Ok(open(format, bytes)?.dimensions()),
+    }
+}
+
+/// BMP's size; `image` reads it too, but calls a large one corrupt. Refuses 16-bit pixels, which Pillow scales its own way.
+fn bmp_size(bytes: &[u8]) -> Option<Result<(u32, u32), ImageError>> {
+    let short = |at: usize| Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+    let long = |at: usize| Some(i32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+    let (size, depth) = match long(14)? {
+        12 => ((u32::from(short(18)?), u32::from(short(20)?)), short(24)?),
+        _ => ((long(18)?.unsigned_abs(), long(22)?.unsigned_abs()), short(28)?),
+    };
+    Some(if depth == 16 { Err(unsupported(Format::Bmp, "16-bit pixels")) } else { Ok(size) })
 }
 
 /// Decodes to RGB.
 pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, ImageError> {
     let format = header.format;
     let mut decoder = open(format, bytes)?;
+    if decoder.dimensions() != (header.width, header.height) {
+        return Err(broken(format, "its size is not what its header says"));
+    }
     let color = decoder.color_type();
     let length = decoder.total_bytes();
     let mut limits = image::Limits::default();
@@ -56,21 +74,15 @@ fn open(format: Format, bytes: &[u8]) -> Result<Box<dyn ImageDecoder + '_>, Imag
 
 fn refuse(format: Format, error: image::ImageError) -> ImageError {
     match error {
-        image::ImageError::Unsupported(error) => unsupported(format, error.kind_detail()),
+        image::ImageError::Unsupported(error) => unsupported(format, feature(&error)),
         error => broken(format, error),
     }
 }
 
-trait KindDetail {
-    fn kind_detail(&self) -> String;
-}
-
-impl KindDetail for image::error::UnsupportedError {
-    fn kind_detail(&self) -> String {
-        match self.kind() {
-            image::error::UnsupportedErrorKind::GenericFeature(feature) => feature.clone(),
-            _ => "this colour type".to_owned(),
-        }
+fn feature(error: &UnsupportedError) -> String {
+    match error.kind() {
+        UnsupportedErrorKind::GenericFeature(feature) => feature.clone(),
+        _ => "this colour type".to_owned(),
     }
 }
 

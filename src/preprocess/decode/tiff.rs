@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use ::tiff::{
-    ColorType, TiffError,
+    ColorType, TiffError, TiffUnsupportedError,
     decoder::{Decoder, DecodingResult, Limits},
     tags::Tag,
 };
@@ -28,7 +28,7 @@ pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, ImageErro
     check(&mut tiff, color)?;
     let samples = tiff.read_image().map_err(refuse)?;
     let (width, height) = tiff.dimensions().map_err(refuse)?;
-    let rgb = rgb(&mut tiff, color, samples, (width, height))?;
+    let rgb = rgb(color, samples, (width, height))?;
     if rgb.len() != header.pixels() * 3 {
         return Err(broken(Format::Tiff, "it has too few samples"));
     }
@@ -67,8 +67,8 @@ fn check(tiff: &mut Reader<'_>, color: ColorType) -> Result<(), ImageError> {
     if tag(Tag::FillOrder, 1)? != 1 {
         return Err(unsupported(Format::Tiff, "reversed bits"));
     }
-    if tag(Tag::PhotometricInterpretation, 0)? == 0 && color == ColorType::Gray(16) {
-        return Err(unsupported(Format::Tiff, "16-bit grey where 0 is white"));
+    if tag(Tag::PhotometricInterpretation, 0)? == 0 && !matches!(color, ColorType::Gray(1 | 8)) {
+        return Err(unsupported(Format::Tiff, "grey where 0 is white, other than of 1 or 8 bits,"));
     }
     let list = tiff.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples).map_err(refuse)?.unwrap_or_default();
     if list.contains(&1) {
@@ -81,12 +81,7 @@ fn check(tiff: &mut Reader<'_>, color: ColorType) -> Result<(), ImageError> {
     Ok(())
 }
 
-fn rgb(
-    tiff: &mut Reader<'_>,
-    color: ColorType,
-    samples: DecodingResult,
-    (width, height): (u32, u32),
-) -> Result<Vec<u8>, ImageError> {
+fn rgb(color: ColorType, samples: DecodingResult, (width, height): (u32, u32)) -> Result<Vec<u8>, ImageError> {
     use pixels::{clip, cmyk, drop_alpha, grey, high};
     let pixels = width as usize * height as usize;
     Ok(match (color, samples) {
@@ -95,15 +90,14 @@ fn rgb(
         (ColorType::RGBA(8), DecodingResult::U8(samples)) => drop_alpha::<4>(samples),
         (ColorType::RGBA(16), DecodingResult::U16(samples)) => drop_alpha::<4>(samples.into_iter().map(high).collect()),
         (ColorType::CMYK(8), DecodingResult::U8(samples)) => cmyk(samples),
-        (ColorType::GrayA(8), DecodingResult::U8(samples)) => grey(samples.into_iter().step_by(2), pixels),
+        (ColorType::Multiband { bit_depth: 8, num_samples: 2 }, DecodingResult::U8(samples)) => {
+            grey(samples.into_iter().step_by(2), pixels)
+        }
         (ColorType::Gray(16), DecodingResult::U16(samples)) => grey(samples.into_iter().map(clip), pixels),
         (ColorType::Gray(8), DecodingResult::U8(samples)) => grey(samples.into_iter(), pixels),
         (ColorType::Gray(bits @ (1 | 2 | 4)), DecodingResult::U8(samples)) => {
             let white = u8::MAX / ((1 << bits) - 1);
             grey(unpack(&samples, bits, width).map(|value| value * white), pixels)
-        }
-        (ColorType::Palette(bits @ (1 | 2 | 4 | 8)), DecodingResult::U8(samples)) => {
-            pixels::palette(unpack(&samples, bits, width), &color_map(tiff)?, pixels)
         }
         (color, _) => return Err(unsupported(Format::Tiff, format!("{color:?} samples"))),
     })
@@ -120,15 +114,12 @@ fn unpack(packed: &[u8], bits: u8, width: u32) -> impl Iterator<Item = u8> {
     })
 }
 
-/// The palette's RGB triples: the high bytes of a table that holds all reds first.
-fn color_map(tiff: &mut Reader<'_>) -> Result<Vec<u8>, ImageError> {
-    let map = tiff.get_tag_u16_vec(Tag::ColorMap).map_err(refuse)?;
-    let colors = map.len() / 3;
-    Ok((0..colors).flat_map(|color| [0, 1, 2].map(|channel| pixels::high(map[channel * colors + color]))).collect())
-}
-
 fn refuse(error: TiffError) -> ImageError {
     match error {
+        // `tiff` knows the photometric interpretation but does not read through the colour map.
+        TiffError::UnsupportedError(TiffUnsupportedError::InterpretationWithBits(interpretation, _)) => {
+            unsupported(Format::Tiff, format!("photometric interpretation {interpretation:?}"))
+        }
         TiffError::UnsupportedError(error) => unsupported(Format::Tiff, error),
         error => broken(Format::Tiff, error),
     }
