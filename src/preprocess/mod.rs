@@ -4,6 +4,8 @@
 
 mod decode;
 mod error;
+#[cfg(test)]
+mod goldens;
 mod names;
 mod normalize;
 mod orientation;
