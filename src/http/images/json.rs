@@ -120,7 +120,9 @@ fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Entry<'de>>
 mod tests {
     use super::*;
 
-    fn check(body: &str, expected: Result<&[(Option<&str>, &[u8])], &str>) {
+    type Expected<'a> = Result<&'a [(Option<&'a str>, &'a [u8])], &'a str>;
+
+    fn check(body: &str, expected: Expected<'_>) {
         match (parse(body.as_bytes(), 2), expected) {
             (Ok(images), Ok(expected)) => {
                 let got: Vec<_> = images.iter().map(|image| (image.name.as_deref(), image.bytes.as_ref())).collect();
