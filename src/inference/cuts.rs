@@ -84,7 +84,9 @@ impl Cuts {
     /// Drops the least recently used cuts until `needed` more bytes fit, or only the main one is left.
     fn make_room(&mut self, needed: u64) {
         let before = self.cached.len();
-        while self.cached.len() > 1 && self.cached[1..].iter().map(|cut| cut.private_bytes).sum::<u64>() + needed > self.bound_bytes {
+        while self.cached.len() > 1
+            && self.cached[1..].iter().map(|cut| cut.private_bytes).sum::<u64>() + needed > self.bound_bytes
+        {
             let dropped = self.cached.remove(1);
             debug!(model = self.version.metadata.name, tensors = ?dropped.tensors, "dropped a cut");
         }
@@ -125,7 +127,11 @@ impl Cuts {
     }
 
     fn private_bytes(&self, graph: &Graph) -> u64 {
-        graph.initializers().filter(|initializer| !self.shared.contains(initializer.name)).map(|initializer| initializer.bytes).sum()
+        graph
+            .initializers()
+            .filter(|initializer| !self.shared.contains(initializer.name))
+            .map(|initializer| initializer.bytes)
+            .sum()
     }
 }
 
@@ -133,7 +139,8 @@ impl Cuts {
 fn share(graph: &Graph, version: &ModelVersion) -> Result<SharedWeights, Error> {
     let mut shared = SharedWeights::default();
     for initializer in graph.initializers() {
-        let only_matrices = graph.consumers(initializer.name).iter().all(|consumer| matches!(consumer.op_type, "Gemm" | "MatMul"));
+        let only_matrices =
+            graph.consumers(initializer.name).iter().all(|consumer| matches!(consumer.op_type, "Gemm" | "MatMul"));
         let Some(place) = initializer.external.as_ref() else { continue };
         if initializer.bytes >= SHARED_FROM_BYTES && initializer.elem == Some(ElementType::F32) && only_matrices {
             shared

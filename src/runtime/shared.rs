@@ -26,8 +26,11 @@ impl SharedWeights {
     /// # Errors
     /// The file cannot be read or is too short.
     pub fn read(&mut self, name: &str, shape: &[usize], path: &Path, offset: u64) -> Result<(), Error> {
-        let data = read_floats(path, offset, shape.iter().product())
-            .map_err(|source| Error::Weights { tensor: name.to_owned(), path: path.to_path_buf(), source })?;
+        let data = read_floats(path, offset, shape.iter().product()).map_err(|source| Error::Weights {
+            tensor: name.to_owned(),
+            path: path.to_path_buf(),
+            source,
+        })?;
         self.bytes += size_of_val(data.as_slice()) as u64;
         let value = Tensor::from_array((shape.to_vec(), data))?;
         self.tensors.push((name.to_owned(), Arc::new(value.into_dyn())));
