@@ -57,7 +57,7 @@ async fn run(config: Config, photo: Vec<u8>, models: Vec<String>) -> anyhow::Res
         let url = format!("http://{address}/predict?model={name}");
         bare.compare(&url, &photo).await?;
     }
-    drop(stop.send(()));
+    stop.send(()).ok();
     server.await?
 }
 

@@ -8,22 +8,27 @@ use super::{Activation, Architecture, InputMode, Layer, LayerKind, Padding, Weig
 
 /// Layers in creation order; indices it hands out are valid until [`Self::finish`] orders them.
 #[derive(Debug, Default)]
-pub(crate) struct Builder {
+pub struct Builder {
     layers: Vec<Layer>,
     unnamed: HashMap<&'static str, usize>,
 }
 
 /// What an architecture says of itself besides its layers.
-pub(crate) struct Description {
-    pub(crate) name: &'static str,
-    pub(crate) include_top: bool,
-    pub(crate) input_mode: InputMode,
-    pub(crate) features_layer: &'static str,
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// Wire name.
+    pub name: &'static str,
+    /// Whether the classifier is there.
+    pub include_top: bool,
+    /// How pixels become input.
+    pub input_mode: InputMode,
+    /// The layer that features are taken from unless another is asked for.
+    pub features_layer: &'static str,
 }
 
 impl Builder {
     /// A builder that holds the input layer, whose index is 0.
-    pub(crate) fn new(input_shape: [usize; 3]) -> Self {
+    pub fn new(input_shape: [usize; 3]) -> Self {
         let mut builder = Self::default();
         let name = builder.automatic_name(&LayerKind::InputLayer);
         let output_shape = input_shape.to_vec();
@@ -31,19 +36,25 @@ impl Builder {
         builder
     }
 
-    /// Adds a layer with Keras's automatic name.
-    pub(crate) fn add(&mut self, kind: LayerKind, inputs: &[usize]) -> usize {
+    /// Adds a layer with Keras's automatic name and gives its index.
+    ///
+    /// # Panics
+    /// When `inputs` is empty or names no layer of this builder, or a window does not fit its input.
+    pub fn add(&mut self, kind: LayerKind, inputs: &[usize]) -> usize {
         let name = self.automatic_name(&kind);
         self.push(name, kind, inputs)
     }
 
-    /// Adds a layer that the script names; automatic names do not count it.
-    pub(crate) fn named(&mut self, name: &str, kind: LayerKind, inputs: &[usize]) -> usize {
+    /// Adds a layer that the script names, as [`Self::add`]; automatic names do not count it.
+    pub fn named(&mut self, name: &str, kind: LayerKind, inputs: &[usize]) -> usize {
         self.push(name.to_owned(), kind, inputs)
     }
 
     /// Orders the layers as Keras's `Functional` does and numbers their weights.
-    pub(crate) fn finish(self, output: usize, description: Description) -> Architecture {
+    ///
+    /// # Panics
+    /// When `output` is no layer of this builder.
+    pub fn finish(self, output: usize, description: Description) -> Architecture {
         let inputs: Vec<&[usize]> = self.layers.iter().map(|layer| layer.inputs.as_slice()).collect();
         let order = order::keras_order(&inputs, output);
         let mut new_index = vec![usize::MAX; self.layers.len()];
@@ -92,12 +103,12 @@ impl Builder {
 
 impl LayerKind {
     /// `Dense` with a bias.
-    pub(crate) fn dense(units: usize, activation: Activation) -> Self {
+    pub fn dense(units: usize, activation: Activation) -> Self {
         Self::Dense { units, use_bias: true, activation }
     }
 
     /// `MaxPooling2D` without padding, of a square window.
-    pub(crate) fn max_pooling(size: usize, stride: usize) -> Self {
+    pub fn max_pooling(size: usize, stride: usize) -> Self {
         Self::MaxPooling2D { pool: [size; 2], strides: [stride; 2], padding: Padding::Valid }
     }
 }

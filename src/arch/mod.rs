@@ -9,7 +9,7 @@ mod order;
 mod shapes;
 mod vgg16;
 
-pub(crate) use builder::{Builder, Description};
+pub use builder::{Builder, Description};
 pub use inception_v3::inception_v3;
 pub use vgg16::vgg16;
 

@@ -59,7 +59,8 @@ pub(super) fn model_and_version(model: &str) -> anyhow::Result<(String, Option<u
     match model.split_once('@') {
         None => Ok((model.to_owned(), None)),
         Some((name, version)) => {
-            let version = version.parse().with_context(|| format!("`{version}` in `{model}` is no version; versions are integers"))?;
+            let version =
+                version.parse().with_context(|| format!("`{version}` in `{model}` is no version; versions are integers"))?;
             Ok((name.to_owned(), Some(version)))
         }
     }

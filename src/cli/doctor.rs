@@ -89,7 +89,10 @@ fn installation(config: &Config, report: &mut Report) {
         Ok(_) => report.ok("address", format_args!("{}:{} is free", address.0, address.1)),
         Err(error) => report.warn(
             "address",
-            format_args!("{}:{} cannot be bound ({error}); is graft running already? choose another with `--port`", address.0, address.1),
+            format_args!(
+                "{}:{} cannot be bound ({error}); is graft running already? choose another with `--port`",
+                address.0, address.1
+            ),
         ),
     }
 }
@@ -138,7 +141,9 @@ fn models(config: &Config, report: &mut Report) {
             Some(_) if config.models.allow_untrained => {
                 report.warn("models", format_args!("{name} has UNTRAINED weights; `graft pull {name}` brings trained ones"));
             }
-            Some(_) => report.fail("models", format_args!("{name} has UNTRAINED weights, which `models.allow_untrained` forbids")),
+            Some(_) => {
+                report.fail("models", format_args!("{name} has UNTRAINED weights, which `models.allow_untrained` forbids"))
+            }
         }
     }
 }

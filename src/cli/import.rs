@@ -76,7 +76,10 @@ impl Import {
         let version = match &self.file {
             Some(file) => self.keras(global, file)?,
             None if crate::arch::NAMES.contains(&self.what.as_str()) => {
-                bail!("which file? `graft import {0} FILE` reads a Keras weight file; `graft pull {0}` downloads the published one", self.what)
+                bail!(
+                    "which file? `graft import {0} FILE` reads a Keras weight file; `graft pull {0}` downloads the published one",
+                    self.what
+                )
             }
             None => self.onnx(global)?,
         };
@@ -129,7 +132,9 @@ impl OnnxFlags {
 fn numbers<T: std::str::FromStr, const N: usize>(text: &str) -> Result<[T; N], String> {
     let number = |part: &str| part.trim().parse().map_err(|_| format!("`{part}` is no number"));
     let numbers = text.split(',').map(number).collect::<Result<Vec<T>, _>>()?;
-    numbers.try_into().map_err(|numbers: Vec<T>| format!("{N} numbers with commas between them are needed, got {}", numbers.len()))
+    numbers
+        .try_into()
+        .map_err(|numbers: Vec<T>| format!("{N} numbers with commas between them are needed, got {}", numbers.len()))
 }
 
 /// Says on stdout what was published.

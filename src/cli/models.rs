@@ -13,7 +13,10 @@ impl Models {
         let repository = global.repository()?;
         let snapshot = repository.scan()?;
         if snapshot.models.is_empty() {
-            eprintln!("no models in {}; bring one with `graft pull vgg16`, `graft import` or `graft init`", repository.root().display());
+            eprintln!(
+                "no models in {}; bring one with `graft pull vgg16`, `graft import` or `graft init`",
+                repository.root().display()
+            );
         }
         for model in &snapshot.models {
             for version in &model.versions {

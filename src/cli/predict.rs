@@ -79,9 +79,7 @@ impl Predict {
 
     fn print(&self, path: &std::path::Path, image: &crate::inference::ImageAnswer) {
         if self.json {
-            let class = |class: &crate::inference::Class| {
-                serde_json::json!({"index": class.index, "label": class.label, "wnid": class.wnid, "score": class.score})
-            };
+            let class = |class: &crate::inference::Class| serde_json::json!({"index": class.index, "label": class.label, "wnid": class.wnid, "score": class.score});
             let top_k: Vec<_> = image.top_k.iter().map(class).collect();
             println!("{}", serde_json::json!({"image": path.display().to_string(), "top_k": top_k}));
         } else {

@@ -28,7 +28,8 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<()> {
         let port = self.port.map(|port| port.to_string());
-        let config = global.config(&[("server.host", self.host), ("server.port", port), ("models.default", self.default_model)])?;
+        let config =
+            global.config(&[("server.host", self.host), ("server.port", port), ("models.default", self.default_model)])?;
         let repository = open(&config)?;
         block_on(async { App::bind(config, repository).await?.run(crate::app::terminated()).await })?
     }

@@ -37,7 +37,9 @@ impl Cuts {
     pub(super) fn open(runtime: Runtime, version: ModelVersion, choice: ProviderChoice, bound_bytes: u64) -> Result<Self, Error> {
         let graph = Graph::read(&version.graph_path()).map_err(|source| graph_error(&version, source))?;
         let shared = match choice.provider {
-            Provider::Cpu => SharedWeights::of(&graph, &version.weights_path()).map_err(|source| runtime_error(&version, source))?,
+            Provider::Cpu => {
+                SharedWeights::of(&graph, &version.weights_path()).map_err(|source| runtime_error(&version, source))?
+            }
             Provider::Cuda => SharedWeights::default(),
         };
         let mut cuts = Self { runtime, version, choice, graph, shared, cached: Vec::new(), bound_bytes };
@@ -84,7 +86,9 @@ impl Cuts {
     /// Drops the least recently used cuts until `needed` more bytes fit, or only the main one is left.
     fn make_room(&mut self, needed: u64) {
         let before = self.cached.len();
-        while self.cached.len() > 1 && self.cached[1..].iter().map(|cut| cut.private_bytes).sum::<u64>() + needed > self.bound_bytes {
+        while self.cached.len() > 1
+            && self.cached[1..].iter().map(|cut| cut.private_bytes).sum::<u64>() + needed > self.bound_bytes
+        {
             let dropped = self.cached.remove(1);
             debug!(model = self.version.metadata.name, tensors = ?dropped.tensors, "dropped a cut");
         }
@@ -120,7 +124,11 @@ impl Cuts {
     }
 
     fn private_bytes(&self, graph: &Graph) -> u64 {
-        graph.initializers().filter(|initializer| !self.shared.contains(initializer.name)).map(|initializer| initializer.bytes).sum()
+        graph
+            .initializers()
+            .filter(|initializer| !self.shared.contains(initializer.name))
+            .map(|initializer| initializer.bytes)
+            .sum()
     }
 }
 

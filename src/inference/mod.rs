@@ -15,6 +15,6 @@ mod worker;
 pub use engine::Engine;
 pub use error::Error;
 pub use request::{
-    Answer, Class, Features, Image, ImageAnswer, LayerSpec, ModelId, ModelView, Normalize, OnError, Plan, Pool, Readiness, Request, Timings,
-    VersionView,
+    Answer, Class, Features, Image, ImageAnswer, LayerSpec, ModelId, ModelView, Normalize, OnError, Plan, Pool, Readiness,
+    Request, Timings, VersionView,
 };

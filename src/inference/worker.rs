@@ -49,6 +49,25 @@ pub(super) struct Worker {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Images that were let in: they hold their places in the queue until this is dropped.
+pub(super) struct Admitted {
+    model: String,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Admitted {
+    fn new(model: String, permit: OwnedSemaphorePermit) -> Self {
+        metrics::gauge!("graft_queue_images", "model" => model.clone()).increment(permit.num_permits() as f64);
+        Self { model, permit }
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        metrics::gauge!("graft_queue_images", "model" => self.model.clone()).decrement(self.permit.num_permits() as f64);
+    }
+}
+
 struct Item {
     input: Tensor,
     tensors: Arc<[String]>,
@@ -84,7 +103,14 @@ impl Worker {
             .map_err(|source| Error::Thread { model: name.clone(), source })?;
         let provider = loaded.recv().map_err(|_| Error::WorkerGone { model: name })??;
         let capacity = config.queue_images;
-        Ok(Self { version, sender, permits: Arc::new(Semaphore::new(capacity)), capacity, provider, thread: Mutex::new(Some(thread)) })
+        Ok(Self {
+            version,
+            sender,
+            permits: Arc::new(Semaphore::new(capacity)),
+            capacity,
+            provider,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// The version it serves.
@@ -98,9 +124,10 @@ impl Worker {
     }
 
     /// Admits `images`, or says that the queue is full.
-    pub(super) fn admit(&self, images: usize) -> Result<OwnedSemaphorePermit, Error> {
+    pub(super) fn admit(&self, images: usize) -> Result<Admitted, Error> {
         let wanted = u32::try_from(images).unwrap_or(u32::MAX);
-        Arc::clone(&self.permits).try_acquire_many_owned(wanted).map_err(|_| self.full())
+        let permit = Arc::clone(&self.permits).try_acquire_many_owned(wanted).map_err(|_| self.full())?;
+        Ok(Admitted::new(self.version.metadata.name.clone(), permit))
     }
 
     /// Queues one prepared image of shape (3, height, width) and waits for its outputs.
@@ -235,7 +262,10 @@ impl Queue {
         let started = Instant::now();
         let outputs = session.run(&input).map_err(|source| runtime_error(&version, source))?;
         let inference = started.elapsed();
-        Ok(((0..batch.len()).map(|position| outputs.iter().map(|output| row(output, position, size)).collect()).collect(), inference))
+        Ok((
+            (0..batch.len()).map(|position| outputs.iter().map(|output| row(output, position, size)).collect()).collect(),
+            inference,
+        ))
     }
 }
 

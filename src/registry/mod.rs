@@ -16,7 +16,9 @@ mod timestamp;
 
 pub use error::Error;
 pub use hashing::HashingWriter;
-pub use import::{ImportError, OnnxSettings, import_keras, import_onnx, import_seeded, read_settings};
+pub use import::{
+    ImportError, OnnxSettings, Provenance, import_keras, import_onnx, import_seeded, import_weights, read_settings,
+};
 pub use labels::{LabelsError, imagenet_labels, numbered_labels, read_labels};
 pub use metadata::{Label, Layer, Metadata, MetadataError, NAME_RULE, Output, OutputKind, WeightsOrigin, valid_name};
 pub use nearest::nearest;

@@ -40,7 +40,9 @@ pub enum Error {
         reason: String,
     },
     /// A required provider cannot be had.
-    #[error("provider `{provider}` is required but cannot be used: {reason}; set `runtime.provider_policy = \"preferred\"` to fall back to the CPU")]
+    #[error(
+        "provider `{provider}` is required but cannot be used: {reason}; set `runtime.provider_policy = \"preferred\"` to fall back to the CPU"
+    )]
     ProviderUnavailable {
         /// `cuda`.
         provider: &'static str,
@@ -115,13 +117,11 @@ impl Runtime {
         let path = locate(config.library.as_deref())?;
         let builder = ort::init_from(&path).map_err(|reason| Error::LibraryBroken { path, reason: reason.to_string() })?;
         // Only after the library is loaded: making these options calls into it.
-        let threads =
-            GlobalThreadPoolOptions::default().with_intra_threads(config.threads)?.with_inter_threads(1)?.with_spin_control(false)?;
-        let environment = builder
-            .with_name("graft")
-            .with_telemetry(false)
-            .with_global_thread_pool(threads)
-            .build()?;
+        let threads = GlobalThreadPoolOptions::default()
+            .with_intra_threads(config.threads)?
+            .with_inter_threads(1)?
+            .with_spin_control(false)?;
+        let environment = builder.with_name("graft").with_telemetry(false).with_global_thread_pool(threads).build()?;
         environment.set_log_level(ort::logging::LogLevel::Warning);
         memory::share_arena(&environment)?;
         Ok(Self { environment: ENVIRONMENT.get_or_init(|| environment).clone() })

@@ -42,8 +42,11 @@ impl SharedWeights {
     }
 
     fn read(&mut self, name: &str, shape: &[usize], path: &Path, offset: u64) -> Result<(), Error> {
-        let data = read_floats(path, offset, shape.iter().product())
-            .map_err(|source| Error::Weights { tensor: name.to_owned(), path: path.to_path_buf(), source })?;
+        let data = read_floats(path, offset, shape.iter().product()).map_err(|source| Error::Weights {
+            tensor: name.to_owned(),
+            path: path.to_path_buf(),
+            source,
+        })?;
         let value = Tensor::from_array((shape.to_vec(), data))?;
         self.tensors.push((name.to_owned(), Arc::new(value.into_dyn())));
         Ok(())

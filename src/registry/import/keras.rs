@@ -36,7 +36,7 @@ pub fn import_keras(
     }
     let mut weights = KerasFile::open(file, architecture)?;
     let architecture = weights.architecture();
-    publish(repository, name, &architecture, &mut weights, source, true)
+    import_weights(repository, name, &architecture, &mut weights, Provenance { source, pretrained: true })
 }
 
 /// Makes a version of `name` with Keras's initial (untrained) weights, the same for a seed on every machine.
@@ -46,16 +46,29 @@ pub fn import_keras(
 pub fn import_seeded(repository: &Repository, name: &str, architecture: &str, seed: u64) -> Result<ModelVersion, ImportError> {
     let unknown = || ImportError::UnknownArchitecture { name: architecture.to_owned() };
     let architecture = arch::by_name(architecture, true).ok_or_else(unknown)?;
-    publish(repository, name, &architecture, &mut Seeded::new(seed), format!("seed:{seed}"), false)
+    let provenance = Provenance { source: format!("seed:{seed}"), pretrained: false };
+    import_weights(repository, name, &architecture, &mut Seeded::new(seed), provenance)
 }
 
-fn publish(
+/// Where weights come from, as the version will say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provenance {
+    /// `keras:FILE`, `url:ADDRESS` or `seed:N`.
+    pub source: String,
+    /// False for untrained weights: labels are then numbers, and every answer says so.
+    pub pretrained: bool,
+}
+
+/// Publishes `architecture` with `weights` as a new version of `name`; one layer's weights are in memory at a time.
+///
+/// # Errors
+/// Weights that cannot be had or do not fit, a repository that cannot be written.
+pub fn import_weights(
     repository: &Repository,
     name: &str,
     architecture: &Architecture,
     weights: &mut dyn WeightSource,
-    source: String,
-    pretrained: bool,
+    provenance: Provenance,
 ) -> Result<ModelVersion, ImportError> {
     let staging = repository.stage(name)?;
     let file = |path: PathBuf| move |source| ImportError::File { path, source };
@@ -64,10 +77,10 @@ fn publish(
     let mut data = ExternalData::new(HashingWriter::new(BufWriter::with_capacity(1 << 20, writer)), WEIGHTS);
     let graph = build(architecture, weights, &mut data)?;
     let (writer, _) = data.finish().map_err(file(weights_path.clone()))?;
-    let (_, origin) = writer.finish(source).map_err(file(weights_path))?;
+    let (_, origin) = writer.finish(provenance.source).map_err(file(weights_path))?;
     let graph_path = staging.graph_path();
     std::fs::write(&graph_path, graph.to_bytes()).map_err(file(graph_path))?;
-    Ok(staging.publish(metadata(name, architecture, origin, pretrained))?)
+    Ok(staging.publish(metadata(name, architecture, origin, provenance.pretrained))?)
 }
 
 /// The version and time are set at publication.

@@ -8,7 +8,7 @@ mod settings;
 
 use std::path::PathBuf;
 
-pub use keras::{import_keras, import_seeded};
+pub use keras::{Provenance, import_keras, import_seeded, import_weights};
 pub use onnx::import_onnx;
 pub use settings::{OnnxSettings, read_settings};
 

@@ -80,7 +80,11 @@ fn input_size(input: &InputInfo, settings: &OnnxSettings) -> Result<[u32; 2], Im
     let refused = |reason: String| ImportError::Setting { setting: "input_size", reason };
     let fixed = |axis: usize| input.shape.get(axis).and_then(|dim| dim.fixed()).and_then(|side| u32::try_from(side).ok());
     if input.shape.len() != 4 || fixed(1).is_some_and(|channels| channels != 3) {
-        return Err(refused(format!("the graph's input `{}` has shape {}; graft needs N×3×height×width", input.name, input.describe())));
+        return Err(refused(format!(
+            "the graph's input `{}` has shape {}; graft needs N×3×height×width",
+            input.name,
+            input.describe()
+        )));
     }
     let own = [fixed(2), fixed(3)];
     let side = |axis: usize| match (own[axis], settings.input_size.map(|size| size[axis])) {
