@@ -184,14 +184,23 @@ fn check_reserved(source: &Source) -> Vec<String> {
     foreign.flat_map(|(word, places)| check_words(source, code, &[word], &format!("belongs in {}", places.join(", ")))).collect()
 }
 
-/// What follows `#[cfg(test)]` is one module, and nothing follows that.
+/// Test code is modules: `mod name;` anywhere, or one inline module that nothing follows.
 fn check_tests_last(source: &Source) -> Vec<String> {
-    let Some((before, rest)) = source.code.split_once("#[cfg(test)]") else { return Vec::new() };
-    let rest = rest.trim();
-    let named = rest.strip_prefix("pub(crate) ").unwrap_or(rest).strip_prefix("mod ");
-    let declared = named.and_then(|name| name.strip_suffix(';')).is_some_and(|name| name.chars().all(part_of_name));
-    let inline = named.is_some() && rest.find("\n}").is_some_and(|end| end + 2 == rest.len());
-    if declared || inline { Vec::new() } else { vec![source.complaint(before.len(), "tests are one module at the file's end")] }
+    let mut parts = source.code.split("#[cfg(test)]");
+    let mut offset = parts.next().map_or(0, str::len);
+    let mut complaints = Vec::new();
+    for part in parts {
+        let rest = part.trim();
+        let named = rest.strip_prefix("pub(crate) ").unwrap_or(rest).strip_prefix("mod ");
+        let line = named.and_then(|name| name.lines().next()).and_then(|name| name.strip_suffix(';'));
+        let declared = line.is_some_and(|name| name.chars().all(part_of_name));
+        let inline = named.is_some() && rest.find("\n}").is_some_and(|end| end + 2 == rest.len());
+        if !declared && !inline {
+            complaints.push(source.complaint(offset, "tests are one module at the file's end"));
+        }
+        offset += "#[cfg(test)]".len() + part.len();
+    }
+    complaints
 }
 
 fn check_folders(folders: &[String]) -> Vec<String> {
@@ -310,6 +319,7 @@ fn every_rule_can_go_red() {
     check(check_tests_last, "src/a.rs", "fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\n", 0);
     check(check_tests_last, "src/a.rs", "fn a() {}\n#[cfg(test)]\nmod tests;\n", 0);
     check(check_tests_last, "src/a.rs", "#[cfg(test)]\nmod tests {\n}\nfn a() {}\n", 1);
+    check(check_tests_last, "src/a.rs", "#[cfg(test)]\nmod b;\nmod c;\n#[cfg(test)]\nmod tests;\n", 0);
     check(check_tests_last, "src/a.rs", "#[cfg(test)]\nfn b() {}\n", 1);
     check(check_reserved, "src/http/mod.rs", "use ort::Session; ort_sys; use prost::Message; std::env::var(\"A\")", 4);
     check(check_reserved, "src/runtime/mod.rs", "use ort::Session; support::a(); utoipa_axum; \"axum\"", 0);
