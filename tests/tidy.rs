@@ -13,7 +13,7 @@ const GENERATED: &[&str] = &[];
 const MAX_LINES: usize = 400;
 
 /// Visible folders at the top level; git ignores `target`, `models` and `data`.
-const FOLDERS: [&str; 9] = ["benches", "config", "data", "docs", "examples", "models", "src", "target", "tests"];
+const FOLDERS: [&str; 10] = ["benches", "config", "data", "docs", "examples", "models", "src", "target", "tests", "scripts"];
 
 /// Names that may be used in these folders and files only.
 const RESERVED: [(&str, &[&str]); 5] = [
