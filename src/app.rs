@@ -36,7 +36,12 @@ impl App {
     pub async fn bind(config: Config, repository: Repository) -> anyhow::Result<Self> {
         let telemetry = telemetry::init(&config.telemetry)?;
         let runtime = Runtime::open(&config.runtime)?;
+        // A required provider that cannot be had is found out here, not at the first request.
+        for choice in std::iter::once(&config.runtime.provider).chain(config.runtime.model_providers.values()) {
+            runtime.check(*choice)?;
+        }
         let engine = Engine::new(runtime, repository, &config.models, &config.images, &config.runtime)?;
+        engine.refuse_untrained()?;
         let state = http::State::new(engine.clone(), config.server.clone(), &config.images, Some(telemetry.clone()));
         let ServerConfig { host, port, .. } = config.server;
         let listener = TcpListener::bind((host, port)).await;

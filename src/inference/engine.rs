@@ -181,6 +181,16 @@ impl Engine {
         Readiness { missing: missing.collect(), problems: snapshot.problems.clone() }
     }
 
+    /// Whether the configured models in the repository may all be served.
+    ///
+    /// # Errors
+    /// [`Error::Untrained`] for one whose weights are untrained while the configuration forbids that.
+    pub fn refuse_untrained(&self) -> Result<(), Error> {
+        let snapshot = self.snapshot();
+        let present = self.inner.config.preload.iter().filter_map(|name| find(&snapshot, name, None).ok());
+        present.into_iter().try_for_each(|version| self.may_serve(&version))
+    }
+
     /// Loads and warms the configured models that are not loaded; what fails is kept for [`Self::readiness`].
     pub async fn preload(&self) {
         for name in &self.inner.config.preload {
