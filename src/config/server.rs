@@ -20,7 +20,7 @@ pub struct ServerConfig {
     pub max_images: usize,
     /// Most pixels of all images of one request together; default 400 million; `GRAFT__SERVER__MAX_REQUEST_PIXELS`.
     pub max_request_pixels: u64,
-    /// Request bytes in memory at once, over all requests; default 512 MiB; `GRAFT__SERVER__MAX_BUFFERED_BYTES`.
+    /// Bytes of requests and answers in memory at once, over all requests; default 512 MiB; `GRAFT__SERVER__MAX_BUFFERED_BYTES`.
     pub max_buffered_bytes: usize,
     /// Largest answer in bytes, before compression; default 64 MiB; `GRAFT__SERVER__MAX_RESPONSE_BYTES`.
     pub max_response_bytes: usize,
@@ -52,8 +52,8 @@ impl ServerConfig {
     pub(super) fn from_values(values: &Values) -> Result<Self, ConfigError> {
         let why = "a request of that size could never be queued";
         values.at_most("server.max_images", "runtime.queue_images", why)?;
-        values.at_most("server.max_body_bytes", "server.max_buffered_bytes", "no memory could hold such a body")?;
         values.at_most("images.max_pixels", "server.max_request_pixels", "no request could hold such an image")?;
+        check_memory(values)?;
         let host = values.text("server.host").parse();
         Ok(Self {
             host: host.map_err(|_| values.invalid("server.host", "an IP address such as 127.0.0.1, 0.0.0.0 or ::1"))?,
@@ -69,4 +69,15 @@ impl ServerConfig {
             shutdown_grace: values.duration("server.shutdown_grace_ms"),
         })
     }
+}
+
+/// Any one request must fit: its body, and its answer as values and as bytes ([`ServerConfig::max_buffered_bytes`]).
+fn check_memory(values: &Values) -> Result<(), ConfigError> {
+    let key = "server.max_buffered_bytes";
+    let needed = values.integer("server.max_body_bytes") + 3 * values.integer("server.max_response_bytes");
+    if needed <= values.integer(key) {
+        return Ok(());
+    }
+    let rule = format!("at least {needed}, `server.max_body_bytes` and three times `server.max_response_bytes`");
+    Err(values.invalid(key, rule))
 }

@@ -1,4 +1,4 @@
-//! Request bodies within bounds: bytes per request, bytes buffered over all requests, time.
+//! Request bodies within bounds: bytes per request, bytes in memory over all requests and answers, time.
 //!
 //! Knows bytes alone; what they hold is [`super::images`]'s.
 
@@ -20,7 +20,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 
 use super::error::ApiError;
 
-/// Request bytes that may be in memory at once, over all requests.
+/// Bytes of requests and answers that may be in memory at once, over all requests.
 #[derive(Debug, Clone)]
 pub struct Budget {
     used: Arc<AtomicUsize>,
@@ -44,7 +44,7 @@ pub enum BodyFault {
         limit: usize,
     },
     /// More than all requests together may have.
-    #[error("too many request bytes are buffered")]
+    #[error("too many bytes of requests and answers are in memory")]
     Busy,
     /// The connection failed.
     #[error("the body ended early")]
@@ -164,6 +164,20 @@ where
     Ok(all.freeze())
 }
 
+/// `bytes` as an answer's body, for which `memory` stays reserved until the last of it has been sent.
+pub fn outgoing(bytes: Vec<u8>, memory: Arc<Reservation>) -> Body {
+    struct Held {
+        bytes: Vec<u8>,
+        _memory: Arc<Reservation>,
+    }
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.bytes
+        }
+    }
+    Body::from(Bytes::from_owner(Held { bytes, _memory: memory }))
+}
+
 /// Reads and forgets what a refused client still sends, while its answer is already on the way.
 ///
 /// Closing a connection with unread data resets it, and the client may lose the answer that says why.
@@ -223,6 +237,17 @@ mod tests {
         drop(first);
         assert_eq!(second.raise_to(5), Ok(()));
         assert_eq!(second.raise_to(usize::MAX), Err(BodyFault::Busy));
+    }
+
+    #[test]
+    fn an_answer_holds_its_memory_until_it_is_sent() {
+        let budget = Budget::new(10);
+        let memory = Arc::new(budget.reserve());
+        memory.raise_to(6).expect("the budget is free");
+        let body = outgoing(vec![0; 6], memory);
+        assert_eq!(budget.reserve().raise_to(5), Err(BodyFault::Busy));
+        drop(body);
+        assert_eq!(budget.reserve().raise_to(5), Ok(()));
     }
 
     #[test]

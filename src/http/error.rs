@@ -83,8 +83,8 @@ pub enum ApiError {
     /// The client stopped sending.
     #[error("the body ended early")]
     BodyInterrupted,
-    /// Too many bytes of other requests are buffered.
-    #[error("graft is holding as many request bytes as it may (`server.max_buffered_bytes`); try again shortly")]
+    /// Too many bytes of other requests and their answers are in memory.
+    #[error("graft is holding as many bytes of requests and answers as it may (`server.max_buffered_bytes`); try again shortly")]
     Busy,
     /// No answer within `server.request_timeout_ms`.
     #[error("no answer within {ms} ms (`server.request_timeout_ms`); send fewer images or try again")]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::{
     extract::{MatchedPath, Request},
-    http::Method,
+    http::{HeaderName, HeaderValue, Method},
     middleware::Next,
     response::Response,
 };
@@ -15,17 +15,23 @@ use tracing::{Span, field};
 
 use super::request_id::RequestId;
 
-/// Middleware: counts the request under its route's template.
+/// The header that says where the time of a request went.
+pub const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// Middleware: counts the request under its route's template, and tells the client how long it took.
 pub async fn record(request: Request, next: Next) -> Response {
     let route = route(&request);
     let method = method(request.method());
     let open = Open::new();
     let started = Instant::now();
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
     drop(open);
+    let elapsed = started.elapsed();
+    let total = format!("total;dur={:.3}", elapsed.as_secs_f64() * 1e3);
+    response.headers_mut().append(SERVER_TIMING, HeaderValue::from_str(&total).expect("numbers are visible ASCII"));
     let status = response.status().as_u16().to_string();
     counter!("graft_requests_total", "route" => route.clone(), "method" => method, "status" => status).increment(1);
-    histogram!("graft_request_duration_seconds", "route" => route).record(started.elapsed().as_secs_f64());
+    histogram!("graft_request_duration_seconds", "route" => route).record(elapsed.as_secs_f64());
     response
 }
 

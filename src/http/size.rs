@@ -30,15 +30,18 @@ impl<'a> Asked<'a> {
         Self { layers: &plan.layers, pool: plan.pool, top_k: plan.top_k.unwrap_or(0), form }
     }
 
-    /// Checks the size for this many `images` against `bound` bytes.
+    /// Checks the size for this many `images` against `bound` bytes, and gives the memory that the answer takes while it is
+    /// made: the values as float32, and the body. At most three times the bound, in the case of float16.
     ///
     /// # Errors
     /// [`ApiError::ResponseTooLarge`], with what would make it smaller.
-    pub fn check(&self, images: usize, bound: usize) -> Result<(), ApiError> {
+    pub fn check(&self, images: usize, bound: usize) -> Result<usize, ApiError> {
         let per_image = self.image_bytes();
         let total = per_image.saturating_mul(images as u64);
         if total <= bound as u64 {
-            return Ok(());
+            let values: u64 = self.layers.iter().map(|spec| product(&spec.shape)).sum();
+            let held = total + values * 4 * images as u64;
+            return Ok(usize::try_from(held).unwrap_or(usize::MAX));
         }
         let ways = self.ways_out(images, bound as u64 / per_image);
         Err(ApiError::ResponseTooLarge(format!(
@@ -105,7 +108,7 @@ mod tests {
         let layers: Vec<LayerSpec> = shapes.iter().map(|shape| spec(shape)).collect();
         let asked = Asked { layers: &layers, pool: Pool::None, top_k: 5, form };
         match (asked.check(images, bound), expected) {
-            (Ok(()), None) => {}
+            (Ok(held), None) => assert!(held <= 3 * bound, "{held} bytes are held for {shapes:?} as {form:?}"),
             (Err(error), Some(expected)) => assert!(error.to_string().contains(expected), "{error}"),
             (got, expected) => panic!("{shapes:?} as {form:?}: got {got:?}, expected {expected:?}"),
         }

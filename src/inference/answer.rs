@@ -4,22 +4,20 @@
 
 use super::{Class, Error, ImageAnswer, LayerSpec, Normalize, Plan, Pool};
 use crate::{
-    preprocess::Warning,
     registry::{Label, OutputKind},
     tensor::Tensor,
 };
 
-/// Shapes the outputs of one image, given in the order of [`Plan::tensors`], into its answer.
+/// Shapes the raw outputs of one image, those of `tensors` in their order, into its answer, without warnings.
 ///
 /// `image` is its position, for messages.
 ///
 /// # Errors
 /// NaN or infinity in a layer that was asked for, or in the scores.
-pub(super) fn assemble(plan: &Plan, image: usize, outputs: &[Tensor], warnings: Vec<Warning>) -> Result<ImageAnswer, Error> {
-    let tensors = plan.tensors();
+pub(super) fn assemble(plan: &Plan, image: usize, tensors: &[String], outputs: &[&[f32]]) -> Result<ImageAnswer, Error> {
     let output_of = |tensor: &str| {
         let position = tensors.iter().position(|name| name == tensor).expect("the cut holds every tensor of its plan");
-        &outputs[position]
+        outputs[position]
     };
     let features = plan
         .layers
@@ -29,12 +27,12 @@ pub(super) fn assemble(plan: &Plan, image: usize, outputs: &[Tensor], warnings: 
     let metadata = &plan.version.metadata;
     let top_k = match (plan.top_k, &metadata.output) {
         (Some(top_k), Some(output)) => {
-            let scores = probabilities(output_of(&output.tensor).data(), output.kind);
+            let scores = probabilities(output_of(&output.tensor), output.kind);
             scores.and_then(|scores| best(&scores, &metadata.labels, top_k)).ok_or_else(|| not_finite(&output.tensor, image))?
         }
         _ => Vec::new(),
     };
-    Ok(ImageAnswer { top_k, features, warnings })
+    Ok(ImageAnswer { top_k, features, warnings: Vec::new() })
 }
 
 fn not_finite(layer: &str, image: usize) -> Error {
@@ -42,17 +40,17 @@ fn not_finite(layer: &str, image: usize) -> Error {
 }
 
 /// One layer's answer, or `None` when it is not finite.
-fn feature(spec: &LayerSpec, plan: &Plan, raw: &Tensor) -> Option<Tensor> {
+fn feature(spec: &LayerSpec, plan: &Plan, raw: &[f32]) -> Option<Tensor> {
     let mut data = match (plan.pool, spec.layer.shape.as_slice()) {
-        (Pool::Avg, &[height, width, _]) => pool(raw.data(), height * width, |map| {
-            map.iter().map(|&value| f64::from(value)).sum::<f64>() as f32 / map.len() as f32
-        }),
-        (Pool::Max, &[height, width, _]) => pool(raw.data(), height * width, |map| map.iter().copied().fold(f32::MIN, f32::max)),
-        (Pool::None, &[height, width, channels]) => channels_last(raw.data(), height * width, channels),
-        _ => raw.data().to_vec(),
+        (Pool::Avg, &[height, width, _]) => {
+            pool(raw, height * width, |map| map.iter().map(|&value| f64::from(value)).sum::<f64>() as f32 / map.len() as f32)
+        }
+        (Pool::Max, &[height, width, _]) => pool(raw, height * width, |map| map.iter().copied().fold(f32::MIN, f32::max)),
+        (Pool::None, &[height, width, channels]) => channels_last(raw, height * width, channels),
+        _ => raw.to_vec(),
     };
     // `f32::max` skips NaN, so the raw values are what must be finite.
-    if !raw.data().iter().all(|value| value.is_finite()) {
+    if !raw.iter().all(|value| value.is_finite()) {
         return None;
     }
     if plan.normalize == Normalize::L2 {

@@ -11,11 +11,10 @@ use tokio::sync::Semaphore;
 use tracing::{error, warn};
 
 use super::{
-    Answer, Error, Image, ImageAnswer, ModelView, OnError, Plan, Readiness, Request, Timings, VersionView,
-    answer::assemble,
+    Answer, Error, Image, ModelView, OnError, Plan, Readiness, Request, Timings, VersionView,
     models::Models,
     plan,
-    worker::{Ran, Worker},
+    worker::{Ran, Task, Worker},
 };
 use crate::{
     config::{ImagesConfig, ModelsConfig, RuntimeConfig},
@@ -99,9 +98,9 @@ impl Engine {
                 return Err(Error::BadImages(bad));
             }
         }
-        let ran = self.infer(&plan, &worker, prepared).await?;
+        let ran = self.infer(plan, &worker, prepared).await?;
         let timings = timings(decode, &ran);
-        let images = tokio::task::spawn_blocking(move || finish(&plan, ran)).await.expect("shaping answers does not panic")?;
+        let images = ran.into_iter().map(|image| image.map(|ran| ran.answer)).collect();
         Ok(Answer { images, timings })
     }
 
@@ -126,23 +125,27 @@ impl Engine {
 
     async fn infer(
         &self,
-        plan: &Plan,
+        plan: Plan,
         worker: &Worker,
         prepared: Vec<Result<Prepared, ImageError>>,
-    ) -> Result<Vec<Result<(Ran, Vec<Warning>), ImageError>>, Error> {
-        let tensors: Arc<[String]> = plan.tensors().into();
-        let runs = prepared.into_iter().map(|image| {
-            let tensors = Arc::clone(&tensors);
+    ) -> Result<Vec<Result<Ran, ImageError>>, Error> {
+        let version = plan.version.clone();
+        let task = Arc::new(Task::new(plan));
+        let runs = prepared.into_iter().enumerate().map(|(position, image)| {
+            let task = Arc::clone(&task);
             async move {
-                Ok(match image {
-                    Ok((input, warnings)) => Ok((worker.infer(input, tensors).await?, warnings)),
-                    Err(error) => Err(error),
-                })
+                let (input, warnings) = match image {
+                    Ok(prepared) => prepared,
+                    Err(error) => return Ok(Err(error)),
+                };
+                let mut ran = worker.infer(input, task, position).await?;
+                ran.answer.warnings = warnings;
+                Ok(Ok(ran))
             }
         });
         let ran = try_join_all(runs).await;
         if let Err(Error::WorkerGone { .. }) = ran {
-            self.inner.models.forget(&plan.version);
+            self.inner.models.forget(&version);
         }
         ran
     }
@@ -308,16 +311,8 @@ fn find(snapshot: &Snapshot, name: &str, version: Option<u32>) -> Result<ModelVe
 }
 
 /// Wall times of a request; a run that several of its images shared counts once.
-fn timings(decode: Duration, ran: &[Result<(Ran, Vec<Warning>), ImageError>]) -> Timings {
-    let ran = || ran.iter().flatten().map(|(ran, _)| ran);
+fn timings(decode: Duration, ran: &[Result<Ran, ImageError>]) -> Timings {
+    let ran = || ran.iter().flatten();
     let runs: BTreeMap<u64, Duration> = ran().map(|ran| (ran.run, ran.inference)).collect();
     Timings { decode, queue: ran().map(|ran| ran.queue).max().unwrap_or_default(), inference: runs.values().sum() }
-}
-
-fn finish(plan: &Plan, ran: Vec<Result<(Ran, Vec<Warning>), ImageError>>) -> Result<Vec<Result<ImageAnswer, ImageError>>, Error> {
-    let shape = |(position, image): (usize, Result<(Ran, Vec<Warning>), ImageError>)| match image {
-        Ok((ran, warnings)) => assemble(plan, position, &ran.outputs, warnings).map(Ok),
-        Err(error) => Ok(Err(error)),
-    };
-    ran.into_iter().enumerate().map(shape).collect()
 }

@@ -1,6 +1,7 @@
 //! One thread per loaded model: it owns the model's sessions and runs what waits in its queue.
 //!
 //! A batch forms while the worker is busy; entries whose client left are skipped.
+//! Outputs are shaped into answers here, so that the raw outputs of one batch per model are all that is ever in memory.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +16,8 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{
-    Error,
+    Error, ImageAnswer, Plan,
+    answer::assemble,
     cuts::{Cuts, runtime_error},
 };
 use crate::{
@@ -27,8 +29,8 @@ use crate::{
 
 /// What one image got from a run.
 pub(super) struct Ran {
-    /// Raw outputs in the order of the tensors asked for, without the batch dimension.
-    pub(super) outputs: Vec<Tensor>,
+    /// Classes and features; warnings are the caller's to add.
+    pub(super) answer: ImageAnswer,
     /// Time in the queue.
     pub(super) queue: Duration,
     /// Number of the run, for summing the time of runs that several images shared.
@@ -68,9 +70,24 @@ impl Drop for Admitted {
     }
 }
 
+/// What the images of one request ask for.
+pub(super) struct Task {
+    plan: Plan,
+    /// Of the plan, in its order.
+    tensors: Vec<String>,
+}
+
+impl Task {
+    pub(super) fn new(plan: Plan) -> Self {
+        Self { tensors: plan.tensors(), plan }
+    }
+}
+
 struct Item {
     input: Tensor,
-    tensors: Arc<[String]>,
+    task: Arc<Task>,
+    /// Position in its request, for messages.
+    image: usize,
     enqueued: Instant,
     reply: oneshot::Sender<Result<Ran, Arc<Error>>>,
 }
@@ -130,10 +147,10 @@ impl Worker {
         Ok(Admitted::new(self.version.metadata.name.clone(), permit))
     }
 
-    /// Queues one prepared image of shape (3, height, width) and waits for its outputs.
-    pub(super) async fn infer(&self, input: Tensor, tensors: Arc<[String]>) -> Result<Ran, Error> {
+    /// Queues one prepared image of shape (3, height, width), at position `image` of its request, and waits for its answer.
+    pub(super) async fn infer(&self, input: Tensor, task: Arc<Task>, image: usize) -> Result<Ran, Error> {
         let (reply, answer) = oneshot::channel();
-        let item = Item { input, tensors, enqueued: Instant::now(), reply };
+        let item = Item { input, task, image, enqueued: Instant::now(), reply };
         self.sender.try_send(item).map_err(|error| match error {
             TrySendError::Full(_) => self.full(),
             TrySendError::Disconnected(_) => self.gone(),
@@ -203,9 +220,9 @@ impl Queue {
             self.waiting.extend(receiver.try_iter());
             self.waiting.retain(|item| !item.reply.is_closed());
             if let Some(first) = self.waiting.front() {
-                let tensors = Arc::clone(&first.tensors);
-                let batch = self.take_batch(&tensors);
-                self.answer(batch, &tensors);
+                let task = Arc::clone(&first.task);
+                let batch = self.take_batch(&task.tensors);
+                self.answer(batch, &task.tensors);
             }
         }
     }
@@ -215,7 +232,7 @@ impl Queue {
         let mut batch = Vec::new();
         let mut others = VecDeque::with_capacity(self.waiting.len());
         for item in self.waiting.drain(..) {
-            if batch.len() < self.max_batch && *item.tensors == *tensors {
+            if batch.len() < self.max_batch && item.task.tensors == tensors {
                 batch.push(item);
             } else {
                 others.push_back(item);
@@ -233,10 +250,13 @@ impl Queue {
         match result {
             Ok((outputs, inference)) => {
                 metrics::histogram!("graft_inference_seconds", "model" => self.model.clone()).record(inference.as_secs_f64());
-                for (item, outputs) in batch.into_iter().zip(outputs) {
+                for (position, item) in batch.into_iter().enumerate() {
                     let queue = picked.duration_since(item.enqueued);
                     metrics::histogram!("graft_queue_seconds", "model" => self.model.clone()).record(queue.as_secs_f64());
-                    item.reply.send(Ok(Ran { outputs, queue, run: self.runs, inference })).ok();
+                    let rows: Vec<&[f32]> = outputs.iter().map(|output| row(output, position)).collect();
+                    let answer = assemble(&item.task.plan, item.image, tensors, &rows);
+                    let ran = answer.map(|answer| Ran { answer, queue, run: self.runs, inference });
+                    item.reply.send(ran.map_err(Arc::new)).ok();
                 }
             }
             Err(error) => {
@@ -248,8 +268,8 @@ impl Queue {
         }
     }
 
-    /// Outputs per image, and the time of the run alone (a session that had to be built first is not in it).
-    fn infer(&mut self, batch: &[Item], tensors: &[String]) -> Result<(Vec<Vec<Tensor>>, Duration), Error> {
+    /// Outputs of the batch, and the time of the run alone (a session that had to be built first is not in it).
+    fn infer(&mut self, batch: &[Item], tensors: &[String]) -> Result<(Vec<Tensor>, Duration), Error> {
         let size = self.fixed_batch.unwrap_or(batch.len());
         let image = batch[0].input.shape();
         let mut data = Vec::with_capacity(size * image.iter().product::<usize>());
@@ -261,18 +281,12 @@ impl Queue {
         let session = self.cuts.session(tensors)?;
         let started = Instant::now();
         let outputs = session.run(&input).map_err(|source| runtime_error(&version, source))?;
-        let inference = started.elapsed();
-        Ok((
-            (0..batch.len()).map(|position| outputs.iter().map(|output| row(output, position, size)).collect()).collect(),
-            inference,
-        ))
+        Ok((outputs, started.elapsed()))
     }
 }
 
 /// One image's part of a batched output.
-fn row(output: &Tensor, position: usize, batch: usize) -> Tensor {
-    let length = output.data().len() / batch;
-    let data = output.data()[position * length..(position + 1) * length].to_vec();
-    let shape = output.shape().get(1..).unwrap_or_default().to_vec();
-    Tensor::new(shape, data).expect("a batched output has the batch as its first dimension")
+fn row(output: &Tensor, position: usize) -> &[f32] {
+    let length = output.shape().iter().skip(1).product::<usize>();
+    &output.data()[position * length..(position + 1) * length]
 }

@@ -1,24 +1,35 @@
 //! What `/predict` and `/features` have in common: running a plan in time, and the headers of its answer.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
-    http::{dto::TimingsDto, error::ApiError, images::Images, observe, state::State},
+    http::{
+        body::Reservation,
+        dto::TimingsDto,
+        error::ApiError,
+        images::Images,
+        observe::{self, SERVER_TIMING},
+        state::State,
+    },
     inference::{Answer, Error, ModelId, Plan},
 };
 
 const GRAFT_MODEL: HeaderName = HeaderName::from_static("graft-model");
 const GRAFT_VERSION: HeaderName = HeaderName::from_static("graft-version");
 const GRAFT_PRETRAINED: HeaderName = HeaderName::from_static("graft-pretrained");
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// Runs `plan` on `images`; dropping the future, as a client that leaves does, drops what still waits.
+/// Runs `plan` on `images`, with `answer_bytes` of memory reserved for what comes of it; the reservation comes with it.
+///
+/// Dropping the future, as a client that leaves does, drops what still waits.
 ///
 /// # Errors
-/// The engine's, or [`ApiError::Timeout`].
-pub async fn run(state: &State, plan: Plan, images: Images) -> Result<Answer, ApiError> {
+/// The engine's, [`ApiError::Busy`], or [`ApiError::Timeout`].
+pub async fn run(state: &State, plan: Plan, images: Images, answer_bytes: usize) -> Result<(Answer, Arc<Reservation>), ApiError> {
     let (model, names, bound) = (plan.model().name, images.names(), state.server().request_timeout);
-    let (images, _held_until_answered) = images.into_parts();
+    let (images, reservation) = images.into_parts();
+    reservation.raise_to(reservation.held().saturating_add(answer_bytes))?;
     let outcome = tokio::time::timeout(bound, state.engine().run(plan, images)).await;
     let outcome = outcome.map_err(|_| ApiError::Timeout { ms: bound.as_millis() })?;
     match &outcome {
@@ -29,7 +40,8 @@ pub async fn run(state: &State, plan: Plan, images: Images) -> Result<Answer, Ap
         Err(Error::BadImages(bad)) => observe::count_images(&model, 0, bad.len()),
         Err(_) => {}
     }
-    outcome.map_err(|error| ApiError::from_engine(error, &names))
+    let answer = outcome.map_err(|error| ApiError::from_engine(error, &names))?;
+    Ok((answer, reservation))
 }
 
 /// The headers that say who answered.

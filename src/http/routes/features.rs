@@ -1,15 +1,17 @@
 //! `POST /features` and its forms under `/models`: images in, layer outputs out, as JSON, `.npy` or `.npz`.
 
 use axum::{
+    body::Body,
     extract::{self, Request},
-    http::{HeaderValue, header, request::Parts},
+    http::{HeaderMap, HeaderValue, header, request::Parts},
     response::{IntoResponse, Response},
 };
 
-use super::answer::{answer_headers, run};
+use super::answer::{answer_headers, model_headers, run};
 use crate::{
     http::{
         accept::Format,
+        body::outgoing,
         dto::{FeaturesAnswer, TimingsDto},
         encode::Output,
         error::ApiError,
@@ -55,17 +57,21 @@ async fn respond(state: State, request: Request) -> Result<Response, ApiError> {
             return Err(error);
         }
     };
-    let images = Images::read(state.intake(), &parts.headers, body).await?;
-    Asked::new(&plan, form).check(images.len(), state.server().max_response_bytes)?;
+    Ok((model_headers(&plan.model()), answer(&state, plan, form, &parts.headers, body).await).into_response())
+}
+
+async fn answer(state: &State, plan: Plan, form: Form, headers: &HeaderMap, body: Body) -> Result<Response, ApiError> {
+    let images = Images::read(state.intake(), headers, body).await?;
+    let bytes = Asked::new(&plan, form).check(images.len(), state.server().max_response_bytes)?;
     let (model, names, with_top_k) = (plan.model(), images.names(), plan.top_k.is_some());
     let layers = plan.layers.iter().map(|spec| spec.layer.name.clone()).collect();
-    let answer = run(&state, plan, images).await?;
+    let (answer, memory) = run(state, plan, images, bytes).await?;
     let mut headers = answer_headers(&model, TimingsDto::from(answer.timings));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.format.media_type()));
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
     let output = Output { model, layers, names, with_top_k, answer };
     let body = tokio::task::spawn_blocking(move || output.encode(form)).await.map_err(ApiError::internal)??;
-    Ok((headers, body).into_response())
+    Ok((headers, outgoing(body, memory)).into_response())
 }
 
 /// Resolves the request, down to whether its answer fits the form and, for one image, the bound.

@@ -1,25 +1,31 @@
 //! `POST /predict` and its forms under `/models`: images in, top-k classes out.
 
 use axum::{
-    Json,
+    body::Body,
     extract::{self, Request},
-    http::request::Parts,
+    http::{HeaderMap, HeaderValue, header, request::Parts},
     response::{IntoResponse, Response},
 };
 
-use super::answer::{answer_headers, run};
+use super::answer::{answer_headers, model_headers, run};
 use crate::{
     http::{
+        accept::Format,
+        body::outgoing,
         dto::{ImageOutcome, PredictAnswer, Prediction, TimingsDto},
         error::ApiError,
         images::Images,
         openapi::{ModelPath, PredictQuery, VersionPath},
-        params::PredictParams,
+        params::{Form, PredictParams},
         problem::ImageProblem,
+        size::Asked,
         state::State,
     },
     inference::{Answer, ModelId, Plan},
+    tensor::Dtype,
 };
+
+const JSON: Form = Form { format: Format::Json, dtype: Dtype::F32, base64: false };
 
 /// Classify images
 ///
@@ -54,11 +60,19 @@ async fn respond(state: State, request: Request) -> Result<Response, ApiError> {
             return Err(error);
         }
     };
-    let images = Images::read(state.intake(), &parts.headers, body).await?;
+    Ok((model_headers(&plan.model()), answer(&state, plan, &parts.headers, body).await).into_response())
+}
+
+async fn answer(state: &State, plan: Plan, headers: &HeaderMap, body: Body) -> Result<Response, ApiError> {
+    let images = Images::read(state.intake(), headers, body).await?;
+    let bytes = Asked::new(&plan, JSON).check(images.len(), state.server().max_response_bytes)?;
     let (model, names) = (plan.model(), images.names());
-    let answer = run(&state, plan, images).await?;
+    let (answer, memory) = run(state, plan, images, bytes).await?;
     let timings = TimingsDto::from(answer.timings);
-    Ok((answer_headers(&model, timings), Json(body_of(&model, names, answer, timings))).into_response())
+    let mut headers = answer_headers(&model, timings);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON.format.media_type()));
+    let body = serde_json::to_vec(&body_of(&model, names, answer, timings)).map_err(ApiError::internal)?;
+    Ok((headers, outgoing(body, memory)).into_response())
 }
 
 async fn plan(state: &State, parts: &mut Parts) -> Result<Plan, ApiError> {
