@@ -3,7 +3,7 @@
 //! Both are global to the process and installed once; what they record is decided elsewhere.
 
 use std::{
-    io,
+    io::{self, IsTerminal},
     sync::{Mutex, PoisonError},
 };
 
@@ -58,7 +58,7 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, Error> {
     }
     let telemetry = Telemetry { metrics: recorder()?.install_recorder()? };
     let registry = tracing_subscriber::registry().with(filter);
-    let log = fmt::layer().with_writer(io::stderr);
+    let log = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     // Fails only where someone else's log is installed already.
     let _ = match config.log_format {
         LogFormat::Text => registry.with(log).try_init(),

@@ -141,11 +141,11 @@ impl Format {
 
 /// The files themselves, and the images below the folders, in order of their paths.
 fn images(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
+    let (mut found, mut others) = (Vec::new(), 0);
     for path in paths {
         if path.is_dir() {
             let before = found.len();
-            search(path, &mut found)?;
+            others += search(path, &mut found)?;
             found[before..].sort();
         } else {
             found.push(path.clone());
@@ -154,10 +154,15 @@ fn images(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     if found.is_empty() {
         bail!("no images there; looked for files ending in {}", ENDINGS.join(", "));
     }
+    if others > 0 {
+        eprintln!("{others} other files were not looked at: their names end in none of {}", ENDINGS.join(", "));
+    }
     Ok(found)
 }
 
-fn search(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+/// Adds the images below `folder` to `found`; gives the number of other files.
+fn search(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<usize> {
+    let mut others = 0;
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for entry in entries {
         let entry = entry.with_context(|| format!("cannot read {}", folder.display()))?;
@@ -165,12 +170,14 @@ fn search(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
         let kind = entry.file_type().with_context(|| format!("cannot read {}", path.display()))?;
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
         if kind.is_dir() {
-            search(&path, found)?;
+            others += search(&path, found)?;
         } else if ENDINGS.contains(&ending.as_str()) {
             found.push(path);
+        } else {
+            others += 1;
         }
     }
-    Ok(())
+    Ok(others)
 }
 
 /// Runs `files` through `plan` into `spool`; gives the number of files left out, each of which it names.

@@ -210,7 +210,7 @@ mod tests {
         let runtime_error = || runtime::Error::LibraryNotFound { searched: Vec::new() };
         let shape_error = crate::tensor::Tensor::new(vec![1], Vec::new()).expect_err("one element is missing");
         vec![
-            (EngineError::UnknownModel { name: model(), nearest: Vec::new() }, 404, Code::UnknownModel),
+            (EngineError::UnknownModel { name: model(), nearest: Vec::new(), known: Vec::new() }, 404, Code::UnknownModel),
             (EngineError::UnknownVersion { name: model(), version: 9, available: vec![1] }, 404, Code::UnknownVersion),
             (EngineError::UnknownLayer { layer: "fc9".to_owned(), model: model(), nearest: Vec::new() }, 422, Code::UnknownLayer),
             (EngineError::TopK { top_k: 0, model: model(), classes: 1 }, 422, Code::InvalidParameter),

@@ -24,6 +24,9 @@ use crate::{
     tensor::Tensor,
 };
 
+/// How many names an error lists when none comes near.
+const SHOWN_MODELS: usize = 10;
+
 /// The handle that HTTP and the command line share; cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
@@ -295,6 +298,7 @@ fn find_model<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Model, Error
     let unknown = || Error::UnknownModel {
         name: name.to_owned(),
         nearest: nearest(name, snapshot.models.iter().map(|model| model.name.as_str())),
+        known: snapshot.models.iter().take(SHOWN_MODELS).map(|model| model.name.clone()).collect(),
     };
     snapshot.models.iter().find(|model| model.name == name).ok_or_else(unknown)
 }

@@ -6,12 +6,14 @@ use crate::preprocess::ImageError;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No model of that name.
-    #[error("unknown model `{name}`{}", hint(.nearest))]
+    #[error("unknown model `{name}`{}", models_hint(.nearest, .known))]
     UnknownModel {
         /// What was asked for.
         name: String,
-        /// Names that come near, or all names when few.
+        /// Names that come near.
         nearest: Vec<String>,
+        /// The first few names there are.
+        known: Vec<String>,
     },
     /// The model has no such version.
     #[error("model `{name}` has no version {version}; it has {}", list(.available))]
@@ -133,11 +135,19 @@ pub enum Error {
 }
 
 fn hint(nearest: &[String]) -> String {
-    if nearest.is_empty() {
-        return String::new();
+    if nearest.is_empty() { String::new() } else { format!("; did you mean {}?", quoted(nearest)) }
+}
+
+fn models_hint(nearest: &[String], known: &[String]) -> String {
+    match (nearest, known) {
+        ([], []) => "; the repository has no model yet: bring one with `graft pull` or `graft import`".to_owned(),
+        ([], known) => format!("; there are {}", quoted(known)),
+        (nearest, _) => hint(nearest),
     }
-    let quoted: Vec<String> = nearest.iter().map(|name| format!("`{name}`")).collect();
-    format!("; did you mean {}?", quoted.join(", "))
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn list(versions: &[u32]) -> String {
