@@ -1,0 +1,3 @@
+//! Fine-tuning.
+
+pub mod checkpoint;
