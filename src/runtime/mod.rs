@@ -6,6 +6,7 @@ mod library;
 mod memory;
 mod session;
 mod shared;
+mod stepper;
 
 use std::{
     path::{Path, PathBuf},
@@ -19,6 +20,7 @@ pub use library::{SEARCHED, locate};
 pub use memory::trim;
 pub use session::Session;
 pub use shared::SharedWeights;
+pub use stepper::{Stepper, Value};
 
 use crate::config::{Provider, ProviderChoice, ProviderPolicy, RuntimeConfig};
 
@@ -140,6 +142,14 @@ impl Runtime {
         let graph = crate::graph::Graph::smallest().to_bytes();
         let source = SessionSource { graph: &graph, folder: Path::new(""), shared: &SharedWeights::default() };
         Ok(self.session(source, choice)?.provider().clone())
+    }
+
+    /// A session for training on `provider`, with `threads` of its own.
+    ///
+    /// # Errors
+    /// A graph that ONNX Runtime refuses, a provider that cannot be had.
+    pub fn stepper(&self, source: SessionSource<'_>, provider: Provider, threads: usize) -> Result<Stepper, Error> {
+        Stepper::open(&self.environment, source, provider, threads)
     }
 
     /// A session of `source` on the provider that `choice` asks for.

@@ -96,7 +96,7 @@ fn read(name: &str, value: &DynValue) -> Result<Tensor, Error> {
     Ok(Tensor::new(shape, data)?)
 }
 
-fn element(kind: &ValueType) -> Option<TensorElementType> {
+pub(super) fn element(kind: &ValueType) -> Option<TensorElementType> {
     match kind {
         ValueType::Tensor { ty, .. } => Some(*ty),
         _ => None,
@@ -104,6 +104,6 @@ fn element(kind: &ValueType) -> Option<TensorElementType> {
 }
 
 /// Drops the builder that `ort` hands back with an error.
-fn plain(error: ort::Error<SessionBuilder>) -> ort::Error {
+pub(super) fn plain(error: ort::Error<SessionBuilder>) -> ort::Error {
     ort::Error::from(error)
 }
