@@ -93,6 +93,33 @@ pub enum Error {
     /// Asked for a tensor that no node makes.
     #[error("the graph computes no tensor `{0}`")]
     UnknownTensor(String),
+    /// Asked for a stored tensor that does not exist, or that nothing of interest reads.
+    #[error("the graph stores no tensor `{0}` that its output depends on")]
+    UnknownInitializer(String),
+    /// A stored tensor is no float32.
+    #[error("stored tensor `{tensor}` is of ONNX type {found}, not float32 (1)")]
+    NotFloat {
+        /// The tensor.
+        tensor: String,
+        /// `TensorProto.DataType`.
+        found: i32,
+    },
+    /// Values of another shape than the stored tensor has.
+    #[error("stored tensor `{tensor}` has shape {expected:?}, it was given {found:?}")]
+    StoredShape {
+        /// The tensor.
+        tensor: String,
+        /// What the graph has.
+        expected: Vec<usize>,
+        /// What was given.
+        found: Vec<usize>,
+    },
+    /// The frontier does not separate the outputs from an input.
+    #[error("the outputs depend on input `{input}` not only through the tensors named; name more of them")]
+    NotBehind {
+        /// The input that is still needed.
+        input: String,
+    },
     /// Nothing asked for.
     #[error("a cut needs at least one output")]
     NoOutputs,

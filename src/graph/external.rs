@@ -130,6 +130,11 @@ impl Graph {
     }
 }
 
+/// Reads the data of `tensor`, which lie in a file in `dir`, into it.
+pub(super) fn bring_in(dir: Option<&Path>, tensor: &mut TensorProto) -> Result<(), Error> {
+    Source { dir: dir.map(Path::to_owned) }.bring_in(tensor, &mut Room(0))
+}
+
 /// How large a model in one file has become.
 struct Room(u64);
 

@@ -168,7 +168,7 @@ impl Graph {
     }
 
     /// Names of all tensors that depend on the graph's inputs, these included.
-    fn dependent(&self) -> HashSet<&str> {
+    pub(super) fn dependent(&self) -> HashSet<&str> {
         let mut dependent: HashSet<&str> = inputs(&self.body).collect();
         for node in &self.body.node {
             if uses(node).iter().any(|name| dependent.contains(name)) {
@@ -225,14 +225,14 @@ impl ElementType {
 }
 
 /// `TensorProto.DataType` of a value, 0 when it is not said or no dense tensor.
-fn elem_type(info: &ValueInfoProto) -> i32 {
+pub(super) fn elem_type(info: &ValueInfoProto) -> i32 {
     match &info.r#type {
         Some(TypeProto { value: Some(TypeValue::Tensor(tensor)), .. }) => tensor.elem_type(),
         _ => 0,
     }
 }
 
-fn shape(info: &ValueInfoProto) -> Option<Vec<Dim>> {
+pub(super) fn shape(info: &ValueInfoProto) -> Option<Vec<Dim>> {
     let Some(TypeProto { value: Some(TypeValue::Tensor(tensor)), .. }) = &info.r#type else { return None };
     let dim = |value: &Option<DimValue>| match value {
         Some(DimValue::Value(size)) => u64::try_from(*size).map_or(Dim::Unknown, Dim::Fixed),

@@ -8,10 +8,14 @@ mod constants;
 mod cut;
 mod error;
 mod external;
+mod frontier;
+mod head;
 mod inspect;
 mod layout;
+mod make;
 mod order;
 mod proto;
+mod stored;
 mod tensors;
 
 use std::{
@@ -28,6 +32,7 @@ pub use self::{
     build::{BuildError, build},
     error::{Error, LocationProblem, TensorProblem},
     external::{ExternalData, Span},
+    head::HeadLayer,
     inspect::{Consumer, Dim, ElementType, Initializer, InputInfo, NodeOutput, ValueInfo},
 };
 

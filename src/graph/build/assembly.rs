@@ -6,10 +6,8 @@ use crate::{
     arch::{Architecture, Layer, LayerKind},
     graph::{
         ExternalData,
-        proto::{
-            AttributeProto, DimValue, Dimension, GraphProto, NodeProto, TensorProto, TensorShapeProto, TensorType, TypeProto,
-            TypeValue, ValueInfoProto,
-        },
+        make::{self, dim},
+        proto::{AttributeProto, GraphProto, TensorProto, ValueInfoProto},
         tensors::data_type,
     },
 };
@@ -18,11 +16,6 @@ use super::{BuildError, values::Values};
 
 /// Tensors of fewer bytes lie in the graph itself.
 const MIN_EXTERNAL_BYTES: usize = 1024;
-
-/// `AttributeProto.AttributeType`.
-const FLOAT: i32 = 1;
-const INT: i32 = 2;
-const INTS: i32 = 7;
 
 /// The graph in the making.
 pub(super) struct Assembly<'a, W> {
@@ -56,14 +49,7 @@ impl<'a, W: Write> Assembly<'a, W> {
 
     /// Adds a node, called as its output.
     pub(super) fn node(&mut self, op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) {
-        self.body.node.push(NodeProto {
-            input: inputs.iter().map(|&input| input.to_owned()).collect(),
-            output: vec![output.to_owned()],
-            name: Some(output.to_owned()),
-            op_type: Some(op.to_owned()),
-            attribute,
-            ..Default::default()
-        });
+        self.body.node.push(make::node(op, inputs, &[output], attribute));
     }
 
     /// Adds the stored tensor `layer/role` and gives its name back.
@@ -95,22 +81,6 @@ impl<'a, W: Write> Assembly<'a, W> {
     }
 }
 
-/// An attribute that is a list of whole numbers.
-pub(super) fn ints(name: &str, values: &[usize]) -> AttributeProto {
-    let ints = values.iter().map(|&value| dim(value)).collect();
-    AttributeProto { name: Some(name.to_owned()), r#type: Some(INTS), ints, ..Default::default() }
-}
-
-/// An attribute that is a whole number.
-pub(super) fn int(name: &str, value: i64) -> AttributeProto {
-    AttributeProto { name: Some(name.to_owned()), r#type: Some(INT), i: Some(value), ..Default::default() }
-}
-
-/// An attribute that is a number.
-pub(super) fn float(name: &str, value: f32) -> AttributeProto {
-    AttributeProto { name: Some(name.to_owned()), r#type: Some(FLOAT), f: Some(value), ..Default::default() }
-}
-
 /// The layer's output as ONNX types it: batch and channels first.
 fn value_info(layer: &Layer) -> Result<ValueInfoProto, BuildError> {
     let sides = match *layer.output_shape.as_slice() {
@@ -118,14 +88,5 @@ fn value_info(layer: &Layer) -> Result<ValueInfoProto, BuildError> {
         [units] => vec![units],
         _ => return Err(BuildError::Layer { layer: layer.name.clone(), problem: "its output is neither a map nor a vector" }),
     };
-    let batch = DimValue::Param("batch".to_owned());
-    let values = std::iter::once(batch).chain(sides.into_iter().map(|side| DimValue::Value(dim(side))));
-    let shape = TensorShapeProto { dim: values.map(|value| Dimension { value: Some(value), denotation: None }).collect() };
-    let tensor = TensorType { elem_type: Some(data_type::FLOAT), shape: Some(shape) };
-    let r#type = TypeProto { value: Some(TypeValue::Tensor(tensor)), denotation: None };
-    Ok(ValueInfoProto { name: Some(layer.name.clone()), r#type: Some(r#type), ..Default::default() })
-}
-
-fn dim(size: usize) -> i64 {
-    i64::try_from(size).expect("sizes of tensors in memory fit in 63 bits")
+    Ok(make::batched(&layer.name, &sides))
 }

@@ -4,15 +4,14 @@ use std::io::Write;
 
 use crate::{
     arch::{Activation, Layer, LayerKind, Padding},
-    graph::proto::AttributeProto,
+    graph::{
+        make::{float, int, sizes},
+        proto::AttributeProto,
+    },
     tensor::Tensor,
 };
 
-use super::{
-    BuildError,
-    assembly::{Assembly, float, int, ints},
-    values::Values,
-};
+use super::{BuildError, assembly::Assembly, values::Values};
 
 /// Stands for channels in both layouts: `(batch, channel, height, width)` and `(batch, units)`.
 const CHANNEL_AXIS: i64 = 1;
@@ -81,7 +80,7 @@ impl<'a, W: Write> Assembly<'a, W> {
         let &[height, width, channels, filters] = kernel.shape() else {
             return Err(problem(layer, "its kernel is not of rank 4"));
         };
-        attributes.push(ints("kernel_shape", &[height, width]));
+        attributes.push(sizes("kernel_shape", &[height, width]));
         let values = Values::Kernel { taps: height * width, channels, filters, data: kernel.data() };
         let kernel = self.constant(layer, "kernel", &[filters, channels, height, width], values)?;
         let mut inputs = vec![input, &kernel];
@@ -132,7 +131,7 @@ impl<'a, W: Write> Assembly<'a, W> {
     fn flatten(&mut self, input: &str, is_map: bool, output: &str) {
         let channels_last = format!("{output}/channels_last");
         let input = if is_map {
-            self.node("Transpose", &[input], &channels_last, vec![ints("perm", &[0, 2, 3, 1])]);
+            self.node("Transpose", &[input], &channels_last, vec![sizes("perm", &[0, 2, 3, 1])]);
             &channels_last
         } else {
             input
@@ -175,9 +174,9 @@ fn window(
         Padding::Same => same_padding(source.output_shape.get(axis).copied().unwrap_or(0), kernel[axis], strides[axis]),
     };
     let ((top, bottom), (left, right)) = (side(0), side(1));
-    let mut attributes = vec![ints("strides", &strides), ints("pads", &[top, left, bottom, right])];
+    let mut attributes = vec![sizes("strides", &strides), sizes("pads", &[top, left, bottom, right])];
     if !matches!(layer.kind, LayerKind::Conv2D { .. }) {
-        attributes.push(ints("kernel_shape", &kernel));
+        attributes.push(sizes("kernel_shape", &kernel));
     }
     Ok(attributes)
 }

@@ -100,14 +100,18 @@ pub fn build<W: Write>(
     }
     let mut body = assembly.finish();
     order::check(&mut body)?;
-    let header = ModelProto {
+    Ok(Graph { header: header(), body, dir: None })
+}
+
+/// What graft writes into the models that it makes.
+pub(super) fn header() -> ModelProto {
+    ModelProto {
         ir_version: Some(IR_VERSION),
         opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) }],
         producer_name: Some("graft".to_owned()),
         producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         ..Default::default()
-    };
-    Ok(Graph { header, body, dir: None })
+    }
 }
 
 /// The tensors of one layer, as many and of the shapes that it says.
