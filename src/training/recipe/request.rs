@@ -1,0 +1,214 @@
+//! The body of `POST /jobs/finetune`: every field optional here, so that what is missing is reported with the rest.
+//!
+//! Defaults and rules are those of [`super::Recipe`]; numbers are signed so that a negative one is a problem with a field.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    problem::{Choice, Words},
+    resolved::{BatchNorm, ClassWeighting, Monitor, Pool},
+    rule::{OptimizerKind, Schedule},
+};
+use crate::preprocess::{Orientation, Resize};
+
+/// A request to fine-tune; `dataset` and `name` are required.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Request {
+    /// Id of the data set.
+    pub dataset: Option<String>,
+    /// The model to start from, `NAME` or `NAME@VERSION`; default: the default model's stable version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// Name of the model that comes out.
+    pub name: Option<String>,
+    /// The new layers; default: average pooling, one hidden layer of 1024.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<HeadRequest>,
+    /// What trains, in order; default: 10 epochs of the head, then 3 of the top blocks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phases: Option<Vec<PhaseRequest>>,
+    /// Images per step, 1 to 1024; default 32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_size: Option<i64>,
+    /// What initial weights, shuffles, masks and the split are derived from; default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Share of every class that is kept for validation, 0 to under 1; default 0.2. Not with a data set that has `val/`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_split: Option<f64>,
+    /// `none` (default) or `balanced`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ClassWeighting>)]
+    pub class_weights: Option<Choice<ClassWeighting>>,
+    /// Ends a phase when validation no longer improves; default: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<EarlyStoppingRequest>,
+    /// Whether images are mirrored at random while training; default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub horizontal_flip: Option<bool>,
+    /// `frozen` (default) or `affine`: scale and shift train, statistics never do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BatchNorm>)]
+    pub batch_norm: Option<Choice<BatchNorm>>,
+    /// Where preprocessing differs from the base's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preprocessing: Option<PreprocessingRequest>,
+}
+
+/// The new layers on top of the base.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeadRequest {
+    /// How a map becomes a vector: `avg` (default) or `flatten`. Not with `keep_fc`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Pool>)]
+    pub pool: Option<Choice<Pool>>,
+    /// Units of the hidden layers (relu); default `[1024]`, with `keep_fc` `[]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<Vec<i64>>,
+    /// Share of values left out before the last layer, 0 to under 1; default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+    /// Whether VGG16's own `fc1` and `fc2` stay below the head; default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_fc: Option<bool>,
+}
+
+/// One phase: what trains, how long, and by which rule.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PhaseRequest {
+    /// Passes over the training images, 1 to 10000; default 10 for the head, 3 otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<i64>,
+    /// `head`: the new layers alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trainable: Option<String>,
+    /// The first layer of the base that trains, by name or index, as in `model.layers[i:]`; the head trains too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trainable_from: Option<LayerRef>,
+    /// The optimizer; default `rmsprop` at 0.001 for the head, `sgd` at 0.0001 with momentum 0.9 otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimizer: Option<OptimizerRequest>,
+    /// Here or in `optimizer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+    /// Here or in `optimizer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate_decay: Option<f64>,
+    /// Here or in `optimizer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Schedule>)]
+    pub schedule: Option<Choice<Schedule>>,
+    /// Keras's `kernel_regularizer=l2(…)` on the kernels that train, at least 0; default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub l2: Option<f64>,
+}
+
+/// A layer of the base.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum LayerRef {
+    /// Keras's index.
+    Index(i64),
+    /// Its name.
+    Name(String),
+}
+
+/// An optimizer with Keras's definitions and defaults; what it does not have is a problem.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerRequest {
+    /// `sgd`, `rmsprop` or `adam`.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<OptimizerKind>)]
+    pub kind: Option<Choice<OptimizerKind>>,
+    /// More than 0; default 0.01 for `sgd`, 0.001 otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+    /// Step `t` of the phase, from 0, uses `learning_rate / (1 + learning_rate_decay · t)`; default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate_decay: Option<f64>,
+    /// `constant` (default) or `cosine`: down to 0 over the phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Schedule>)]
+    pub schedule: Option<Choice<Schedule>>,
+    /// `sgd`, `rmsprop`: 0 to 1; default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<f64>,
+    /// `sgd`: default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nesterov: Option<bool>,
+    /// `rmsprop`: 0 to under 1; default 0.9.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rho: Option<f64>,
+    /// `rmsprop`: default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub centered: Option<bool>,
+    /// `adam`: 0 to under 1; default 0.9.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beta_1: Option<f64>,
+    /// `adam`: 0 to under 1; default 0.999.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beta_2: Option<f64>,
+    /// `rmsprop`, `adam`: more than 0; default 1e-7.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epsilon: Option<f64>,
+}
+
+/// When a phase ends early (Keras's `EarlyStopping`).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EarlyStoppingRequest {
+    /// Epochs without improvement, at least 1.
+    pub patience: Option<i64>,
+    /// `val_loss`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Monitor>)]
+    pub monitor: Option<Choice<Monitor>>,
+    /// The least change that is an improvement, at least 0; default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_delta: Option<f64>,
+}
+
+/// Where preprocessing differs from the base's; the same at training and serving.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PreprocessingRequest {
+    /// `nearest`, `bilinear` or `bicubic`; default: the base's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub resize: Option<Choice<Resize>>,
+    /// `exif` (default) or `ignore`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub orientation: Option<Choice<Orientation>>,
+}
+
+impl Words for Resize {
+    const WORDS: &'static [&'static str] = &["nearest", "bilinear", "bicubic"];
+}
+
+impl Words for Orientation {
+    const WORDS: &'static [&'static str] = &["exif", "ignore"];
+}
+
+impl Request {
+    /// Name and version of the base, when the request names one; the version is `None` for the stable one.
+    ///
+    /// # Errors
+    /// A version that is no positive number.
+    pub fn base_model(&self) -> Result<Option<(&str, Option<u32>)>, super::Problem> {
+        let Some(base) = self.base.as_deref() else { return Ok(None) };
+        let Some((name, version)) = base.split_once('@') else { return Ok(Some((base, None))) };
+        match version.parse() {
+            Ok(version) if version > 0 => Ok(Some((name, Some(version)))),
+            _ => Err(super::Problem {
+                field: "base".to_owned(),
+                detail: format!("is `{base}`; write `NAME`, or `NAME@VERSION` with a version such as `{name}@1`"),
+            }),
+        }
+    }
+}
