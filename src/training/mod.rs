@@ -3,6 +3,7 @@
 //! Knows models, graphs and sessions; knows neither jobs nor HTTP.
 
 pub mod checkpoint;
+pub mod learner;
 pub mod recipe;
 mod samples;
 

@@ -1,0 +1,206 @@
+//! What a phase trains: a graph of forward, backward and update, run step after step over tensors that stay in place.
+//!
+//! Knows batches of tensors; knows nothing of images, epochs or files.
+
+use crate::{
+    config::Provider,
+    graph::{
+        Graph,
+        gradient::{
+            Carried, DropoutMask, GradientError, LABELS, LEARNING_RATE, SAMPLE_WEIGHTS, STEP, TrainingGraph, TrainingSpec,
+            evaluation_graph, training_graph,
+        },
+    },
+    runtime::{self, Runtime, SessionSource, SharedWeights, Stepper, Value},
+    tensor::Tensor,
+};
+
+/// Why a learner cannot be made or step.
+#[derive(Debug, thiserror::Error)]
+pub enum LearnerError {
+    /// The graph has no gradient.
+    #[error(transparent)]
+    Gradient(#[from] GradientError),
+    /// A stored tensor cannot be read.
+    #[error(transparent)]
+    Graph(#[from] crate::graph::Error),
+    /// ONNX Runtime refused or failed.
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+}
+
+/// Where a learner runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The runtime.
+    pub runtime: &'a Runtime,
+    /// Folder of the graph's external data.
+    pub folder: &'a std::path::Path,
+    /// Threads of its own.
+    pub threads: usize,
+    /// Where its sessions run.
+    pub provider: Provider,
+}
+
+/// A batch of the size that the learner was made for; short ones are padded with samples of weight 0.
+#[derive(Debug)]
+pub struct Batch {
+    /// One per input of the graph, in its order, batch first.
+    pub inputs: Vec<Tensor>,
+    /// Class indices.
+    pub labels: Vec<i64>,
+    /// Weight of every sample in the loss.
+    pub weights: Vec<f32>,
+}
+
+/// What a run over a batch gives.
+#[derive(Debug)]
+pub struct Output {
+    /// Weighted cross-entropy plus L2 terms, before the update.
+    pub loss: f32,
+    /// `(batch, classes)`, before the update.
+    pub logits: Tensor,
+}
+
+/// A part of a model in training.
+#[derive(Debug)]
+pub struct Learner {
+    train: Stepper,
+    evaluate: Stepper,
+    inputs: Vec<String>,
+    masks: Vec<DropoutMask>,
+    counts_steps: bool,
+    /// The trainable tensors, then the optimizer's state.
+    carried: Vec<Carried>,
+    values: Vec<Value>,
+    parameters: usize,
+}
+
+impl Learner {
+    /// A learner that starts from the tensors stored in `graph`, with the optimizer at rest.
+    ///
+    /// # Errors
+    /// An operator without a gradient, a tensor that cannot be read, a graph that ONNX Runtime refuses.
+    pub fn new(place: Place<'_>, graph: &Graph, spec: &TrainingSpec) -> Result<Self, LearnerError> {
+        let TrainingGraph { graph: steps, inputs, masks, parameters, state, counts_steps, .. } = training_graph(graph, spec)?;
+        let evaluation = evaluation_graph(graph, spec)?.graph;
+        let session = |graph: &Graph| {
+            let (graph, shared) = (graph.to_bytes(), SharedWeights::default());
+            let source = SessionSource { graph: &graph, folder: place.folder, shared: &shared };
+            place.runtime.stepper(source, place.provider, place.threads)
+        };
+        let mut values = Vec::with_capacity(parameters.len() + state.len());
+        for parameter in &parameters {
+            values.push(Value::floats(graph.stored(&parameter.input)?)?);
+        }
+        for slot in &state {
+            values.push(Value::floats(zeros(&slot.shape))?);
+        }
+        Ok(Self {
+            train: session(&steps)?,
+            evaluate: session(&evaluation)?,
+            inputs: inputs.into_iter().map(|input| input.name).collect(),
+            masks,
+            counts_steps,
+            parameters: parameters.len(),
+            carried: parameters.into_iter().chain(state).collect(),
+            values,
+        })
+    }
+
+    /// The inputs that decide what Dropout leaves out; [`Self::step`] takes a tensor for each.
+    pub fn masks(&self) -> &[DropoutMask] {
+        &self.masks
+    }
+
+    /// One step; `step` counts from 1 within the optimizer's life.
+    ///
+    /// # Errors
+    /// When ONNX Runtime fails.
+    pub fn step(&mut self, batch: Batch, masks: Vec<Tensor>, learning_rate: f64, step: u64) -> Result<Output, LearnerError> {
+        let mut inputs = self.feeds(batch)?;
+        for (mask, tensor) in self.masks.iter().zip(masks) {
+            inputs.push((mask.tensor.name.clone(), Value::floats(tensor)?));
+        }
+        inputs.push((LEARNING_RATE.to_owned(), scalar(learning_rate as f32)?));
+        if self.counts_steps {
+            inputs.push((STEP.to_owned(), scalar(step as f32)?));
+        }
+        let fed: Vec<(&str, &Value)> = inputs.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        let carried = self.carried.iter().zip(&self.values).map(|(carried, value)| (carried.input.as_str(), value));
+        let mut outputs = self.train.run(&fed.into_iter().chain(carried).collect::<Vec<_>>())?;
+        self.values = outputs.split_off(2);
+        output(&outputs)
+    }
+
+    /// The same without an update and without Dropout.
+    ///
+    /// # Errors
+    /// When ONNX Runtime fails.
+    pub fn evaluate(&mut self, batch: Batch) -> Result<Output, LearnerError> {
+        let inputs = self.feeds(batch)?;
+        let fed = inputs.iter().map(|(name, value)| (name.as_str(), value));
+        let parameters = self.carried[..self.parameters].iter().zip(&self.values);
+        let carried = parameters.map(|(carried, value)| (carried.input.as_str(), value));
+        output(&self.evaluate.run(&fed.chain(carried).collect::<Vec<_>>())?)
+    }
+
+    /// Copies of the trainable tensors, by name.
+    ///
+    /// # Errors
+    /// When ONNX Runtime fails.
+    pub fn parameters(&self) -> Result<Vec<(String, Tensor)>, LearnerError> {
+        self.copies(0..self.parameters)
+    }
+
+    /// Copies of the optimizer's state, by name.
+    ///
+    /// # Errors
+    /// When ONNX Runtime fails.
+    pub fn state(&self) -> Result<Vec<(String, Tensor)>, LearnerError> {
+        self.copies(self.parameters..self.carried.len())
+    }
+
+    /// Puts `values` in the place of what is carried under these names; the others stay as they are.
+    ///
+    /// # Errors
+    /// When ONNX Runtime fails.
+    pub fn restore(&mut self, mut values: impl FnMut(&str) -> Option<Tensor>) -> Result<(), LearnerError> {
+        for (carried, value) in self.carried.iter().zip(&mut self.values) {
+            if let Some(tensor) = values(&carried.input).filter(|tensor| tensor.shape() == carried.shape) {
+                *value = Value::floats(tensor)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn copies(&self, range: std::ops::Range<usize>) -> Result<Vec<(String, Tensor)>, LearnerError> {
+        let carried = self.carried[range.clone()].iter().zip(&self.values[range]);
+        carried.map(|(carried, value)| Ok((carried.input.clone(), value.to_tensor()?))).collect()
+    }
+
+    fn feeds(&self, batch: Batch) -> Result<Vec<(String, Value)>, LearnerError> {
+        let mut feeds = Vec::with_capacity(self.inputs.len() + 2);
+        for (name, tensor) in self.inputs.iter().zip(batch.inputs) {
+            feeds.push((name.clone(), Value::floats(tensor)?));
+        }
+        let weights = Tensor::new(vec![batch.weights.len()], batch.weights).expect("one dimension");
+        feeds.push((LABELS.to_owned(), Value::indices(batch.labels)?));
+        feeds.push((SAMPLE_WEIGHTS.to_owned(), Value::floats(weights)?));
+        Ok(feeds)
+    }
+}
+
+/// The first two outputs of every graph of `graph::gradient`: the loss and the logits.
+fn output(outputs: &[Value]) -> Result<Output, LearnerError> {
+    let loss = outputs[0].to_tensor()?.data().first().copied().unwrap_or(f32::NAN);
+    Ok(Output { loss, logits: outputs[1].to_tensor()? })
+}
+
+fn zeros(shape: &[usize]) -> Tensor {
+    Tensor::new(shape.to_vec(), vec![0.0; shape.iter().product()]).expect("as many zeros as the shape has")
+}
+
+fn scalar(value: f32) -> Result<Value, runtime::Error> {
+    Value::floats(Tensor::new(Vec::new(), vec![value]).expect("a scalar has one element"))
+}
