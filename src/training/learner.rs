@@ -204,3 +204,145 @@ fn zeros(shape: &[usize]) -> Tensor {
 fn scalar(value: f32) -> Result<Value, runtime::Error> {
     Value::floats(Tensor::new(Vec::new(), vec![value]).expect("a scalar has one element"))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value as Json;
+
+    use super::*;
+    use crate::{
+        arch::Activation,
+        config::{self, Sources},
+        graph::{
+            HeadLayer,
+            gradient::{Labels, Optimizer, Trainable},
+        },
+        training::recipe::{LearningRate, Schedule},
+    };
+
+    /// The bound on a batch's loss beside Keras's is 1e-3 of it; float32 does better.
+    const CLOSE: f64 = 2e-5;
+    const KERNELS: [&str; 2] = ["dense/kernel", "predictions/kernel"];
+    const TENSORS: [&str; 4] = ["dense/kernel", "dense/bias", "predictions/kernel", "predictions/bias"];
+
+    struct Case {
+        optimizer: Optimizer,
+        rate: LearningRate,
+        l2: f32,
+        class_weights: [f32; 3],
+    }
+
+    fn case(name: &str) -> Case {
+        let sgd = |momentum, nesterov| Optimizer::Sgd { momentum, nesterov };
+        let rmsprop = |rho, momentum| Optimizer::RmsProp { rho, epsilon: 1e-7, momentum };
+        let (optimizer, initial) = match name {
+            "sgd" => (sgd(0.0, false), 0.1),
+            "sgd_momentum" => (sgd(0.9, false), 0.05),
+            "sgd_nesterov" => (sgd(0.9, true), 0.05),
+            "rmsprop" => (rmsprop(0.9, 0.0), 0.01),
+            "rmsprop_momentum" => (rmsprop(0.8, 0.5), 0.01),
+            "adam" => (Optimizer::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7 }, 0.01),
+            _ => (sgd(0.9, false), 0.1),
+        };
+        let decay = if name == "sgd_decay" { 0.5 } else { 0.0 };
+        let schedule = if name == "sgd_cosine" { Schedule::Cosine } else { Schedule::Constant };
+        let class_weights = if name == "class_weights" { [0.5, 1.0, 2.5] } else { [1.0; 3] };
+        let l2 = if name == "l2" { 0.01 } else { 0.0 };
+        Case { optimizer, rate: LearningRate { initial, decay, schedule }, l2, class_weights }
+    }
+
+    fn golden() -> Json {
+        serde_json::from_str(include_str!("../../tests/fixtures/trajectory.json")).expect("it is JSON")
+    }
+
+    fn floats(json: &Json) -> Vec<f32> {
+        json.as_array().expect("a list").iter().map(|value| value.as_f64().expect("a number") as f32).collect()
+    }
+
+    fn runtime() -> Runtime {
+        let config = config::load(&Sources::from_process()).expect("the defaults are valid");
+        Runtime::open(&config.runtime).expect("the library is there: `make library`")
+    }
+
+    fn learner(golden: &Json, case: &Case) -> Learner {
+        let shapes: [&[usize]; 4] = [&[6, 8], &[8], &[8, 3], &[3]];
+        let weights: Vec<Tensor> = golden["weights"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .zip(shapes)
+            .map(|(values, shape)| Tensor::new(shape.to_vec(), floats(values)).expect("the shape fits"))
+            .collect();
+        let dense = |name, first: usize, activation| HeadLayer::Dense {
+            name,
+            kernel: &weights[first],
+            bias: &weights[first + 1],
+            activation,
+        };
+        let layers = [dense("dense", 0, Activation::Relu), dense("predictions", 2, Activation::Softmax)];
+        let graph = Graph::of_input("features", &[6]).with_head("features", &layers).expect("the names are free");
+        let l2 = |name: &str| if KERNELS.contains(&name) { case.l2 } else { 0.0 };
+        let spec = TrainingSpec {
+            logits: "predictions".to_owned(),
+            batch: 4,
+            labels: Labels::Classes,
+            trainable: TENSORS.iter().map(|name| Trainable { name: (*name).to_owned(), l2: l2(name) }).collect(),
+            optimizer: case.optimizer,
+            provider: Provider::Cpu,
+        };
+        let (runtime, folder) = (runtime(), std::path::Path::new(""));
+        let place = Place { runtime: &runtime, folder, threads: 1, provider: Provider::Cpu };
+        Learner::new(place, &graph, &spec).expect("every operator has a gradient")
+    }
+
+    fn batch(golden: &Json, step: usize, case: &Case) -> Batch {
+        let labels: Vec<i64> = golden["labels"][step].as_array().expect("a list").iter().filter_map(Json::as_i64).collect();
+        Batch {
+            inputs: vec![Tensor::new(vec![4, 6], floats(&golden["inputs"][step])).expect("the shape fits")],
+            weights: labels.iter().map(|&label| case.class_weights[label as usize] / 4.0).collect(),
+            labels,
+        }
+    }
+
+    #[test]
+    fn losses_are_those_of_keras() {
+        let golden = golden();
+        for (name, expected) in golden["losses"].as_object().expect("an object") {
+            let case = case(name);
+            let mut learner = learner(&golden, &case);
+            for (step, expected) in floats(expected).into_iter().enumerate() {
+                let rate = case.rate.at(step as u64, 20);
+                let found = learner.step(batch(&golden, step, &case), Vec::new(), rate, step as u64 + 1).expect("it runs");
+                let difference = f64::from((found.loss - expected).abs());
+                assert!(difference <= CLOSE * f64::from(expected), "{name}, step {step}: {} is not {expected}", found.loss);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_carried_goes_on_bit_for_bit() {
+        let (golden, case) = (golden(), case("adam"));
+        let losses = |learner: &mut Learner, steps: std::ops::Range<usize>| -> Vec<u32> {
+            let step = |step| learner.step(batch(&golden, step, &case), Vec::new(), 0.01, step as u64 + 1).expect("it runs");
+            steps.map(step).map(|output| output.loss.to_bits()).collect()
+        };
+        let mut first = learner(&golden, &case);
+        losses(&mut first, 0..7);
+        let kept: Vec<(String, Tensor)> = first.parameters().into_iter().chain(first.state()).flatten().collect();
+        let mut second = learner(&golden, &case);
+        second.restore(|name| kept.iter().find(|(kept, _)| kept == name).map(|(_, tensor)| tensor.clone())).expect("restored");
+        assert_eq!(losses(&mut first, 7..20), losses(&mut second, 7..20));
+    }
+
+    #[test]
+    fn evaluation_changes_nothing() {
+        let (golden, case) = (golden(), case("sgd"));
+        let mut learner = learner(&golden, &case);
+        let before = learner.parameters().expect("read");
+        let evaluated = learner.evaluate(batch(&golden, 0, &case)).expect("it runs");
+        assert_eq!(learner.parameters().expect("read"), before);
+        let stepped = learner.step(batch(&golden, 0, &case), Vec::new(), 0.1, 1).expect("it runs");
+        assert_eq!(evaluated.logits.data(), stepped.logits.data());
+        assert_ne!(learner.parameters().expect("read"), before);
+    }
+}
