@@ -17,6 +17,7 @@ mod order;
 mod proto;
 mod stored;
 mod tensors;
+mod weighted;
 
 use std::{
     fs::File,
@@ -34,6 +35,7 @@ pub use self::{
     external::{ExternalData, Span},
     head::HeadLayer,
     inspect::{Consumer, Dim, ElementType, Initializer, InputInfo, NodeOutput, ValueInfo},
+    weighted::{Role, Trainable, WeightedNode},
 };
 
 /// Largest model file: protobuf messages end at 2 GiB.
