@@ -2,7 +2,12 @@
 //!
 //! Knows models, graphs and sessions; knows neither jobs nor HTTP.
 
+pub mod batches;
+mod division;
+mod random;
 pub mod recipe;
 mod samples;
 
+pub use division::Division;
+pub use random::{Purpose, Stream};
 pub use samples::{Sample, Samples, Split};
