@@ -9,6 +9,7 @@ mod cut;
 mod error;
 mod external;
 mod frontier;
+pub mod gradient;
 mod head;
 mod inspect;
 mod layout;

@@ -1,0 +1,211 @@
+//! Convolution: the input's gradient is a convolution with the turned kernel, the kernel's is a product of matrices.
+//!
+//! Forms and their speeds: stride 1 runs as fast as the forward pass; other strides use ConvTranspose.
+//! The kernel's gradient multiplies dY with the input's windows laid out as rows, all taps at once where they fit.
+
+use super::super::{error::Refusal, op::Op, tape::Tape, window::Window};
+use crate::graph::make::{dim, int, sizes};
+
+/// Windows laid out as rows may take this much memory; larger ones are multiplied tap by tap.
+const MAX_ROWS_BYTES: usize = 128 << 20;
+
+/// Sizes of one convolution.
+struct Geometry {
+    batch: usize,
+    channels: usize,
+    filters: usize,
+    groups: usize,
+    input: [usize; 2],
+    output: [usize; 2],
+    window: Window,
+}
+
+pub(super) fn conv(tape: &mut Tape, op: Op<'_>, dy: &str) -> Result<(), Refusal> {
+    let geometry = Geometry::of(tape, op)?;
+    if let Some(bias) = op.optional(2).filter(|bias| tape.wants(bias)) {
+        let sum = tape.sum(dy, &[0, 2, 3], false);
+        tape.give(bias, sum);
+    }
+    if tape.wants(op.input(1)) {
+        let dw = geometry.kernel_gradient(tape, op.input(0), dy);
+        tape.give(op.input(1), dw);
+    }
+    if tape.wants(op.input(0)) {
+        let dx = geometry.input_gradient(tape, op.input(1), dy);
+        tape.give(op.input(0), dx);
+    }
+    Ok(())
+}
+
+impl Geometry {
+    fn of(tape: &Tape, op: Op<'_>) -> Result<Self, Refusal> {
+        let (x, w, y) = (tape.shape(op.input(0))?, tape.shape(op.input(1))?, tape.shape(op.output())?);
+        let (&[batch, channels, height, width], &[filters, _, ..], &[_, _, rows, columns]) =
+            (x.as_slice(), w.as_slice(), y.as_slice())
+        else {
+            return Err(Refusal::Unsupported("it is not two-dimensional"));
+        };
+        let groups = usize::try_from(op.int("group", 1)).unwrap_or(0);
+        let window = Window::of(op, w[2..].to_vec(), &[height, width]);
+        let window = window.filter(|_| groups > 0).ok_or(Refusal::Unsupported("its attributes do not fit its kernel"))?;
+        Ok(Self { batch, channels, filters, groups, input: [height, width], output: [rows, columns], window })
+    }
+
+    fn input_gradient(&self, tape: &mut Tape, kernel: &str, dy: &str) -> String {
+        let window = &self.window;
+        let spare = |padding: &[usize]| -> Option<Vec<usize>> {
+            (0..2).map(|axis| (window.span(axis) - 1).checked_sub(padding[axis])).collect()
+        };
+        match (spare(&window.begin), spare(&window.end)) {
+            (Some(begin), Some(end)) if window.has_unit_strides() => {
+                let kernel = self.turned(tape, kernel);
+                let attributes = vec![
+                    sizes("pads", &[begin, end].concat()),
+                    sizes("dilations", &window.dilations),
+                    sizes("kernel_shape", &window.kernel),
+                    int("group", dim(self.groups)),
+                ];
+                tape.emit("Conv", &[dy, &kernel], attributes)
+            }
+            _ => scatter(tape, dy, kernel, self.groups, (&self.input, &self.output), window),
+        }
+    }
+
+    /// The kernel with its sides reversed, and inputs and outputs exchanged within each group.
+    fn turned(&self, tape: &mut Tape, kernel: &str) -> String {
+        let ([height, width], groups) = ([self.window.kernel[0], self.window.kernel[1]], self.groups);
+        let taps = height * width;
+        let (filters, channels) = (self.filters / groups, self.channels / groups);
+        if taps == 1 && groups == 1 {
+            return tape.transpose(kernel, &[1, 0, 2, 3]);
+        }
+        // Taps come first so that reversing them moves whole blocks.
+        let split = tape.reshape(kernel, &[groups, filters, channels, taps]);
+        let by_tap = tape.transpose(&split, &[3, 0, 2, 1]);
+        let reversed: Vec<i64> = (0..dim(taps)).rev().collect();
+        let reversed = tape.integers(&reversed);
+        let by_tap = tape.emit("Gather", &[&by_tap, &reversed], vec![int("axis", 0)]);
+        let turned = tape.transpose(&by_tap, &[1, 2, 3, 0]);
+        tape.reshape(&turned, &[self.channels, filters, height, width])
+    }
+
+    fn kernel_gradient(&self, tape: &mut Tape, x: &str, dy: &str) -> String {
+        let [height, width] = [self.window.kernel[0], self.window.kernel[1]];
+        let taps = height * width;
+        let positions = self.batch * self.output[0] * self.output[1];
+        let rows = self.taps(tape, x);
+        let by_filter = tape.transpose(dy, &[1, 0, 2, 3]);
+        let product = if self.groups > 1 {
+            let stacked = join(tape, &rows);
+            let grouped = [self.groups, self.filters / self.groups, positions];
+            let by_filter = tape.reshape(&by_filter, &grouped);
+            let channels = self.channels / self.groups;
+            let split = tape.reshape(&stacked, &[positions, taps, self.groups, channels]);
+            let by_group = tape.transpose(&split, &[2, 0, 1, 3]);
+            let by_group = tape.reshape(&by_group, &[self.groups, positions, taps * channels]);
+            tape.emit("MatMul", &[&by_filter, &by_group], Vec::new())
+        } else {
+            let by_filter = tape.reshape(&by_filter, &[self.filters, positions]);
+            let bytes = positions * taps * self.channels * size_of::<f32>();
+            if bytes <= MAX_ROWS_BYTES {
+                let stacked = join(tape, &rows);
+                tape.emit("MatMul", &[&by_filter, &stacked], Vec::new())
+            } else {
+                let products: Vec<String> = rows.iter().map(|tap| tape.emit("MatMul", &[&by_filter, tap], Vec::new())).collect();
+                join(tape, &products)
+            }
+        };
+        let channels = self.channels / self.groups;
+        if taps == 1 {
+            return tape.reshape(&product, &[self.filters, channels, 1, 1]);
+        }
+        let by_tap = tape.reshape(&product, &[self.filters, taps, channels]);
+        let by_channel = tape.transpose(&by_tap, &[0, 2, 1]);
+        tape.reshape(&by_channel, &[self.filters, channels, height, width])
+    }
+
+    /// Per tap of the kernel, the inputs that it meets: (batch × rows × columns, channels).
+    fn taps(&self, tape: &mut Tape, x: &str) -> Vec<String> {
+        let window = &self.window;
+        let reach = window.reach(&self.input, &self.output);
+        let mut padded = x.to_owned();
+        if window.begin.iter().chain(&reach).any(|&side| side > 0) {
+            let pads = [0, 0, window.begin[0], window.begin[1], 0, 0, reach[0], reach[1]];
+            let pads = tape.sizes(&pads);
+            padded = tape.emit("Pad", &[x, &pads], Vec::new());
+        }
+        let last = tape.transpose(&padded, &[0, 2, 3, 1]);
+        let sides = [0, 1].map(|axis| self.input[axis] + window.begin[axis] + reach[axis]);
+        let whole = window.taps() == 1 && window.has_unit_strides() && sides == self.output;
+        let axes = tape.integers(&[1, 2]);
+        let steps = tape.sizes(&window.strides);
+        let shape = [self.batch * self.output[0] * self.output[1], self.channels];
+        let mut taps = Vec::with_capacity(window.taps());
+        for row in 0..window.kernel[0] {
+            for column in 0..window.kernel[1] {
+                let start = [row * window.dilations[0], column * window.dilations[1]];
+                let end = [0, 1].map(|axis| start[axis] + (self.output[axis] - 1) * window.strides[axis] + 1);
+                let part = if whole {
+                    last.clone()
+                } else {
+                    let (start, end) = (tape.sizes(&start), tape.sizes(&end));
+                    tape.emit("Slice", &[&last, &start, &end, &axes, &steps], Vec::new())
+                };
+                taps.push(tape.reshape(&part, &shape));
+            }
+        }
+        taps
+    }
+}
+
+/// Matrices side by side.
+fn join(tape: &mut Tape, parts: &[String]) -> String {
+    let [part] = parts else {
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        return tape.emit("Concat", &parts, vec![int("axis", 1)]);
+    };
+    part.clone()
+}
+
+/// Adds each value of `dy`, times the kernel, to the window that it came from: any strides and padding.
+pub(super) fn scatter(
+    tape: &mut Tape,
+    dy: &str,
+    kernel: &str,
+    groups: usize,
+    (input, output): (&[usize; 2], &[usize; 2]),
+    window: &Window,
+) -> String {
+    let attributes = vec![
+        sizes("strides", &window.strides),
+        sizes("dilations", &window.dilations),
+        sizes("kernel_shape", &window.kernel),
+        int("group", dim(groups)),
+    ];
+    let whole = tape.emit("ConvTranspose", &[dy, kernel], attributes);
+    // Made without padding, so that uneven padding needs no support from the provider, and brought to size here.
+    let made = [0, 1].map(|axis| (output[axis] - 1) * window.strides[axis] + window.span(axis));
+    let missing = |axis: usize| dim(input[axis] + window.begin[axis]) - dim(made[axis]);
+    let pads = [0, 0, -dim(window.begin[0]), -dim(window.begin[1]), 0, 0, missing(0), missing(1)];
+    if pads.iter().all(|&side| side == 0) {
+        return whole;
+    }
+    crop_or_pad(tape, &whole, &pads)
+}
+
+/// Slices off what is negative in `pads` and pads with zeros what is positive.
+fn crop_or_pad(tape: &mut Tape, tensor: &str, pads: &[i64; 8]) -> String {
+    let mut result = tensor.to_owned();
+    if pads.iter().any(|&side| side < 0) {
+        let starts = tape.integers(&[-pads[2], -pads[3]]);
+        let end = |side: i64| if side < 0 { side } else { i64::MAX };
+        let ends = tape.integers(&[end(pads[6]), end(pads[7])]);
+        let axes = tape.integers(&[2, 3]);
+        result = tape.emit("Slice", &[&result, &starts, &ends, &axes], Vec::new());
+    }
+    if pads[6] > 0 || pads[7] > 0 {
+        let pads = tape.integers(&[0, 0, 0, 0, 0, 0, pads[6].max(0), pads[7].max(0)]);
+        result = tape.emit("Pad", &[&result, &pads], Vec::new());
+    }
+    result
+}

@@ -1,0 +1,70 @@
+//! Element by element: sums, products and activations, with ONNX's broadcasting.
+
+use super::super::{error::Refusal, op::Op, tape::Tape};
+use crate::graph::{make::int, tensors::data_type};
+
+pub(super) fn add(tape: &mut Tape, op: Op<'_>, dy: &str) -> Result<(), Refusal> {
+    spread(tape, op, op.input(0), dy)?;
+    spread(tape, op, op.input(1), dy)
+}
+
+pub(super) fn sub(tape: &mut Tape, op: Op<'_>, dy: &str) -> Result<(), Refusal> {
+    spread(tape, op, op.input(0), dy)?;
+    if tape.wants(op.input(1)) {
+        let negative = tape.emit("Neg", &[dy], Vec::new());
+        spread(tape, op, op.input(1), &negative)?;
+    }
+    Ok(())
+}
+
+pub(super) fn mul(tape: &mut Tape, op: Op<'_>, dy: &str) -> Result<(), Refusal> {
+    for (own, other) in [(0, 1), (1, 0)] {
+        if tape.wants(op.input(own)) {
+            let product = tape.emit("Mul", &[dy, op.input(other)], Vec::new());
+            spread(tape, op, op.input(own), &product)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the output is positive.
+pub(super) fn relu(tape: &mut Tape, op: Op<'_>, dy: &str) -> Result<(), Refusal> {
+    // The output is 0 or positive, so that its sign is the slope.
+    let slope = tape.emit("Sign", &[op.output()], Vec::new());
+    let dx = tape.emit("Mul", &[dy, &slope], Vec::new());
+    tape.give(op.input(0), dx);
+    Ok(())
+}
+
+/// Where the output lies strictly between the bounds.
+pub(super) fn clip(tape: &mut Tape, op: Op<'_>, dy: &str) -> Result<(), Refusal> {
+    let mut dx = dy.to_owned();
+    for (bound, comparison) in [(1, "Greater"), (2, "Less")] {
+        let Some(bound) = op.optional(bound) else { continue };
+        let inside = tape.emit(comparison, &[op.output(), bound], Vec::new());
+        let slope = tape.emit("Cast", &[&inside], vec![int("to", i64::from(data_type::FLOAT))]);
+        dx = tape.emit("Mul", &[&dx, &slope], Vec::new());
+    }
+    tape.give(op.input(0), dx);
+    Ok(())
+}
+
+/// Y′ = Y · (1 − Y).
+pub(super) fn sigmoid(tape: &mut Tape, op: Op<'_>, dy: &str) -> Result<(), Refusal> {
+    let one = tape.scalar(1.0);
+    let rest = tape.emit("Sub", &[&one, op.output()], Vec::new());
+    let slope = tape.emit("Mul", &[op.output(), &rest], Vec::new());
+    let dx = tape.emit("Mul", &[dy, &slope], Vec::new());
+    tape.give(op.input(0), dx);
+    Ok(())
+}
+
+/// Gives `gradient`, of the output's shape, to an input that may have been broadcast.
+fn spread(tape: &mut Tape, op: Op<'_>, input: &str, gradient: &str) -> Result<(), Refusal> {
+    if tape.wants(input) {
+        let (from, to) = (tape.shape(op.output())?, tape.shape(input)?);
+        let gradient = tape.unbroadcast(gradient, &from, &to);
+        tape.give(input, gradient);
+    }
+    Ok(())
+}
