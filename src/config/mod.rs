@@ -12,6 +12,7 @@ mod runtime;
 mod server;
 mod sources;
 mod telemetry;
+mod training;
 mod weights;
 
 pub use data::DataConfig;
@@ -23,6 +24,7 @@ pub use runtime::{Provider, ProviderChoice, ProviderPolicy, RuntimeConfig};
 pub use server::ServerConfig;
 pub use sources::Sources;
 pub use telemetry::{LogFormat, TelemetryConfig};
+pub use training::TrainingConfig;
 pub use weights::WeightsConfig;
 
 /// Everything that can be configured, validated.
@@ -38,6 +40,8 @@ pub struct Config {
     pub images: ImagesConfig,
     /// ONNX Runtime: library, provider, threads, queues.
     pub runtime: RuntimeConfig,
+    /// What fine-tuning may use.
+    pub training: TrainingConfig,
     /// Where published weight files are downloaded from.
     pub weights: WeightsConfig,
     /// Where graft keeps everything besides models.
@@ -56,8 +60,8 @@ pub enum Environment {
 }
 
 /// Every section's keys.
-const KEY_LISTS: [&[key::Key]; 7] =
-    [server::KEYS, models::KEYS, images::KEYS, runtime::KEYS, weights::KEYS, data::KEYS, telemetry::KEYS];
+const KEY_LISTS: [&[key::Key]; 8] =
+    [server::KEYS, models::KEYS, images::KEYS, runtime::KEYS, training::KEYS, weights::KEYS, data::KEYS, telemetry::KEYS];
 
 /// Reads and checks the configuration.
 ///
@@ -65,12 +69,14 @@ const KEY_LISTS: [&[key::Key]; 7] =
 /// Unreadable files, unknown keys, values out of range and values that contradict each other; the message names the key.
 pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
     let (environment, values) = sources.read()?;
+    let runtime = RuntimeConfig::from_values(&values)?;
     Ok(Config {
         environment,
         server: ServerConfig::from_values(&values)?,
         models: ModelsConfig::from_values(&values),
         images: ImagesConfig::from_values(&values)?,
-        runtime: RuntimeConfig::from_values(&values)?,
+        training: TrainingConfig::from_values(&values, runtime.threads),
+        runtime,
         weights: WeightsConfig::from_values(&values)?,
         data: DataConfig::from_values(&values),
         telemetry: TelemetryConfig::from_values(&values),

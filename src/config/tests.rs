@@ -22,6 +22,7 @@ fn defaults_are_as_documented() {
     assert_eq!(config.runtime.provider, ProviderChoice { provider: Provider::Cpu, policy: ProviderPolicy::Required });
     assert!(config.runtime.threads >= 1 && config.runtime.decode_threads == config.runtime.threads);
     assert_eq!((config.runtime.queue_images, config.runtime.max_batch, config.runtime.cut_cache_bytes), (256, 8, 96 << 20));
+    assert_eq!((config.training.threads, config.training.cache_bytes), (config.runtime.threads, 20 << 30));
     assert_eq!(config.data.dir, Path::new("data"));
     assert_eq!((config.telemetry.log_format, config.telemetry.log_level.as_str()), (LogFormat::Text, "info"));
 }
@@ -217,6 +218,7 @@ fn every_field_names_its_variable() {
         (include_str!("models.rs"), models::KEYS),
         (include_str!("images.rs"), images::KEYS),
         (include_str!("runtime.rs"), runtime::KEYS),
+        (include_str!("training.rs"), training::KEYS),
         (include_str!("weights.rs"), weights::KEYS),
         (include_str!("data.rs"), data::KEYS),
         (include_str!("telemetry.rs"), telemetry::KEYS),

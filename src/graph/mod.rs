@@ -18,6 +18,7 @@ mod order;
 mod proto;
 mod stored;
 mod tensors;
+mod weighted;
 
 use std::{
     fs::File,
@@ -35,6 +36,7 @@ pub use self::{
     external::{ExternalData, Span},
     head::HeadLayer,
     inspect::{Consumer, Dim, ElementType, Initializer, InputInfo, NodeOutput, ValueInfo},
+    weighted::{Role, Trainable, WeightedNode},
 };
 
 /// Largest model file: protobuf messages end at 2 GiB.

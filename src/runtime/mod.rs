@@ -21,7 +21,11 @@ pub use library::{SEARCHED, locate};
 pub use memory::trim;
 pub use session::Session;
 pub use shared::SharedWeights;
+<<<<<<< HEAD
 pub use stepper::{Stepper, Value};
+=======
+pub use stepper::{Feed, Stepper, StepperSource, Stop};
+>>>>>>> recipe
 
 use crate::config::{Provider, ProviderChoice, ProviderPolicy, RuntimeConfig};
 
@@ -71,6 +75,9 @@ pub enum Error {
         /// Its type.
         found: String,
     },
+    /// A tensor that a stepper does not carry, or that it has no value of yet.
+    #[error("`{0}` is not carried from step to step, or has no value yet")]
+    NotCarried(String),
     /// A tensor's data and shape disagree.
     #[error(transparent)]
     Shape(#[from] crate::tensor::ShapeError),
@@ -159,20 +166,36 @@ impl Runtime {
     /// # Errors
     /// [`Error::ProviderUnavailable`] when it is required and cannot be had; a graph that ONNX Runtime refuses.
     pub fn session(&self, source: SessionSource<'_>, choice: ProviderChoice) -> Result<Session, Error> {
-        let name = match choice.provider {
-            Provider::Cpu => return Session::open(&self.environment, source, Provider::Cpu, None),
-            Provider::Cuda => "cuda",
-        };
-        let reason = match Session::open(&self.environment, source, choice.provider, None) {
-            Ok(session) => return Ok(session),
-            Err(error) => error.to_string().lines().next().unwrap_or_default().to_owned(),
-        };
-        match choice.policy {
-            ProviderPolicy::Required => Err(Error::ProviderUnavailable { provider: name, reason }),
-            ProviderPolicy::Preferred => {
-                warn!(provider = name, %reason, "the preferred provider cannot be used; running on the CPU");
-                Session::open(&self.environment, source, Provider::Cpu, Some(format!("`{name}` cannot be used: {reason}")))
-            }
+        on_provider(choice, |provider, note| Session::open(&self.environment, source, provider, note))
+    }
+
+    /// A session that is run step after step, on the provider that `choice` asks for.
+    ///
+    /// # Errors
+    /// As [`Self::session`].
+    pub fn stepper(&self, source: StepperSource<'_>, choice: ProviderChoice) -> Result<Stepper, Error> {
+        on_provider(choice, |provider, note| Stepper::open(&self.environment, source, provider, note))
+    }
+}
+
+/// What `open` makes on the provider that is wanted, or on the CPU with a note where that will do.
+fn on_provider<T>(
+    choice: ProviderChoice,
+    mut open: impl FnMut(Provider, Option<String>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let name = match choice.provider {
+        Provider::Cpu => return open(Provider::Cpu, None),
+        Provider::Cuda => "cuda",
+    };
+    let reason = match open(choice.provider, None) {
+        Ok(opened) => return Ok(opened),
+        Err(error) => error.to_string().lines().next().unwrap_or_default().to_owned(),
+    };
+    match choice.policy {
+        ProviderPolicy::Required => Err(Error::ProviderUnavailable { provider: name, reason }),
+        ProviderPolicy::Preferred => {
+            warn!(provider = name, %reason, "the preferred provider cannot be used; running on the CPU");
+            open(Provider::Cpu, Some(format!("`{name}` cannot be used: {reason}")))
         }
     }
 }

@@ -5,7 +5,7 @@ use ort::{
     environment::Environment,
     ep,
     session::builder::{GraphOptimizationLevel, SessionBuilder},
-    value::{DynValue, TensorElementType, TensorRef, ValueType},
+    value::{TensorElementType, TensorRef, TensorValueTypeMarker, Value, ValueType},
 };
 
 use super::{Error, ProviderInEffect, SessionSource};
@@ -26,29 +26,7 @@ impl Session {
         provider: Provider,
         note: Option<String>,
     ) -> Result<Self, Error> {
-        let mut builder = SessionBuilder::new(environment)?
-            .with_optimization_level(GraphOptimizationLevel::All)
-            .map_err(plain)?
-            .with_memory_pattern(false)
-            .map_err(plain)?
-            .with_env_allocators()
-            .map_err(plain)?
-            .with_config_entry("session.model_external_initializers_file_folder_path", source.folder.to_string_lossy())
-            .map_err(plain)?;
-        match provider {
-            Provider::Cpu => {
-                if !source.shared.is_empty() {
-                    builder = builder.with_prepacking(false).map_err(plain)?;
-                }
-                for (name, value) in source.shared.iter() {
-                    builder = builder.with_initializer(name, value).map_err(plain)?;
-                }
-            }
-            Provider::Cuda => {
-                let cuda = ep::CUDA::default().with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Heuristic);
-                builder = builder.with_execution_providers([cuda.build().error_on_failure()]).map_err(plain)?;
-            }
-        }
+        let mut builder = builder(environment, source, provider, Memory::Shared)?;
         let session = builder.commit_from_memory(source.graph)?;
         let half_input = session.inputs().first().is_some_and(|input| element(input.dtype()) == Some(TensorElementType::Float16));
         Ok(Self { session, half_input, provider: ProviderInEffect { provider, note } })
@@ -80,7 +58,50 @@ impl Session {
     }
 }
 
-fn read(name: &str, value: &DynValue) -> Result<Tensor, Error> {
+/// Where a session's activations lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// In the arena of all sessions, for shapes that vary.
+    Shared,
+    /// In an arena that goes with the session, laid out once, for shapes that do not.
+    Own,
+}
+
+/// A session in the making, with the options that all of them have.
+pub(super) fn builder(
+    environment: &Environment,
+    source: SessionSource<'_>,
+    provider: Provider,
+    memory: Memory,
+) -> Result<SessionBuilder, Error> {
+    let mut builder = SessionBuilder::new(environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)
+        .map_err(plain)?
+        .with_memory_pattern(memory == Memory::Own)
+        .map_err(plain)?
+        .with_config_entry("session.model_external_initializers_file_folder_path", source.folder.to_string_lossy())
+        .map_err(plain)?;
+    if memory == Memory::Shared {
+        builder = builder.with_env_allocators().map_err(plain)?;
+    }
+    match provider {
+        Provider::Cpu => {
+            if !source.shared.is_empty() {
+                builder = builder.with_prepacking(false).map_err(plain)?;
+            }
+            for (name, value) in source.shared.iter() {
+                builder = builder.with_initializer(name, value).map_err(plain)?;
+            }
+        }
+        Provider::Cuda => {
+            let cuda = ep::CUDA::default().with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Heuristic);
+            builder = builder.with_execution_providers([cuda.build().error_on_failure()]).map_err(plain)?;
+        }
+    }
+    Ok(builder)
+}
+
+pub(super) fn read<T: TensorValueTypeMarker + ?Sized>(name: &str, value: &Value<T>) -> Result<Tensor, Error> {
     let (shape, data) = match element(value.dtype()) {
         Some(TensorElementType::Float32) => {
             let (shape, data) = value.try_extract_tensor::<f32>()?;

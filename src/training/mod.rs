@@ -2,9 +2,14 @@
 //!
 //! Knows models, graphs and sessions; knows neither jobs nor HTTP.
 
+pub mod batches;
 pub mod checkpoint;
+mod division;
 pub mod learner;
+mod random;
 pub mod recipe;
 mod samples;
 
+pub use division::Division;
+pub use random::{Purpose, Stream};
 pub use samples::{Sample, Samples, Split};

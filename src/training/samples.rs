@@ -18,8 +18,10 @@ pub struct Samples {
 /// One image of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
-    /// The file.
-    pub path: PathBuf,
+    /// Its path within the data set, for people.
+    pub path: String,
+    /// The file that holds it.
+    pub file: PathBuf,
     /// Index of its class.
     pub class: usize,
     /// Where its folder puts it; `None` when the data set has no such folders.

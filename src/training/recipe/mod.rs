@@ -2,10 +2,18 @@
 //!
 //! Knows the base's layers and graph and the data set's counts; runs nothing.
 
+mod draft;
+mod head;
+mod layers;
+mod optimizer;
+mod phase;
 mod problem;
 mod request;
+mod resolve;
 mod resolved;
 mod rule;
+
+use resolve::preprocessing;
 
 pub use problem::{Choice, Problem, Words};
 pub use request::{EarlyStoppingRequest, HeadRequest, LayerRef, OptimizerRequest, PhaseRequest, PreprocessingRequest, Request};
@@ -14,3 +22,6 @@ pub use resolved::{
     Trainable, Validation,
 };
 pub use rule::{LearningRate, Optimizer, OptimizerKind, Schedule};
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use crate::{
 /// By the indices that MaxPool gives as its second output.
 pub(super) fn max(tape: &mut Tape, op: Op<'_>, dy: &str) -> Result<(), Refusal> {
     let (x, y) = (tape.shape(op.input(0))?, tape.shape(op.output())?);
-    let (window, ..) = window(op, &x, &y)?;
+    let (window, input, output) = window(op, &x, &y)?;
     if op.int("storage_order", 0) != 0 {
         return Err(Refusal::Unsupported("its indices are in column order"));
     }
@@ -20,7 +20,10 @@ pub(super) fn max(tape: &mut Tape, op: Op<'_>, dy: &str) -> Result<(), Refusal> 
     // CUDA has no kernel for MaxUnpool. Where windows overlap, an input can be the maximum of several.
     let dx = if tape.provider == Provider::Cpu && window.is_disjoint() {
         let shape = tape.sizes(&x);
-        let attributes = vec![sizes("kernel_shape", &window.kernel), sizes("strides", &window.strides)];
+        // The padding that the windows use, so that the operator finds the given shape large enough.
+        let pads = [window.begin.clone(), window.reach(&input, &output)].concat();
+        let attributes =
+            vec![sizes("kernel_shape", &window.kernel), sizes("strides", &window.strides), sizes("pads", &pads)];
         tape.emit("MaxUnpool", &[dy, &indices, &shape], attributes)
     } else {
         let elements = tape.sizes(&[x.iter().product()]);

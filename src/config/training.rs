@@ -1,0 +1,23 @@
+//! `[training]`: what fine-tuning may use.
+
+use super::key::{Key, Values, integer};
+
+/// `[training]`: what fine-tuning may use.
+#[derive(Debug, Clone)]
+pub struct TrainingConfig {
+    /// Threads of a job, at low priority; default: as `runtime.threads`; `GRAFT__TRAINING__THREADS`.
+    pub threads: usize,
+    /// Bound on the cached tensors of all jobs together, in bytes; default 20 GiB; `GRAFT__TRAINING__CACHE_BYTES`.
+    /// What does not fit is computed anew in every epoch.
+    pub cache_bytes: u64,
+}
+
+pub(super) const KEYS: &[Key] = &[integer("training.threads", 1, 1024), integer("training.cache_bytes", 0, 1 << 50)];
+
+impl TrainingConfig {
+    /// `threads` are those of `[runtime]`.
+    pub(super) fn from_values(values: &Values, threads: usize) -> Self {
+        let own = values.optional_integer("training.threads").map(|threads| usize::try_from(threads).unwrap_or(usize::MAX));
+        Self { threads: own.unwrap_or(threads), cache_bytes: values.integer("training.cache_bytes") }
+    }
+}

@@ -1,0 +1,89 @@
+//! What a cache holds: everything that its numbers depend on, and how they lie in its files.
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    preprocess::Preprocessing,
+    training::{
+        batches::Pick,
+        recipe::{Frontier, Phase, Recipe},
+    },
+};
+
+/// Changes whenever files or numbers would be made differently.
+const FORMAT: u32 = 1;
+
+/// What a cache holds; caches of equal content are the same cache.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Content {
+    format: u32,
+    /// The data set's.
+    fingerprint: String,
+    /// Images of the data set.
+    images: usize,
+    weights_sha256: String,
+    graph_sha256: String,
+    preprocessing: Preprocessing,
+    frontier: Vec<Frontier>,
+    /// Whether mirrored images have records too.
+    flips: bool,
+    /// The library and the provider: others give other last bits.
+    engine: String,
+}
+
+impl Content {
+    /// What `phase` of `recipe` reads, for a data set of `images`, computed by `engine` (library and provider in words).
+    pub fn of(recipe: &Recipe, phase: &Phase, images: usize, engine: String) -> Self {
+        Self {
+            format: FORMAT,
+            fingerprint: recipe.fingerprint.clone(),
+            images,
+            weights_sha256: recipe.base.weights_sha256.clone(),
+            graph_sha256: recipe.base.graph_sha256.clone(),
+            preprocessing: recipe.preprocessing.clone(),
+            frontier: phase.frontier.clone(),
+            flips: recipe.horizontal_flip,
+            engine,
+        }
+    }
+
+    /// Hexadecimal, the name of the cache's folder.
+    pub fn key(&self) -> String {
+        Sha256::digest(self.to_json()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The content as JSON, for people who look into the folder.
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("it has string keys only")
+    }
+
+    /// Tensors of a record.
+    pub fn frontier(&self) -> &[Frontier] {
+        &self.frontier
+    }
+
+    /// Values of each tensor of a record.
+    pub(super) fn lengths(&self) -> Vec<usize> {
+        self.frontier.iter().map(|tensor| tensor.shape.iter().product()).collect()
+    }
+
+    /// Bytes of one record, all tensors together.
+    pub fn record_bytes(&self) -> u64 {
+        self.frontier.iter().map(|tensor| tensor.bytes).sum()
+    }
+
+    /// Records of the whole data set.
+    pub fn records(&self) -> usize {
+        self.images * self.variants()
+    }
+
+    /// Where the record of `pick` lies.
+    pub(super) fn record(&self, pick: Pick) -> usize {
+        pick.image as usize * self.variants() + usize::from(pick.flipped && self.flips)
+    }
+
+    fn variants(&self) -> usize {
+        1 + usize::from(self.flips)
+    }
+}

@@ -1,0 +1,96 @@
+//! Why training cannot go on.
+
+use std::{
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+};
+
+use crate::preprocess::ImageError;
+
+/// Why training cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system refused.
+    #[error("cannot {action} {}{}", .path.display(), way_out(.source))]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// An image of the data set cannot be used any more.
+    #[error("cannot use the image {}", .path.display())]
+    Image {
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: ImageError,
+    },
+    /// The base's graph cannot be read or cut.
+    #[error("cannot prepare the graph of `{model}`")]
+    Graph {
+        /// The base, `NAME@VERSION`.
+        model: String,
+        /// Why not.
+        #[source]
+        source: crate::graph::Error,
+    },
+    /// ONNX Runtime refused the base's graph or failed on an image.
+    #[error("cannot run `{model}`")]
+    Runtime {
+        /// The base, `NAME@VERSION`.
+        model: String,
+        /// Why not.
+        #[source]
+        source: crate::runtime::Error,
+    },
+    /// A tensor of another size than the recipe says.
+    #[error("tensor `{tensor}` has {found} values per image, the recipe says {expected}; submit the job again")]
+    Size {
+        /// The tensor.
+        tensor: String,
+        /// What the recipe says.
+        expected: usize,
+        /// What came out.
+        found: usize,
+    },
+    /// The base is not the one that the recipe was made for.
+    #[error("`{model}` has changed since the job was submitted; submit it again")]
+    BaseChanged {
+        /// The base, `NAME@VERSION`.
+        model: String,
+    },
+    /// The data set is not the one that the recipe was made for.
+    #[error("data set `{dataset}` has changed since the job was submitted; submit it again")]
+    DatasetChanged {
+        /// Its id.
+        dataset: String,
+    },
+    /// The caller asked to stop.
+    #[error("the job was cancelled")]
+    Cancelled,
+}
+
+/// Attaches what was tried on which path to an `io::Error`.
+pub(super) trait At<T> {
+    fn at(self, action: &'static str, path: &Path) -> Result<T, Error>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, action: &'static str, path: &Path) -> Result<T, Error> {
+        self.map_err(|source| Error::Io { action, path: path.to_owned(), source })
+    }
+}
+
+fn way_out(source: &io::Error) -> &'static str {
+    match source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space there, or lower `training.cache_bytes`",
+        ErrorKind::PermissionDenied => "; give this user permission on it",
+        ErrorKind::ReadOnlyFilesystem => "; mount it writable, or choose another folder with `data.dir`",
+        _ => "",
+    }
+}

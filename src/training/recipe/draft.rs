@@ -1,0 +1,172 @@
+//! What a request says by itself: defaults filled in, ranges and combinations checked; no base and no data set needed.
+
+use std::ops::Bound::{Excluded, Unbounded};
+
+use super::{
+    optimizer::{self, Rule},
+    problem::{Problem, Problems, quoted},
+    request::{EarlyStoppingRequest, HeadRequest, LayerRef, PhaseRequest, Request},
+    resolved::{BatchNorm, ClassWeighting, EarlyStopping, Monitor, Pool},
+};
+use crate::registry::{NAME_RULE, valid_name};
+
+/// Largest batch.
+const MAX_BATCH: i64 = 1024;
+
+/// Most epochs of a phase.
+const MAX_EPOCHS: i64 = 10_000;
+
+/// Most phases.
+const MAX_PHASES: usize = 16;
+
+/// Most hidden layers, and most units of one.
+const MAX_HIDDEN: (usize, i64) = (8, 65_536);
+
+/// Epochs of a phase that does not say: of the head, of more than the head.
+pub(super) const EPOCHS: (u64, u64) = (10, 3);
+
+/// A request whose own numbers are in order, as far as its problems do not say otherwise.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) dataset: String,
+    pub(super) name: String,
+    pub(super) head: HeadDraft,
+    /// `None` for the default phases.
+    pub(super) phases: Option<Vec<PhaseDraft>>,
+    pub(super) batch_size: usize,
+    pub(super) seed: u64,
+    pub(super) validation_split: Option<f64>,
+    pub(super) class_weighting: ClassWeighting,
+    pub(super) early_stopping: Option<EarlyStopping>,
+    pub(super) horizontal_flip: bool,
+    pub(super) batch_norm: BatchNorm,
+}
+
+#[derive(Debug)]
+pub(super) struct HeadDraft {
+    pub(super) pool: Pool,
+    pub(super) hidden: Vec<usize>,
+    pub(super) dropout: f64,
+    pub(super) keep_fc: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct PhaseDraft {
+    /// The first layer that trains; `None` for the head alone.
+    pub(super) from: Option<LayerRef>,
+    pub(super) epochs: u64,
+    pub(super) rule: Rule,
+}
+
+impl Draft {
+    pub(super) fn of(request: &Request, problems: &mut Problems) -> Self {
+        let name = required(problems, "name", request.name.as_deref());
+        if !name.is_empty() && !valid_name(&name) {
+            problems.add("name", format!("is `{name}`; {NAME_RULE}"));
+        }
+        problems.0.extend(request.base_model().err());
+        Self {
+            dataset: required(problems, "dataset", request.dataset.as_deref()),
+            name,
+            head: head(request.head.as_ref(), problems),
+            phases: request.phases.as_ref().map(|phases| all_phases(phases, problems)),
+            batch_size: problems.within("batch_size", request.batch_size, 32, 1..=MAX_BATCH) as usize,
+            seed: request.seed.unwrap_or(0),
+            validation_split: request
+                .validation_split
+                .map(|share| problems.within("validation_split", Some(share), 0.0, 0.0..1.0)),
+            class_weighting: problems.choice("class_weights", request.class_weights.as_ref(), ClassWeighting::None),
+            early_stopping: request.early_stopping.as_ref().map(|stopping| early_stopping(stopping, problems)),
+            horizontal_flip: request.horizontal_flip.unwrap_or(false),
+            batch_norm: problems.choice("batch_norm", request.batch_norm.as_ref(), BatchNorm::Frozen),
+        }
+    }
+}
+
+impl Request {
+    /// What is wrong with the request by itself, for a caller that has no base or no data set to resolve it against.
+    pub fn check(&self) -> Vec<Problem> {
+        let mut problems = Problems::default();
+        Draft::of(self, &mut problems);
+        super::preprocessing(self, None, &mut problems);
+        problems.0
+    }
+}
+
+fn required(problems: &mut Problems, field: &str, value: Option<&str>) -> String {
+    let value = value.unwrap_or_default();
+    if value.is_empty() {
+        problems.add(field, "is missing; it is required");
+    }
+    value.to_owned()
+}
+
+fn head(request: Option<&HeadRequest>, problems: &mut Problems) -> HeadDraft {
+    let none = HeadRequest::default();
+    let request = request.unwrap_or(&none);
+    let keep_fc = request.keep_fc.unwrap_or(false);
+    if keep_fc && request.pool.is_some() {
+        problems
+            .add("head.pool", "does not go with `keep_fc`, below which VGG16 flattens its maps itself; leave one of them out");
+    }
+    let (layers, units) = MAX_HIDDEN;
+    let default = if keep_fc { Vec::new() } else { vec![1024] };
+    let hidden = request.hidden.as_ref().map_or(default, |hidden| {
+        if hidden.len() > layers {
+            problems.add("head.hidden", format!("has {} layers; at most {layers} can be added", hidden.len()));
+        }
+        let checked = |(index, &width): (usize, &i64)| {
+            problems.within(&format!("head.hidden[{index}]"), Some(width), 1, 1..=units) as usize
+        };
+        hidden.iter().enumerate().map(checked).collect()
+    });
+    HeadDraft {
+        pool: problems.choice("head.pool", request.pool.as_ref(), Pool::Avg),
+        hidden,
+        dropout: problems.within("head.dropout", request.dropout, 0.0, 0.0..1.0),
+        keep_fc,
+    }
+}
+
+fn early_stopping(request: &EarlyStoppingRequest, problems: &mut Problems) -> EarlyStopping {
+    if request.patience.is_none() {
+        problems.add("early_stopping.patience", "is missing; say after how many epochs without improvement a phase ends");
+    }
+    EarlyStopping {
+        monitor: problems.choice("early_stopping.monitor", request.monitor.as_ref(), Monitor::ValLoss),
+        patience: problems.within("early_stopping.patience", request.patience, 1, 1..=MAX_EPOCHS).unsigned_abs(),
+        min_delta: problems.within("early_stopping.min_delta", request.min_delta, 0.0, 0.0..),
+    }
+}
+
+fn all_phases(requests: &[PhaseRequest], problems: &mut Problems) -> Vec<PhaseDraft> {
+    if requests.is_empty() {
+        problems.add("phases", "is empty; leave it out for the default phases, or add one such as `{\"trainable\": \"head\"}`");
+    }
+    if requests.len() > MAX_PHASES {
+        problems.add("phases", format!("has {} entries; at most {MAX_PHASES} are taken", requests.len()));
+    }
+    let phase = |(index, request): (usize, &PhaseRequest)| phase(&format!("phases[{index}]"), request, problems);
+    requests.iter().enumerate().map(phase).collect()
+}
+
+fn phase(field: &str, request: &PhaseRequest, problems: &mut Problems) -> PhaseDraft {
+    let both = "say either `\"trainable\": \"head\"` or `\"trainable_from\": LAYER` (a name or an index)";
+    match (request.trainable.as_deref(), &request.trainable_from) {
+        (Some(_), Some(_)) => problems.add(format!("{field}.trainable_from"), format!("does not go with `trainable`; {both}")),
+        (None, None) => problems.add(format!("{field}.trainable"), format!("is missing; {both}")),
+        (Some(word), None) if word != "head" => {
+            problems.add(format!("{field}.trainable"), format!("is `{word}`; use {}, or `trainable_from`", quoted(&["head"])));
+        }
+        _ => {}
+    }
+    let from = request.trainable_from.clone();
+    let default = if from.is_none() { EPOCHS.0 } else { EPOCHS.1 };
+    let epochs = problems.within(&format!("{field}.epochs"), request.epochs, default as i64, 1..=MAX_EPOCHS).unsigned_abs();
+    let mut rule = optimizer::rule(field, request, problems);
+    rule.l2 = problems.within(&format!("{field}.l2"), request.l2, 0.0, 0.0..);
+    PhaseDraft { from, epochs, rule }
+}
+
+/// More than 0.
+pub(super) const POSITIVE: (std::ops::Bound<f64>, std::ops::Bound<f64>) = (Excluded(0.0), Unbounded);

@@ -1,0 +1,163 @@
+//! The base under a recipe: its layers by name and index, its blocks, and the work that its weights make.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{
+    problem::{Problems, quoted},
+    request::LayerRef,
+    resolved::{BatchNorm, Head},
+};
+use crate::{
+    arch,
+    graph::{Graph, Role, WeightedNode},
+    registry::{Layer, Metadata, nearest},
+};
+
+/// A base with a head on it.
+pub(super) struct Foundation<'a> {
+    pub(super) metadata: &'a Metadata,
+    pub(super) graph: &'a Graph,
+    pub(super) head: &'a Head,
+    pub(super) batch_norm: BatchNorm,
+    /// Nodes with weights below the head, in graph order.
+    pub(super) weighted: Vec<WeightedNode>,
+    /// Layers whose scale Keras does not have: there it is a constant 1.
+    pub(super) unscaled: HashSet<String>,
+}
+
+/// The first layer that trains.
+pub(super) struct Start<'a> {
+    pub(super) name: &'a str,
+    pub(super) index: usize,
+    /// Place in the graph of the last layer that does not train; `None` when all do.
+    pub(super) last_frozen: Option<usize>,
+}
+
+impl<'a> Foundation<'a> {
+    pub(super) fn new(
+        metadata: &'a Metadata,
+        graph: &'a Graph,
+        head: &'a Head,
+        batch_norm: BatchNorm,
+    ) -> Result<Self, crate::graph::Error> {
+        let weighted = graph.weighted(&head.tensor)?;
+        let architecture = arch::by_name(&metadata.architecture, true);
+        let layers = architecture.into_iter().flat_map(|architecture| architecture.layers);
+        let unscaled = layers.filter(|layer| layer.kind.keras_name() == "BatchNormalization");
+        let unscaled = unscaled.filter(|layer| !layer.weights.iter().any(|weight| weight.name == "gamma"));
+        Ok(Self { metadata, graph, head, batch_norm, weighted, unscaled: unscaled.map(|layer| layer.name).collect() })
+    }
+
+    /// The layer that `from` means.
+    pub(super) fn start(&self, field: &str, from: &LayerRef, problems: &mut Problems) -> Option<Start<'a>> {
+        let layers = &self.metadata.layers;
+        let position = match from {
+            LayerRef::Index(index) => layers.iter().position(|layer| i64::try_from(layer.index).is_ok_and(|own| own == *index)),
+            LayerRef::Name(name) => layers.iter().position(|layer| layer.name == *name),
+        };
+        let Some(position) = position else {
+            problems.add(field, self.unknown(from));
+            return None;
+        };
+        let layer = &layers[position];
+        if layer.index > self.head.on_index {
+            let Head { on, on_index, .. } = self.head;
+            let detail = format!(
+                "is `{}` ({}), which lies behind `{on}` ({on_index}), where the head sits; \
+                 use at most {on_index}, or `\"trainable\": \"head\"`",
+                layer.name, layer.index
+            );
+            problems.add(field, detail);
+            return None;
+        }
+        let last_frozen = position.checked_sub(1).and_then(|last| self.graph.position(&layers[last].tensor));
+        Some(Start { name: &layer.name, index: layer.index, last_frozen })
+    }
+
+    fn unknown(&self, from: &LayerRef) -> String {
+        let (name, last) = (&self.metadata.name, self.head.on_index);
+        match from {
+            LayerRef::Index(index) => {
+                format!("is {index}; the layers of `{name}` below the head have indices 0 to {last}, counted from the front")
+            }
+            LayerRef::Name(layer) => {
+                let near = nearest(layer, self.metadata.layers.iter().map(|layer| layer.name.as_str()));
+                let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", quoted(&near)) };
+                format!("is `{layer}`, which is no layer of `{name}`{hint}")
+            }
+        }
+    }
+
+    pub(super) fn nothing_trains(&self, start: &Start<'_>) -> String {
+        let last = self.weighted.last().and_then(|node| self.layer_of(node));
+        let way_out = last.map_or_else(
+            || "use `\"trainable\": \"head\"`: the graph has no weights that can train".to_owned(),
+            |layer| format!("start at `{}` ({}) or before it, or use `\"trainable\": \"head\"`", layer.name, layer.index),
+        );
+        format!("is `{}` ({}): nothing between it and the head has weights; {way_out}", start.name, start.index)
+    }
+
+    /// A warning when training begins between parallel paths, of which some then train and others do not.
+    pub(super) fn inside_a_block(&self, field: &str, start: &Start<'_>, first: &WeightedNode) -> Option<String> {
+        if first.crossing.len() < 2 {
+            return None;
+        }
+        let blocks: Vec<&WeightedNode> = self.weighted.iter().filter(|node| node.crossing.len() == 1).collect();
+        let describe = |node: &WeightedNode| self.layer_of(node).map(|layer| format!("{} (`{}`)", layer.index, layer.name));
+        let begin = blocks.iter().rev().find(|node| node.position < first.position).and_then(|node| describe(node));
+        let next = blocks.iter().find(|node| node.position > first.position);
+        let block = next.map_or(&self.head.on, |next| &next.crossing[0]);
+        let tops: Vec<String> = blocks.iter().rev().take(2).filter_map(|node| describe(node)).collect();
+        let mut message = format!(
+            "{field}: {} (`{}`) lies inside `{block}`, of which a part stays frozen ({} tensors are cached)",
+            start.index,
+            start.name,
+            first.crossing.len()
+        );
+        message.extend(begin.map(|begin| format!("; that block begins at {begin}")));
+        message.extend(tops.last().map(|two| format!("; the top two blocks begin at {two}")));
+        Some(message)
+    }
+
+    /// The layer that `node` is a part of: the first one made by it or a later node.
+    fn layer_of(&self, node: &WeightedNode) -> Option<&'a Layer> {
+        let at = |layer: &&Layer| self.graph.position(&layer.tensor).is_some_and(|position| position >= node.position);
+        self.metadata.layers.iter().find(at)
+    }
+
+    /// Floating-point operations of one image through the nodes wanted: two per multiplication with a weight.
+    pub(super) fn flops(&self, wanted: impl Fn(&WeightedNode) -> bool) -> u64 {
+        let positions: HashMap<&str, u64> = self
+            .metadata
+            .layers
+            .iter()
+            .map(|layer| (layer.tensor.as_str(), layer.shape.split_last().map_or(1, |(_, sides)| product(sides))))
+            .collect();
+        let of_output = |node: &WeightedNode| {
+            let known = positions.get(node.tensor.as_str());
+            known.or_else(|| positions.get(node.read_by.as_deref()?)).copied().unwrap_or(1)
+        };
+        let per_node = |node: &WeightedNode| {
+            let weight = |weight: &crate::graph::Trainable| match weight.role {
+                Role::Kernel => 2 * weight.values() * of_output(node),
+                Role::Matrix => 2 * weight.values(),
+                Role::Bias | Role::Scale | Role::Shift => 0,
+            };
+            node.parameters.iter().map(weight).sum::<u64>()
+        };
+        self.weighted.iter().filter(|node| wanted(node)).map(per_node).sum()
+    }
+
+    pub(super) fn head_flops(&self) -> u64 {
+        self.head.params.saturating_mul(2)
+    }
+
+    /// Channel, height, width of the input.
+    pub(super) fn input_shape(&self) -> Vec<usize> {
+        vec![3, self.metadata.preprocessing.height as usize, self.metadata.preprocessing.width as usize]
+    }
+}
+
+fn product(sides: &[usize]) -> u64 {
+    sides.iter().map(|&side| side as u64).product()
+}

@@ -1,0 +1,209 @@
+//! A request, a base and a data set become a recipe, or all that is wrong with them.
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    draft::{Draft, EPOCHS, PhaseDraft},
+    head::head,
+    layers::Foundation,
+    optimizer::Rule,
+    problem::{Problem, Problems},
+    request::{LayerRef, Request},
+    resolved::{Base, BatchNorm, ClassCount, ClassWeighting, Head, Phase, Recipe, Trainable, Validation},
+};
+use crate::{
+    graph::Graph,
+    preprocess::{Orientation, Preprocessing},
+    registry::{Metadata, ModelVersion},
+    training::{Division, Samples, batches},
+};
+
+/// Share of every class for validation when nothing else is said.
+const VALIDATION_SPLIT: f64 = 0.2;
+
+impl Request {
+    /// The recipe for `base` and `samples`; nothing is run or queued.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its field and a way out.
+    pub fn resolve(&self, base: &ModelVersion, samples: &Samples) -> Result<Recipe, Vec<Problem>> {
+        match Graph::read(&base.graph_path()) {
+            Ok(graph) => self.resolve_on(&base.metadata, &graph, samples),
+            Err(error) => {
+                let mut problems = Problems(self.check());
+                problems.add("base", format!("cannot be read: {error}; import the model again"));
+                Err(problems.0)
+            }
+        }
+    }
+
+    /// As [`Self::resolve`], for a graph that has been read.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn resolve_on(&self, metadata: &Metadata, graph: &Graph, samples: &Samples) -> Result<Recipe, Vec<Problem>> {
+        let (mut problems, mut warnings) = (Problems::default(), Vec::new());
+        let draft = Draft::of(self, &mut problems);
+        let preprocessing = preprocessing(self, Some(&metadata.preprocessing), &mut problems);
+        let head = head(&draft.head, metadata, samples.classes.len(), &mut problems);
+        let phases = head.as_ref().map(|head| phases(&draft, metadata, graph, head, &mut problems, &mut warnings));
+        let (division, validation) = validation(&draft, samples, &mut problems, &mut warnings);
+        let (Some(head), Some(phases), Some(preprocessing), true) = (head, phases, preprocessing, problems.0.is_empty()) else {
+            return Err(problems.0);
+        };
+        warnings.splice(0..0, untrained(metadata));
+        warnings.extend(head_first(&phases));
+        Ok(Recipe {
+            dataset: draft.dataset,
+            fingerprint: samples.fingerprint.clone(),
+            name: draft.name,
+            base: base(metadata, graph),
+            classes: samples.classes.clone(),
+            preprocessing,
+            head,
+            phases,
+            batch_size: draft.batch_size,
+            steps_per_epoch: batches::steps_per_epoch(division.train.len(), draft.batch_size),
+            seed: draft.seed,
+            class_weighting: draft.class_weighting,
+            class_weights: class_weights(draft.class_weighting, &validation.classes),
+            validation,
+            early_stopping: draft.early_stopping,
+            horizontal_flip: draft.horizontal_flip,
+            batch_norm: draft.batch_norm,
+            warnings,
+        })
+    }
+}
+
+/// The base's preprocessing with EXIF orientation applied, unless the request says otherwise; `None` without a base.
+pub(super) fn preprocessing(request: &Request, base: Option<&Preprocessing>, problems: &mut Problems) -> Option<Preprocessing> {
+    let wanted = request.preprocessing.clone().unwrap_or_default();
+    let orientation = problems.choice("preprocessing.orientation", wanted.orientation.as_ref(), Orientation::Exif);
+    let own = base.map_or(crate::preprocess::Resize::Nearest, |base| base.resize);
+    let resize = problems.choice("preprocessing.resize", wanted.resize.as_ref(), own);
+    base.map(|base| Preprocessing { orientation, resize, ..base.clone() })
+}
+
+fn phases(
+    draft: &Draft,
+    metadata: &Metadata,
+    graph: &Graph,
+    head: &Head,
+    problems: &mut Problems,
+    warnings: &mut Vec<String>,
+) -> Vec<Phase> {
+    let foundation = match Foundation::new(metadata, graph, head, draft.batch_norm) {
+        Ok(foundation) => foundation,
+        Err(error) => {
+            problems.add("base", format!("cannot be cut at `{}`: {error}", head.on));
+            return Vec::new();
+        }
+    };
+    if draft.batch_norm == BatchNorm::Affine && !foundation.weighted.iter().any(has_shift) {
+        warnings.push("batch_norm: `affine` changes nothing, since the base has no batch normalisation".to_owned());
+    }
+    let default = draft.phases.is_none().then(|| default_phases(metadata, warnings));
+    let drafts = draft.phases.as_ref().or(default.as_ref()).map_or(&[][..], Vec::as_slice);
+    let phase = |(index, draft)| foundation.phase(&format!("phases[{index}]"), draft, problems, warnings);
+    drafts.iter().enumerate().filter_map(phase).collect()
+}
+
+fn has_shift(node: &crate::graph::WeightedNode) -> bool {
+    node.parameters.iter().any(|weight| weight.role == crate::graph::Role::Shift)
+}
+
+/// The head, then the top two Inception blocks or VGG16's fifth; of other graphs the head alone.
+fn default_phases(metadata: &Metadata, warnings: &mut Vec<String>) -> Vec<PhaseDraft> {
+    let index = |name: &str| metadata.layers.iter().find(|layer| layer.name == name).map(|layer| layer.index as i64);
+    let start = match metadata.architecture.as_str() {
+        "inception_v3" => index("mixed8").map(|last_frozen| last_frozen + 1),
+        "vgg16" => index("block5_conv1"),
+        _ => None,
+    };
+    if start.is_none() {
+        warnings.push(
+            "phases: only the head trains, since graft does not know the blocks of this base; add a phase with `trainable_from`"
+                .to_owned(),
+        );
+    }
+    let head = PhaseDraft { from: None, epochs: EPOCHS.0, rule: Rule::of_head() };
+    let top = start.map(|start| PhaseDraft { from: Some(LayerRef::Index(start)), epochs: EPOCHS.1, rule: Rule::of_base() });
+    std::iter::once(head).chain(top).collect()
+}
+
+fn validation(draft: &Draft, samples: &Samples, problems: &mut Problems, warnings: &mut Vec<String>) -> (Division, Validation) {
+    let has_folder = samples.images.iter().any(|image| image.split == Some(crate::training::Split::Val));
+    let split = match (has_folder, draft.validation_split) {
+        (true, Some(_)) => {
+            problems.add("validation_split", "does not go with a data set that has its own `val/` folder; leave it out");
+            None
+        }
+        (true, None) => None,
+        (false, share) => Some(share.unwrap_or(VALIDATION_SPLIT)),
+    };
+    let division = Division::of(samples, split, draft.seed);
+    let counts = division.counts(samples).into_iter().zip(&samples.classes);
+    let classes: Vec<ClassCount> = counts.map(|((train, val), name)| ClassCount { name: name.clone(), train, val }).collect();
+    if classes.len() < 2 {
+        problems.add("dataset", format!("has {} classes; a classifier needs at least two class folders", classes.len()));
+    }
+    for class in classes.iter().filter(|class| class.train == 0) {
+        problems.add("dataset", format!("has no training image of class `{}`; add some, or remove its folder", class.name));
+    }
+    if division.val.is_empty() {
+        if draft.early_stopping.is_some() {
+            problems.add("early_stopping", "needs validation images; set `validation_split` above 0, or leave it out");
+        }
+        warnings.push(
+            "validation_split: no image is kept for validation: the last epoch counts, and nothing tells how good it is"
+                .to_owned(),
+        );
+    } else {
+        let unmeasured: Vec<&str> = classes.iter().filter(|class| class.val == 0).map(|class| class.name.as_str()).collect();
+        if !unmeasured.is_empty() {
+            warnings.push(format!("dataset: no validation image of class `{}`", unmeasured.join("`, `")));
+        }
+    }
+    let (train, val) = (division.train.len(), division.val.len());
+    (division, Validation { split, train, val, classes })
+}
+
+fn class_weights(weighting: ClassWeighting, classes: &[ClassCount]) -> Vec<f64> {
+    match weighting {
+        ClassWeighting::None => vec![1.0; classes.len()],
+        ClassWeighting::Balanced => batches::class_weights(&classes.iter().map(|class| class.train).collect::<Vec<_>>()),
+    }
+}
+
+fn base(metadata: &Metadata, graph: &Graph) -> Base {
+    let hash = Sha256::digest(graph.to_bytes());
+    Base {
+        model: metadata.name.clone(),
+        version: metadata.version,
+        architecture: metadata.architecture.clone(),
+        weights_sha256: metadata.weights.sha256.clone(),
+        graph_sha256: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        pretrained: metadata.pretrained,
+    }
+}
+
+fn untrained(metadata: &Metadata) -> Option<String> {
+    let Metadata { name, version, architecture, .. } = metadata;
+    (!metadata.pretrained).then(|| {
+        format!(
+            "base: `{name}@{version}` has untrained weights: its features mean little and accuracy will be poor; \
+             `graft pull {architecture}` brings trained ones"
+        )
+    })
+}
+
+/// A warning when the base trains before the head has.
+fn head_first(phases: &[Phase]) -> Option<String> {
+    let first = phases.first().filter(|phase| phase.trainable != Trainable::Head)?;
+    let Trainable::From { layer, .. } = &first.trainable else { return None };
+    Some(format!(
+        "phases[0]: a new head's first gradients disturb the layers from `{layer}` on; \
+         put a phase with `\"trainable\": \"head\"` before it"
+    ))
+}

@@ -1,0 +1,302 @@
+//! Requests against the real architectures: what they resolve to, and every message.
+
+use std::io;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    arch::{self, Architecture, inception_v3, vgg16},
+    graph::{ExternalData, Graph, build},
+    preprocess::{Mode, Orientation, Preprocessing},
+    registry::{Layer, Metadata, WeightsOrigin},
+    tensor::Tensor,
+    training::{Sample, Samples, Split},
+    weights::{self, WeightSource},
+};
+
+struct Zeros;
+
+impl WeightSource for Zeros {
+    fn layer(&mut self, _index: usize, layer: &arch::Layer) -> Result<Vec<Tensor>, weights::Error> {
+        let zeros = |shape: &[usize]| Tensor::new(shape.to_vec(), vec![0.0; shape.iter().product()]);
+        Ok(layer.weights.iter().map(|spec| zeros(&spec.shape).expect("as many zeros as the shape says")).collect())
+    }
+}
+
+/// A published model without its files.
+struct Model {
+    metadata: Metadata,
+    graph: Graph,
+}
+
+fn model(architecture: &Architecture) -> Model {
+    let graph = build(architecture, &mut Zeros, &mut ExternalData::new(io::sink(), "weights.bin"));
+    let layer = |(index, layer): (usize, &arch::Layer)| Layer {
+        index,
+        name: layer.name.clone(),
+        kind: layer.kind.keras_name().to_owned(),
+        shape: layer.output_shape.clone(),
+        tensor: layer.name.clone(),
+    };
+    let side = u32::try_from(architecture.input_shape()[0]).expect("a side");
+    let metadata = Metadata {
+        name: architecture.name.clone(),
+        version: 1,
+        architecture: architecture.name.clone(),
+        input: architecture.layers[0].name.clone(),
+        fixed_batch: None,
+        preprocessing: Preprocessing::keras(Mode::Tf, side, side),
+        output: None,
+        labels: Vec::new(),
+        layers: architecture.layers.iter().enumerate().map(layer).collect(),
+        features_layer: architecture.features_layer.clone(),
+        pretrained: true,
+        weights: WeightsOrigin { source: "seed:0".to_owned(), sha256: "0".repeat(64), bytes: 0 },
+        created: String::new(),
+    };
+    Model { metadata, graph: graph.expect("a sound architecture") }
+}
+
+/// Ten images of each of two classes.
+fn samples() -> Samples {
+    let image = |class: usize| Sample { path: format!("{class}.jpg"), file: "".into(), class, split: None };
+    Samples {
+        fingerprint: "f".to_owned(),
+        classes: vec!["ants".to_owned(), "bees".to_owned()],
+        images: (0..20).map(|position| image(position / 10)).collect(),
+    }
+}
+
+fn request(body: Value) -> Request {
+    let mut whole = json!({"dataset": "d", "name": "n"});
+    let fields = body.as_object().expect("an object").clone();
+    whole.as_object_mut().expect("an object").extend(fields);
+    serde_json::from_value(whole).expect("a request")
+}
+
+fn resolved(model: &Model, body: Value) -> Recipe {
+    request(body).resolve_on(&model.metadata, &model.graph, &samples()).expect("a sound request")
+}
+
+fn frontiers(phase: &Phase) -> String {
+    let tensors: Vec<String> = phase.frontier.iter().map(|tensor| format!("{} {:?}", tensor.tensor, tensor.shape)).collect();
+    tensors.join(", ")
+}
+
+#[test]
+fn the_default_is_the_classic_recipe() {
+    let recipe = resolved(&model(&inception_v3(false)), json!({}));
+    let [head, top] = recipe.phases.as_slice() else { panic!("{:?}", recipe.phases) };
+    assert_eq!((head.epochs, head.learning_rate.initial, head.trainable_params), (10, 1e-3, 2_100_226));
+    assert_eq!(head.optimizer, Optimizer::Rmsprop { rho: 0.9, momentum: 0.0, epsilon: 1e-7, centered: false });
+    assert_eq!(
+        (frontiers(head), head.frontier_bytes_per_image, head.frontier[0].pooled),
+        ("mixed10 [2048]".to_owned(), 8192, true)
+    );
+    assert_eq!((top.epochs, top.learning_rate.initial), (3, 1e-4));
+    assert_eq!(top.optimizer, Optimizer::Sgd { momentum: 0.9, nesterov: false });
+    assert_eq!(top.trainable, Trainable::From { layer: "conv2d_80".to_owned(), index: 249 });
+    assert_eq!((frontiers(top), top.frontier_bytes_per_image), ("mixed8 [1280, 8, 8]".to_owned(), 327_680));
+    assert_eq!(top.trainable_params, 11_108_352 + 2_100_226);
+    assert_eq!((recipe.batch_size, recipe.steps_per_epoch, recipe.seed), (32, 1, 0));
+    assert_eq!((recipe.validation.train, recipe.validation.val, recipe.validation.split), (16, 4, Some(0.2)));
+    assert_eq!(recipe.preprocessing.orientation, Orientation::Exif);
+    assert_eq!(recipe.warnings, [""; 0]);
+    let gflop = (head.frozen_flops as f64 / 1e9, (top.frozen_flops + top.trained_flops) as f64 / 1e9);
+    assert!((11.3..11.6).contains(&gflop.0) && (11.3..11.6).contains(&gflop.1), "{gflop:?}");
+}
+
+#[test]
+fn vgg16_starts_at_its_fifth_block() {
+    let vgg = model(&vgg16(false));
+    let recipe = resolved(&vgg, json!({}));
+    let top = &recipe.phases[1];
+    assert_eq!(top.trainable, Trainable::From { layer: "block5_conv1".to_owned(), index: 15 });
+    assert_eq!((frontiers(top), top.frontier_bytes_per_image), ("block4_pool [512, 14, 14]".to_owned(), 401_408));
+    assert_eq!((recipe.head.on.as_str(), recipe.head.inputs, recipe.head.pool), ("block5_pool", 512, Pool::Avg));
+    let flat = resolved(&vgg, json!({"head": {"pool": "flatten", "hidden": []}}));
+    assert_eq!((flat.head.inputs, flat.head.params), (25_088, 50_178));
+    assert_eq!(frontiers(&flat.phases[0]), "block5_pool [512, 7, 7]");
+}
+
+#[test]
+fn an_index_inside_a_block_is_warned_of() {
+    let inception = model(&inception_v3(false));
+    let from = |start: Value| resolved(&inception, json!({"phases": [{"trainable": "head"}, {"trainable_from": start}]}));
+    let recipe = from(json!(172));
+    let phase = &recipe.phases[1];
+    assert_eq!(frontiers(phase), "mixed5 [768, 17, 17], activation_55 [160, 17, 17], conv2d_51 [160, 17, 17]");
+    assert_eq!(phase.frontier_bytes_per_image, 1_257_728);
+    assert_eq!(phase.trainable_params - recipe.head.params, 16_204_800);
+    assert_eq!(
+        recipe.warnings,
+        ["phases[1].trainable_from: 172 (`conv2d_56`) lies inside `mixed6`, of which a part stays frozen (3 tensors are \
+          cached); that block begins at 165 (`conv2d_54`); the top two blocks begin at 249 (`conv2d_80`)"]
+    );
+    for (start, frontier) in [(json!("mixed8"), "mixed8 [1280, 8, 8]"), (json!(0), "input_layer [3, 299, 299]")] {
+        let recipe = from(start);
+        assert_eq!((frontiers(&recipe.phases[1]).as_str(), recipe.warnings.len()), (frontier, 0));
+    }
+}
+
+#[test]
+fn batch_norm_trains_only_when_asked() {
+    let inception = model(&inception_v3(false));
+    let affine = resolved(&inception, json!({"batch_norm": "affine"}));
+    let phase = &affine.phases[1];
+    assert_eq!(phase.trainable_params - affine.head.params, 11_108_352 + 6528, "Keras's InceptionV3 has no scale");
+    let of = |suffix: &str| phase.parameters.iter().filter(|weight| weight.name.ends_with(suffix)).count();
+    assert_eq!((of("/kernel"), of("/beta"), of("/gamma"), of("/moving_mean")), (18, 18, 0, 0));
+    assert!(phase.parameters.iter().all(|weight| weight.regularized == weight.name.ends_with("/kernel")));
+}
+
+#[test]
+fn recipes_survive_json() {
+    let body = json!({
+        "head": {"pool": "avg", "hidden": [64, 32], "dropout": 0.5}, "seed": 9, "class_weights": "balanced", "base": "inception_v3@1",
+        "phases": [{"trainable": "head", "epochs": 2, "l2": 0.01, "optimizer":
+            {"type": "sgd", "learning_rate": 0.1, "learning_rate_decay": 0.5, "schedule": "cosine", "momentum": 0.9, "nesterov": true}},
+            {"trainable_from": "mixed9", "optimizer": {"type": "adam"}, "learning_rate": 0.3}],
+        "early_stopping": {"patience": 3}, "horizontal_flip": true, "validation_split": 0.3,
+        "preprocessing": {"resize": "bicubic", "orientation": "ignore"}
+    });
+    let recipe = resolved(&model(&inception_v3(false)), body);
+    let text = serde_json::to_string(&recipe).expect("JSON");
+    assert_eq!(serde_json::from_str::<Recipe>(&text).expect("a recipe"), recipe);
+    assert_eq!(recipe.phases[1].optimizer, Optimizer::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7 });
+    assert_eq!(recipe.phases[1].learning_rate.initial, 0.3);
+    assert_eq!((recipe.class_weights.as_slice(), recipe.validation.val), (&[1.0, 1.0][..], 6));
+    assert_eq!(recipe.early_stopping.map(|stopping| stopping.patience), Some(3));
+}
+
+#[test]
+fn every_problem_is_told_at_once() {
+    let inception = model(&inception_v3(false));
+    let check = |body: Value, expected: &[&str]| {
+        let found = request(body.clone()).resolve_on(&inception.metadata, &inception.graph, &samples()).expect_err("it is wrong");
+        let found: Vec<String> = found.iter().map(|problem| format!("{} {}", problem.field, problem.detail)).collect();
+        assert_eq!(found, expected, "{body}");
+    };
+    check(
+        json!({"dataset": null, "name": "-", "batch_size": 0, "validation_split": 1.0, "class_weights": "some", "base": "a@0",
+            "head": {"dropout": 1.0, "hidden": [0]}, "early_stopping": {"monitor": "loss"}, "batch_norm": "on",
+            "preprocessing": {"resize": "lanczos"}}),
+        &[
+            "name is `-`; a model name has 1 to 64 ASCII letters, digits, `.`, `_` or `-` and starts with a letter or digit",
+            "base is `a@0`; write `NAME`, or `NAME@VERSION` with a version such as `a@1`",
+            "dataset is missing; it is required",
+            "head.hidden[0] is 0; it must be at least 1 and at most 65536",
+            "head.dropout is 1; it must be at least 0 and less than 1",
+            "batch_size is 0; it must be at least 1 and at most 1024",
+            "validation_split is 1; it must be at least 0 and less than 1",
+            "class_weights is `some`; use `none` or `balanced`",
+            "early_stopping.patience is missing; say after how many epochs without improvement a phase ends",
+            "early_stopping.monitor is `loss`; use `val_loss`",
+            "batch_norm is `on`; use `frozen` or `affine`",
+            "preprocessing.resize is `lanczos`; use `nearest`, `bilinear` or `bicubic`",
+            "early_stopping needs validation images; set `validation_split` above 0, or leave it out",
+        ],
+    );
+    check(
+        json!({"phases": [{}, {"trainable": "all"}, {"trainable": "head", "trainable_from": 1, "epochs": -1}, {"trainable": "head",
+            "learning_rate": 1.0, "optimizer": {"type": "adamw", "learning_rate": 2.0, "schedule": "step"}},
+            {"trainable": "head", "optimizer": {"type": "adam", "momentum": 0.9, "beta_1": 1.0}},
+            {"trainable": "head", "optimizer": {"learning_rate": 0}, "l2": -1}]}),
+        &[
+            "phases[0].trainable is missing; say either `\"trainable\": \"head\"` or `\"trainable_from\": LAYER` (a name or an index)",
+            "phases[1].trainable is `all`; use `head`, or `trainable_from`",
+            "phases[2].trainable_from does not go with `trainable`; say either `\"trainable\": \"head\"` or \
+             `\"trainable_from\": LAYER` (a name or an index)",
+            "phases[2].epochs is -1; it must be at least 1 and at most 10000",
+            "phases[3].optimizer.type is `adamw`; use `sgd`, `rmsprop` or `adam`",
+            "phases[3].learning_rate is given here and in `optimizer`; leave one `learning_rate` out",
+            "phases[3].optimizer.schedule is `step`; use `constant` or `cosine`",
+            "phases[4].optimizer.momentum is no parameter of `adam`, which has `beta_1`, `beta_2` or `epsilon` besides its rate; leave it out",
+            "phases[4].optimizer.beta_1 is 1; it must be at least 0 and less than 1",
+            "phases[5].optimizer.type is missing; use `sgd`, `rmsprop` or `adam`",
+            "phases[5].optimizer.learning_rate is 0; it must be more than 0",
+            "phases[5].l2 is -1; it must be at least 0",
+        ],
+    );
+    check(
+        json!({"head": {"keep_fc": true}}),
+        &["head.keep_fc needs a VGG16 with its own `fc1` and `fc2`, which `inception_v3` does not have; leave it out"],
+    );
+    check(
+        json!({"phases": [{"trainable_from": "mixd8"}, {"trainable_from": 311}, {"trainable_from": -30}, {"trainable_from": "mixed10"}]}),
+        &[
+            "phases[0].trainable_from is `mixd8`, which is no layer of `inception_v3`; did you mean `mixed8`, `mixed0` or `mixed1`?",
+            "phases[1].trainable_from is 311; the layers of `inception_v3` below the head have indices 0 to 310, counted from the front",
+            "phases[2].trainable_from is -30; the layers of `inception_v3` below the head have indices 0 to 310, counted from the front",
+            "phases[3].trainable_from is `mixed10` (310): nothing between it and the head has weights; \
+             start at `conv2d_93` (299) or before it, or use `\"trainable\": \"head\"`",
+        ],
+    );
+    check(
+        json!({"phases": []}),
+        &["phases is empty; leave it out for the default phases, or add one such as `{\"trainable\": \"head\"}`"],
+    );
+}
+
+#[test]
+fn a_top_is_left_behind() {
+    let mut top = model(&inception_v3(true));
+    top.metadata.pretrained = false;
+    let recipe = resolved(&top, json!({"phases": [{"trainable_from": 249}]}));
+    assert_eq!((recipe.head.on.as_str(), recipe.head.on_index), ("mixed10", 310));
+    assert!(recipe.warnings[0].contains("untrained weights") && recipe.warnings[0].contains("graft pull inception_v3"));
+    assert!(recipe.warnings[1].contains("a new head's first gradients"), "{:?}", recipe.warnings);
+    let behind = request(json!({"phases": [{"trainable_from": "avg_pool"}]}));
+    let problems = behind.resolve_on(&top.metadata, &top.graph, &samples()).expect_err("behind the head");
+    assert_eq!(
+        problems[0].detail,
+        "is `avg_pool` (311), which lies behind `mixed10` (310), where the head sits; use at most 310, or `\"trainable\": \"head\"`"
+    );
+}
+
+#[test]
+fn a_graph_of_the_users_trains_its_head() {
+    let mut own = model(&inception_v3(true));
+    own.metadata.architecture = "onnx".to_owned();
+    let recipe = resolved(&own, json!({}));
+    assert_eq!((recipe.head.on.as_str(), recipe.head.pool, recipe.phases.len()), ("avg_pool", Pool::None, 1));
+    assert!(recipe.warnings[0].contains("add a phase with `trainable_from`"), "{:?}", recipe.warnings);
+    own.metadata.features_layer = "mixed9".to_owned();
+    let behind = request(json!({"phases": [{"trainable_from": 280}]}));
+    assert!(behind.resolve_on(&own.metadata, &own.graph, &samples()).is_err(), "behind `mixed9`");
+    assert_eq!(resolved(&own, json!({"phases": [{"trainable_from": 249}]})).head.on, "mixed9");
+}
+
+#[test]
+fn data_sets_are_checked() {
+    let inception = model(&inception_v3(false));
+    let check = |body: Value, samples: Samples, expected: &str| {
+        let problems = request(body).resolve_on(&inception.metadata, &inception.graph, &samples).expect_err("it is wrong");
+        assert_eq!(problems[0].detail, expected);
+    };
+    let mut folders = samples();
+    folders.images[0].split = Some(Split::Val);
+    check(json!({"validation_split": 0.1}), folders, "does not go with a data set that has its own `val/` folder; leave it out");
+    let mut single = samples();
+    single.classes.truncate(1);
+    single.images.truncate(10);
+    check(json!({}), single, "has 1 classes; a classifier needs at least two class folders");
+    let mut untrained = samples();
+    untrained.images[10..].iter_mut().for_each(|image| image.split = Some(Split::Val));
+    check(json!({}), untrained, "has no training image of class `bees`; add some, or remove its folder");
+    let recipe = resolved(&inception, json!({"validation_split": 0.0}));
+    assert!(recipe.warnings[0].starts_with("validation_split: no image is kept"), "{:?}", recipe.warnings);
+}
+
+#[test]
+fn unknown_fields_are_refused() {
+    let check = |body: Value, expected: &str| {
+        let error = serde_json::from_value::<Request>(body).expect_err("an unknown field").to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(json!({"datset": "d"}), "unknown field `datset`");
+    check(json!({"phases": [{"epoch": 1}]}), "unknown field `epoch`");
+    check(json!({"phases": [{"optimizer": {"lr": 1}}]}), "unknown field `lr`");
+    check(json!({"head": {"units": 1}}), "unknown field `units`");
+}

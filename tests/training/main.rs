@@ -1,0 +1,8 @@
+//! Training graphs, run: gradients against PyTorch and finite differences, optimizers against Keras's definitions.
+//!
+//! Skips nothing: the fixtures are in the tree, the runtime is the one that `make library` brings.
+
+mod case;
+mod gradients;
+mod graphs;
+mod optimizers;
