@@ -21,11 +21,7 @@ pub use library::{SEARCHED, locate};
 pub use memory::trim;
 pub use session::Session;
 pub use shared::SharedWeights;
-<<<<<<< HEAD
-pub use stepper::{Stepper, Value};
-=======
 pub use stepper::{Feed, Stepper, StepperSource, Stop};
->>>>>>> recipe
 
 use crate::config::{Provider, ProviderChoice, ProviderPolicy, RuntimeConfig};
 
@@ -151,14 +147,6 @@ impl Runtime {
         let graph = crate::graph::Graph::smallest().to_bytes();
         let source = SessionSource { graph: &graph, folder: Path::new(""), shared: &SharedWeights::default() };
         Ok(self.session(source, choice)?.provider().clone())
-    }
-
-    /// A session for training on `provider`, with `threads` of its own.
-    ///
-    /// # Errors
-    /// A graph that ONNX Runtime refuses, a provider that cannot be had.
-    pub fn stepper(&self, source: SessionSource<'_>, provider: Provider, threads: usize) -> Result<Stepper, Error> {
-        Stepper::open(&self.environment, source, provider, threads)
     }
 
     /// A session of `source` on the provider that `choice` asks for.

@@ -117,7 +117,7 @@ pub(super) fn read<T: TensorValueTypeMarker + ?Sized>(name: &str, value: &Value<
     Ok(Tensor::new(shape, data)?)
 }
 
-pub(super) fn element(kind: &ValueType) -> Option<TensorElementType> {
+fn element(kind: &ValueType) -> Option<TensorElementType> {
     match kind {
         ValueType::Tensor { ty, .. } => Some(*ty),
         _ => None,

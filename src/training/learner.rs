@@ -2,16 +2,18 @@
 //!
 //! Knows batches of tensors; knows nothing of images, epochs or files.
 
+use std::{collections::HashMap, num::NonZeroUsize};
+
 use crate::{
-    config::Provider,
+    config::ProviderChoice,
     graph::{
         Graph,
         gradient::{
-            Carried, DropoutMask, GradientError, LABELS, LEARNING_RATE, SAMPLE_WEIGHTS, STEP, TrainingGraph, TrainingSpec,
+            Carried, DropoutMask, GradientError, LABELS, LEARNING_RATE, LOSS, SAMPLE_WEIGHTS, STEP, TrainingGraph, TrainingSpec,
             evaluation_graph, training_graph,
         },
     },
-    runtime::{self, Runtime, SessionSource, SharedWeights, Stepper, Value},
+    runtime::{self, Feed, Runtime, SessionSource, SharedWeights, Stepper, StepperSource},
     tensor::Tensor,
 };
 
@@ -37,9 +39,9 @@ pub struct Place<'a> {
     /// Folder of the graph's external data.
     pub folder: &'a std::path::Path,
     /// Threads of its own.
-    pub threads: usize,
+    pub threads: NonZeroUsize,
     /// Where its sessions run.
-    pub provider: Provider,
+    pub provider: ProviderChoice,
 }
 
 /// A batch of the size that the learner was made for; short ones are padded with samples of weight 0.
@@ -63,17 +65,17 @@ pub struct Output {
 }
 
 /// A part of a model in training.
-#[derive(Debug)]
 pub struct Learner {
     train: Stepper,
     evaluate: Stepper,
+    /// Whether the sessions have the same parameters.
+    synced: bool,
     inputs: Vec<String>,
     masks: Vec<DropoutMask>,
     counts_steps: bool,
-    /// The trainable tensors, then the optimizer's state.
-    carried: Vec<Carried>,
-    values: Vec<Value>,
-    parameters: usize,
+    parameters: Vec<Carried>,
+    state: Vec<Carried>,
+    logits: String,
 }
 
 impl Learner {
@@ -82,30 +84,26 @@ impl Learner {
     /// # Errors
     /// An operator without a gradient, a tensor that cannot be read, a graph that ONNX Runtime refuses.
     pub fn new(place: Place<'_>, graph: &Graph, spec: &TrainingSpec) -> Result<Self, LearnerError> {
-        let TrainingGraph { graph: steps, inputs, masks, parameters, state, counts_steps, .. } = training_graph(graph, spec)?;
-        let evaluation = evaluation_graph(graph, spec)?.graph;
-        let session = |graph: &Graph| {
-            let (graph, shared) = (graph.to_bytes(), SharedWeights::default());
-            let source = SessionSource { graph: &graph, folder: place.folder, shared: &shared };
-            place.runtime.stepper(source, place.provider, place.threads)
+        let training = training_graph(graph, spec)?;
+        let evaluation = evaluation_graph(graph, spec)?;
+        let mut learner = Self {
+            train: stepper(place, &training)?,
+            evaluate: stepper(place, &evaluation)?,
+            synced: false,
+            inputs: training.inputs.into_iter().map(|input| input.name).collect(),
+            masks: training.masks,
+            counts_steps: training.counts_steps,
+            parameters: training.parameters,
+            state: training.state,
+            logits: training.logits,
         };
-        let mut values = Vec::with_capacity(parameters.len() + state.len());
-        for parameter in &parameters {
-            values.push(Value::floats(graph.stored(&parameter.input)?)?);
+        for parameter in &learner.parameters {
+            learner.train.set(&parameter.input, graph.stored(&parameter.input)?)?;
         }
-        for slot in &state {
-            values.push(Value::floats(zeros(&slot.shape))?);
+        for slot in &learner.state {
+            learner.train.set(&slot.input, zeros(&slot.shape))?;
         }
-        Ok(Self {
-            train: session(&steps)?,
-            evaluate: session(&evaluation)?,
-            inputs: inputs.into_iter().map(|input| input.name).collect(),
-            masks,
-            counts_steps,
-            parameters: parameters.len(),
-            carried: parameters.into_iter().chain(state).collect(),
-            values,
-        })
+        Ok(learner)
     }
 
     /// The inputs that decide what Dropout leaves out; [`Self::step`] takes a tensor for each.
@@ -116,21 +114,17 @@ impl Learner {
     /// One step; `step` counts from 1 within the optimizer's life.
     ///
     /// # Errors
-    /// When ONNX Runtime fails.
+    /// When ONNX Runtime fails; nothing has changed then.
     pub fn step(&mut self, batch: Batch, masks: Vec<Tensor>, learning_rate: f64, step: u64) -> Result<Output, LearnerError> {
-        let mut inputs = self.feeds(batch)?;
-        for (mask, tensor) in self.masks.iter().zip(masks) {
-            inputs.push((mask.tensor.name.clone(), Value::floats(tensor)?));
-        }
-        inputs.push((LEARNING_RATE.to_owned(), scalar(learning_rate as f32)?));
+        let mut feeds = feeds(&self.inputs, batch);
+        feeds.extend(self.masks.iter().zip(masks).map(|(mask, tensor)| (mask.tensor.name.as_str(), Feed::Floats(tensor))));
+        feeds.push((LEARNING_RATE, scalar(learning_rate as f32)));
         if self.counts_steps {
-            inputs.push((STEP.to_owned(), scalar(step as f32)?));
+            feeds.push((STEP, scalar(step as f32)));
         }
-        let fed: Vec<(&str, &Value)> = inputs.iter().map(|(name, value)| (name.as_str(), value)).collect();
-        let carried = self.carried.iter().zip(&self.values).map(|(carried, value)| (carried.input.as_str(), value));
-        let mut outputs = self.train.run(&fed.into_iter().chain(carried).collect::<Vec<_>>())?;
-        self.values = outputs.split_off(2);
-        output(&outputs)
+        self.synced = false;
+        let outputs = self.train.step(feeds)?;
+        Ok(output(outputs, &self.logits))
     }
 
     /// The same without an update and without Dropout.
@@ -138,11 +132,14 @@ impl Learner {
     /// # Errors
     /// When ONNX Runtime fails.
     pub fn evaluate(&mut self, batch: Batch) -> Result<Output, LearnerError> {
-        let inputs = self.feeds(batch)?;
-        let fed = inputs.iter().map(|(name, value)| (name.as_str(), value));
-        let parameters = self.carried[..self.parameters].iter().zip(&self.values);
-        let carried = parameters.map(|(carried, value)| (carried.input.as_str(), value));
-        output(&self.evaluate.run(&fed.chain(carried).collect::<Vec<_>>())?)
+        if !self.synced {
+            for parameter in &self.parameters {
+                self.evaluate.set(&parameter.input, self.train.get(&parameter.input)?)?;
+            }
+            self.synced = true;
+        }
+        let outputs = self.evaluate.step(feeds(&self.inputs, batch))?;
+        Ok(output(outputs, &self.logits))
     }
 
     /// Copies of the trainable tensors, by name.
@@ -150,7 +147,7 @@ impl Learner {
     /// # Errors
     /// When ONNX Runtime fails.
     pub fn parameters(&self) -> Result<Vec<(String, Tensor)>, LearnerError> {
-        self.copies(0..self.parameters)
+        self.copies(&self.parameters)
     }
 
     /// Copies of the optimizer's state, by name.
@@ -158,51 +155,53 @@ impl Learner {
     /// # Errors
     /// When ONNX Runtime fails.
     pub fn state(&self) -> Result<Vec<(String, Tensor)>, LearnerError> {
-        self.copies(self.parameters..self.carried.len())
+        self.copies(&self.state)
     }
 
-    /// Puts `values` in the place of what is carried under these names; the others stay as they are.
+    /// Puts what `values` has under the names of parameters and state in their place; the others stay as they are.
     ///
     /// # Errors
     /// When ONNX Runtime fails.
     pub fn restore(&mut self, mut values: impl FnMut(&str) -> Option<Tensor>) -> Result<(), LearnerError> {
-        for (carried, value) in self.carried.iter().zip(&mut self.values) {
+        self.synced = false;
+        for carried in self.parameters.iter().chain(&self.state) {
             if let Some(tensor) = values(&carried.input).filter(|tensor| tensor.shape() == carried.shape) {
-                *value = Value::floats(tensor)?;
+                self.train.set(&carried.input, tensor)?;
             }
         }
         Ok(())
     }
 
-    fn copies(&self, range: std::ops::Range<usize>) -> Result<Vec<(String, Tensor)>, LearnerError> {
-        let carried = self.carried[range.clone()].iter().zip(&self.values[range]);
-        carried.map(|(carried, value)| Ok((carried.input.clone(), value.to_tensor()?))).collect()
-    }
-
-    fn feeds(&self, batch: Batch) -> Result<Vec<(String, Value)>, LearnerError> {
-        let mut feeds = Vec::with_capacity(self.inputs.len() + 2);
-        for (name, tensor) in self.inputs.iter().zip(batch.inputs) {
-            feeds.push((name.clone(), Value::floats(tensor)?));
-        }
-        let weights = Tensor::new(vec![batch.weights.len()], batch.weights).expect("one dimension");
-        feeds.push((LABELS.to_owned(), Value::indices(batch.labels)?));
-        feeds.push((SAMPLE_WEIGHTS.to_owned(), Value::floats(weights)?));
-        Ok(feeds)
+    fn copies(&self, carried: &[Carried]) -> Result<Vec<(String, Tensor)>, LearnerError> {
+        carried.iter().map(|carried| Ok((carried.input.clone(), self.train.get(&carried.input)?))).collect()
     }
 }
 
-/// The first two outputs of every graph of `graph::gradient`: the loss and the logits.
-fn output(outputs: &[Value]) -> Result<Output, LearnerError> {
-    let loss = outputs[0].to_tensor()?.data().first().copied().unwrap_or(f32::NAN);
-    Ok(Output { loss, logits: outputs[1].to_tensor()? })
+fn stepper(place: Place<'_>, training: &TrainingGraph) -> Result<Stepper, runtime::Error> {
+    let (graph, shared) = (training.graph.to_bytes(), SharedWeights::default());
+    let carried = training.parameters.iter().chain(&training.state);
+    let carried: Vec<(String, String)> = carried.map(|carried| (carried.input.clone(), carried.output.clone())).collect();
+    let session = SessionSource { graph: &graph, folder: place.folder, shared: &shared };
+    place.runtime.stepper(StepperSource { session, carried: &carried, threads: Some(place.threads) }, place.provider)
+}
+
+fn feeds(inputs: &[String], batch: Batch) -> Vec<(&str, Feed)> {
+    let weights = Tensor::new(vec![batch.weights.len()], batch.weights).expect("one dimension");
+    let inputs = inputs.iter().zip(batch.inputs).map(|(name, tensor)| (name.as_str(), Feed::Floats(tensor)));
+    inputs.chain([(LABELS, Feed::Integers(batch.labels)), (SAMPLE_WEIGHTS, Feed::Floats(weights))]).collect()
+}
+
+fn output(mut outputs: HashMap<String, Tensor>, logits: &str) -> Output {
+    let loss = outputs.get(LOSS).and_then(|loss| loss.data().first()).copied().unwrap_or(f32::NAN);
+    Output { loss, logits: outputs.remove(logits).expect("every training graph gives its logits") }
 }
 
 fn zeros(shape: &[usize]) -> Tensor {
     Tensor::new(shape.to_vec(), vec![0.0; shape.iter().product()]).expect("as many zeros as the shape has")
 }
 
-fn scalar(value: f32) -> Result<Value, runtime::Error> {
-    Value::floats(Tensor::new(Vec::new(), vec![value]).expect("a scalar has one element"))
+fn scalar(value: f32) -> Feed {
+    Feed::Floats(Tensor::new(Vec::new(), vec![value]).expect("a scalar has one element"))
 }
 
 #[cfg(test)]
@@ -212,7 +211,7 @@ mod tests {
     use super::*;
     use crate::{
         arch::Activation,
-        config::{self, Sources},
+        config::{self, Provider, ProviderPolicy, Sources},
         graph::{
             HeadLayer,
             gradient::{Labels, Optimizer, Trainable},
@@ -291,7 +290,8 @@ mod tests {
             provider: Provider::Cpu,
         };
         let (runtime, folder) = (runtime(), std::path::Path::new(""));
-        let place = Place { runtime: &runtime, folder, threads: 1, provider: Provider::Cpu };
+        let provider = ProviderChoice { provider: Provider::Cpu, policy: ProviderPolicy::Required };
+        let place = Place { runtime: &runtime, folder, threads: NonZeroUsize::MIN, provider };
         Learner::new(place, &graph, &spec).expect("every operator has a gradient")
     }
 
