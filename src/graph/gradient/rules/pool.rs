@@ -22,8 +22,7 @@ pub(super) fn max(tape: &mut Tape, op: Op<'_>, dy: &str) -> Result<(), Refusal> 
         let shape = tape.sizes(&x);
         // The padding that the windows use, so that the operator finds the given shape large enough.
         let pads = [window.begin.clone(), window.reach(&input, &output)].concat();
-        let attributes =
-            vec![sizes("kernel_shape", &window.kernel), sizes("strides", &window.strides), sizes("pads", &pads)];
+        let attributes = vec![sizes("kernel_shape", &window.kernel), sizes("strides", &window.strides), sizes("pads", &pads)];
         tape.emit("MaxUnpool", &[dy, &indices, &shape], attributes)
     } else {
         let elements = tape.sizes(&[x.iter().product()]);
