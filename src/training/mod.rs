@@ -6,13 +6,18 @@ pub mod batches;
 pub mod cache;
 mod division;
 mod error;
+mod estimate;
 mod priority;
 mod random;
 pub mod recipe;
+pub mod report;
 mod samples;
+mod stopping;
 
 pub use division::Division;
 pub use error::Error;
+pub use estimate::{Estimate, Speed};
 pub use priority::lower as lower_priority;
 pub use random::{Purpose, Stream};
 pub use samples::{Sample, Samples, Split};
+pub use stopping::{Verdict, Watch};

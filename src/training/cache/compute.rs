@@ -255,7 +255,7 @@ fn row_of(output: &Tensor, row: usize) -> Option<&[f32]> {
 }
 
 /// Reads, decodes and preprocesses a file of at most `limits.max_bytes`.
-pub(super) fn image(path: &Path, preprocessing: &Preprocessing, limits: &Limits) -> Result<Tensor, Error> {
+pub(in crate::training) fn image(path: &Path, preprocessing: &Preprocessing, limits: &Limits) -> Result<Tensor, Error> {
     let refused = |source: ImageError| Error::Image { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     let file = File::open(path).at("open the image", path)?;

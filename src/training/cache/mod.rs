@@ -14,9 +14,10 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+pub(super) use compute::image;
 pub use content::Content;
 
 use self::{compute::Computer, store::Store};
@@ -199,7 +200,29 @@ impl<'a> FrontierCache<'a> {
     }
 }
 
+/// Time to compute `picks` of `phase` once the sessions are there; nothing is read from the cache or written to it.
+///
+/// # Errors
+/// A graph that cannot be cut or run, an image that cannot be read.
+pub(super) fn probe(
+    context: Context<'_>,
+    recipe: &Recipe,
+    phase: &Phase,
+    samples: &Samples,
+    picks: &[Pick],
+) -> Result<Duration, Error> {
+    let content = Content::of(recipe, phase, samples.images.len(), String::new());
+    let mut computer = Computer::new(context, recipe, &content, samples)?;
+    computer.run(picks, &|_, _| Ok(()))?;
+    let started = Instant::now();
+    computer.run(picks, &|_, _| Ok(()))?;
+    Ok(started.elapsed())
+}
+
 /// Row `row` of every tensor.
 fn rows_of<'t>(tensors: &'t mut [Vec<f32>], lengths: &[usize], row: usize) -> Vec<&'t mut [f32]> {
     tensors.iter_mut().zip(lengths).map(|(tensor, length)| &mut tensor[row * length..(row + 1) * length]).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,7 +121,8 @@ impl<'a> Foundation<'a> {
 
     /// Nodes that train whenever they lie behind the start: batch normalisations do only when the recipe says so.
     fn kernels(&self) -> impl DoubleEndedIterator<Item = &WeightedNode> {
-        let has_kernel = |node: &&WeightedNode| node.parameters.iter().any(|weight| matches!(weight.role, Role::Kernel | Role::Matrix));
+        let has_kernel =
+            |node: &&WeightedNode| node.parameters.iter().any(|weight| matches!(weight.role, Role::Kernel | Role::Matrix));
         self.weighted.iter().filter(has_kernel)
     }
 

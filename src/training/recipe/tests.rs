@@ -79,6 +79,11 @@ fn resolved(model: &Model, body: Value) -> Recipe {
     request(body).resolve_on(&model.metadata, &model.graph, &samples()).expect("a sound request")
 }
 
+/// The default recipe over InceptionV3, 16 images to train on and 4 to measure on.
+pub(in crate::training) fn resolved_inception() -> Recipe {
+    resolved(&model(&inception_v3(false)), json!({}))
+}
+
 fn frontiers(phase: &Phase) -> String {
     let tensors: Vec<String> = phase.frontier.iter().map(|tensor| format!("{} {:?}", tensor.tensor, tensor.shape)).collect();
     tensors.join(", ")
