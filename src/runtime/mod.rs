@@ -10,6 +10,7 @@ mod shared;
 mod stepper;
 
 use std::{
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -154,7 +155,22 @@ impl Runtime {
     /// # Errors
     /// [`Error::ProviderUnavailable`] when it is required and cannot be had; a graph that ONNX Runtime refuses.
     pub fn session(&self, source: SessionSource<'_>, choice: ProviderChoice) -> Result<Session, Error> {
-        on_provider(choice, |provider, note| Session::open(&self.environment, source, provider, note))
+        on_provider(choice, |provider, note| Session::open(&self.environment, source, provider, note, None))
+    }
+
+    /// A session with threads of its own, for work that shall not take those that serve.
+    ///
+    /// Threads inherit the priority of the one that makes the session; with one, everything runs on the caller's.
+    ///
+    /// # Errors
+    /// As [`Self::session`].
+    pub fn background_session(
+        &self,
+        source: SessionSource<'_>,
+        choice: ProviderChoice,
+        threads: NonZeroUsize,
+    ) -> Result<Session, Error> {
+        on_provider(choice, |provider, note| Session::open(&self.environment, source, provider, note, Some(threads)))
     }
 
     /// A session that is run step after step, on the provider that `choice` asks for.

@@ -1,5 +1,7 @@
 //! One ONNX Runtime session: host tensors in, host tensors out, float16 converted at the edge.
 
+use std::num::NonZeroUsize;
+
 use half::f16;
 use ort::{
     environment::Environment,
@@ -25,8 +27,9 @@ impl Session {
         source: SessionSource<'_>,
         provider: Provider,
         note: Option<String>,
+        threads: Option<NonZeroUsize>,
     ) -> Result<Self, Error> {
-        let mut builder = builder(environment, source, provider, Memory::Shared)?;
+        let mut builder = on_threads(builder(environment, source, provider, Memory::Shared)?, threads)?;
         let session = builder.commit_from_memory(source.graph)?;
         let half_input = session.inputs().first().is_some_and(|input| element(input.dtype()) == Some(TensorElementType::Float16));
         Ok(Self { session, half_input, provider: ProviderInEffect { provider, note } })
@@ -99,6 +102,14 @@ pub(super) fn builder(
         }
     }
     Ok(builder)
+}
+
+/// The session with `threads` of its own, the one that runs it included; `None` to share those of all sessions.
+pub(super) fn on_threads(builder: SessionBuilder, threads: Option<NonZeroUsize>) -> Result<SessionBuilder, Error> {
+    let Some(threads) = threads else { return Ok(builder) };
+    let builder = builder.with_independent_thread_pool().map_err(plain)?;
+    let builder = builder.with_intra_threads(threads.get()).map_err(plain)?;
+    Ok(builder.with_intra_op_spinning(false).map_err(plain)?)
 }
 
 pub(super) fn read<T: TensorValueTypeMarker + ?Sized>(name: &str, value: &Value<T>) -> Result<Tensor, Error> {

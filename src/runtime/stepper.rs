@@ -13,7 +13,7 @@ use ort::{
 
 use super::{
     Error, ProviderInEffect, SessionSource,
-    session::{Memory, builder, plain, read},
+    session::{Memory, builder, on_threads, read},
 };
 use crate::{config::Provider, tensor::Tensor};
 
@@ -73,12 +73,7 @@ impl Stepper {
         provider: Provider,
         note: Option<String>,
     ) -> Result<Self, Error> {
-        let mut builder = builder(environment, source.session, provider, Memory::Own)?;
-        if let Some(threads) = source.threads {
-            builder = builder.with_independent_thread_pool().map_err(plain)?;
-            builder = builder.with_intra_threads(threads.get()).map_err(plain)?;
-            builder = builder.with_intra_op_spinning(false).map_err(plain)?;
-        }
+        let mut builder = on_threads(builder(environment, source.session, provider, Memory::Own)?, source.threads)?;
         let session = builder.commit_from_memory(source.session.graph)?;
         let binding = session.create_binding()?;
         let carried =

@@ -1,6 +1,7 @@
 //! Which images are trained on and which are measured on: by folder, or drawn per class with a seed.
 
 use super::{
+    batches::Pick,
     random::{Purpose, Stream},
     samples::{Samples, Split},
 };
@@ -38,6 +39,16 @@ impl Division {
         let count = u32::try_from(samples.images.len()).expect("a data set has fewer than 2^32 images");
         let (val, train) = (0..count).partition(|&position| is_val[position as usize]);
         Self { train, val }
+    }
+
+    /// The records that a phase reads: training images, with their mirrors where `horizontal_flip` says so, and validation
+    /// images; by image.
+    pub fn picks(&self, horizontal_flip: bool) -> Vec<Pick> {
+        let flips: &[bool] = if horizontal_flip { &[false, true] } else { &[false] };
+        let train = self.train.iter().flat_map(|&image| flips.iter().map(move |&flipped| Pick { image, flipped }));
+        let mut picks: Vec<Pick> = train.chain(self.val.iter().map(|&image| Pick { image, flipped: false })).collect();
+        picks.sort_unstable_by_key(|pick| (pick.image, pick.flipped));
+        picks
     }
 
     /// Images of every class: trained on, measured on.

@@ -3,13 +3,23 @@
 //! Knows models, graphs and sessions; knows neither jobs nor HTTP.
 
 pub mod batches;
+pub mod cache;
 pub mod checkpoint;
 mod division;
+mod error;
+mod estimate;
 pub mod learner;
+mod priority;
 mod random;
 pub mod recipe;
+pub mod report;
 mod samples;
+mod stopping;
 
 pub use division::Division;
+pub use error::Error;
+pub use estimate::{Estimate, Speed};
+pub use priority::lower as lower_priority;
 pub use random::{Purpose, Stream};
 pub use samples::{Sample, Samples, Split};
+pub use stopping::{Verdict, Watch};

@@ -69,7 +69,7 @@ impl Case {
 
     /// A session of `training` whose parameters have the stored values.
     pub fn stepper(&self, training: &TrainingGraph) -> Stepper {
-        let mut stepper = stepper(training);
+        let mut stepper = stepper_in(training, Path::new(""));
         for parameter in &training.parameters {
             stepper.set(&parameter.input, self.stored(&parameter.input)).expect("a parameter");
         }
@@ -77,16 +77,20 @@ impl Case {
     }
 }
 
-/// A session of `training` whose state is 0.
-pub fn stepper(training: &TrainingGraph) -> Stepper {
+/// The library that `make library` brings.
+pub fn runtime() -> Runtime {
     let config = config::load(&config::Sources::default()).expect("the default configuration");
-    let runtime = Runtime::open(&config.runtime).expect("the library that `make library` brings");
+    Runtime::open(&config.runtime).expect("the library that `make library` brings")
+}
+
+/// A session of `training`, whose external data lie in `folder`; its state is 0.
+pub fn stepper_in(training: &TrainingGraph, folder: &Path) -> Stepper {
     let carried = training.parameters.iter().chain(&training.state);
     let carried: Vec<(String, String)> = carried.map(|tensor| (tensor.input.clone(), tensor.output.clone())).collect();
     let graph = training.graph.to_bytes();
-    let session = SessionSource { graph: &graph, folder: Path::new(""), shared: &SharedWeights::default() };
+    let session = SessionSource { graph: &graph, folder, shared: &SharedWeights::default() };
     let source = StepperSource { session, carried: &carried, threads: None };
-    let mut stepper = runtime.stepper(source, CPU).expect("a graph that ONNX Runtime takes");
+    let mut stepper = runtime().stepper(source, CPU).expect("a graph that ONNX Runtime takes");
     for slot in &training.state {
         let zeros = vec![0.0; slot.shape.iter().product()];
         stepper.set(&slot.input, Tensor::new(slot.shape.clone(), zeros).expect("as many zeros")).expect("a slot");

@@ -3,6 +3,7 @@
 //! Skips nothing: the fixtures are in the tree, the runtime is the one that `make library` brings.
 
 mod case;
+mod frontier;
 mod gradients;
 mod graphs;
 mod optimizers;

@@ -43,6 +43,12 @@ pub enum GradientError {
         /// The batch size asked for.
         batch: usize,
     },
+    /// The shape of an input or of the logits cannot be found out.
+    #[error("the shape of tensor `{tensor}` is not known; training needs it")]
+    NoShape {
+        /// The tensor.
+        tensor: String,
+    },
     /// A shape that a rule needs and that cannot be found out.
     #[error("the shape of tensor `{tensor}` is not known, but the gradient of {node} needs it{}", start_from(.start))]
     UnknownShape {

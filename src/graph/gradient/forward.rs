@@ -6,7 +6,7 @@ use super::{DropoutMask, GradientError, TensorSpec, TrainingSpec, op::Op, shapes
 use crate::graph::{
     Graph, inspect, make,
     order::{self, uses},
-    proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto},
+    proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto},
     tensors::data_type,
 };
 
@@ -88,21 +88,17 @@ fn check_types(body: &GraphProto, spec: &TrainingSpec, logits: &str) -> Result<(
 fn inputs(body: &GraphProto, shapes: &Shapes) -> Result<Vec<TensorSpec>, GradientError> {
     let fed: HashSet<&str> = order::inputs(body).collect();
     let infos = body.input.iter().filter(|info| fed.contains(info.name()));
-    let spec = |info| {
-        let (name, found) = (info_name(info), inspect::elem_type(info));
+    let spec = |info: &ValueInfoProto| {
+        let (name, found) = (info.name().to_owned(), inspect::elem_type(info));
         if found != data_type::FLOAT {
             return Err(GradientError::NotFloat { tensor: name, found });
         }
         match shapes.of(&name) {
             Some(shape) => Ok(TensorSpec { shape: shape.to_vec(), name }),
-            None => Err(GradientError::UnknownShape { start: name.clone(), tensor: name, node: "the graph's input".to_owned() }),
+            None => Err(GradientError::NoShape { tensor: name }),
         }
     };
     infos.map(spec).collect()
-}
-
-fn info_name(info: &crate::graph::proto::ValueInfoProto) -> String {
-    info.name().to_owned()
 }
 
 /// Makes each Dropout that leaves something out a product with an input.

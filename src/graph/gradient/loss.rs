@@ -17,11 +17,7 @@ pub const LOSS: &str = "training/loss";
 /// Adds the loss and gives the gradient with respect to the logits to the tape; the answer is the labels' type.
 pub(super) fn add(tape: &mut Tape, spec: &TrainingSpec, logits: &str) -> Result<ValueInfoProto, GradientError> {
     let shape = tape.known().of(logits).map(<[usize]>::to_vec);
-    let shape = shape.ok_or_else(|| GradientError::UnknownShape {
-        tensor: logits.to_owned(),
-        node: "the loss".to_owned(),
-        start: logits.to_owned(),
-    })?;
+    let shape = shape.ok_or_else(|| GradientError::NoShape { tensor: logits.to_owned() })?;
     let &[batch, classes] = shape.as_slice() else { return Err(bad_shape(spec, logits, shape)) };
     if batch != spec.batch {
         return Err(bad_shape(spec, logits, shape));

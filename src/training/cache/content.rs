@@ -17,19 +17,19 @@ const FORMAT: u32 = 1;
 /// What a cache holds; caches of equal content are the same cache.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Content {
-    format: u32,
+    pub(super) format: u32,
     /// The data set's.
-    fingerprint: String,
+    pub(super) fingerprint: String,
     /// Images of the data set.
-    images: usize,
-    weights_sha256: String,
-    graph_sha256: String,
-    preprocessing: Preprocessing,
-    frontier: Vec<Frontier>,
+    pub(super) images: usize,
+    pub(super) weights_sha256: String,
+    pub(super) graph_sha256: String,
+    pub(super) preprocessing: Preprocessing,
+    pub(super) frontier: Vec<Frontier>,
     /// Whether mirrored images have records too.
-    flips: bool,
+    pub(super) flips: bool,
     /// The library and the provider: others give other last bits.
-    engine: String,
+    pub(super) engine: String,
 }
 
 impl Content {

@@ -89,7 +89,7 @@ impl<'a> Foundation<'a> {
     }
 
     pub(super) fn nothing_trains(&self, start: &Start<'_>) -> String {
-        let last = self.weighted.last().and_then(|node| self.layer_of(node));
+        let last = self.kernels().next_back().and_then(|node| self.layer_of(node));
         let way_out = last.map_or_else(
             || "use `\"trainable\": \"head\"`: the graph has no weights that can train".to_owned(),
             |layer| format!("start at `{}` ({}) or before it, or use `\"trainable\": \"head\"`", layer.name, layer.index),
@@ -102,7 +102,7 @@ impl<'a> Foundation<'a> {
         if first.crossing.len() < 2 {
             return None;
         }
-        let blocks: Vec<&WeightedNode> = self.weighted.iter().filter(|node| node.crossing.len() == 1).collect();
+        let blocks: Vec<&WeightedNode> = self.kernels().filter(|node| node.crossing.len() == 1).collect();
         let describe = |node: &WeightedNode| self.layer_of(node).map(|layer| format!("{} (`{}`)", layer.index, layer.name));
         let begin = blocks.iter().rev().find(|node| node.position < first.position).and_then(|node| describe(node));
         let next = blocks.iter().find(|node| node.position > first.position);
@@ -117,6 +117,13 @@ impl<'a> Foundation<'a> {
         message.extend(begin.map(|begin| format!("; that block begins at {begin}")));
         message.extend(tops.last().map(|two| format!("; the top two blocks begin at {two}")));
         Some(message)
+    }
+
+    /// Nodes that train whenever they lie behind the start: batch normalisations do only when the recipe says so.
+    fn kernels(&self) -> impl DoubleEndedIterator<Item = &WeightedNode> {
+        let has_kernel =
+            |node: &&WeightedNode| node.parameters.iter().any(|weight| matches!(weight.role, Role::Kernel | Role::Matrix));
+        self.weighted.iter().filter(has_kernel)
     }
 
     /// The layer that `node` is a part of: the first one made by it or a later node.

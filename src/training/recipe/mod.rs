@@ -24,4 +24,4 @@ pub use resolved::{
 pub use rule::{LearningRate, Optimizer, OptimizerKind, Schedule};
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

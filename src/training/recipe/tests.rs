@@ -79,6 +79,11 @@ fn resolved(model: &Model, body: Value) -> Recipe {
     request(body).resolve_on(&model.metadata, &model.graph, &samples()).expect("a sound request")
 }
 
+/// The default recipe over InceptionV3, 16 images to train on and 4 to measure on.
+pub(in crate::training) fn resolved_inception() -> Recipe {
+    resolved(&model(&inception_v3(false)), json!({}))
+}
+
 fn frontiers(phase: &Phase) -> String {
     let tensors: Vec<String> = phase.frontier.iter().map(|tensor| format!("{} {:?}", tensor.tensor, tensor.shape)).collect();
     tensors.join(", ")
@@ -226,7 +231,7 @@ fn every_problem_is_told_at_once() {
     check(
         json!({"phases": [{"trainable_from": "mixd8"}, {"trainable_from": 311}, {"trainable_from": -30}, {"trainable_from": "mixed10"}]}),
         &[
-            "phases[0].trainable_from is `mixd8`, which is no layer of `inception_v3`; did you mean `mixed8`, `mixed0` or `mixed1`?",
+            "phases[0].trainable_from is `mixd8`, which is no layer of `inception_v3`; did you mean `mixed8`?",
             "phases[1].trainable_from is 311; the layers of `inception_v3` below the head have indices 0 to 310, counted from the front",
             "phases[2].trainable_from is -30; the layers of `inception_v3` below the head have indices 0 to 310, counted from the front",
             "phases[3].trainable_from is `mixed10` (310): nothing between it and the head has weights; \

@@ -1,0 +1,284 @@
+//! The frozen part, run on the serving runtime: images in, their tensors at the frontier out, on lanes side by side.
+//!
+//! On the CPU every image runs by itself, so that its numbers do not depend on which others run with it.
+
+use std::{
+    fs::File,
+    io::Read,
+    num::NonZeroUsize,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use super::{Context, content::Content};
+use crate::{
+    config::Provider,
+    graph::{Graph, HeadLayer},
+    preprocess::{self, ImageError, Limits, Preprocessing},
+    runtime::{Session, SessionSource, SharedWeights},
+    tensor::Tensor,
+    training::{
+        Samples,
+        batches::Pick,
+        error::{At, Error},
+        priority,
+        recipe::Recipe,
+    },
+};
+
+/// Most lanes on the CPU: each holds the weights of the frozen part.
+const MAX_LANES: usize = 8;
+
+/// Lanes on a GPU: one decodes while the other runs.
+const GPU_LANES: usize = 2;
+
+/// Images per run on a GPU.
+const GPU_ROWS: usize = 16;
+
+/// What computes records; sessions are made on first use and can be let go.
+pub(super) struct Computer<'a> {
+    context: Context<'a>,
+    samples: &'a Samples,
+    preprocessing: Preprocessing,
+    frozen: Frozen,
+    plan: Plan,
+    lanes: Vec<Lane>,
+}
+
+/// The frozen part.
+struct Frozen {
+    /// Tensors of a record that are the image itself.
+    is_input: Vec<bool>,
+    names: Vec<String>,
+    lengths: Vec<usize>,
+    /// Serialised; `None` when all of a record is the image itself.
+    graph: Option<bytes::Bytes>,
+    shared: SharedWeights,
+}
+
+/// How the work is divided.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    lanes: usize,
+    threads_per_lane: NonZeroUsize,
+    /// Images per run.
+    rows: usize,
+}
+
+#[derive(Default)]
+struct Lane {
+    session: Option<Session>,
+}
+
+impl<'a> Computer<'a> {
+    pub(super) fn new(context: Context<'a>, recipe: &Recipe, content: &Content, samples: &'a Samples) -> Result<Self, Error> {
+        let plan = Plan::of(&context);
+        let frozen = Frozen::of(&context, content)?;
+        let lanes = Vec::from_iter((0..plan.lanes).map(|_| Lane::default()));
+        Ok(Self { context, samples, preprocessing: recipe.preprocessing.clone(), frozen, plan, lanes })
+    }
+
+    /// Lets the sessions go; they are made again when they are needed.
+    pub(super) fn release(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.session = None);
+        crate::runtime::trim();
+    }
+
+    /// Computes `picks` and hands each one's tensors to `sink` with its place in `picks`, from several threads.
+    ///
+    /// Ends early, with what was handed on, when `sink` fails; the first error counts.
+    pub(super) fn run(
+        &mut self,
+        picks: &[Pick],
+        sink: &(dyn Fn(usize, &[&[f32]]) -> Result<(), Error> + Sync),
+    ) -> Result<(), Error> {
+        let next = AtomicUsize::new(0);
+        let (work, lanes) = (
+            Work {
+                context: &self.context,
+                samples: self.samples,
+                preprocessing: &self.preprocessing,
+                frozen: &self.frozen,
+                plan: self.plan,
+            },
+            &mut self.lanes,
+        );
+        let run = |lane: &mut Lane| {
+            priority::lower();
+            let result = work.lane(lane, picks, &next, sink);
+            if result.is_err() {
+                next.store(picks.len(), Ordering::Relaxed);
+            }
+            result
+        };
+        thread::scope(|scope| {
+            let handles: Vec<_> = lanes.iter_mut().map(|lane| scope.spawn(|| run(lane))).collect();
+            let results =
+                handles.into_iter().map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            results.fold(Ok(()), Result::and)
+        })
+    }
+}
+
+impl Plan {
+    fn of(context: &Context<'_>) -> Self {
+        let threads = context.threads.get();
+        let fixed = context.base.metadata.fixed_batch;
+        let (lanes, rows) = match context.choice.provider {
+            Provider::Cpu => (threads.min(MAX_LANES), fixed.unwrap_or(1)),
+            Provider::Cuda => (GPU_LANES, fixed.unwrap_or(GPU_ROWS)),
+        };
+        Self { lanes, threads_per_lane: NonZeroUsize::new(threads / lanes).unwrap_or(NonZeroUsize::MIN), rows }
+    }
+}
+
+impl Frozen {
+    fn of(context: &Context<'_>, content: &Content) -> Result<Self, Error> {
+        let refused = |source| Error::Graph { model: context.model(), source };
+        let whole = Graph::read(&context.base.graph_path()).map_err(refused)?;
+        let input = &context.base.metadata.input;
+        let frontier = content.frontier();
+        let is_input: Vec<bool> = frontier.iter().map(|tensor| tensor.tensor == *input).collect();
+        let computed: Vec<&str> = frontier.iter().map(|tensor| tensor.tensor.as_str()).filter(|name| name != input).collect();
+        let pooled = frontier.iter().find(|tensor| tensor.pooled);
+        let graph = match (pooled, computed.as_slice()) {
+            (Some(pooled), _) => {
+                Some(whole.with_head(&pooled.tensor, &[HeadLayer::GlobalAveragePooling { name: POOLED }]).map_err(refused)?)
+            }
+            (None, []) => None,
+            (None, computed) => Some(whole.cut(computed).map_err(refused)?),
+        };
+        let shared = match (&graph, context.choice.provider) {
+            (Some(graph), Provider::Cpu) => {
+                SharedWeights::of(graph, &context.base.weights_path()).map_err(|source| context.runtime_error(source))?
+            }
+            _ => SharedWeights::default(),
+        };
+        let names = frontier.iter().map(|tensor| tensor.tensor.clone()).collect();
+        Ok(Self { is_input, names, lengths: content.lengths(), graph: graph.map(|graph| graph.to_bytes()), shared })
+    }
+}
+
+/// What the pooled tensor is called.
+const POOLED: &str = "graft/pooled";
+
+/// What all lanes share.
+struct Work<'a> {
+    context: &'a Context<'a>,
+    samples: &'a Samples,
+    preprocessing: &'a Preprocessing,
+    frozen: &'a Frozen,
+    plan: Plan,
+}
+
+impl Work<'_> {
+    /// Takes runs of images until none is left.
+    fn lane(
+        &self,
+        lane: &mut Lane,
+        picks: &[Pick],
+        next: &AtomicUsize,
+        sink: &(dyn Fn(usize, &[&[f32]]) -> Result<(), Error> + Sync),
+    ) -> Result<(), Error> {
+        loop {
+            let first = next.fetch_add(self.plan.rows, Ordering::Relaxed);
+            let Some(run) = picks.get(first..).filter(|rest| !rest.is_empty()) else { return Ok(()) };
+            let run = &run[..run.len().min(self.plan.rows)];
+            let images = self.prepare(run)?;
+            let outputs = self.infer(lane, &images)?;
+            for (row, image) in images.iter().enumerate() {
+                let mut computed = outputs.iter();
+                let mut record = Vec::with_capacity(self.frozen.lengths.len());
+                for (at, &length) in self.frozen.lengths.iter().enumerate() {
+                    let values = if self.frozen.is_input[at] {
+                        Some(image.data())
+                    } else {
+                        computed.next().and_then(|output| row_of(output, row))
+                    };
+                    record.push(values.filter(|values| values.len() == length).ok_or_else(|| self.size(at, values))?);
+                }
+                sink(first + row, &record)?;
+            }
+        }
+    }
+
+    fn size(&self, at: usize, found: Option<&[f32]>) -> Error {
+        let (tensor, expected) = (self.frozen.names[at].clone(), self.frozen.lengths[at]);
+        Error::Size { tensor, expected, found: found.map_or(0, <[f32]>::len) }
+    }
+
+    /// Decoded, preprocessed and mirrored images; several at a time where a run takes several.
+    fn prepare(&self, run: &[Pick]) -> Result<Vec<Tensor>, Error> {
+        let prepare = |pick: &Pick| {
+            let image = image(&self.samples.images[pick.image as usize].file, self.preprocessing, &self.context.limits)?;
+            Ok(if pick.flipped { mirrored(image) } else { image })
+        };
+        if run.len() == 1 {
+            return run.iter().map(prepare).collect();
+        }
+        let part = run.len().div_ceil(self.plan.threads_per_lane.get());
+        thread::scope(|scope| {
+            let parts: Vec<_> = run
+                .chunks(part)
+                .map(|part| scope.spawn(|| part.iter().map(prepare).collect::<Result<Vec<_>, Error>>()))
+                .collect();
+            let results = parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            Ok(results.collect::<Result<Vec<_>, Error>>()?.concat())
+        })
+    }
+
+    /// Outputs of the frozen graph; a short run is filled with zeros.
+    fn infer(&self, lane: &mut Lane, images: &[Tensor]) -> Result<Vec<Tensor>, Error> {
+        let Some(graph) = &self.frozen.graph else { return Ok(Vec::new()) };
+        let session = match &mut lane.session {
+            Some(session) => session,
+            empty => {
+                let source = SessionSource { graph, folder: self.context.base.dir(), shared: &self.frozen.shared };
+                let made = self.context.runtime.background_session(source, self.context.choice, self.plan.threads_per_lane);
+                empty.insert(made.map_err(|source| self.context.runtime_error(source))?)
+            }
+        };
+        let shape: Vec<usize> = std::iter::once(self.plan.rows).chain(images[0].shape().iter().copied()).collect();
+        let mut data = Vec::with_capacity(shape.iter().product());
+        images.iter().for_each(|image| data.extend_from_slice(image.data()));
+        data.resize(data.capacity(), 0.0);
+        let input = Tensor::new(shape, data).expect("a run is as many images as its shape says");
+        session.run(&input).map_err(|source| self.context.runtime_error(source))
+    }
+}
+
+/// One image's part of a batched output.
+fn row_of(output: &Tensor, row: usize) -> Option<&[f32]> {
+    let length = output.shape().iter().skip(1).product::<usize>();
+    output.data().get(row * length..(row + 1) * length)
+}
+
+/// Reads, decodes and preprocesses a file of at most `limits.max_bytes`.
+pub(in crate::training) fn image(path: &Path, preprocessing: &Preprocessing, limits: &Limits) -> Result<Tensor, Error> {
+    let refused = |source: ImageError| Error::Image { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = File::open(path).at("open the image", path)?;
+    file.take(limits.max_bytes as u64 + 1).read_to_end(&mut bytes).at("read the image", path)?;
+    let decoded = preprocess::decode(&bytes, limits).map_err(refused)?;
+    Ok(preprocess::prepare(&decoded, preprocessing).0)
+}
+
+/// The image with left and right exchanged.
+fn mirrored(mut image: Tensor) -> Tensor {
+    let width = image.shape().last().copied().unwrap_or(1).max(1);
+    image.data_mut().chunks_exact_mut(width).for_each(<[f32]>::reverse);
+    image
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mirroring_exchanges_left_and_right() {
+        let image = Tensor::new(vec![2, 1, 3], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).expect("six values");
+        assert_eq!(mirrored(image.clone()).data(), [3.0, 2.0, 1.0, 6.0, 5.0, 4.0]);
+        assert_eq!(mirrored(mirrored(image.clone())), image);
+    }
+}

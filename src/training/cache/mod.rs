@@ -1,0 +1,228 @@
+//! The frontier cache: tensors between what is frozen and what trains, computed once per image and read from disk.
+//!
+//! Memory does not grow with the data set: a record is on disk or it is computed anew.
+
+mod compute;
+mod content;
+mod room;
+mod store;
+
+use std::{
+    num::NonZeroUsize,
+    path::Path,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+pub(super) use compute::image;
+pub use content::Content;
+
+use self::{compute::Computer, store::Store};
+use super::{
+    Samples,
+    batches::Pick,
+    error::Error,
+    recipe::{Phase, Recipe},
+};
+use crate::{config::ProviderChoice, preprocess::Limits, registry::ModelVersion, runtime::Runtime, tensor::Tensor};
+
+/// How often a caller hears of progress and is asked whether to go on.
+const HEARTBEAT: Duration = Duration::from_millis(200);
+
+/// What a cache is made with.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// ONNX Runtime.
+    pub runtime: &'a Runtime,
+    /// The base.
+    pub base: &'a ModelVersion,
+    /// Where the frozen part runs.
+    pub choice: ProviderChoice,
+    /// Threads that compute records, at low priority.
+    pub threads: NonZeroUsize,
+    /// Bounds on an image.
+    pub limits: Limits,
+    /// Folder of all caches.
+    pub root: &'a Path,
+    /// Bound on all caches together, in bytes.
+    pub bound: u64,
+}
+
+/// The tensors at the frontier of one phase, by image.
+pub struct FrontierCache<'a> {
+    content: Content,
+    store: Store,
+    computer: Computer<'a>,
+}
+
+/// How far filling has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Records that are there, those of earlier jobs included.
+    pub done: usize,
+    /// Records that will be there.
+    pub total: usize,
+}
+
+impl Context<'_> {
+    /// The base, `NAME@VERSION`.
+    fn model(&self) -> String {
+        format!("{}@{}", self.base.metadata.name, self.base.metadata.version)
+    }
+
+    fn runtime_error(&self, source: crate::runtime::Error) -> Error {
+        Error::Runtime { model: self.model(), source }
+    }
+}
+
+impl<'a> FrontierCache<'a> {
+    /// Opens what earlier jobs left of the cache that `phase` reads, or makes an empty one.
+    ///
+    /// # Errors
+    /// A base or data set that is not the recipe's, a folder that cannot be written, a graph that cannot be cut.
+    pub fn open(context: Context<'a>, recipe: &Recipe, phase: &Phase, samples: &'a Samples) -> Result<Self, Error> {
+        if context.base.metadata.weights.sha256 != recipe.base.weights_sha256 {
+            return Err(Error::BaseChanged { model: context.model() });
+        }
+        if samples.fingerprint != recipe.fingerprint {
+            return Err(Error::DatasetChanged { dataset: recipe.dataset.clone() });
+        }
+        let engine = format!("{} on {:?}", context.runtime.build_info(), context.choice.provider);
+        let content = Content::of(recipe, phase, samples.images.len(), engine);
+        let computer = Computer::new(context, recipe, &content, samples)?;
+        let store = Store::open(context.root, &content, context.bound)?;
+        Ok(Self { content, store, computer })
+    }
+
+    /// What the user should know: that not everything fits.
+    pub fn warning(&self) -> Option<String> {
+        let (limit, records) = (self.store.limit(), self.content.records());
+        (limit < records).then(|| {
+            format!(
+                "the cached tensors need {} bytes, of which {} fit: {} of {records} images are computed anew in every epoch; \
+                 raise `training.cache_bytes`",
+                self.content.record_bytes().saturating_mul(records as u64),
+                self.content.record_bytes().saturating_mul(limit as u64),
+                records - limit
+            )
+        })
+    }
+
+    /// Computes those of `picks` that are to be stored and are not; `go_on` hears of progress, and ends it by saying false.
+    ///
+    /// May be stopped at any moment, by a kill too: what is there stays.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] when `go_on` said so; an image that cannot be read; a full disk.
+    pub fn fill(&mut self, picks: &[Pick], go_on: &mut dyn FnMut(Progress) -> bool) -> Result<(), Error> {
+        let total = picks.iter().filter(|pick| self.content.record(**pick) < self.store.limit()).count();
+        let lacking: Vec<Pick> = picks.iter().filter(|pick| self.store.lacks(self.content.record(**pick))).copied().collect();
+        let before = total - lacking.len();
+        if !go_on(Progress { done: before, total }) {
+            return Err(Error::Cancelled);
+        }
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let (done, cancelled, ended) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
+        let (store, content, computer) = (&self.store, &self.content, &mut self.computer);
+        let sink = |place: usize, record: &[&[f32]]| {
+            if cancelled.load(Ordering::Relaxed) {
+                return Err(Error::Cancelled);
+            }
+            store.write(content.record(lacking[place]), record)?;
+            done.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        };
+        let progress = || Progress { done: before + done.load(Ordering::Relaxed), total };
+        let caller = std::thread::current();
+        std::thread::scope(|scope| {
+            let work = scope.spawn(|| {
+                let result = computer.run(&lacking, &sink);
+                ended.store(true, Ordering::Release);
+                caller.unpark();
+                result
+            });
+            while !ended.load(Ordering::Acquire) && !work.is_finished() {
+                std::thread::park_timeout(HEARTBEAT);
+                if !go_on(progress()) {
+                    cancelled.store(true, Ordering::Relaxed);
+                }
+            }
+            work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })?;
+        go_on(progress());
+        self.store.sync()?;
+        if self.store.limit() == self.content.records() {
+            self.computer.release();
+        }
+        Ok(())
+    }
+
+    /// The tensors of `picks`, one per frontier tensor, `(rows, …)`; rows past `picks` are 0.
+    ///
+    /// What is not stored, or damaged, is computed.
+    ///
+    /// # Errors
+    /// An image that cannot be read, a file system that refuses. `picks` are no more than `rows`.
+    pub fn batch(&mut self, picks: &[Pick], rows: usize) -> Result<Vec<Tensor>, Error> {
+        let lengths = self.content.lengths();
+        let mut tensors: Vec<Vec<f32>> = lengths.iter().map(|length| vec![0.0; length * rows]).collect();
+        let mut lacking = Vec::new();
+        for (row, pick) in picks.iter().enumerate() {
+            let mut record: Vec<&mut [f32]> = rows_of(&mut tensors, &lengths, row);
+            if !self.store.read(self.content.record(*pick), &mut record)? {
+                lacking.push((row, *pick));
+            }
+        }
+        if !lacking.is_empty() {
+            let shared = Mutex::new(&mut tensors);
+            let (store, content) = (&self.store, &self.content);
+            let sink = |place: usize, record: &[&[f32]]| {
+                let (row, pick) = lacking[place];
+                let mut tensors = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                for (target, values) in rows_of(&mut tensors, &lengths, row).into_iter().zip(record) {
+                    target.copy_from_slice(values);
+                }
+                drop(tensors);
+                store.write(content.record(pick), record)
+            };
+            let picks: Vec<Pick> = lacking.iter().map(|(_, pick)| *pick).collect();
+            self.computer.run(&picks, &sink)?;
+        }
+        let shape = |shape: &[usize]| std::iter::once(rows).chain(shape.iter().copied()).collect();
+        let shapes = self.content.frontier().iter().map(|tensor| shape(&tensor.shape));
+        let tensor = |(shape, data)| Tensor::new(shape, data).expect("as many values as rows of that shape have");
+        Ok(shapes.zip(tensors).map(tensor).collect())
+    }
+}
+
+/// Time to compute `picks` of `phase` once the sessions are there; nothing is read from the cache or written to it.
+///
+/// # Errors
+/// A graph that cannot be cut or run, an image that cannot be read.
+pub(super) fn probe(
+    context: Context<'_>,
+    recipe: &Recipe,
+    phase: &Phase,
+    samples: &Samples,
+    picks: &[Pick],
+) -> Result<Duration, Error> {
+    let content = Content::of(recipe, phase, samples.images.len(), String::new());
+    let mut computer = Computer::new(context, recipe, &content, samples)?;
+    computer.run(picks, &|_, _| Ok(()))?;
+    let started = Instant::now();
+    computer.run(picks, &|_, _| Ok(()))?;
+    Ok(started.elapsed())
+}
+
+/// Row `row` of every tensor.
+fn rows_of<'t>(tensors: &'t mut [Vec<f32>], lengths: &[usize], row: usize) -> Vec<&'t mut [f32]> {
+    tensors.iter_mut().zip(lengths).map(|(tensor, length)| &mut tensor[row * length..(row + 1) * length]).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! What a recipe will cost before anything is queued: bytes of cache, and minutes from a short measurement.
+//!
+//! The formula: floating-point operations of every pass over every image, divided by a speed that [`Speed::measure`] finds
+//! by running the frozen part of the first phase on a few images. Reading the cache and the optimizer count nothing.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    Error, Samples,
+    batches::Pick,
+    cache::{self, Context},
+    recipe::{Phase, Recipe},
+};
+
+/// Forward passes that one training step costs: forward, two products backward, and what plain operators lose.
+///
+/// VGG16's fifth block took 100 ms per image forward and backward on one thread that does 100 GFLOP/s forward: 3.6.
+const PASSES_PER_STEP: f64 = 3.6;
+
+/// Images that are run to find the speed.
+const PROBED: usize = 2;
+
+/// Least speed, for a base so small that only decoding is measured, in operations per second.
+const LEAST_FLOPS: f64 = 1e9;
+
+/// How fast this machine is with this base.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Speed {
+    /// Floating-point operations per second of the frozen part, all threads together.
+    pub flops_per_second: f64,
+    /// Time to read, decode and preprocess one image on one thread.
+    pub decode: Duration,
+    /// Threads that decode.
+    pub threads: usize,
+}
+
+/// What a recipe costs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Estimate {
+    /// Bytes of cache of all phases together; phases with the same frontier count once.
+    pub cache_bytes: u64,
+    /// Of these, what `training.cache_bytes` leaves room for.
+    pub cached_bytes: u64,
+    /// Minutes from start to end if no phase ends early, without what earlier jobs have cached.
+    pub minutes: f64,
+}
+
+impl Speed {
+    /// Runs the frozen part of the first phase on a few images of the data set, without storing anything.
+    ///
+    /// # Errors
+    /// A graph that cannot be cut or run, an image that cannot be read.
+    pub fn measure(context: Context<'_>, recipe: &Recipe, samples: &Samples) -> Result<Self, Error> {
+        let threads = context.threads.get();
+        let phase = recipe.phases.iter().max_by_key(|phase| phase.frozen_flops);
+        let Some(phase) = phase.filter(|_| !samples.images.is_empty()) else {
+            return Ok(Self { flops_per_second: LEAST_FLOPS, decode: Duration::ZERO, threads });
+        };
+        let started = Instant::now();
+        for image in &samples.images[..PROBED.min(samples.images.len())] {
+            cache::image(&image.file, &recipe.preprocessing, &context.limits)?;
+        }
+        let decode = started.elapsed() / PROBED as u32;
+        let count = PROBED.max(threads).min(samples.images.len());
+        let picks: Vec<Pick> = (0..).take(count).map(|image| Pick { image, flipped: false }).collect();
+        let taken = cache::probe(context, recipe, phase, samples, &picks)?;
+        let per_image = taken.as_secs_f64() / count as f64 - decode.as_secs_f64() / threads as f64;
+        let flops_per_second = (phase.frozen_flops as f64 / per_image.max(1e-6)).max(LEAST_FLOPS);
+        Ok(Self { flops_per_second, decode, threads })
+    }
+
+    /// Seconds for `images` through `flops` each.
+    fn seconds(&self, images: f64, flops: f64) -> f64 {
+        images * flops / self.flops_per_second
+    }
+
+    /// Seconds to compute `records` at the frontier.
+    fn frozen(&self, records: f64, phase: &Phase) -> f64 {
+        self.seconds(records, phase.frozen_flops as f64) + records * self.decode.as_secs_f64() / self.threads.max(1) as f64
+    }
+}
+
+impl Estimate {
+    /// What `recipe` costs at `speed`, with `bound` bytes for caches.
+    pub fn of(recipe: &Recipe, speed: &Speed, bound: u64) -> Self {
+        let (train, val) = (recipe.validation.train as f64, recipe.validation.val as f64);
+        let variants = if recipe.horizontal_flip { 2.0 } else { 1.0 };
+        let records = train * variants + val;
+        let (mut cache_bytes, mut cached_bytes, mut seconds) = (0, 0, 0.0);
+        for (index, phase) in recipe.phases.iter().enumerate() {
+            let bytes = (phase.frontier_bytes_per_image as f64 * records) as u64;
+            let is_new = !recipe.phases[..index].iter().any(|earlier| earlier.frontier == phase.frontier);
+            let share = if bytes == 0 { 1.0 } else { (bound as f64 / bytes as f64).min(1.0) };
+            if is_new {
+                cache_bytes += bytes;
+                cached_bytes += bytes.min(bound);
+                seconds += speed.frozen(records * share, phase);
+            }
+            let epochs = phase.epochs as f64;
+            seconds += epochs * speed.frozen((train + val) * (1.0 - share), phase);
+            seconds += epochs * speed.seconds(train * PASSES_PER_STEP + val, phase.trained_flops as f64);
+        }
+        Self { cache_bytes, cached_bytes: cached_bytes.min(bound), minutes: seconds / 60.0 }
+    }
+
+    /// The estimate for `samples`, measured now: seconds, on the threads of `context`.
+    ///
+    /// # Errors
+    /// As [`Speed::measure`].
+    pub fn measured(context: Context<'_>, recipe: &Recipe, samples: &Samples) -> Result<Self, Error> {
+        Ok(Self::of(recipe, &Speed::measure(context, recipe, samples)?, context.bound))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::training::recipe::tests::resolved_inception;
+
+    #[test]
+    fn estimates_follow_the_formula() {
+        let speed = Speed { flops_per_second: 1e11, decode: Duration::from_millis(10), threads: 2 };
+        let recipe = resolved_inception();
+        let estimate = Estimate::of(&recipe, &speed, u64::MAX);
+        assert_eq!(estimate.cache_bytes, 20 * (8192 + 327_680));
+        assert_eq!(estimate.cached_bytes, estimate.cache_bytes);
+        let [head, top] = &recipe.phases[..] else { panic!("two phases") };
+        let frozen = |phase: &Phase| 20.0 * (phase.frozen_flops as f64 / 1e11 + 0.005);
+        let steps = |phase: &Phase| phase.epochs as f64 * (16.0 * 3.6 + 4.0) * phase.trained_flops as f64 / 1e11;
+        let seconds = frozen(head) + frozen(top) + steps(head) + steps(top);
+        assert!((estimate.minutes * 60.0 - seconds).abs() < 1e-9, "{} is not {seconds}", estimate.minutes * 60.0);
+    }
+
+    #[test]
+    fn without_room_every_epoch_computes() {
+        let speed = Speed { flops_per_second: 1e11, decode: Duration::ZERO, threads: 2 };
+        let recipe = resolved_inception();
+        let minutes = |bound| Estimate::of(&recipe, &speed, bound).minutes;
+        assert!(minutes(0) > 5.0 * minutes(u64::MAX));
+        assert_eq!(Estimate::of(&recipe, &speed, 1000).cached_bytes, 1000);
+    }
+}

@@ -1,0 +1,62 @@
+//! How good a model is: accuracy with its interval, precision and recall per class, confusion, the worst images.
+//!
+//! Takes labels and probabilities one image at a time; knows neither models nor files.
+
+mod table;
+mod tally;
+mod wilson;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+pub use tally::Tally;
+pub use wilson::wilson;
+
+/// What a classifier did on labelled images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Report {
+    /// Images.
+    pub images: u64,
+    /// Those whose most probable class is theirs.
+    pub correct: u64,
+    /// `correct / images`; 0 without images.
+    pub accuracy: f64,
+    /// Wilson's interval of the accuracy at 95 %.
+    pub accuracy_interval: [f64; 2],
+    /// Mean cross-entropy, natural logarithm, without class weights or regularisation.
+    pub loss: f64,
+    /// By class, in index order.
+    pub classes: Vec<ClassReport>,
+    /// `confusion[t][p]`: images of class `t` for which `p` was most probable.
+    pub confusion: Vec<Vec<u64>>,
+    /// Images whose own class got the least probability, worst first.
+    pub worst: Vec<Worst>,
+}
+
+/// One class of a report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ClassReport {
+    /// Its name.
+    pub name: String,
+    /// Its images.
+    pub images: u64,
+    /// Share of those taken for it that are; `None` when none was.
+    pub precision: Option<f64>,
+    /// Share of its images that were recognised; `None` when it has none.
+    pub recall: Option<f64>,
+}
+
+/// An image that was hard.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Worst {
+    /// Its path in the data set.
+    pub path: String,
+    /// Its class.
+    pub truth: String,
+    /// Probability of its class.
+    pub truth_probability: f32,
+    /// The most probable class.
+    pub predicted: String,
+    /// Probability of that.
+    pub probability: f32,
+}

@@ -1,0 +1,136 @@
+//! Counts while images are classified; memory does not grow with their number.
+
+use super::{ClassReport, Report, Worst, wilson};
+
+/// Least probability in the loss, Keras's `epsilon`: a probability of 0 would make it infinite.
+const LEAST: f32 = 1e-7;
+
+/// A report in the making.
+#[derive(Debug, Clone)]
+pub struct Tally<'a> {
+    classes: &'a [String],
+    /// Row by row: `truth · classes + predicted`.
+    confusion: Vec<u64>,
+    loss: f64,
+    /// Worst first.
+    worst: Vec<Worst>,
+    keep_worst: usize,
+}
+
+impl<'a> Tally<'a> {
+    /// Nothing counted yet; the report will list up to `keep_worst` images.
+    pub fn new(classes: &'a [String], keep_worst: usize) -> Self {
+        Self { classes, confusion: vec![0; classes.len() * classes.len()], loss: 0.0, worst: Vec::new(), keep_worst }
+    }
+
+    /// Counts an image of class `truth` that was given `probabilities`, one per class. Of equal ones the first counts.
+    pub fn add(&mut self, path: &str, truth: usize, probabilities: &[f32]) {
+        let better = |best: usize, at: usize| if probabilities[at] > probabilities[best] { at } else { best };
+        let predicted = (0..probabilities.len()).fold(0, better);
+        let own = probabilities[truth];
+        self.confusion[truth * self.classes.len() + predicted] += 1;
+        self.loss -= f64::from(own.clamp(LEAST, 1.0)).ln();
+        let place = self.worst.partition_point(|worst| worst.truth_probability <= own);
+        if place < self.keep_worst {
+            let worst = Worst {
+                path: path.to_owned(),
+                truth: self.classes[truth].clone(),
+                truth_probability: own,
+                predicted: self.classes[predicted].clone(),
+                probability: probabilities[predicted],
+            };
+            self.worst.insert(place, worst);
+            self.worst.truncate(self.keep_worst);
+        }
+    }
+
+    /// The report on what was counted.
+    pub fn finish(self) -> Report {
+        let width = self.classes.len();
+        let confusion: Vec<Vec<u64>> = self.confusion.chunks(width.max(1)).map(<[u64]>::to_vec).collect();
+        let images: u64 = self.confusion.iter().sum();
+        let correct: u64 = (0..width).map(|class| confusion[class][class]).sum();
+        let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+        let class = |(class, name): (usize, &String)| {
+            let (hits, own) = (confusion[class][class], confusion[class].iter().sum());
+            let taken = confusion.iter().map(|row| row[class]).sum();
+            ClassReport { name: name.clone(), images: own, precision: share(hits, taken), recall: share(hits, own) }
+        };
+        Report {
+            images,
+            correct,
+            accuracy: share(correct, images).unwrap_or(0.0),
+            accuracy_interval: wilson(correct, images),
+            loss: if images == 0 { 0.0 } else { self.loss / images as f64 },
+            classes: self.classes.iter().enumerate().map(class).collect(),
+            confusion,
+            worst: self.worst,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn classes(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn counts_are_what_was_added() {
+        let names = classes(&["a", "b", "c"]);
+        let mut tally = Tally::new(&names, 2);
+        tally.add("1", 0, &[0.5, 0.5, 0.0]);
+        tally.add("2", 0, &[0.2, 0.7, 0.1]);
+        tally.add("3", 1, &[0.0, 1.0, 0.0]);
+        tally.add("4", 0, &[0.1, 0.9, 0.0]);
+        let report = tally.finish();
+        assert_eq!((report.images, report.correct, report.accuracy), (4, 2, 0.5));
+        assert_eq!(report.confusion, [[1, 2, 0], [0, 1, 0], [0, 0, 0]]);
+        let rates: Vec<_> = report.classes.iter().map(|class| (class.images, class.precision, class.recall)).collect();
+        assert_eq!(rates, [(3, Some(1.0), Some(1.0 / 3.0)), (1, Some(1.0 / 3.0), Some(1.0)), (0, None, None)]);
+        let loss = -(0.5_f64.ln() + f64::from(0.2_f32).ln() + f64::from(0.1_f32).ln()) / 4.0;
+        assert!((report.loss - loss).abs() < 1e-12, "{} is not {loss}", report.loss);
+        let worst: Vec<_> = report.worst.iter().map(|worst| (worst.path.as_str(), worst.predicted.as_str())).collect();
+        assert_eq!(worst, [("4", "b"), ("2", "b")]);
+        let text = serde_json::to_string(&report).expect("JSON");
+        assert_eq!(serde_json::from_str::<Report>(&text).expect("a report"), report);
+    }
+
+    #[test]
+    fn nothing_makes_an_empty_report() {
+        let report = Tally::new(&classes(&["a", "b"]), 5).finish();
+        assert_eq!((report.images, report.accuracy, report.loss, report.accuracy_interval), (0, 0.0, 0.0, [0.0, 1.0]));
+        let mut sure = Tally::new(&[], 0);
+        sure.loss = 0.0;
+        assert_eq!(sure.finish().confusion, Vec::<Vec<u64>>::new());
+    }
+
+    #[test]
+    fn a_probability_of_0_is_a_large_loss_not_an_infinite_one() {
+        let names = classes(&["a", "b"]);
+        let mut tally = Tally::new(&names, 0);
+        tally.add("1", 0, &[0.0, 1.0]);
+        assert!((16.0..16.2).contains(&tally.finish().loss));
+    }
+
+    proptest! {
+        #[test]
+        fn the_worst_are_kept_in_order(probabilities in prop::collection::vec(0_u8..=100, 0..50), keep in 0_usize..10) {
+            let names = classes(&["a", "b"]);
+            let mut tally = Tally::new(&names, keep);
+            for percent in &probabilities {
+                let own = f32::from(*percent) / 100.0;
+                tally.add("p", 0, &[own, 1.0 - own]);
+            }
+            let mut sorted = probabilities.clone();
+            sorted.sort_unstable();
+            let expected: Vec<f32> = sorted.into_iter().take(keep).map(|percent| f32::from(percent) / 100.0).collect();
+            let found: Vec<f32> = tally.finish().worst.iter().map(|worst| worst.truth_probability).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
