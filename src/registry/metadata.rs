@@ -35,6 +35,9 @@ pub struct Metadata {
     pub pretrained: bool,
     /// Where the weights came from.
     pub weights: WeightsOrigin,
+    /// What it was fine-tuned from; absent for a model that was brought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Lineage>,
     /// RFC 3339 time of publication.
     pub created: String,
 }
@@ -105,6 +108,23 @@ pub struct WeightsOrigin {
     pub sha256: String,
     /// Size of `weights.bin` in bytes.
     pub bytes: u64,
+}
+
+/// What a version was fine-tuned from, how, and how good it was then.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lineage {
+    /// The job that made it; a job publishes one version at most.
+    pub job: String,
+    /// The base, `NAME@VERSION`.
+    pub base: String,
+    /// SHA-256 of the base's weights.
+    pub base_sha256: String,
+    /// The data set's fingerprint.
+    pub dataset: String,
+    /// The recipe, resolved.
+    pub recipe: serde_json::Value,
+    /// What was measured on the validation images.
+    pub metrics: serde_json::Value,
 }
 
 /// Which rule of [`Metadata::validate`] is broken.

@@ -17,10 +17,10 @@ mod timestamp;
 pub use error::Error;
 pub use hashing::HashingWriter;
 pub use import::{
-    ImportError, OnnxSettings, Provenance, import_keras, import_onnx, import_seeded, import_weights, read_settings,
+    ImportError, OnnxSettings, Provenance, import_keras, import_onnx, import_seeded, import_weights, read_settings, write_graph,
 };
 pub use labels::{LabelsError, imagenet_labels, numbered_labels, read_labels};
-pub use metadata::{Label, Layer, Metadata, MetadataError, NAME_RULE, Output, OutputKind, WeightsOrigin, valid_name};
+pub use metadata::{Label, Layer, Lineage, Metadata, MetadataError, NAME_RULE, Output, OutputKind, WeightsOrigin, valid_name};
 pub use nearest::nearest;
 pub use repository::{Model, ModelVersion, Problem, Repository, Snapshot};
 pub use staging::Staging;

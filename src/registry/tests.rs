@@ -43,6 +43,7 @@ pub(super) fn metadata(name: &str) -> Metadata {
         features_layer: "fc2".into(),
         pretrained: false,
         weights: WeightsOrigin { source: "seed:1".into(), sha256: "0".repeat(64), bytes: WEIGHTS.len() as u64 },
+        lineage: None,
         created: String::new(),
     }
 }

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::{checkpoint::CheckpointError, event::Place, learner::LearnerError};
 use crate::preprocess::ImageError;
 
 /// Why training cannot go on.
@@ -69,6 +70,51 @@ pub enum Error {
     DatasetChanged {
         /// Its id.
         dataset: String,
+    },
+    /// A learner cannot be made or step.
+    #[error("cannot train on `{model}`")]
+    Learner {
+        /// The base, `NAME@VERSION`.
+        model: String,
+        /// Why not.
+        #[source]
+        source: LearnerError,
+    },
+    /// A checkpoint cannot be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The loss is no number any more.
+    #[error("the loss is {loss} in phase {}, epoch {}, step {}; try a lower learning rate", at.phase, at.epoch, at.step)]
+    Diverged {
+        /// What it is.
+        loss: f32,
+        /// Where.
+        at: Place,
+    },
+    /// A later phase would freeze what an earlier one has trained.
+    #[error("phase {phase} freezes `{tensor}`, which an earlier phase trains; later phases must begin at the same layer or before")]
+    Refrozen {
+        /// The later phase.
+        phase: usize,
+        /// What would be frozen.
+        tensor: String,
+    },
+    /// The model as it would be served does not answer as it was trained.
+    #[error("the exported model's probabilities differ from the trainer's by {difference:e}, more than {bound:e}; nothing was registered")]
+    Parity {
+        /// Largest absolute difference.
+        difference: f32,
+        /// What is allowed.
+        bound: f32,
+    },
+    /// The model cannot be exported or registered.
+    #[error("cannot register `{name}`")]
+    Register {
+        /// Its name.
+        name: String,
+        /// Why not.
+        #[source]
+        source: crate::registry::ImportError,
     },
     /// The caller asked to stop.
     #[error("the job was cancelled")]

@@ -13,7 +13,7 @@ use crate::{
             evaluation_graph, training_graph,
         },
     },
-    runtime::{self, Feed, Runtime, SessionSource, SharedWeights, Stepper, StepperSource},
+    runtime::{self, Feed, Runtime, SessionSource, SharedWeights, Stepper, StepperSource, Stop},
     tensor::Tensor,
 };
 
@@ -140,6 +140,11 @@ impl Learner {
         }
         let outputs = self.evaluate.step(feeds(&self.inputs, batch))?;
         Ok(output(outputs, &self.logits))
+    }
+
+    /// What ends a step or an evaluation that is running.
+    pub fn stops(&self) -> [Stop; 2] {
+        [self.train.stop(), self.evaluate.stop()]
     }
 
     /// Copies of the trainable tensors, by name.

@@ -104,6 +104,7 @@ fn metadata(name: &str, architecture: &Architecture, weights: WeightsOrigin, pre
         features_layer: architecture.features_layer.clone(),
         pretrained,
         weights,
+        lineage: None,
         created: String::new(),
     }
 }

@@ -9,7 +9,7 @@ mod settings;
 use std::path::PathBuf;
 
 pub use keras::{Provenance, import_keras, import_seeded, import_weights};
-pub use onnx::import_onnx;
+pub use onnx::{import_onnx, write_graph};
 pub use settings::{OnnxSettings, read_settings};
 
 /// Name of a version's external data, as its graph refers to it.

@@ -38,7 +38,7 @@ pub fn import_onnx(
     let graph = Graph::read(file)?.with_channels_first()?;
     let input = graph.input()?;
     let features_layer = settings.features_layer.clone().or_else(|| graph.last_affine_input());
-    let (graph, origin) = write(graph, &staging, format!("onnx:{}", file.file_name().unwrap_or_default().to_string_lossy()))?;
+    let (graph, origin) = write_graph(graph, &staging, format!("onnx:{}", file.file_name().unwrap_or_default().to_string_lossy()))?;
     let [height, width] = input_size(&input, settings)?;
     let probe = Probe { runtime, staging: &staging, graph: &graph, size: [height as usize, width as usize] };
     let (layers, fixed_batch) = probe.layers(&input)?;
@@ -57,13 +57,17 @@ pub fn import_onnx(
         layers,
         pretrained: true,
         weights: origin,
+        lineage: None,
         created: String::new(),
     };
     Ok(staging.publish(metadata)?)
 }
 
-/// Splits the graph into `graph.onnx` and `weights.bin` of the staging folder.
-fn write(graph: Graph, staging: &Staging, source: String) -> Result<(Graph, WeightsOrigin), ImportError> {
+/// Splits `graph` into `graph.onnx` and `weights.bin` of the staging folder; `source` is told as the weights' origin.
+///
+/// # Errors
+/// External data of the graph that cannot be read, a file system that refuses.
+pub fn write_graph(graph: Graph, staging: &Staging, source: String) -> Result<(Graph, WeightsOrigin), ImportError> {
     let refused = |path: PathBuf| move |source| ImportError::File { path, source };
     let weights_path = staging.weights_path();
     let writer = File::create(&weights_path).map_err(refused(weights_path.clone()))?;

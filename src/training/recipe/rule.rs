@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::Words;
+use crate::graph::gradient;
 
 /// Which optimizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -51,6 +52,20 @@ pub enum Optimizer {
         /// Added to the root.
         epsilon: f64,
     },
+}
+
+impl From<Optimizer> for gradient::Optimizer {
+    fn from(optimizer: Optimizer) -> Self {
+        match optimizer {
+            Optimizer::Sgd { momentum, nesterov } => Self::Sgd { momentum: momentum as f32, nesterov },
+            Optimizer::Rmsprop { rho, momentum, epsilon, .. } => {
+                Self::RmsProp { rho: rho as f32, epsilon: epsilon as f32, momentum: momentum as f32 }
+            }
+            Optimizer::Adam { beta_1, beta_2, epsilon } => {
+                Self::Adam { beta_1: beta_1 as f32, beta_2: beta_2 as f32, epsilon: epsilon as f32 }
+            }
+        }
+    }
 }
 
 /// How the learning rate moves within a phase.

@@ -53,6 +53,7 @@ fn model(architecture: &Architecture) -> Model {
         features_layer: architecture.features_layer.clone(),
         pretrained: true,
         weights: WeightsOrigin { source: "seed:0".to_owned(), sha256: "0".repeat(64), bytes: 0 },
+        lineage: None,
         created: String::new(),
     };
     Model { metadata, graph: graph.expect("a sound architecture") }

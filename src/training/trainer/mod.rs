@@ -1,0 +1,217 @@
+//! A run: phase after phase over cached tensors, from the last checkpoint on, until the best epoch is registered.
+//!
+//! Knows nothing of jobs: who follows a run is an [`Observer`], and where it left off is in its folder.
+
+mod evaluate;
+mod head;
+mod phase;
+mod progress;
+mod publish;
+
+use std::{
+    num::NonZeroUsize,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use self::{
+    head::Trained,
+    progress::{Progress, Tensors},
+};
+use super::{
+    Division, Error, Samples,
+    cache::{self, FrontierCache},
+    checkpoint::Checkpoints,
+    event::{EpochMetrics, Event, Observer},
+    learner::{self, Learner, LearnerError},
+    recipe::{Phase, Recipe},
+    report::Report,
+};
+use crate::{
+    config::ProviderChoice,
+    graph::{
+        Graph,
+        gradient::{Labels, Trainable, TrainingSpec},
+    },
+    preprocess::Limits,
+    registry::{ModelVersion, Repository},
+    runtime::Runtime,
+};
+
+/// What a run is made with.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// ONNX Runtime.
+    pub runtime: &'a Runtime,
+    /// Where the model is registered.
+    pub repository: &'a Repository,
+    /// The base.
+    pub base: &'a ModelVersion,
+    /// Where it runs.
+    pub choice: ProviderChoice,
+    /// Threads, at low priority.
+    pub threads: NonZeroUsize,
+    /// Bounds on an image.
+    pub limits: Limits,
+    /// Folder of all frontier caches.
+    pub caches: &'a Path,
+    /// Bound on all caches together, in bytes.
+    pub cache_bytes: u64,
+    /// Time between checkpoints within an epoch.
+    pub checkpoint_interval: Duration,
+    /// Folder of this run's checkpoints.
+    pub folder: &'a Path,
+    /// Who runs it: one version is registered per job, however often it is run.
+    pub job: &'a str,
+}
+
+/// What came out of a run.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The version registered.
+    pub version: ModelVersion,
+    /// What the best epoch does on the validation images.
+    pub report: Report,
+    /// Every epoch.
+    pub history: Vec<EpochMetrics>,
+    /// Which of them was the best.
+    pub best: usize,
+}
+
+/// Trains as `recipe` says and registers the best epoch; goes on from the last checkpoint in the run's folder.
+///
+/// Blocks until the end; its threads have the lowest priority. The same recipe gives the same weights bit for bit, interrupted
+/// or not, on the CPU of the same machine with the same library and threads.
+///
+/// # Errors
+/// [`Error::Cancelled`] when the observer says so, and whatever keeps the run from its end; what it learnt stays in its folder.
+pub fn run(context: Context<'_>, recipe: &Recipe, samples: &Samples, observer: &dyn Observer) -> Result<Outcome, Error> {
+    super::lower_priority();
+    let mut run = Run::open(context, recipe, samples, observer)?;
+    while let Some(phase) = recipe.phases.get(run.progress.at.phase) {
+        run.phase(phase)?;
+    }
+    run.finish()
+}
+
+struct Run<'a> {
+    context: Context<'a>,
+    recipe: &'a Recipe,
+    samples: &'a Samples,
+    observer: &'a dyn Observer,
+    division: Division,
+    /// Class of every image.
+    classes: Vec<usize>,
+    trained: Trained,
+    checkpoints: Checkpoints,
+    checkpointed: Instant,
+    progress: Progress,
+    tensors: Tensors,
+}
+
+impl<'a> Run<'a> {
+    fn open(
+        context: Context<'a>,
+        recipe: &'a Recipe,
+        samples: &'a Samples,
+        observer: &'a dyn Observer,
+    ) -> Result<Self, Error> {
+        check_phases(recipe)?;
+        let base = Graph::read(&context.base.graph_path());
+        let trained = base.and_then(|base| Trained::new(&base, recipe)).map_err(|source| graph_error(&context, source))?;
+        let checkpoints = Checkpoints::open(context.folder)?;
+        let (progress, tensors) = checkpoints.newest()?.map(Tensors::of).unwrap_or_default();
+        if progress != Progress::default() {
+            observer.event(Event::Resumed { at: progress.at });
+        }
+        Ok(Self {
+            division: Division::of(samples, recipe.validation.split, recipe.seed),
+            classes: samples.images.iter().map(|image| image.class).collect(),
+            checkpointed: Instant::now(),
+            context,
+            recipe,
+            samples,
+            observer,
+            trained,
+            checkpoints,
+            progress,
+            tensors,
+        })
+    }
+
+    /// The cache of `phase`, filled.
+    fn cache(&self, phase: &Phase) -> Result<FrontierCache<'a>, Error> {
+        let Context { runtime, base, choice, threads, limits, caches, cache_bytes, .. } = self.context;
+        let context = cache::Context { runtime, base, choice, threads, limits, root: caches, bound: cache_bytes };
+        let mut cache = FrontierCache::open(context, self.recipe, phase, self.samples)?;
+        if let Some(detail) = cache.warning() {
+            self.observer.event(Event::Warning { detail });
+        }
+        let number = self.progress.at.phase;
+        cache.fill(&self.division.picks(self.recipe.horizontal_flip), &mut |filled| {
+            self.observer.event(Event::Caching { phase: number, done: filled.done, total: filled.total });
+            !self.observer.cancelled()
+        })?;
+        Ok(cache)
+    }
+
+    /// What `phase` trains, with the base's values and the head's first ones.
+    fn learner(&self, phase: &Phase) -> Result<Learner, Error> {
+        let graph = self.trained.behind(&phase.frontier).map_err(|source| graph_error(&self.context, source))?;
+        let base = phase.parameters.iter().map(|parameter| (parameter.name.clone(), parameter.regularized));
+        let trainable = base.chain(self.trained.parameters());
+        let l2 = |regularized| if regularized { phase.l2 as f32 } else { 0.0 };
+        let spec = TrainingSpec {
+            logits: self.trained.output().to_owned(),
+            batch: self.recipe.batch_size,
+            labels: Labels::Classes,
+            trainable: trainable.map(|(name, regularized)| Trainable { name, l2: l2(regularized) }).collect(),
+            optimizer: phase.optimizer.into(),
+            provider: self.context.choice.provider,
+        };
+        let Context { runtime, threads, choice, base, .. } = self.context;
+        let place = learner::Place { runtime, folder: base.dir(), threads, provider: choice };
+        Learner::new(place, &graph, &spec).map_err(|source| self.failed(source))
+    }
+
+    /// Takes over what `learner` knows, and writes a checkpoint.
+    fn checkpoint(&mut self, learner: &Learner) -> Result<(), Error> {
+        let parameters = learner.parameters().map_err(|source| self.failed(source))?;
+        self.tensors.now.extend(parameters);
+        self.tensors.state = learner.state().map_err(|source| self.failed(source))?.into_iter().collect();
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<(), Error> {
+        let named = self.tensors.named();
+        let named: Vec<(&str, _)> = named.iter().map(|(name, tensor)| (name.as_str(), *tensor)).collect();
+        self.checkpoints.write(&self.progress, &named)?;
+        self.checkpointed = Instant::now();
+        self.observer.checkpointed(self.progress.at);
+        Ok(())
+    }
+
+    /// A failure of a learner; one that was stopped was cancelled.
+    fn failed(&self, source: LearnerError) -> Error {
+        if self.observer.cancelled() { Error::Cancelled } else { Error::Learner { model: model(&self.context), source } }
+    }
+}
+
+/// Later phases must train all that earlier ones did: what is frozen is computed from the base as it was brought.
+fn check_phases(recipe: &Recipe) -> Result<(), Error> {
+    for (phase, pair) in (1..).zip(recipe.phases.windows(2)) {
+        let lost = pair[0].parameters.iter().find(|parameter| pair[1].parameters.iter().all(|kept| kept.name != parameter.name));
+        if let Some(parameter) = lost {
+            return Err(Error::Refrozen { phase, tensor: parameter.name.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn graph_error(context: &Context<'_>, source: crate::graph::Error) -> Error {
+    Error::Graph { model: model(context), source }
+}
+
+fn model(context: &Context<'_>) -> String {
+    format!("{}@{}", context.base.metadata.name, context.base.metadata.version)
+}

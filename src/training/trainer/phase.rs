@@ -1,0 +1,184 @@
+//! One phase: epochs of steps, each followed by a measurement on the validation images.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use super::{Run, evaluate::Evaluation, progress::Running};
+use crate::{
+    tensor::Tensor,
+    training::{
+        Error, Watch,
+        batches::{Batch, Batches, Epoch},
+        cache::FrontierCache,
+        event::{EpochMetrics, Event, Place},
+        learner::{self, Learner},
+        recipe::Phase,
+    },
+};
+
+/// How often a running step is asked to end.
+const POLL: Duration = Duration::from_millis(100);
+
+impl Run<'_> {
+    /// Trains `phase` from where the run is, and moves on to the next one.
+    pub(super) fn phase(&mut self, phase: &Phase) -> Result<(), Error> {
+        let mut cache = self.cache(phase)?;
+        let mut learner = self.learner(phase)?;
+        let tensors = &self.tensors;
+        let kept = |name: &str| tensors.now.get(name).or_else(|| tensors.state.get(name)).cloned();
+        learner.restore(kept).map_err(|source| self.failed(source))?;
+        let (observer, stops, ended) = (self.observer, learner.stops(), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let watcher = scope.spawn(|| {
+                while !ended.load(Ordering::Acquire) {
+                    if observer.cancelled() {
+                        // A step that cannot be stopped ends by itself.
+                        return stops.iter().for_each(|stop| drop(stop.stop()));
+                    }
+                    std::thread::park_timeout(POLL);
+                }
+            });
+            let result = self.epochs(phase, &mut learner, &mut cache);
+            ended.store(true, Ordering::Release);
+            watcher.thread().unpark();
+            result
+        })?;
+        self.progress.at = Place { phase: self.progress.at.phase + 1, epoch: 0, step: 0 };
+        self.progress.watch = Watch::default();
+        self.tensors.state.clear();
+        self.write()
+    }
+
+    fn epochs(&mut self, phase: &Phase, learner: &mut Learner, cache: &mut FrontierCache<'_>) -> Result<(), Error> {
+        while self.progress.at.epoch < phase.epochs {
+            self.steps(phase, learner, cache)?;
+            let evaluation = Evaluation::of(self, learner, cache, 0)?;
+            if self.end_epoch(learner, &evaluation)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The steps of the epoch that are left.
+    fn steps(&mut self, phase: &Phase, learner: &mut Learner, cache: &mut FrontierCache<'_>) -> Result<(), Error> {
+        let (train, classes) = (std::mem::take(&mut self.division.train), std::mem::take(&mut self.classes));
+        let batches = Batches {
+            train: &train,
+            classes: &classes,
+            class_weights: &self.recipe.class_weights,
+            batch_size: self.recipe.batch_size,
+            horizontal_flip: self.recipe.horizontal_flip,
+            seed: self.recipe.seed,
+            phase: u32::try_from(self.progress.at.phase).unwrap_or(u32::MAX),
+        };
+        let epoch = batches.epoch(self.progress.at.epoch);
+        let mut result = Ok(());
+        while let Some(batch) = epoch.batch(self.progress.at.step) {
+            result = self.step(phase, &epoch, batch, learner, cache);
+            if result.is_err() {
+                break;
+            }
+        }
+        (self.division.train, self.classes) = (train, classes);
+        result
+    }
+
+    fn step(
+        &mut self,
+        phase: &Phase,
+        epoch: &Epoch<'_>,
+        batch: Batch,
+        learner: &mut Learner,
+        cache: &mut FrontierCache<'_>,
+    ) -> Result<(), Error> {
+        if self.observer.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let (started, at, steps) = (Instant::now(), self.progress.at, self.recipe.steps_per_epoch);
+        let (done, images) = (at.epoch * steps + at.step, batch.images.len());
+        let learning_rate = phase.learning_rate.at(done, steps * phase.epochs);
+        let masks = masks(learner, epoch, &batch);
+        let inputs = cache.batch(&batch.images, self.recipe.batch_size)?;
+        let labels: Vec<i64> = batch.labels.iter().map(|&label| label as i64).collect();
+        let fed = learner::Batch { inputs, labels: labels.clone(), weights: batch.weights };
+        let output = learner.step(fed, masks, learning_rate, done + 1).map_err(|source| self.failed(source))?;
+        let at = Place { step: at.step + 1, ..at };
+        if !output.loss.is_finite() {
+            return Err(Error::Diverged { loss: output.loss, at });
+        }
+        let correct = right(&output.logits, &labels[..images]);
+        let running = &mut self.progress.running;
+        running.loss += f64::from(output.loss) * images as f64;
+        running.correct += correct;
+        running.images += images as u64;
+        running.seconds += started.elapsed().as_secs_f64();
+        self.progress.at = at;
+        let (loss, accuracy) = (f64::from(output.loss), correct as f64 / images as f64);
+        self.observer.event(Event::Step { at, loss, accuracy, learning_rate });
+        if self.checkpointed.elapsed() >= self.context.checkpoint_interval && at.step < steps {
+            self.checkpoint(learner)?;
+        }
+        Ok(())
+    }
+
+    /// Records the epoch; whether the phase ends with it.
+    fn end_epoch(&mut self, learner: &Learner, evaluation: &Evaluation) -> Result<bool, Error> {
+        let Place { phase, epoch, .. } = self.progress.at;
+        let (loss, accuracy) = self.progress.running.means();
+        let Running { images, seconds, .. } = self.progress.running;
+        let measured = evaluation.report.images > 0;
+        let metrics = EpochMetrics {
+            phase,
+            epoch,
+            loss,
+            accuracy,
+            val_loss: measured.then_some(evaluation.report.loss),
+            val_accuracy: measured.then_some(evaluation.report.accuracy),
+            images_per_second: if seconds > 0.0 { images as f64 / seconds } else { 0.0 },
+        };
+        let is_best = self.progress.is_best(&metrics);
+        self.progress.history.push(metrics);
+        if is_best {
+            let parameters = learner.parameters().map_err(|source| self.failed(source))?;
+            self.progress.best = Some(self.progress.history.len() - 1);
+            self.tensors.now.extend(parameters);
+            self.tensors.best.clone_from(&self.tensors.now);
+        }
+        let stopping = self.recipe.early_stopping.as_ref();
+        let stop = metrics.val_loss.is_some_and(|loss| self.progress.watch.observe(epoch, loss, stopping).stop);
+        self.progress.at = Place { phase, epoch: epoch + 1, step: 0 };
+        self.progress.running = Running::default();
+        self.observer.event(Event::Epoch(metrics));
+        if stop {
+            // What a resumed run reads: no epoch of this phase is left.
+            self.progress.at.epoch = u64::MAX;
+        }
+        self.checkpoint(learner)?;
+        Ok(stop)
+    }
+}
+
+/// A mask per dropout of the graph, drawn for every image of the batch.
+fn masks(learner: &Learner, epoch: &Epoch<'_>, batch: &Batch) -> Vec<Tensor> {
+    let mask = |(layer, mask): (u32, &crate::graph::gradient::DropoutMask)| {
+        let shape = mask.tensor.shape.clone();
+        let mut values = vec![1.0; shape.iter().product()];
+        let width = shape.iter().skip(1).product::<usize>().max(1);
+        for (pick, row) in batch.images.iter().zip(values.chunks_exact_mut(width)) {
+            epoch.dropout(pick.image, layer, mask.rate, row);
+        }
+        Tensor::new(shape, values).expect("as many factors as the shape has")
+    };
+    (0..).zip(learner.masks()).map(mask).collect()
+}
+
+/// How many rows have their label's logit on top; the first of equal ones counts.
+fn right(logits: &Tensor, labels: &[i64]) -> u64 {
+    let width = logits.shape().last().copied().unwrap_or(1).max(1);
+    let best = |row: &[f32]| (0..row.len()).fold(0, |best, at| if row[at] > row[best] { at } else { best });
+    let rows = logits.data().chunks_exact(width).zip(labels);
+    rows.filter(|(row, label)| best(row) as i64 == **label).count() as u64
+}

@@ -1,0 +1,139 @@
+//! The end of a run: the best epoch as a version, compared with the trainer before anyone can see it.
+
+use super::{Context, Outcome, Run, evaluate::Evaluation, graph_error, model};
+use crate::{
+    graph::Graph,
+    registry::{ImportError, Label, Layer, Lineage, Metadata, ModelVersion, Output, OutputKind, Staging, write_graph},
+    runtime::{SessionSource, SharedWeights},
+    tensor::Tensor,
+    training::{Error, cache, event::Event, recipe::Recipe, report::Report},
+};
+
+/// How many validation images are compared.
+const COMPARED: usize = 32;
+
+/// Largest difference of a probability.
+const BOUND: f32 = 1e-4;
+
+impl Run<'_> {
+    /// Measures the best epoch, exports it, compares it with what was trained, and registers it.
+    pub(super) fn finish(mut self) -> Result<Outcome, Error> {
+        let last = self.recipe.phases.last().expect("a recipe has a phase");
+        let best = self.progress.best.expect("a phase has an epoch");
+        self.observer.event(Event::Exporting);
+        let mut cache = self.cache(last)?;
+        let mut learner = self.learner(last)?;
+        let tensors = &self.tensors.best;
+        learner.restore(|name| tensors.get(name).cloned()).map_err(|source| self.failed(source))?;
+        let evaluation = Evaluation::of(&self, &mut learner, &mut cache, COMPARED)?;
+        drop(learner);
+        let version = match self.registered()? {
+            Some(version) => version,
+            None => self.register(&evaluation)?,
+        };
+        let history = std::mem::take(&mut self.progress.history);
+        Ok(Outcome { version, report: evaluation.report, history, best })
+    }
+
+    /// The version that this job registered before it was interrupted.
+    fn registered(&self) -> Result<Option<ModelVersion>, Error> {
+        let snapshot = self.context.repository.scan().map_err(|source| register_error(self.recipe, source))?;
+        let versions = snapshot.model(&self.recipe.name).map(|model| model.versions.clone()).unwrap_or_default();
+        let mine = |version: &ModelVersion| version.metadata.lineage.as_ref().is_some_and(|of| of.job == self.context.job);
+        Ok(versions.into_iter().find(mine))
+    }
+
+    fn register(&self, evaluation: &Evaluation) -> Result<ModelVersion, Error> {
+        let Context { repository, base, .. } = self.context;
+        let mut graph = self.trained.graph.clone();
+        for (name, tensor) in &self.tensors.best {
+            graph.store(name, tensor).map_err(|source| graph_error(&self.context, source))?;
+        }
+        let refused = |source| register_error(self.recipe, source);
+        let staging = repository.stage(&self.recipe.name).map_err(refused)?;
+        let source = format!("finetuned:{}", model(&self.context));
+        let (graph, weights) = write_graph(graph, &staging, source)
+            .map_err(|source| Error::Register { name: self.recipe.name.clone(), source })?;
+        self.compare(&graph, &staging, evaluation)?;
+        let mut layers = kept(&base.metadata, &graph, self.recipe.head.on_index);
+        let first = layers.last().map_or(0, |layer| layer.index + 1);
+        layers.extend(self.trained.layers.iter().zip(first..).map(|(layer, index)| Layer {
+            index,
+            name: layer.name.clone(),
+            kind: layer.kind.to_owned(),
+            shape: layer.shape.clone(),
+            tensor: layer.name.clone(),
+        }));
+        let first = &self.trained.layers[0];
+        let vector = if first.kind == "Dense" { &self.recipe.head.on } else { &first.name };
+        let metadata = Metadata {
+            name: self.recipe.name.clone(),
+            version: 0,
+            architecture: base.metadata.architecture.clone(),
+            input: base.metadata.input.clone(),
+            fixed_batch: base.metadata.fixed_batch,
+            preprocessing: self.recipe.preprocessing.clone(),
+            output: Some(Output { tensor: self.trained.output().to_owned(), kind: OutputKind::Probabilities }),
+            labels: self.recipe.classes.iter().map(|label| Label { label: label.clone(), wnid: None }).collect(),
+            features_layer: vector.clone(),
+            layers,
+            pretrained: true,
+            weights,
+            lineage: Some(self.lineage(&evaluation.report)),
+            created: String::new(),
+        };
+        staging.publish(metadata).map_err(refused)
+    }
+
+    fn lineage(&self, report: &Report) -> Lineage {
+        let json = |value: Result<serde_json::Value, _>| value.expect("plain data are JSON");
+        Lineage {
+            job: self.context.job.to_owned(),
+            base: model(&self.context),
+            base_sha256: self.recipe.base.weights_sha256.clone(),
+            dataset: self.recipe.fingerprint.clone(),
+            recipe: json(serde_json::to_value(self.recipe)),
+            metrics: json(serde_json::to_value(report)),
+        }
+    }
+
+    /// Runs the first validation images through the files as they will be served.
+    fn compare(&self, graph: &Graph, staging: &Staging, evaluation: &Evaluation) -> Result<(), Error> {
+        let Context { runtime, choice, threads, limits, .. } = self.context;
+        let failed = |source| Error::Runtime { model: self.recipe.name.clone(), source };
+        let shared = SharedWeights::default();
+        let source = SessionSource { graph: &graph.to_bytes(), folder: staging.dir(), shared: &shared };
+        let mut session = runtime.background_session(source, choice, threads).map_err(failed)?;
+        let rows = self.context.base.metadata.fixed_batch.unwrap_or(1);
+        let mut difference = 0.0f32;
+        for (&image, trained) in self.division.val.iter().zip(&evaluation.probabilities) {
+            let file = &self.samples.images[image as usize].file;
+            let input = batched(cache::image(file, &self.recipe.preprocessing, &limits)?, rows);
+            let served = session.run(&input).map_err(failed)?.swap_remove(0);
+            let pairs = served.data().iter().zip(trained);
+            difference = pairs.map(|(served, trained)| (served - trained).abs()).fold(difference, |worst, this| {
+                // NaN must not pass for a small difference.
+                if this.is_nan() { f32::INFINITY } else { worst.max(this) }
+            });
+        }
+        tracing::info!(model = self.recipe.name, difference, "the exported model answers as it was trained");
+        if difference <= BOUND { Ok(()) } else { Err(Error::Parity { difference, bound: BOUND }) }
+    }
+}
+
+/// Layers of the base that are still in `graph`, up to the one with the index `last`.
+fn kept(base: &Metadata, graph: &Graph, last: usize) -> Vec<Layer> {
+    let there = |layer: &&Layer| layer.tensor == base.input || graph.position(&layer.tensor).is_some();
+    base.layers.iter().filter(|layer| layer.index <= last).filter(there).cloned().collect()
+}
+
+/// `image` as a batch of `rows`, the others 0.
+fn batched(image: Tensor, rows: usize) -> Tensor {
+    let (shape, mut data) = image.into_parts();
+    data.resize(data.len() * rows, 0.0);
+    Tensor::new(std::iter::once(rows).chain(shape).collect(), data).expect("as many values as the shape has")
+}
+
+fn register_error(recipe: &Recipe, source: crate::registry::Error) -> Error {
+    Error::Register { name: recipe.name.clone(), source: ImportError::Registry(source) }
+}
