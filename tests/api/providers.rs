@@ -66,13 +66,9 @@ fn the_refusal_is_one_clear_line() {
         return;
     }
     let setup = Setup::new();
-    let models = setup.config().models.dir.display().to_string();
-    let arguments = ["serve", "--port", "0", "--models-dir", &models, "--set", "runtime.provider=cuda"];
-    let output = Graft::run(&arguments, &[("GRAFT__TELEMETRY__LOG_LEVEL", "warn")]);
-    let log = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{log}");
-    assert!(output.stdout.is_empty(), "{:?}", output.stdout);
-    let [line] = log.lines().collect::<Vec<_>>()[..] else { panic!("more than one line: {log}") };
+    let refusal = Graft::refusal(&setup.config().models.dir, "colours", &[("GRAFT__RUNTIME__PROVIDER", "cuda")]);
+    assert_eq!(refusal.code, Some(1), "{refusal:?}");
+    let line = refusal.line();
     assert!(line.starts_with("graft: provider `cuda` is required but cannot be used: "), "{line}");
     assert!(line.contains("set `runtime.provider_policy = \"preferred\"` to fall back to the CPU"), "{line}");
 }

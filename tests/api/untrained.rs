@@ -47,12 +47,8 @@ async fn untrained_weights_can_be_forbidden() {
 fn production_refuses_to_start_with_untrained_weights() {
     let setup = Setup::empty();
     publish(setup.repository(), Tiny::Untrained, "raw");
-    let models = setup.config().models.dir.display().to_string();
-    let arguments = ["serve", "--port", "0", "--models-dir", &models, "--default-model", "raw"];
-    let output = Graft::run(&arguments, &[("GRAFT_ENVIRONMENT", "production")]);
-    let log = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "{log}");
-    let refusals: Vec<&str> = log.lines().filter(|line| line.starts_with("graft: ")).collect();
-    assert_eq!(refusals.len(), 1, "{log}");
-    assert!(refusals[0].contains("raw has untrained weights") && refusals[0].contains("`graft pull`"), "{log}");
+    let refusal = Graft::refusal(&setup.config().models.dir, "raw", &[("GRAFT_ENVIRONMENT", "production")]);
+    assert_eq!(refusal.code, Some(1), "{refusal:?}");
+    let line = refusal.line();
+    assert!(line.starts_with("graft: raw has untrained weights") && line.contains("`graft pull`"), "{line}");
 }

@@ -1,10 +1,10 @@
 //! The `graft` binary as a child process, for what only a whole process shows: exit codes, its log, its files.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     net::SocketAddr,
     path::Path,
-    process::{Child, ChildStderr, Command, Output, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
 };
 
 use serde_json::Value;
@@ -21,30 +21,46 @@ pub struct Graft {
 /// A child that does not outlive its test, whatever becomes of it.
 struct Running(Child);
 
+/// How a process ended that was to serve and did not.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// What it wrote to standard error.
+    pub log: String,
+}
+
 impl Graft {
-    /// Runs `graft` with nothing in its environment but `variables`, and waits for its end.
-    pub fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-        command(arguments, variables).output().expect("the binary runs")
+    /// Starts `graft serve` over the repository `models`, and waits until its log says where it listens.
+    #[track_caller]
+    pub fn serve(models: &Path, default_model: &str, variables: &[(&str, &str)]) -> Self {
+        Self::start(models, default_model, variables).unwrap_or_else(|refusal| panic!("it does not serve: {}", refusal.log))
     }
 
-    /// Starts `graft serve` over the repository `models`, and waits until it says where it listens.
-    pub fn serve(models: &Path, default_model: &str, variables: &[(&str, &str)]) -> Self {
-        let models = models.display().to_string();
-        let arguments = ["serve", "--port", "0", "--models-dir", &models, "--default-model", default_model];
-        let mut command = command(&arguments, variables);
-        command.args(["--set", "telemetry.log_format=json"]).stderr(Stdio::piped());
+    /// Starts the same where it must refuse, and waits for its end.
+    #[track_caller]
+    pub fn refusal(models: &Path, default_model: &str, variables: &[(&str, &str)]) -> Refusal {
+        Self::start(models, default_model, variables).err().expect("it refuses, but it serves")
+    }
+
+    /// Nothing is in its environment but `variables`.
+    fn start(models: &Path, default_model: &str, variables: &[(&str, &str)]) -> Result<Self, Refusal> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_graft"));
+        command.args(["serve", "--port", "0", "--set", "telemetry.log_format=json", "--default-model", default_model]);
+        command.arg("--models-dir").arg(models).env_clear().envs(variables.iter().copied());
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mut process = Running(command.spawn().expect("the binary runs"));
-        let mut log = BufReader::new(process.0.stderr.take().expect("it is piped"));
-        let mut seen = String::new();
-        while log.read_line(&mut seen).expect("the log is UTF-8") > 0 {
-            let line = serde_json::from_str::<Value>(seen.lines().last().unwrap_or_default()).unwrap_or_default();
+        let mut reader = BufReader::new(process.0.stderr.take().expect("it is piped"));
+        let mut log = String::new();
+        while reader.read_line(&mut log).expect("the log is UTF-8") > 0 {
+            let line = serde_json::from_str::<Value>(log.lines().last().unwrap_or_default()).unwrap_or_default();
             if line["message"] == "serving" {
                 let address = line["address"].as_str().expect("it names its address").parse().expect("it is one");
-                return Self { address, process, _log: log };
+                return Ok(Self { address, process, _log: reader });
             }
         }
-        log.read_to_string(&mut seen).ok();
-        panic!("it ended before it served: {seen}");
+        let code = process.0.wait().expect("it was started").code();
+        Err(Refusal { code, log })
     }
 
     /// Its process id.
@@ -53,15 +69,19 @@ impl Graft {
     }
 }
 
+impl Refusal {
+    /// The one line that is for people: all others are the log's.
+    #[track_caller]
+    pub fn line(&self) -> &str {
+        let lines: Vec<&str> = self.log.lines().filter(|line| !line.starts_with('{')).collect();
+        let [line] = lines[..] else { panic!("not one line: {}", self.log) };
+        line
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.kill().ok();
         self.0.wait().ok();
     }
-}
-
-fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_graft"));
-    command.args(arguments).env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
-    command
 }
