@@ -4,6 +4,7 @@
 //! Constructors elsewhere take their own section, never the whole `Config`.
 
 mod data;
+mod datasets;
 mod error;
 mod images;
 mod key;
@@ -15,6 +16,7 @@ mod telemetry;
 mod weights;
 
 pub use data::DataConfig;
+pub use datasets::DatasetsConfig;
 pub use error::{ConfigError, Given};
 pub use images::ImagesConfig;
 pub use key::Origin;
@@ -42,6 +44,8 @@ pub struct Config {
     pub weights: WeightsConfig,
     /// Where graft keeps everything besides models.
     pub data: DataConfig,
+    /// Bounds on data sets, and the folder of the server that may be read.
+    pub datasets: DatasetsConfig,
     /// Form and level of the log.
     pub telemetry: TelemetryConfig,
 }
@@ -56,8 +60,8 @@ pub enum Environment {
 }
 
 /// Every section's keys.
-const KEY_LISTS: [&[key::Key]; 7] =
-    [server::KEYS, models::KEYS, images::KEYS, runtime::KEYS, weights::KEYS, data::KEYS, telemetry::KEYS];
+const KEY_LISTS: [&[key::Key]; 8] =
+    [server::KEYS, models::KEYS, images::KEYS, runtime::KEYS, weights::KEYS, data::KEYS, datasets::KEYS, telemetry::KEYS];
 
 /// Reads and checks the configuration.
 ///
@@ -73,6 +77,7 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
         runtime: RuntimeConfig::from_values(&values)?,
         weights: WeightsConfig::from_values(&values)?,
         data: DataConfig::from_values(&values),
+        datasets: DatasetsConfig::from_values(&values)?,
         telemetry: TelemetryConfig::from_values(&values),
     })
 }
