@@ -21,3 +21,6 @@ pub use error::{ContentsFault, EntryFault, Error, Excess, FolderFault};
 pub use manifest::{ClassCount, Dataset, ImageEntry, MAX_SKIPPED, Skipped, Split, Summary};
 pub use store::Datasets;
 pub use upload::Upload;
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -99,3 +99,6 @@ impl Kind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
