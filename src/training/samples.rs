@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use crate::datasets::{self, Dataset};
+
 /// The images of a data set. An image's position in `images` is its identity for caches and shuffles.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Samples {
@@ -13,6 +15,27 @@ pub struct Samples {
     pub classes: Vec<String>,
     /// By path, in code-point order.
     pub images: Vec<Sample>,
+}
+
+impl From<&Dataset> for Samples {
+    fn from(dataset: &Dataset) -> Self {
+        let has_val = dataset.summary.has_val;
+        let split = |split| match split {
+            datasets::Split::Train => Split::Train,
+            datasets::Split::Val => Split::Val,
+        };
+        let sample = |image: &datasets::ImageEntry| Sample {
+            path: image.path.clone(),
+            file: dataset.file(image),
+            class: image.class,
+            split: has_val.then(|| split(image.split)),
+        };
+        Self {
+            fingerprint: dataset.summary.fingerprint.clone(),
+            classes: dataset.summary.classes.iter().map(|class| class.name.clone()).collect(),
+            images: dataset.images.iter().map(sample).collect(),
+        }
+    }
 }
 
 /// One image of a data set.
