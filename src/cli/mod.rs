@@ -5,6 +5,7 @@
 mod context;
 mod doctor;
 mod features;
+mod finetune;
 mod import;
 mod init;
 mod layers;
@@ -64,6 +65,8 @@ enum Command {
     Predict(predict::Predict),
     /// Write layer outputs of images or folders to .npy or .npz
     Features(features::Features),
+    /// Teach a model new classes from a folder of photos
+    Finetune(finetune::Finetune),
     /// Check library, provider, models, folders and disk, and say what to do
     Doctor(doctor::Doctor),
     /// Print the OpenAPI document
@@ -93,6 +96,7 @@ fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Predict(command) => command.run(global)?,
         Command::Features(command) => return command.run(global),
         Command::Doctor(command) => return command.run(global),
+        Command::Finetune(command) => command.run(global)?,
         Command::Openapi(command) => command.run()?,
     }
     Ok(ExitCode::SUCCESS)

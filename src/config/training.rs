@@ -1,6 +1,8 @@
 //! `[training]`: what fine-tuning may use.
 
-use super::key::{Key, Values, integer};
+use std::time::Duration;
+
+use super::key::{Key, Values, integer, milliseconds};
 
 /// `[training]`: what fine-tuning may use.
 #[derive(Debug, Clone)]
@@ -10,14 +12,24 @@ pub struct TrainingConfig {
     /// Bound on the cached tensors of all jobs together, in bytes; default 20 GiB; `GRAFT__TRAINING__CACHE_BYTES`.
     /// What does not fit is computed anew in every epoch.
     pub cache_bytes: u64,
+    /// Time between checkpoints within an epoch; default 30 s; `GRAFT__TRAINING__CHECKPOINT_INTERVAL_MS`.
+    pub checkpoint_interval: Duration,
 }
 
-pub(super) const KEYS: &[Key] = &[integer("training.threads", 1, 1024), integer("training.cache_bytes", 0, 1 << 50)];
+pub(super) const KEYS: &[Key] = &[
+    integer("training.threads", 1, 1024),
+    integer("training.cache_bytes", 0, 1 << 50),
+    milliseconds("training.checkpoint_interval_ms", 0),
+];
 
 impl TrainingConfig {
     /// `threads` are those of `[runtime]`.
     pub(super) fn from_values(values: &Values, threads: usize) -> Self {
         let own = values.optional_integer("training.threads").map(|threads| usize::try_from(threads).unwrap_or(usize::MAX));
-        Self { threads: own.unwrap_or(threads), cache_bytes: values.integer("training.cache_bytes") }
+        Self {
+            threads: own.unwrap_or(threads),
+            cache_bytes: values.integer("training.cache_bytes"),
+            checkpoint_interval: values.duration("training.checkpoint_interval_ms"),
+        }
     }
 }

@@ -92,7 +92,9 @@ pub enum Error {
         at: Place,
     },
     /// A later phase would freeze what an earlier one has trained.
-    #[error("phase {phase} freezes `{tensor}`, which an earlier phase trains; later phases must begin at the same layer or before")]
+    #[error(
+        "phase {phase} freezes `{tensor}`, which an earlier phase trains; later phases must begin at the same layer or before"
+    )]
     Refrozen {
         /// The later phase.
         phase: usize,
@@ -100,7 +102,9 @@ pub enum Error {
         tensor: String,
     },
     /// The model as it would be served does not answer as it was trained.
-    #[error("the exported model's probabilities differ from the trainer's by {difference:e}, more than {bound:e}; nothing was registered")]
+    #[error(
+        "the exported model's probabilities differ from the trainer's by {difference:e}, more than {bound:e}; nothing was registered"
+    )]
     Parity {
         /// Largest absolute difference.
         difference: f32,

@@ -38,7 +38,8 @@ pub fn import_onnx(
     let graph = Graph::read(file)?.with_channels_first()?;
     let input = graph.input()?;
     let features_layer = settings.features_layer.clone().or_else(|| graph.last_affine_input());
-    let (graph, origin) = write_graph(graph, &staging, format!("onnx:{}", file.file_name().unwrap_or_default().to_string_lossy()))?;
+    let (graph, origin) =
+        write_graph(graph, &staging, format!("onnx:{}", file.file_name().unwrap_or_default().to_string_lossy()))?;
     let [height, width] = input_size(&input, settings)?;
     let probe = Probe { runtime, staging: &staging, graph: &graph, size: [height as usize, width as usize] };
     let (layers, fixed_batch) = probe.layers(&input)?;

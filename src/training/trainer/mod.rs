@@ -110,12 +110,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn open(
-        context: Context<'a>,
-        recipe: &'a Recipe,
-        samples: &'a Samples,
-        observer: &'a dyn Observer,
-    ) -> Result<Self, Error> {
+    fn open(context: Context<'a>, recipe: &'a Recipe, samples: &'a Samples, observer: &'a dyn Observer) -> Result<Self, Error> {
         check_phases(recipe)?;
         let base = Graph::read(&context.base.graph_path());
         let trained = base.and_then(|base| Trained::new(&base, recipe)).map_err(|source| graph_error(&context, source))?;

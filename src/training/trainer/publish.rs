@@ -52,8 +52,8 @@ impl Run<'_> {
         let refused = |source| register_error(self.recipe, source);
         let staging = repository.stage(&self.recipe.name).map_err(refused)?;
         let source = format!("finetuned:{}", model(&self.context));
-        let (graph, weights) = write_graph(graph, &staging, source)
-            .map_err(|source| Error::Register { name: self.recipe.name.clone(), source })?;
+        let (graph, weights) =
+            write_graph(graph, &staging, source).map_err(|source| Error::Register { name: self.recipe.name.clone(), source })?;
         self.compare(&graph, &staging, evaluation)?;
         let mut layers = kept(&base.metadata, &graph, self.recipe.head.on_index);
         let first = layers.last().map_or(0, |layer| layer.index + 1);

@@ -1,0 +1,223 @@
+//! `graft finetune`: teaches a model the classes of a folder, without a server.
+//!
+//! The same recipe, trainer and checks as `POST /jobs/finetune`; a run that was interrupted goes on when it is given again.
+
+use std::{
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use sha2::{Digest, Sha256};
+
+use super::{
+    Global,
+    context::open,
+    progress::{Progress, Unit},
+};
+use crate::{
+    config::Config,
+    datasets::Datasets,
+    preprocess::Limits,
+    registry::ModelVersion,
+    runtime::Runtime,
+    training::{
+        self, Context, Outcome, Samples,
+        event::{Event, Observer, Place},
+        recipe::{Problem, Recipe, Request},
+    },
+};
+
+/// Teach a model new classes from a folder of labelled photos.
+///
+/// The folder holds a folder per class, or `train/` and `val/` with these. Without a recipe Keras's two phases are run: the
+/// new head alone, then the head with the top blocks.
+#[derive(Debug, Args)]
+pub(super) struct Finetune {
+    /// Folder of class folders
+    folder: PathBuf,
+    /// The model to start from, NAME or NAME@VERSION [default: models.default]
+    #[arg(long)]
+    base: Option<String>,
+    /// Name of the model that comes out
+    #[arg(long)]
+    name: Option<String>,
+    /// A JSON file with any fields of the body of `POST /jobs/finetune`
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+    /// What initial weights, order and split are derived from [default: 0]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Only print the recipe as it would be run, as JSON
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Finetune {
+    pub(super) fn run(self, global: &Global) -> anyhow::Result<()> {
+        let config = global.config(&[])?;
+        let repository = open(&config)?;
+        let limits = Limits { max_bytes: config.images.max_bytes, max_pixels: config.images.max_pixels };
+        let store = tempfile::Builder::new().prefix("graft-finetune-").tempdir_in(folder_of_data(&config)?)?;
+        eprintln!("reading {}", self.folder.display());
+        let datasets = Datasets::open(config.datasets.clone(), store.path(), limits)?;
+        let dataset = datasets.import_folder(&self.folder)?;
+        for skipped in &dataset.skipped {
+            eprintln!("left out {}: {}", skipped.path, skipped.reason);
+        }
+        let samples = Samples::from(&dataset);
+        let request = self.request()?;
+        let snapshot = repository.scan()?;
+        let base = base(&snapshot, &request, &config)?;
+        let recipe = request.resolve(&base, &samples).map_err(problems)?;
+        recipe.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        if self.dry_run {
+            println!("{}", serde_json::to_string_pretty(&recipe)?);
+            return Ok(());
+        }
+        let job = identity(&recipe)?;
+        let folder = config.data.dir.join("runs").join(&job);
+        let runtime = Runtime::open(&config.runtime)?;
+        let context = Context {
+            runtime: &runtime,
+            repository: &repository,
+            base: &base,
+            choice: config.runtime.model_providers.get(&base.metadata.name).copied().unwrap_or(config.runtime.provider),
+            threads: NonZeroUsize::new(config.training.threads).unwrap_or(NonZeroUsize::MIN),
+            limits,
+            caches: &config.data.dir.join("cache"),
+            cache_bytes: config.training.cache_bytes,
+            checkpoint_interval: config.training.checkpoint_interval,
+            folder: &folder,
+            job: &job,
+        };
+        let display = Display(Mutex::new(Shown { progress: None, steps: recipe.steps_per_epoch }));
+        let outcome = training::run(context, &recipe, &samples, &display)?;
+        std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+        print(&outcome);
+        Ok(())
+    }
+
+    /// The file's request, with the flags in their place.
+    fn request(&self) -> anyhow::Result<Request> {
+        let mut request = match &self.recipe {
+            None => Request::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+                serde_json::from_str(&text).with_context(|| format!("{} is no recipe", path.display()))?
+            }
+        };
+        request.dataset = Some(self.folder.display().to_string());
+        request.base = self.base.clone().or(request.base);
+        request.name = self.name.clone().or(request.name);
+        request.seed = self.seed.or(request.seed);
+        Ok(request)
+    }
+}
+
+/// The version that `request` starts from.
+pub(super) fn base(snapshot: &crate::registry::Snapshot, request: &Request, config: &Config) -> anyhow::Result<ModelVersion> {
+    let named = request.base_model().map_err(|problem| anyhow::anyhow!("`{}` {}", problem.field, problem.detail))?;
+    let (name, version) = named.unwrap_or((&config.models.default, None));
+    let model = snapshot.model(name).with_context(|| format!("unknown model `{name}`; `graft models` lists them"))?;
+    let version = version.unwrap_or(model.stable);
+    model.version(version).cloned().with_context(|| format!("model `{name}` has no version {version}"))
+}
+
+fn folder_of_data(config: &Config) -> anyhow::Result<&std::path::Path> {
+    let dir = &config.data.dir;
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the data folder {}", dir.display()))?;
+    Ok(dir)
+}
+
+/// The same recipe is the same run: one that was interrupted goes on.
+fn identity(recipe: &Recipe) -> anyhow::Result<String> {
+    let mut recipe = recipe.clone();
+    // Where the images lay does not matter; what they are, the fingerprint tells.
+    recipe.dataset.clear();
+    let hash = Sha256::digest(serde_json::to_vec(&recipe)?);
+    Ok(hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn problems(problems: Vec<Problem>) -> anyhow::Error {
+    let lines: Vec<String> = problems.iter().map(|problem| format!("  {} {}", problem.field, problem.detail)).collect();
+    anyhow::anyhow!("the recipe cannot be run:\n{}", lines.join("\n"))
+}
+
+fn print(outcome: &Outcome) {
+    let metadata = &outcome.version.metadata;
+    println!("{}", outcome.report);
+    println!(
+        "{}@{}: epoch {} of phase {} was the best; try `graft predict --model {} PHOTO`",
+        metadata.name,
+        metadata.version,
+        outcome.history[outcome.best].epoch + 1,
+        outcome.history[outcome.best].phase + 1,
+        metadata.name
+    );
+}
+
+/// Shows a run on stderr.
+struct Display(Mutex<Shown>);
+
+struct Shown {
+    progress: Option<(String, Progress)>,
+    steps: u64,
+}
+
+impl Shown {
+    fn at(&mut self, what: String, done: u64, total: u64) {
+        if self.progress.as_ref().is_none_or(|(shown, _)| *shown != what) {
+            self.end();
+            self.progress = Some((what.clone(), Progress::new(&what, Unit::Items)));
+        }
+        if let Some((_, progress)) = &mut self.progress {
+            progress.set(done, Some(total));
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some((_, progress)) = self.progress.take() {
+            progress.finish();
+        }
+    }
+}
+
+impl Observer for Display {
+    fn event(&self, event: Event) {
+        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let steps = shown.steps;
+        match event {
+            Event::Resumed { at } => eprintln!("going on from phase {}, epoch {}", at.phase + 1, at.epoch + 1),
+            Event::Warning { detail } => eprintln!("warning: {detail}"),
+            Event::Caching { phase, done, total } => {
+                shown.at(format!("phase {}: frozen layers", phase + 1), done as u64, total as u64);
+            }
+            Event::Step { at, .. } => shown.at(format!("phase {}, epoch {}", at.phase + 1, at.epoch + 1), at.step, steps),
+            Event::Epoch(metrics) => {
+                shown.end();
+                let validation = match (metrics.val_loss, metrics.val_accuracy) {
+                    (Some(loss), Some(accuracy)) => format!("  val_loss {loss:.4}  val_accuracy {accuracy:.4}"),
+                    _ => String::new(),
+                };
+                eprintln!(
+                    "phase {} epoch {:>3}  loss {:.4}  accuracy {:.4}{validation}  {:.0} images/s",
+                    metrics.phase + 1,
+                    metrics.epoch + 1,
+                    metrics.loss,
+                    metrics.accuracy,
+                    metrics.images_per_second
+                );
+            }
+            Event::Exporting => shown.end(),
+        }
+    }
+
+    fn checkpointed(&self, _at: Place) {}
+
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
