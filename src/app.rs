@@ -10,8 +10,10 @@ use tokio::{
 
 use crate::{
     config::{Config, ServerConfig},
+    datasets::Datasets,
     http,
     inference::Engine,
+    preprocess::Limits,
     registry::Repository,
     runtime::Runtime,
     telemetry::{self, Telemetry},
@@ -42,7 +44,9 @@ impl App {
         }
         let engine = Engine::new(runtime, repository, &config.models, &config.images, &config.runtime)?;
         engine.refuse_untrained()?;
-        let state = http::State::new(engine.clone(), config.server.clone(), &config.images, Some(telemetry.clone()));
+        let limits = Limits { max_bytes: config.images.max_bytes, max_pixels: config.images.max_pixels };
+        let datasets = Datasets::open(config.datasets, &config.data.dir, limits)?;
+        let state = http::State::new(engine.clone(), datasets, config.server.clone(), &config.images, Some(telemetry.clone()));
         let ServerConfig { host, port, .. } = config.server;
         let listener = TcpListener::bind((host, port)).await;
         let listener = listener.with_context(|| format!("cannot listen on {host}:{port} (`server.host`, `server.port`)"))?;

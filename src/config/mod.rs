@@ -4,6 +4,7 @@
 //! Constructors elsewhere take their own section, never the whole `Config`.
 
 mod data;
+mod datasets;
 mod error;
 mod images;
 mod key;
@@ -16,6 +17,7 @@ mod training;
 mod weights;
 
 pub use data::DataConfig;
+pub use datasets::DatasetsConfig;
 pub use error::{ConfigError, Given};
 pub use images::ImagesConfig;
 pub use key::Origin;
@@ -46,6 +48,8 @@ pub struct Config {
     pub weights: WeightsConfig,
     /// Where graft keeps everything besides models.
     pub data: DataConfig,
+    /// Bounds on data sets, and the folder of the server that may be read.
+    pub datasets: DatasetsConfig,
     /// Form and level of the log.
     pub telemetry: TelemetryConfig,
 }
@@ -60,8 +64,17 @@ pub enum Environment {
 }
 
 /// Every section's keys.
-const KEY_LISTS: [&[key::Key]; 8] =
-    [server::KEYS, models::KEYS, images::KEYS, runtime::KEYS, training::KEYS, weights::KEYS, data::KEYS, telemetry::KEYS];
+const KEY_LISTS: [&[key::Key]; 9] = [
+    server::KEYS,
+    models::KEYS,
+    images::KEYS,
+    runtime::KEYS,
+    training::KEYS,
+    weights::KEYS,
+    data::KEYS,
+    datasets::KEYS,
+    telemetry::KEYS,
+];
 
 /// Reads and checks the configuration.
 ///
@@ -79,6 +92,7 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
         runtime,
         weights: WeightsConfig::from_values(&values)?,
         data: DataConfig::from_values(&values),
+        datasets: DatasetsConfig::from_values(&values)?,
         telemetry: TelemetryConfig::from_values(&values),
     })
 }

@@ -24,6 +24,8 @@ fn defaults_are_as_documented() {
     assert_eq!((config.runtime.queue_images, config.runtime.max_batch, config.runtime.cut_cache_bytes), (256, 8, 96 << 20));
     assert_eq!((config.training.threads, config.training.cache_bytes), (config.runtime.threads, 20 << 30));
     assert_eq!(config.data.dir, Path::new("data"));
+    assert_eq!((config.datasets.root, config.datasets.max_upload_bytes, config.datasets.max_ratio), (None, 8 << 30, 100));
+    assert_eq!((config.datasets.max_uploads, config.datasets.idle_timeout.as_secs()), (4, 60));
     assert_eq!((config.telemetry.log_format, config.telemetry.log_level.as_str()), (LogFormat::Text, "info"));
 }
 
@@ -221,6 +223,7 @@ fn every_field_names_its_variable() {
         (include_str!("training.rs"), training::KEYS),
         (include_str!("weights.rs"), weights::KEYS),
         (include_str!("data.rs"), data::KEYS),
+        (include_str!("datasets.rs"), datasets::KEYS),
         (include_str!("telemetry.rs"), telemetry::KEYS),
     ];
     for (text, keys) in sections {

@@ -14,7 +14,10 @@ use super::{
     code::Code,
     problem::{ImageProblem, MissingModel},
 };
-use crate::inference::{self, Error as EngineError};
+use crate::{
+    datasets::{self, ContentsFault, Error as DatasetError, Excess, FolderFault},
+    inference::{self, Error as EngineError},
+};
 
 /// Why a request is not answered; its message is the problem's `detail`.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +83,12 @@ pub enum ApiError {
         /// The bound in milliseconds.
         ms: u128,
     },
+    /// The client fell silent in the middle of an upload.
+    #[error("no byte of the body arrived for {ms} ms (`datasets.idle_timeout_ms`)")]
+    BodySilent {
+        /// The bound in milliseconds.
+        ms: u128,
+    },
     /// The client stopped sending.
     #[error("the body ended early")]
     BodyInterrupted,
@@ -98,6 +107,9 @@ pub enum ApiError {
     /// The engine refused or failed.
     #[error(transparent)]
     Engine(#[from] inference::Error),
+    /// The store of data sets refused or failed.
+    #[error(transparent)]
+    Dataset(#[from] datasets::Error),
     /// A defect or a failing machine; only the log says more.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -144,11 +156,12 @@ impl ApiError {
             Self::NoImages(_) => Code::NoImages,
             Self::BadImages(_) => Code::BadImages,
             Self::ResponseTooLarge(_) => Code::ResponseTooLarge,
-            Self::BodyTimeout { .. } => Code::BodyTimeout,
+            Self::BodyTimeout { .. } | Self::BodySilent { .. } => Code::BodyTimeout,
             Self::Busy => Code::Busy,
             Self::Timeout { .. } => Code::Timeout,
             Self::NotReady(_) => Code::NotReady,
             Self::Engine(error) => engine_code(error),
+            Self::Dataset(error) => dataset_code(error),
             Self::Internal(_) => Code::Internal,
         }
     }
@@ -184,6 +197,24 @@ fn engine_code(error: &EngineError) -> Code {
     }
 }
 
+fn dataset_code(error: &DatasetError) -> Code {
+    match error {
+        DatasetError::Unknown { .. } => Code::UnknownDataset,
+        DatasetError::InUse { .. } => Code::DatasetInUse,
+        DatasetError::TooManyUploads { .. } => Code::Busy,
+        DatasetError::UploadTooLarge { .. } => Code::BodyTooLarge,
+        DatasetError::TooLarge(Excess::Bytes { .. } | Excess::Entries { .. } | Excess::Ratio { .. }) => Code::ArchiveTooLarge,
+        DatasetError::QuotaExceeded { .. } | DatasetError::DiskFull(_) => Code::StorageFull,
+        DatasetError::Broken { .. } | DatasetError::Entry { .. } => Code::BadArchive,
+        DatasetError::Contents(ContentsFault::TooFewClasses(_) | ContentsFault::TooFewImages { .. }) => Code::BadDataset,
+        DatasetError::NoRoot | DatasetError::Folder { fault: FolderFault::Outside, .. } => Code::FolderRefused,
+        DatasetError::Folder { fault: FolderFault::NotAFolder | FolderFault::Unreadable(_), .. } => Code::BadDataset,
+        // Its reader has left.
+        DatasetError::Cancelled => Code::MalformedBody,
+        DatasetError::Corrupt { .. } | DatasetError::Io { .. } | DatasetError::CutShort(_) => Code::Internal,
+    }
+}
+
 /// Carries the error to [`super::problem::complete`], which knows the request id and writes the body.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
@@ -202,7 +233,11 @@ mod tests {
     use axum::http::StatusCode;
 
     use super::*;
-    use crate::{preprocess::ImageError, runtime};
+    use crate::{
+        datasets::{ArchiveKind, EntryFault},
+        preprocess::ImageError,
+        runtime,
+    };
 
     fn engine_errors() -> Vec<(EngineError, u16, Code)> {
         let model = || "vgg16".to_owned();
@@ -229,6 +264,34 @@ mod tests {
         ]
     }
 
+    fn dataset_errors() -> Vec<(DatasetError, u16, Code)> {
+        let text = || "x".to_owned();
+        let io = || std::io::Error::other("disk");
+        let folder = |fault| DatasetError::Folder { path: text(), fault };
+        vec![
+            (DatasetError::Unknown { id: text() }, 404, Code::UnknownDataset),
+            (DatasetError::InUse { id: text(), job: text() }, 409, Code::DatasetInUse),
+            (DatasetError::TooManyUploads { limit: 1 }, 503, Code::Busy),
+            (DatasetError::UploadTooLarge { limit: 1 }, 413, Code::BodyTooLarge),
+            (DatasetError::TooLarge(Excess::Bytes { limit: 1 }), 413, Code::ArchiveTooLarge),
+            (DatasetError::TooLarge(Excess::Entries { limit: 1 }), 413, Code::ArchiveTooLarge),
+            (DatasetError::TooLarge(Excess::Ratio { limit: 1 }), 413, Code::ArchiveTooLarge),
+            (DatasetError::QuotaExceeded { limit: 1 }, 507, Code::StorageFull),
+            (DatasetError::DiskFull(io()), 507, Code::StorageFull),
+            (DatasetError::Broken { kind: ArchiveKind::Zip, source: io() }, 422, Code::BadArchive),
+            (DatasetError::Entry { path: text(), fault: EntryFault::Link }, 422, Code::BadArchive),
+            (DatasetError::Contents(ContentsFault::TooFewClasses(Vec::new())), 422, Code::BadDataset),
+            (DatasetError::Contents(ContentsFault::TooFewImages { name: text(), usable: 1, skipped: 0 }), 422, Code::BadDataset),
+            (DatasetError::NoRoot, 403, Code::FolderRefused),
+            (folder(FolderFault::Outside), 403, Code::FolderRefused),
+            (folder(FolderFault::NotAFolder), 422, Code::BadDataset),
+            (folder(FolderFault::Unreadable(io())), 422, Code::BadDataset),
+            (DatasetError::Cancelled, 400, Code::MalformedBody),
+            (DatasetError::Corrupt { path: text().into(), detail: text() }, 500, Code::Internal),
+            (DatasetError::Io { action: "read", path: text().into(), source: io() }, 500, Code::Internal),
+        ]
+    }
+
     fn own_errors() -> Vec<(ApiError, u16, Code)> {
         let text = || "x".to_owned();
         vec![
@@ -245,6 +308,7 @@ mod tests {
             (ApiError::BadImages(Vec::new()), 422, Code::BadImages),
             (ApiError::ResponseTooLarge(text()), 422, Code::ResponseTooLarge),
             (ApiError::BodyTimeout { ms: 1 }, 408, Code::BodyTimeout),
+            (ApiError::BodySilent { ms: 1 }, 408, Code::BodyTimeout),
             (ApiError::BodyInterrupted, 400, Code::MalformedBody),
             (ApiError::Busy, 503, Code::Busy),
             (ApiError::Timeout { ms: 1 }, 503, Code::Timeout),
@@ -256,8 +320,9 @@ mod tests {
     #[test]
     fn every_cause_has_its_status() {
         let engine = engine_errors().into_iter().map(|(error, status, code)| (ApiError::from_engine(error, &[]), status, code));
+        let dataset = dataset_errors().into_iter().map(|(error, status, code)| (ApiError::from(error), status, code));
         let mut seen = Vec::new();
-        for (error, status, code) in own_errors().into_iter().chain(engine) {
+        for (error, status, code) in own_errors().into_iter().chain(engine).chain(dataset) {
             assert_eq!((error.code(), error.code().status().as_u16()), (code, status), "{error:?}");
             let response = error.into_response();
             assert_eq!(response.status().as_u16(), status);

@@ -22,7 +22,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     error::{ApiError, Panicked},
     observe, openapi, request_id,
-    routes::{features, health, models, predict},
+    routes::{datasets, features, health, models, predict},
     state::State,
 };
 
@@ -47,6 +47,8 @@ pub(super) fn documented() -> OpenApiRouter<State> {
         .routes(routes!(models::list))
         .routes(routes!(models::show))
         .routes(routes!(models::layers))
+        .routes(routes!(datasets::create, datasets::list))
+        .routes(routes!(datasets::show, datasets::remove))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))

@@ -1,10 +1,11 @@
-//! What every handler shares: the engine, the bounds, the metrics.
+//! What every handler shares: the engine, the data sets, the bounds, the metrics.
 
 use std::sync::Arc;
 
 use super::intake::Intake;
 use crate::{
     config::{ImagesConfig, ServerConfig},
+    datasets::Datasets,
     inference::Engine,
     telemetry::Telemetry,
 };
@@ -17,21 +18,33 @@ pub struct State {
 
 struct Inner {
     engine: Engine,
+    datasets: Datasets,
     server: ServerConfig,
     intake: Intake,
     telemetry: Option<Telemetry>,
 }
 
 impl State {
-    /// State over `engine`, with the bounds of `server` and `images`; without `telemetry`, `/metrics` is empty.
-    pub fn new(engine: Engine, server: ServerConfig, images: &ImagesConfig, telemetry: Option<Telemetry>) -> Self {
+    /// State over `engine` and `datasets`, with the bounds of `server` and `images`; without `telemetry`, `/metrics` is empty.
+    pub fn new(
+        engine: Engine,
+        datasets: Datasets,
+        server: ServerConfig,
+        images: &ImagesConfig,
+        telemetry: Option<Telemetry>,
+    ) -> Self {
         let intake = Intake::new(&server, images);
-        Self { inner: Arc::new(Inner { engine, server, intake, telemetry }) }
+        Self { inner: Arc::new(Inner { engine, datasets, server, intake, telemetry }) }
     }
 
     /// What answers.
     pub fn engine(&self) -> &Engine {
         &self.inner.engine
+    }
+
+    /// What holds data sets.
+    pub fn datasets(&self) -> &Datasets {
+        &self.inner.datasets
     }
 
     /// Addresses, bounds and times.

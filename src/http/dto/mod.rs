@@ -3,7 +3,9 @@
 //! Conversions from the engine's types are here too; no decision is.
 
 mod answer;
+mod datasets;
 mod models;
 
 pub use answer::{FeatureItem, FeaturesAnswer, ImageOutcome, LayerValues, PredictAnswer, Prediction, TimingsDto, Values};
+pub use datasets::{DatasetDto, DatasetsAnswer, FolderRequest};
 pub use models::{LayerDto, LayersAnswer, ModelDetail, ModelsAnswer};

@@ -15,6 +15,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::http::{
     accept::Format,
     code::Code,
+    dto::FolderRequest,
     problem::{self, ImageProblem, MissingModel, Problem},
 };
 
@@ -35,28 +36,48 @@ pub fn complete(document: &mut OpenApi) {
         (Code::name(), code_schema()),
         (ImageProblem::name(), ImageProblem::schema()),
         (MissingModel::name(), MissingModel::schema()),
+        (FolderRequest::name(), FolderRequest::schema()),
     ] {
         schemas.insert(name.into_owned(), schema);
     }
     for (path, item) in &mut document.paths.paths {
-        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+        for (method, operation) in [("GET", &mut item.get), ("POST", &mut item.post), ("DELETE", &mut item.delete)] {
+            let Some(operation) = operation else { continue };
             let images = operation.tags.as_ref().is_some_and(|tags| tags.iter().any(|tag| tag == "images"));
-            let features = path.ends_with("/features");
-            if images {
+            let upload = (method, path.as_str()) == ("POST", "/datasets");
+            let deletes = method == "DELETE";
+            let asked = Asked { path, images, features: path.ends_with("/features"), upload, deletes };
+            if asked.images {
                 operation.request_body = Some(RefOr::T(images_body()));
             }
-            answer(operation, images, features);
-            for (status, response) in problems(path, images, features) {
+            if asked.upload {
+                operation.request_body = Some(RefOr::T(dataset_body()));
+            }
+            answer(operation, &asked);
+            for (status, response) in problems(&asked) {
                 operation.responses.responses.insert(status, RefOr::T(response));
             }
         }
     }
 }
 
-fn answer(operation: &mut Operation, images: bool, features: bool) {
-    let Some(RefOr::T(response)) = operation.responses.responses.get_mut("200") else { return };
+/// What decides what is said of a route.
+struct Asked<'a> {
+    path: &'a str,
+    images: bool,
+    features: bool,
+    upload: bool,
+    deletes: bool,
+}
+
+fn answer(operation: &mut Operation, asked: &Asked<'_>) {
+    let success = operation.responses.responses.iter_mut().find(|(status, _)| status.starts_with('2'));
+    let Some((_, RefOr::T(response))) = success else { return };
     response.headers.insert("X-Request-Id".to_owned(), RefOr::T(request_id_header()));
-    if !images {
+    if asked.upload {
+        response.headers.insert("Location".to_owned(), RefOr::T(text_header("Where the data set is")));
+    }
+    if !asked.images {
         return;
     }
     for (name, description) in [
@@ -67,7 +88,7 @@ fn answer(operation: &mut Operation, images: bool, features: bool) {
     ] {
         response.headers.insert(name.to_owned(), RefOr::T(text_header(description)));
     }
-    if features {
+    if asked.features {
         for (format, description) in BINARY {
             response.content.insert(format.media_type().to_owned(), RefOr::T(binary(description)));
         }
@@ -97,36 +118,51 @@ fn images_body() -> RequestBody {
         .build()
 }
 
+fn dataset_body() -> RequestBody {
+    let archive = "Class folders of images, optionally under `train/` and `val/`, optionally within one outer folder";
+    let folder = ContentBuilder::new().schema(Some(Ref::from_schema_name(FolderRequest::name()))).build();
+    RequestBodyBuilder::new()
+        .description(Some("An archive of class folders, of up to `datasets.max_upload_bytes`; or a folder of the server"))
+        .required(Some(Required::True))
+        .content("application/zip", binary(archive))
+        .content("application/x-tar", binary(archive))
+        .content("application/gzip", binary("The same as a tar archive in gzip"))
+        .content("application/json", folder)
+        .build()
+}
+
 /// A response per status, each naming the codes that it may carry.
-fn problems(path: &str, images: bool, features: bool) -> BTreeMap<String, Response> {
+fn problems(asked: &Asked<'_>) -> BTreeMap<String, Response> {
     let mut by_status: BTreeMap<String, Vec<Code>> = BTreeMap::new();
-    for code in Code::ALL.into_iter().filter(|code| may_answer(*code, path, images, features)) {
+    for code in Code::ALL.into_iter().filter(|code| may_answer(*code, asked)) {
         by_status.entry(code.status().as_u16().to_string()).or_default().push(code);
     }
     by_status.into_iter().map(|(status, codes)| (status, problem(&codes))).collect()
 }
 
-fn may_answer(code: Code, path: &str, images: bool, features: bool) -> bool {
+fn may_answer(code: Code, asked: &Asked<'_>) -> bool {
+    let Asked { path, images, features, upload, deletes } = *asked;
     match code {
         Code::NotFound | Code::MethodNotAllowed => false,
         Code::Internal => true,
         Code::NotReady => path == "/readyz",
         Code::UnknownModel => images || path.contains("{model}"),
         Code::UnknownVersion => images || path.ends_with("/layers"),
-        Code::InvalidParameter => images || path.starts_with("/models"),
+        Code::InvalidParameter => images || path.starts_with("/models") || path.starts_with("/datasets"),
+        Code::UnknownDataset => path == "/datasets/{id}",
+        Code::DatasetInUse => deletes && path.starts_with("/datasets"),
+        Code::BadArchive | Code::ArchiveTooLarge | Code::BadDataset | Code::FolderRefused | Code::StorageFull => upload,
+        Code::MalformedBody | Code::UnsupportedMediaType | Code::BodyTooLarge | Code::BodyTimeout | Code::Busy => {
+            images || upload
+        }
         Code::UnknownLayer | Code::NotAcceptable | Code::NotFinite | Code::ResponseTooLarge => features,
         Code::NoClasses
-        | Code::MalformedBody
-        | Code::UnsupportedMediaType
-        | Code::BodyTooLarge
         | Code::TooManyImages
         | Code::TooManyPixels
         | Code::NoImages
         | Code::BadImages
         | Code::UntrainedModel
-        | Code::BodyTimeout
         | Code::QueueFull
-        | Code::Busy
         | Code::Timeout
         | Code::ModelTooLarge
         | Code::ShuttingDown => images,

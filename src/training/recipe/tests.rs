@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     arch::{self, Architecture, inception_v3, vgg16},
+    datasets::Split,
     graph::{ExternalData, Graph, build},
     preprocess::{Mode, Orientation, Preprocessing},
     registry::{Layer, Metadata, WeightsOrigin},
     tensor::Tensor,
-    training::{Sample, Samples, Split},
+    training::{Sample, Samples},
     weights::{self, WeightSource},
 };
 
@@ -60,7 +61,7 @@ fn model(architecture: &Architecture) -> Model {
 
 /// Ten images of each of two classes.
 fn samples() -> Samples {
-    let image = |class: usize| Sample { path: format!("{class}.jpg"), file: "".into(), class, split: None };
+    let image = |class: usize| Sample { path: format!("{class}.jpg"), file: "".into(), class, split: Split::Train };
     Samples {
         fingerprint: "f".to_owned(),
         classes: vec!["ants".to_owned(), "bees".to_owned()],
@@ -281,14 +282,14 @@ fn data_sets_are_checked() {
         assert_eq!(problems[0].detail, expected);
     };
     let mut folders = samples();
-    folders.images[0].split = Some(Split::Val);
+    folders.images[0].split = Split::Val;
     check(json!({"validation_split": 0.1}), folders, "does not go with a data set that has its own `val/` folder; leave it out");
     let mut single = samples();
     single.classes.truncate(1);
     single.images.truncate(10);
     check(json!({}), single, "has 1 classes; a classifier needs at least two class folders");
     let mut untrained = samples();
-    untrained.images[10..].iter_mut().for_each(|image| image.split = Some(Split::Val));
+    untrained.images[10..].iter_mut().for_each(|image| image.split = Split::Val);
     check(json!({}), untrained, "has no training image of class `bees`; add some, or remove its folder");
     let recipe = resolved(&inception, json!({"validation_split": 0.0}));
     assert!(recipe.warnings[0].starts_with("validation_split: no image is kept"), "{:?}", recipe.warnings);

@@ -1,0 +1,167 @@
+//! What becomes of good archives: classes, splits, skipped files, and the real photos when they are at hand.
+
+use std::{fs, path::Path};
+
+use super::{
+    super::{ArchiveKind, Dataset, Split},
+    Store, block_on, bounds, classes,
+    packing::{ZipEntry, gzip, photos, png, tar_of, zip, zip_of},
+    skipped,
+};
+use crate::{datasets::Datasets, preprocess::Limits};
+
+type Files = Vec<(String, Vec<u8>)>;
+
+fn of_every_kind(files: &Files) -> [(ArchiveKind, Vec<u8>); 3] {
+    let tar = tar_of(files);
+    [(ArchiveKind::Zip, zip_of(files)), (ArchiveKind::TarGz, gzip(&tar)), (ArchiveKind::Tar, tar)]
+}
+
+/// Sends `files` as every kind of archive; all must give the same data set.
+#[track_caller]
+fn check(files: &Files, expected_classes: &[&str], expected_skipped: &[&str]) -> Dataset {
+    let store = Store::new(bounds());
+    let sent = of_every_kind(files).map(|(kind, archive)| {
+        let dataset = block_on(store.send(kind, &archive)).unwrap_or_else(|error| panic!("{kind}: {error}"));
+        assert_eq!(classes(&dataset), expected_classes, "{kind}");
+        assert_eq!(skipped(&dataset), expected_skipped, "{kind}");
+        assert_eq!(store.datasets.get(&dataset.id).unwrap(), dataset, "{kind}: read back");
+        for image in &dataset.images {
+            let (_, bytes) = files.iter().find(|(path, _)| path.ends_with(&image.path)).unwrap();
+            assert_eq!(fs::read(dataset.file(image)).unwrap(), *bytes, "{}", image.path);
+        }
+        dataset
+    });
+    assert!(sent.iter().all(|dataset| dataset.fingerprint == sent[0].fingerprint && dataset.images == sent[0].images));
+    let [first, ..] = sent;
+    first
+}
+
+#[test]
+fn class_folders_are_classes_in_code_point_order() {
+    let dataset = check(
+        &photos(&["b/1.png", "b/2.png", "a/x/1.png", "a/2.png", "Z/1.png", "Z/2.png", "ä/1.png", "ä/2.png"]),
+        &["Z 2/0", "a 2/0", "b 2/0", "ä 2/0"],
+        &[],
+    );
+    let images: Vec<(&str, usize)> = dataset.images.iter().map(|image| (image.path.as_str(), image.class)).collect();
+    let expected = [
+        ("Z/1.png", 0),
+        ("Z/2.png", 0),
+        ("a/2.png", 1),
+        ("a/x/1.png", 1),
+        ("b/1.png", 2),
+        ("b/2.png", 2),
+        ("ä/1.png", 3),
+        ("ä/2.png", 3),
+    ];
+    assert_eq!(images, expected);
+    assert!(!dataset.has_val && dataset.images.iter().all(|image| image.split == Split::Train));
+}
+
+#[test]
+fn splits_and_an_outer_folder_are_seen_through() {
+    let inner = ["train/a/1.png", "train/a/2.png", "train/b/1.png", "train/b/2.png", "val/a/1.png", "validation/b/9.png"];
+    let plain = check(&photos(&inner), &["a 2/1", "b 2/1"], &[]);
+    assert!(plain.has_val);
+    let outer: Vec<String> = inner.iter().map(|path| format!("./set/{path}")).collect();
+    let wrapped = check(&photos(&outer.iter().map(String::as_str).collect::<Vec<_>>()), &["a 2/1", "b 2/1"], &[]);
+    assert_eq!(wrapped.fingerprint, plain.fingerprint, "what it is packed in makes no difference");
+}
+
+#[test]
+fn the_fingerprint_is_of_paths_classes_splits_and_contents() {
+    let files = photos(&["a/1.png", "a/2.png", "b/1.png", "b/2.png"]);
+    let fingerprint = |files: &Files| check(files, &["a 2/0", "b 2/0"], &[]).fingerprint.clone();
+    let first = fingerprint(&files);
+    assert_eq!(first.len(), 64);
+    let mut reversed = files.clone();
+    reversed.reverse();
+    assert_eq!(fingerprint(&reversed), first);
+    let mut renamed = files.clone();
+    renamed[0].0 = "a/3.png".to_owned();
+    assert_ne!(fingerprint(&renamed), first);
+    let mut changed = files;
+    changed[0].1 = png(99);
+    assert_ne!(fingerprint(&changed), first);
+}
+
+#[test]
+fn what_cannot_be_trained_on_is_skipped_with_the_reason() {
+    let mut files = photos(&["s/train/a/1.png", "s/train/a/2.png", "s/train/b/1.png", "s/train/b/2.png", "s/val/a/9.png"]);
+    let mut add = |path: &str, bytes: &[u8]| files.push((path.to_owned(), bytes.to_vec()));
+    add("s/train/a/notes.txt", b"what a day");
+    add("s/train/a/empty.jpg", b"");
+    add("s/train/b/cut.png", &png(7)[..60]);
+    add("s/train/b/same.png", &png(5));
+    add("s/train/b/.DS_Store", b"x");
+    add("s/.git/a/1.png", &png(50));
+    add("__MACOSX/train/a/1.png", b"x");
+    add("s/readme.md", b"x");
+    add("s/train/loose.png", &png(51));
+    add("s/train/a/film.mov", &vec![1; (1 << 20) + 1]);
+    check(
+        &files,
+        &["a 2/1", "b 2/0"],
+        &[
+            ".git/a/1.png: hidden (its name or a folder's starts with a dot)",
+            "__MACOSX/train/a/1.png: what macOS adds to archives, no image of yours",
+            "readme.md: outside the class folders of `train` and `val`",
+            "train/a/empty.jpg: the image is empty (zero bytes)",
+            "train/a/film.mov: the image has 1048577 bytes, more than the 1048576 allowed; send a smaller one",
+            "train/a/notes.txt: the bytes are no image; send JPEG, PNG, BMP, GIF, WebP or TIFF",
+            "train/b/.DS_Store: hidden (its name or a folder's starts with a dot)",
+            "train/b/cut.png: the PNG is truncated or corrupt: unexpected end of file",
+            "train/b/same.png: has the same content as `val/a/9.png`, which stays for validation",
+            "train/loose.png: outside the class folders of `train` and `val`",
+        ],
+    );
+}
+
+#[test]
+fn the_same_photo_twice_takes_its_place_once() {
+    let mut files = photos(&["a/1.png", "a/2.png", "b/1.png"]);
+    files.push(("b/copy.png".to_owned(), png(3)));
+    let store = Store::new(bounds());
+    let dataset = block_on(store.send(ArchiveKind::Zip, &zip_of(&files))).unwrap();
+    assert_eq!(classes(&dataset), ["a 2/0", "b 2/0"]);
+    let bytes: usize = files[..3].iter().map(|(_, bytes)| bytes.len()).sum();
+    assert_eq!((dataset.bytes, fs::read_dir(dataset.dir.join("images")).unwrap().count()), (bytes as u64, 3));
+}
+
+#[test]
+fn zip_entries_may_be_deflated_and_called_as_old_tools_did() {
+    let entry = |name: &[u8], seed| ZipEntry { name: name.into(), data: png(seed), method: 8, mode: 0, ..ZipEntry::default() };
+    let folder = ZipEntry { name: b"photos/".into(), mode: 0o040_755, ..ZipEntry::default() };
+    // Code page 437's `ü`, and UTF-8 without the flag that says so.
+    let names = [
+        b"photos/f\x81\xff/1.png".as_slice(),
+        b"photos/f\x81\xff/2.png",
+        "photos/ä/1.png".as_bytes(),
+        "photos/ä/2.png".as_bytes(),
+    ];
+    let mut entries = vec![folder];
+    entries.extend(names.iter().zip(1..).map(|(name, seed)| entry(name, seed)));
+    let dataset = block_on(Store::new(bounds()).send(ArchiveKind::Zip, &zip(&entries))).unwrap();
+    assert_eq!(classes(&dataset), ["fü\u{a0} 2/0", "ä 2/0"]);
+}
+
+#[test]
+fn real_photos_are_taken_in_whole() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/hymenoptera");
+    if !folder.is_dir() {
+        println!("skipped: {} is absent", folder.display());
+        return;
+    }
+    let store = tempfile::tempdir().unwrap();
+    let datasets = Datasets::open(bounds(), store.path(), Limits { max_bytes: 32 << 20, max_pixels: 50_000_000 }).unwrap();
+    let imported = datasets.import_folder(&folder).unwrap();
+    // `imageNotFound.gif` is a drawing of those words, and as such an image.
+    assert_eq!(classes(&imported), ["ants 124/70", "bees 121/83"]);
+    assert_eq!(skipped(&imported), Vec::<String>::new());
+    let files: Files =
+        imported.images.iter().map(|image| (image.path.clone(), fs::read(imported.file(image)).unwrap())).collect();
+    let store = Store { folder: store, datasets };
+    let sent = block_on(store.send(ArchiveKind::TarGz, &gzip(&tar_of(&files)))).unwrap();
+    assert_eq!((sent.fingerprint.as_str(), sent.skipped_count), (imported.fingerprint.as_str(), 0));
+}

@@ -1,0 +1,170 @@
+//! Archives that mean harm or are damaged, and contents that are no data set: each is refused by name, and leaves nothing.
+
+use tar::EntryType;
+
+use super::{
+    super::{ArchiveKind, Error},
+    Store, block_on, bounds,
+    packing::{ZipEntry, gzip, photos, png, tar, tar_entry, tar_of, zip, zip_of},
+};
+use crate::config::DatasetsConfig;
+
+fn good() -> Vec<(String, Vec<u8>)> {
+    photos(&["a/1.png", "a/2.png", "b/1.png", "b/2.png"])
+}
+
+/// A good archive with one more entry at its end.
+fn zip_with(entry: ZipEntry) -> Vec<u8> {
+    let good = good().into_iter().map(|(name, data)| ZipEntry { name: name.into(), data, ..ZipEntry::default() });
+    zip(&good.chain([entry]).collect::<Vec<_>>())
+}
+
+fn tar_with(entries: &[Vec<u8>]) -> Vec<u8> {
+    let good = good().into_iter().map(|(name, data)| tar_entry(name.as_bytes(), EntryType::Regular, &data));
+    tar(&good.chain(entries.iter().cloned()).collect::<Vec<_>>())
+}
+
+#[test]
+fn zips_that_mean_harm_are_refused() {
+    let store = Store::new(bounds());
+    let check = |name: &str, entry: ZipEntry, expected: &str| {
+        let name = if entry.name.is_empty() { name.as_bytes().to_vec() } else { entry.name.clone() };
+        store.refused(ArchiveKind::Zip, &zip_with(ZipEntry { name, ..entry }), expected);
+    };
+    let file = || ZipEntry { data: png(99), ..ZipEntry::default() };
+    check("../evil.png", file(), "`../evil.png` leads out of its folder");
+    check("a/../../evil.png", file(), "leads out of its folder");
+    check("/etc/cron.d/evil", file(), "`/etc/cron.d/evil` is an absolute path");
+    check("C:/evil.png", file(), "is an absolute path");
+    check("a\\evil.png", file(), "has a backslash");
+    check("a/e\nvil.png", file(), "`a/e\\nvil.png` has a control character");
+    check("a/1.png", file(), "`a/1.png` occurs twice");
+    check("./a//1.png", file(), "occurs twice");
+    check(".", file(), "occurs twice");
+    check("a/link.png", ZipEntry { mode: 0o120_777, data: b"/etc/passwd".into(), ..file() }, "`a/link.png` is a link");
+    check("a/device", ZipEntry { mode: 0o020_666, ..file() }, "neither a file nor a folder");
+    check("a/pipe", ZipEntry { mode: 0o010_666, ..file() }, "neither a file nor a folder");
+    check("a/secret.png", ZipEntry { flags: 1, ..file() }, "`a/secret.png` is encrypted");
+    check("a/packed.png", ZipEntry { method: 12, ..file() }, "`a/packed.png` is compressed as Bzip2");
+    check("a/wrong.png", ZipEntry { wrong_checksum: true, ..file() }, "the zip archive is broken: Invalid checksum");
+    check(&format!("a/{}", "x".repeat(1100)), file(), "has more than 1024 bytes in its path");
+    check(&"a/".repeat(40), ZipEntry { mode: 0o040_755, ..ZipEntry::default() }, "lies more than 16 folders deep");
+}
+
+#[test]
+fn tars_that_mean_harm_are_refused() {
+    let store = Store::new(bounds());
+    let check = |name: &[u8], kind: EntryType, expected: &str| {
+        let archive = tar_with(&[tar_entry(name, kind, b"")]);
+        store.refused(ArchiveKind::Tar, &archive, expected);
+        store.refused(ArchiveKind::TarGz, &gzip(&archive), expected);
+    };
+    check(b"../evil.png", EntryType::Regular, "leads out of its folder");
+    check(b"/etc/evil", EntryType::Regular, "is an absolute path");
+    check(b"/etc/", EntryType::Directory, "is an absolute path");
+    check(b"a/1.png", EntryType::Regular, "occurs twice");
+    check(b"a/\xff.png", EntryType::Regular, "has a name that is not UTF-8");
+    check(b"a/soft", EntryType::Symlink, "`a/soft` is a link");
+    check(b"a/hard", EntryType::Link, "`a/hard` is a link");
+    check(b"a/char", EntryType::Char, "neither a file nor a folder");
+    check(b"a/block", EntryType::Block, "neither a file nor a folder");
+    check(b"a/pipe", EntryType::Fifo, "neither a file nor a folder");
+    check(b"a/sparse", EntryType::GNUSparse, "is broken: ");
+    check(b"a/other", EntryType::new(b'Q'), "neither a file nor a folder");
+}
+
+#[test]
+fn headers_without_bound_are_refused() {
+    let store = Store::new(bounds());
+    for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader, EntryType::XGlobalHeader] {
+        let archive =
+            tar_with(&[tar_entry(b"x", kind, &vec![b'a'; 1 << 20]), tar_entry(b"a/9.png", EntryType::Regular, &png(9))]);
+        store.refused(ArchiveKind::Tar, &archive, "its headers or its padding take too many bytes");
+    }
+    let long = tar_with(&[tar_entry(b"x", EntryType::GNULongName, &[b'a'; 2000]), tar_entry(b"y", EntryType::Regular, b"")]);
+    store.refused(ArchiveKind::Tar, &long, "has more than 1024 bytes in its path");
+}
+
+#[test]
+fn damaged_archives_are_refused() {
+    let store = Store::new(bounds());
+    let tar = tar_of(&good());
+    let (zip, gz) = (zip_of(&good()), gzip(&tar));
+    for (kind, archive) in [(ArchiveKind::Zip, &zip), (ArchiveKind::Tar, &tar), (ArchiveKind::TarGz, &gz)] {
+        for kept in [0, 1, 100, archive.len() / 3, archive.len() / 2, archive.len() * 3 / 4] {
+            store.refused(kind, &archive[..kept], "is broken: ");
+        }
+        store.refused(kind, &[0x41; 2000], "is broken: ");
+    }
+    store.refused(ArchiveKind::TarGz, &gz[..gz.len() - 1], "is broken: ");
+    let mut checksum = gz.clone();
+    *checksum.iter_mut().nth_back(5).unwrap() ^= 1;
+    store.refused(ArchiveKind::TarGz, &checksum, "is broken: ");
+    store.refused(ArchiveKind::Tar, &tar[..tar.len() - 1024], "it ends without its closing block");
+    store.refused(ArchiveKind::Tar, &[tar.clone(), tar.clone()].concat(), "something follows its end");
+    store.refused(ArchiveKind::Tar, &[tar, vec![0; 2 << 20]].concat(), "its padding take too many bytes");
+    store.refused(ArchiveKind::Zip, &gz, "is broken: ");
+    store.refused(ArchiveKind::TarGz, &zip, "is broken: ");
+}
+
+#[test]
+fn bombs_are_refused() {
+    let zeros = |bytes: usize| ZipEntry { name: b"a/zeros.png".into(), data: vec![0; bytes], method: 8, ..ZipEntry::default() };
+    let bomb = zip_with(zeros(80 << 20));
+    assert!(bomb.len() < 1 << 20, "it is small");
+    let gz_bomb = gzip(&tar_with(&[tar_entry(b"a/zeros.png", EntryType::Regular, &vec![0; 80 << 20])]));
+    let store = Store::new(bounds());
+    store.refused(ArchiveKind::Zip, &bomb, "more than 100 times its size (`datasets.max_ratio`)");
+    store.refused(ArchiveKind::TarGz, &gz_bomb, "more than 100 times its size (`datasets.max_ratio`)");
+    let store = Store::new(DatasetsConfig { max_bytes: 10 << 20, ..bounds() });
+    store.refused(ArchiveKind::Zip, &bomb, "more than 10485760 bytes (`datasets.max_bytes`)");
+    store.refused(ArchiveKind::TarGz, &gz_bomb, "more than 10485760 bytes (`datasets.max_bytes`)");
+    let store = Store::new(DatasetsConfig { max_entries: 3, ..bounds() });
+    store.refused(ArchiveKind::Zip, &zip_of(&good()), "more than 3 files and folders (`datasets.max_entries`)");
+    store.refused(ArchiveKind::Tar, &tar_of(&good()), "more than 3 files and folders (`datasets.max_entries`)");
+}
+
+#[test]
+fn what_is_no_data_set_is_refused() {
+    let store = Store::new(bounds());
+    let check = |paths: &[&str], expected: &str| {
+        store.refused(ArchiveKind::Zip, &zip_of(&photos(paths)), expected);
+        store.refused(ArchiveKind::Tar, &tar_of(&photos(paths)), expected);
+    };
+    check(&["readme.png"], "found no class folder; a data set has at least two");
+    check(&["a/1.png", "a/2.png"], "found one class folder, `a`");
+    check(&["a/1.png", "a/2.png", "b/1.png"], "class `b` has 1 usable images to train on");
+    check(&["train/a/1.png", "train/a/2.png", "val/a/3.png", "val/b/4.png"], "class `b` has 0 usable images to train on");
+    let mut broken = good();
+    broken[3].1.truncate(50);
+    store.refused(ArchiveKind::Zip, &zip_of(&broken), "class `b` has 1 usable images to train on (1 of its files were skipped)");
+    let mut leaking = photos(&["train/a/1.png", "train/a/2.png", "train/b/3.png", "train/b/4.png"]);
+    leaking.push(("val/b/5.png".to_owned(), png(4)));
+    store.refused(ArchiveKind::Zip, &zip_of(&leaking), "class `b` has 1 usable images to train on (1 of its files were skipped)");
+    let empty = ZipEntry { name: b"c/".into(), mode: 0o040_755, ..ZipEntry::default() };
+    store.refused(ArchiveKind::Zip, &zip_with(empty), "class `c` has 0 usable images to train on");
+    let empty = tar_with(&[tar_entry(b"c/", EntryType::Directory, b"")]);
+    store.refused(ArchiveKind::Tar, &empty, "class `c` has 0 usable images to train on");
+}
+
+#[test]
+fn more_than_there_is_room_for_is_refused() {
+    let archive = zip_of(&good());
+    let config = |bytes: u64| DatasetsConfig { max_upload_bytes: bytes, ..bounds() };
+    Store::new(config(archive.len() as u64 - 1)).refused(ArchiveKind::Zip, &archive, "(`datasets.max_upload_bytes`)");
+    let images: u64 = good().iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let room = archive.len() as u64 + images;
+    let config = |bytes: u64| DatasetsConfig { max_store_bytes: bytes, ..bounds() };
+    Store::new(config(archive.len() as u64 - 1)).refused(ArchiveKind::Zip, &archive, "(`datasets.max_store_bytes`)");
+    Store::new(config(room - 1)).refused(ArchiveKind::Zip, &archive, "(`datasets.max_store_bytes`)");
+    let store = Store::new(config(room));
+    let first = block_on(store.send(ArchiveKind::Zip, &archive)).expect("there is room for one");
+    assert_eq!(first.bytes, images);
+    let full = block_on(store.send(ArchiveKind::Zip, &archive));
+    assert!(matches!(full, Err(Error::QuotaExceeded { .. })), "{full:?}");
+    assert_eq!(store.left(), std::slice::from_ref(&first.dir));
+    let reopened = Store { datasets: super::Datasets::open(config(room), store.folder.path(), super::LIMITS).unwrap(), ..store };
+    assert!(block_on(reopened.send(ArchiveKind::Zip, &archive)).is_err(), "what is stored counts after a restart too");
+    reopened.datasets.remove(&first.id).unwrap();
+    block_on(reopened.send(ArchiveKind::Zip, &archive)).expect("there is room again");
+}

@@ -1,0 +1,162 @@
+//! The store over time: restarts, holds, removal, uploads that are given up, folders of the server.
+
+use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
+
+use super::{
+    super::{ArchiveKind, Datasets, Error},
+    LIMITS, Store, block_on, bounds, classes,
+    packing::{photos, png, zip_of},
+};
+use crate::config::DatasetsConfig;
+
+fn archive() -> Vec<u8> {
+    zip_of(&photos(&["a/1.png", "a/2.png", "b/1.png", "b/2.png"]))
+}
+
+fn write(root: &Path, paths: &[&str]) {
+    for (path, bytes) in photos(paths) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+#[test]
+fn data_sets_survive_a_restart_and_half_made_ones_do_not() {
+    let store = Store::new(bounds());
+    assert_eq!(store.left(), Vec::<std::path::PathBuf>::new(), "opening makes nothing");
+    let dataset = block_on(store.send(ArchiveKind::Zip, &archive())).unwrap();
+    let folder = store.folder.path().join("datasets");
+    fs::create_dir_all(folder.join(".staging-x/images")).unwrap();
+    fs::create_dir_all(folder.join(".removed-y/removed")).unwrap();
+    let in_progress = block_on(store.datasets.upload(ArchiveKind::Zip)).unwrap();
+    let reopened = Datasets::open(bounds(), store.folder.path(), LIMITS).unwrap();
+    let mut left: Vec<String> = store.left().iter().map(|path| path.file_name().unwrap().display().to_string()).collect();
+    left.sort();
+    assert!(left.len() == 2 && left[0].starts_with(".staging-") && left[1] == dataset.id, "one is being received: {left:?}");
+    drop(in_progress);
+    assert_eq!(reopened.list().unwrap(), std::slice::from_ref(&dataset.summary));
+    assert_eq!(reopened.get(&dataset.id).unwrap(), dataset);
+    assert_eq!(store.left(), std::slice::from_ref(&dataset.dir));
+}
+
+#[test]
+fn only_ids_are_looked_up() {
+    let store = Store::new(bounds());
+    let dataset = block_on(store.send(ArchiveKind::Zip, &archive())).unwrap();
+    let upper = dataset.id.to_uppercase();
+    for id in
+        ["", ".", "..", "x", "../datasets", &format!("../datasets/{}", dataset.id), &upper, &format!("{}/images", dataset.id)]
+    {
+        assert!(matches!(store.datasets.get(id), Err(Error::Unknown { .. })), "{id}");
+        assert!(matches!(store.datasets.summary(id), Err(Error::Unknown { .. })), "{id}");
+        assert!(matches!(store.datasets.remove(id), Err(Error::Unknown { .. })), "{id}");
+        assert!(matches!(store.datasets.hold(id, "job"), Err(Error::Unknown { .. })), "{id}");
+    }
+    assert!(store.datasets.get(&dataset.id).is_ok());
+}
+
+#[test]
+fn a_data_set_in_use_stays() {
+    let store = Store::new(bounds());
+    let id = block_on(store.send(ArchiveKind::Zip, &archive())).unwrap().id.clone();
+    let datasets = &store.datasets;
+    datasets.hold(&id, "job-1").unwrap();
+    datasets.hold(&id, "job-1").unwrap();
+    datasets.hold(&id, "job-2").unwrap();
+    datasets.release(&id, "job-1");
+    datasets.release(&id, "unknown");
+    assert_eq!(datasets.in_use_by(&id).as_deref(), Some("job-2"));
+    let error = datasets.remove(&id).unwrap_err();
+    assert_eq!(error.to_string(), format!("data set `{id}` is used by job `job-2`; cancel the job or wait for its end"));
+    datasets.release(&id, "job-2");
+    assert_eq!(datasets.in_use_by(&id), None);
+    datasets.remove(&id).unwrap();
+    assert!(matches!(datasets.hold(&id, "job-3"), Err(Error::Unknown { .. })));
+    assert_eq!(store.left(), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn changed_manifests_are_told_and_can_be_removed() {
+    let store = Store::new(bounds());
+    for (file, text) in [("dataset.json", "{"), ("images.jsonl", "{}\n"), ("images.jsonl", "")] {
+        let dataset = block_on(store.send(ArchiveKind::Zip, &archive())).unwrap();
+        fs::write(dataset.dir.join(file), text).unwrap();
+        assert!(matches!(store.datasets.get(&dataset.id), Err(Error::Corrupt { .. })), "{file} is `{text}`");
+        store.datasets.remove(&dataset.id).unwrap();
+    }
+    assert!(store.datasets.list().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn uploads_that_are_given_up_leave_nothing() {
+    let store = Store::new(DatasetsConfig { max_uploads: 1, ..bounds() });
+    let mut upload = store.datasets.upload(ArchiveKind::Zip).await.unwrap();
+    upload.write(&archive()[..100]).await.unwrap();
+    let second = store.datasets.upload(ArchiveKind::Zip).await;
+    assert!(matches!(second, Err(Error::TooManyUploads { limit: 1 })));
+    drop(upload);
+    assert_eq!(store.left(), Vec::<std::path::PathBuf>::new());
+    let mut upload = store.datasets.upload(ArchiveKind::Zip).await.expect("its place is free again");
+    upload.write(&archive()).await.unwrap();
+    let finishing = upload.finish();
+    let left = tokio::time::timeout(Duration::ZERO, finishing).await;
+    assert!(left.is_err(), "nothing is ready at once");
+    // The place is given back when the work has ended, whichever way.
+    while store.datasets.upload(ArchiveKind::Zip).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.left(), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn folders_below_the_root_are_copied() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), &["photos/a/1.png", "photos/a/2.png", "elsewhere/1.png", "elsewhere/2.png"]);
+    symlink("../elsewhere", root.path().join("photos/b")).unwrap();
+    let store = Store::new(DatasetsConfig { root: Some(root.path().to_owned()), ..bounds() });
+    let absolute = root.path().join("photos").display().to_string();
+    for path in ["photos", "./photos/", "photos/../photos", &absolute] {
+        let dataset = block_on(store.datasets.import_below_root(path.to_owned())).unwrap();
+        assert_eq!(classes(&dataset), ["a 2/0", "b 2/0"], "{path}");
+    }
+    let dataset = block_on(store.datasets.import_below_root("photos".to_owned())).unwrap();
+    let original = fs::OpenOptions::new().write(true).open(root.path().join("photos/a/1.png")).unwrap();
+    original.set_len(1).unwrap();
+    assert_eq!(fs::read(dataset.file(&dataset.images[0])).unwrap(), png(1), "the original may change, the data set does not");
+}
+
+#[test]
+fn folders_that_may_not_be_read_are_refused() {
+    let outside = tempfile::tempdir().unwrap();
+    write(outside.path(), &["a/1.png", "a/2.png", "b/1.png", "b/2.png"]);
+    let root = tempfile::tempdir().unwrap();
+    for folder in ["escape", "linked", "dangling", "pipe"] {
+        write(&root.path().join(folder), &["a/1.png", "a/2.png", "b/1.png", "b/2.png"]);
+    }
+    symlink(outside.path(), root.path().join("out")).unwrap();
+    symlink(outside.path().join("a/1.png"), root.path().join("escape/a/3.png")).unwrap();
+    symlink("..", root.path().join("linked/a/loop")).unwrap();
+    symlink("nothing", root.path().join("dangling/a/3.png")).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, root.path().join("pipe/a/3.png"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+        .unwrap();
+    fs::write(root.path().join("file"), "x").unwrap();
+    let store = Store::new(DatasetsConfig { root: Some(root.path().to_owned()), ..bounds() });
+    let check = |store: &Store, path: &str, expected: &str| {
+        let error = block_on(store.datasets.import_below_root(path.to_owned())).expect_err(path);
+        assert!(error.to_string().contains(expected), "{path}: {error}");
+        assert_eq!(store.left(), Vec::<std::path::PathBuf>::new(), "{path}");
+    };
+    check(&store, "..", "`..` leads out of the folder that may be read");
+    check(&store, "../nothing", "leads out of the folder that may be read");
+    check(&store, outside.path().to_str().unwrap(), "leads out of the folder that may be read");
+    check(&store, "out", "leads out of the folder that may be read");
+    check(&store, "escape", "`a/3.png` leads out of the folder that may be read");
+    check(&store, "linked", "lies more than 16 folders deep");
+    check(&store, "dangling", "`a/3.png` cannot be read");
+    check(&store, "pipe", "`a/3.png` is neither a file nor a folder");
+    check(&store, "nothing", "is not a folder that can be read");
+    check(&store, "file", "is not a folder that can be read");
+    check(&store, "fi\0le", "is not a folder that can be read");
+    check(&Store::new(bounds()), "photos", "`datasets.root` is not configured");
+}

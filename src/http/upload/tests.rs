@@ -1,0 +1,180 @@
+//! `/datasets` through the whole router: what clients send and read, and that refusals leave nothing on disk.
+
+use std::{path::PathBuf, time::Duration};
+
+use axum::{Router, body::Body, extract::Request};
+use bytes::Bytes;
+use futures_util::stream;
+use serde_json::{Value, json};
+
+use crate::{
+    config::{self, DatasetsConfig, Sources},
+    datasets::{
+        Datasets,
+        tests::{
+            LIMITS, bounds,
+            packing::{ZipEntry, gzip, photos, tar_of, zip, zip_of},
+        },
+    },
+    http::{State, router, testing},
+    inference::Engine,
+    registry::Repository,
+    runtime::Runtime,
+};
+
+struct Server {
+    folder: tempfile::TempDir,
+    datasets: Datasets,
+    router: Router,
+}
+
+impl Server {
+    fn new(datasets: DatasetsConfig) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config::load(&Sources::default()).unwrap();
+        let runtime = Runtime::open(&config.runtime).unwrap();
+        let repository = Repository::open(folder.path().join("models")).unwrap();
+        let engine = Engine::new(runtime, repository, &config.models, &config.images, &config.runtime).unwrap();
+        let datasets = Datasets::open(datasets, folder.path(), LIMITS).unwrap();
+        let state = State::new(engine, datasets.clone(), testing::server(), &config.images, None);
+        Self { folder, datasets, router: router(state) }
+    }
+
+    async fn ask(&self, method: &str, path: &str, content_type: &str, body: impl Into<Body>) -> (u16, Value) {
+        let request = Request::builder().method(method).uri(path).header("Content-Type", content_type);
+        let (status, headers, body) = testing::answer(&self.router, request.body(body.into()).unwrap()).await;
+        if let Some(location) = headers.get("Location") {
+            assert_eq!(location.to_str().unwrap(), format!("/datasets/{}", body["id"].as_str().unwrap()));
+        }
+        (status.as_u16(), body)
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        self.ask("GET", path, "text/plain", Body::empty()).await
+    }
+
+    async fn refused(&self, content_type: &str, body: impl Into<Body>, status: u16, code: &str, detail: &str) {
+        let (got, problem) = self.ask("POST", "/datasets", content_type, body).await;
+        assert_eq!((got, problem["code"].as_str()), (status, Some(code)), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(detail), "{problem}");
+        assert_eq!(self.left(), Vec::<PathBuf>::new(), "{problem}");
+    }
+
+    fn left(&self) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(self.folder.path().join("datasets")) else { return Vec::new() };
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+}
+
+fn good() -> Vec<(String, Vec<u8>)> {
+    photos(&["set/train/a/1.png", "set/train/a/2.png", "set/train/b/1.png", "set/train/b/2.png", "set/val/a/1.png", "set/readme"])
+}
+
+#[tokio::test]
+async fn a_data_set_is_sent_listed_and_deleted() {
+    let server = Server::new(bounds());
+    assert_eq!(server.get("/datasets").await, (200, json!({ "datasets": [] })));
+    let tar = tar_of(&good());
+    for (content_type, archive) in [
+        ("application/zip", zip_of(&good())),
+        ("application/x-tar", tar.clone()),
+        ("Application/GZIP; charset=binary", gzip(&tar)),
+    ] {
+        let (status, sent) = server.ask("POST", "/datasets", content_type, archive).await;
+        assert_eq!(status, 201, "{sent}");
+        assert_eq!(sent["classes"], json!([{"name": "a", "train": 2, "val": 1}, {"name": "b", "train": 2, "val": 0}]));
+        let reason = "outside the class folders of `train` and `val`";
+        assert_eq!(sent["skipped"], json!([{"path": "readme", "reason": reason}]));
+        assert_eq!((&sent["images"], &sent["skipped_count"]), (&json!(5), &json!(1)));
+        let id = sent["id"].as_str().unwrap();
+        let path = format!("/datasets/{id}");
+        assert_eq!(server.get(&path).await, (200, sent.clone()));
+        let mut listed = sent.clone();
+        listed.as_object_mut().unwrap().remove("skipped");
+        assert_eq!(server.get("/datasets").await, (200, json!({ "datasets": [listed] })));
+        server.datasets.hold(id, "job-7").unwrap();
+        let (status, problem) = server.ask("DELETE", &path, "text/plain", Body::empty()).await;
+        assert_eq!((status, problem["code"].as_str()), (409, Some("dataset_in_use")));
+        assert!(problem["detail"].as_str().unwrap().contains("`job-7`"), "{problem}");
+        server.datasets.release(id, "job-7");
+        assert_eq!(server.ask("DELETE", &path, "text/plain", Body::empty()).await, (204, Value::Null));
+        for method in ["GET", "DELETE"] {
+            let (status, problem) = server.ask(method, &path, "text/plain", Body::empty()).await;
+            assert_eq!((status, problem["code"].as_str()), (404, Some("unknown_dataset")), "{method}");
+        }
+        assert_eq!(server.left(), Vec::<PathBuf>::new());
+    }
+}
+
+#[tokio::test]
+async fn refusals_have_their_status_and_leave_nothing() {
+    let server = Server::new(bounds());
+    let evil = ZipEntry { name: b"../evil.png".into(), ..ZipEntry::default() };
+    server.refused("application/zip", zip(&[evil]), 422, "bad_archive", "`../evil.png` leads out").await;
+    server.refused("application/zip", "PK", 422, "bad_archive", "the zip archive is broken").await;
+    server.refused("application/gzip", zip_of(&good()), 422, "bad_archive", "the gzipped tar archive is broken").await;
+    server
+        .refused("application/x-tar", tar_of(&photos(&["a/1.png", "a/2.png"])), 422, "bad_dataset", "one class folder, `a`")
+        .await;
+    server.refused("image/png", "x", 415, "unsupported_media_type", "`image/png` carries no data set").await;
+    server.refused("", Body::empty(), 415, "unsupported_media_type", "application/zip").await;
+    server.refused("application/json", "{}", 400, "malformed_body", "missing field `path`").await;
+    server.refused("application/json", r#"{"path":"a","x":1}"#, 400, "malformed_body", "unknown field `x`").await;
+    server.refused("application/json", " ".repeat(70_000), 400, "malformed_body", "larger than 65536 bytes").await;
+    server.refused("application/json", r#"{"path":"a"}"#, 403, "folder_refused", "`datasets.root` is not configured").await;
+    let (status, problem) = server.ask("POST", "/datasets?name=x", "application/zip", "PK").await;
+    assert_eq!((status, problem["code"].as_str()), (422, Some("invalid_parameter")));
+}
+
+#[tokio::test]
+async fn bounds_have_their_status() {
+    let archive = zip_of(&good());
+    let small = Server::new(DatasetsConfig { max_upload_bytes: archive.len() as u64 - 1, ..bounds() });
+    small.refused("application/zip", archive.clone(), 413, "body_too_large", "`datasets.max_upload_bytes`").await;
+    let unknown_length = Body::from_stream(stream::iter([Ok::<_, std::io::Error>(archive.clone())]));
+    small.refused("application/zip", unknown_length, 413, "body_too_large", "`datasets.max_upload_bytes`").await;
+    let few = Server::new(DatasetsConfig { max_entries: 5, ..bounds() });
+    few.refused("application/zip", archive.clone(), 413, "archive_too_large", "`datasets.max_entries`").await;
+    let full = Server::new(DatasetsConfig { max_store_bytes: archive.len() as u64, ..bounds() });
+    full.refused("application/zip", archive.clone(), 507, "storage_full", "`datasets.max_store_bytes`").await;
+    let busy = Server::new(DatasetsConfig { max_uploads: 1, ..bounds() });
+    let upload = busy.datasets.upload(crate::datasets::ArchiveKind::Zip).await.unwrap();
+    let (status, problem) = busy.ask("POST", "/datasets", "application/zip", archive).await;
+    assert_eq!((status, problem["code"].as_str()), (503, Some("busy")));
+    drop(upload);
+}
+
+#[tokio::test]
+async fn silence_ends_an_upload_and_slowness_does_not() {
+    let server = Server::new(DatasetsConfig { idle_timeout: Duration::from_secs(1), ..bounds() });
+    let silent = stream::once(async { Ok::<_, std::io::Error>(Bytes::from_static(b"PK")) });
+    let silent = futures_util::StreamExt::chain(silent, stream::pending());
+    server.refused("application/zip", Body::from_stream(silent), 408, "body_timeout", "`datasets.idle_timeout_ms`").await;
+    let chunks: Vec<Bytes> = zip_of(&good()).chunks(40).map(Bytes::copy_from_slice).collect();
+    assert!(chunks.len() > 20, "longer than the bound on silence altogether");
+    let slow = stream::unfold(chunks.into_iter(), async |mut chunks| {
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        Some((Ok::<_, std::io::Error>(chunks.next()?), chunks))
+    });
+    let (status, sent) = server.ask("POST", "/datasets", "application/zip", Body::from_stream(slow)).await;
+    assert_eq!(status, 201, "{sent}");
+    let broken = stream::iter([Ok(Bytes::from_static(b"PK")), Err(std::io::Error::other("reset"))]);
+    let (status, problem) = server.ask("POST", "/datasets", "application/zip", Body::from_stream(broken)).await;
+    assert_eq!((status, problem["code"].as_str()), (400, Some("malformed_body")));
+    assert_eq!(server.left().len(), 1, "the whole one alone");
+}
+
+#[tokio::test]
+async fn a_folder_of_the_server_is_the_other_way_in() {
+    let root = tempfile::tempdir().unwrap();
+    for (path, bytes) in good() {
+        let path = root.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    let server = Server::new(DatasetsConfig { root: Some(root.path().to_owned()), ..bounds() });
+    server.refused("application/json", r#"{"path":".."}"#, 403, "folder_refused", "leads out").await;
+    server.refused("application/json", r#"{"path":"nothing"}"#, 422, "bad_dataset", "is not a folder that can be read").await;
+    let (status, sent) = server.ask("POST", "/datasets", "application/json", r#"{"path":"set"}"#).await;
+    assert_eq!((status, &sent["images"]), (201, &json!(5)), "{sent}");
+}
