@@ -60,10 +60,11 @@ impl Speed {
             return Ok(Self { flops_per_second: LEAST_FLOPS, decode: Duration::ZERO, threads });
         };
         let started = Instant::now();
-        for image in &samples.images[..PROBED.min(samples.images.len())] {
+        let decoded = PROBED.min(samples.images.len());
+        for image in &samples.images[..decoded] {
             cache::image(&image.file, &recipe.preprocessing, &context.limits)?;
         }
-        let decode = started.elapsed() / PROBED as u32;
+        let decode = started.elapsed() / decoded as u32;
         let count = PROBED.max(threads).min(samples.images.len());
         let picks: Vec<Pick> = (0..).take(count).map(|image| Pick { image, flipped: false }).collect();
         let taken = cache::probe(context, recipe, phase, samples, &picks)?;
@@ -118,7 +119,7 @@ impl Estimate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::training::recipe::tests::resolved_inception;
+    use crate::training::fixture::resolved_inception;
 
     #[test]
     fn estimates_follow_the_formula() {

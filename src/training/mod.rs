@@ -21,3 +21,6 @@ pub use priority::lower as lower_priority;
 pub use random::{Purpose, Stream};
 pub use samples::{Sample, Samples};
 pub use stopping::{Verdict, Watch};
+
+#[cfg(test)]
+mod fixture;

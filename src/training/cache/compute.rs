@@ -82,6 +82,12 @@ impl<'a> Computer<'a> {
         Ok(Self { context, samples, preprocessing: recipe.preprocessing.clone(), frozen, plan, lanes })
     }
 
+    /// Library, provider and threads: what the last bits of a number depend on besides its content.
+    pub(super) fn engine(context: &Context<'_>) -> String {
+        let threads = Plan::of(context).threads_per_lane;
+        format!("{} on {:?}, {threads} threads", context.runtime.build_info(), context.choice.provider)
+    }
+
     /// Lets the sessions go; they are made again when they are needed.
     pub(super) fn release(&mut self) {
         self.lanes.iter_mut().for_each(|lane| lane.session = None);
