@@ -11,7 +11,15 @@ use super::{
 use crate::graph::{order::describe, proto::GraphProto};
 
 /// The names of the gradients of the trainable parameters, in their order, L2 terms included.
-pub(super) fn sweep(tape: &mut Tape, body: &GraphProto, spec: &TrainingSpec, logits: &str) -> Result<Vec<String>, GradientError> {
+///
+/// They come times the scalar `factor`, as the gradient of the logits that the tape has.
+pub(super) fn sweep(
+    tape: &mut Tape,
+    body: &GraphProto,
+    spec: &TrainingSpec,
+    logits: &str,
+    factor: Option<&str>,
+) -> Result<Vec<String>, GradientError> {
     for node in body.node.iter().rev() {
         let op = Op { node };
         if !tape.wants(op.output()) {
@@ -27,7 +35,7 @@ pub(super) fn sweep(tape: &mut Tape, body: &GraphProto, spec: &TrainingSpec, log
         let gradient = tape
             .gradient(&trainable.name)
             .ok_or_else(|| GradientError::UnknownParameter { name: trainable.name.clone(), logits: logits.to_owned() })?;
-        gradients.push(loss::decay(tape, &trainable.name, trainable.l2, gradient));
+        gradients.push(loss::decay(tape, &trainable.name, trainable.l2, gradient, factor));
     }
     Ok(gradients)
 }

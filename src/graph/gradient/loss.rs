@@ -14,8 +14,15 @@ pub const SAMPLE_WEIGHTS: &str = "training/sample_weights";
 /// Output: the loss of this batch, before the update.
 pub const LOSS: &str = "training/loss";
 
-/// Adds the loss and gives the gradient with respect to the logits to the tape; the answer is the labels' type.
-pub(super) fn add(tape: &mut Tape, spec: &TrainingSpec, logits: &str) -> Result<ValueInfoProto, GradientError> {
+/// Adds the loss and gives its gradient with respect to the logits, times the scalar `factor`, to the tape.
+///
+/// The answer is the labels' type.
+pub(super) fn add(
+    tape: &mut Tape,
+    spec: &TrainingSpec,
+    logits: &str,
+    factor: Option<&str>,
+) -> Result<ValueInfoProto, GradientError> {
     let shape = tape.known().of(logits).map(<[usize]>::to_vec);
     let shape = shape.ok_or_else(|| GradientError::NoShape { tensor: logits.to_owned() })?;
     let &[batch, classes] = shape.as_slice() else { return Err(bad_shape(spec, logits, shape)) };
@@ -43,18 +50,23 @@ pub(super) fn add(tape: &mut Tape, spec: &TrainingSpec, logits: &str) -> Result<
     // d/dz of −Σ t · ln softmax(z) is softmax(z) − t, as the targets' sum is 1.
     let probabilities = tape.emit("Softmax", &[logits], vec![int("axis", 1)]);
     let difference = tape.emit("Sub", &[&probabilities, &target], Vec::new());
+    let weights = factor.map_or(weights.clone(), |factor| tape.emit("Mul", &[&weights, factor], Vec::new()));
     let gradient = tape.emit("Mul", &[&difference, &weights], Vec::new());
     tape.give(logits, gradient);
     Ok(labels)
 }
 
-/// The gradient of the L2 term added to `gradient`.
-pub(super) fn decay(tape: &mut Tape, parameter: &str, l2: f32, gradient: String) -> String {
+/// The gradient of the L2 term, times the scalar `factor`, added to `gradient`.
+pub(super) fn decay(tape: &mut Tape, parameter: &str, l2: f32, gradient: String, factor: Option<&str>) -> String {
     if l2 <= 0.0 {
         return gradient;
     }
-    let factor = tape.scalar(2.0 * l2);
-    let pull = tape.emit("Mul", &[parameter, &factor], Vec::new());
+    let shape = tape.known().of(parameter).unwrap_or_default().to_vec();
+    let mut strength = tape.scalar(2.0 * l2);
+    if let Some(factor) = factor {
+        strength = tape.emit("Mul", &[&strength, factor], Vec::new());
+    }
+    let pull = tape.with_scalar("Mul", parameter, &strength, &shape);
     tape.emit("Add", &[&gradient, &pull], Vec::new())
 }
 

@@ -158,10 +158,11 @@ fn make_graph(graph: &Graph, spec: &TrainingSpec, purpose: Purpose) -> Result<Tr
     let Forward { header, mut body, dir, shapes, wanted, inputs, masks, logits } =
         Forward::prepare(graph, spec, purpose != Purpose::Evaluation)?;
     let mut tape = Tape::new(shapes, wanted, spec.provider);
-    let labels = loss::add(&mut tape, spec, &logits)?;
+    let factor = (purpose == Purpose::Update && spec.optimizer.is_linear()).then_some(LEARNING_RATE);
+    let labels = loss::add(&mut tape, spec, &logits, factor)?;
     let gradients = match purpose {
         Purpose::Evaluation => Vec::new(),
-        Purpose::Update | Purpose::Gradients => backward::sweep(&mut tape, &body, spec, &logits)?,
+        Purpose::Update | Purpose::Gradients => backward::sweep(&mut tape, &body, spec, &logits, factor)?,
     };
     let (outputs, state) = match purpose {
         Purpose::Evaluation => (vec![String::new(); spec.trainable.len()], Vec::new()),

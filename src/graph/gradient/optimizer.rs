@@ -44,18 +44,26 @@ impl Optimizer {
     pub(super) fn counts_steps(&self) -> bool {
         matches!(self, Self::Adam { .. })
     }
+
+    /// Whether gradients enter only as their product with the learning rate, which can then be taken at the loss already.
+    pub(super) fn is_linear(&self) -> bool {
+        matches!(self, Self::Sgd { .. })
+    }
 }
 
 /// Adds the updates; the answer is the names of the updated parameters, and the state.
+///
+/// The gradients of a linear optimizer come with the learning rate in them.
 pub(super) fn add(tape: &mut Tape, spec: &TrainingSpec, gradients: &[String]) -> (Vec<String>, Vec<Carried>) {
     tape.enter("training");
-    let mut updates = Updates { alpha: LEARNING_RATE.to_owned(), state: Vec::new(), tape };
+    let mut updates = Updates { alpha: LEARNING_RATE.to_owned(), shape: Vec::new(), state: Vec::new(), tape };
     if let Optimizer::Adam { beta_1, beta_2, .. } = spec.optimizer {
         updates.alpha = updates.corrected_rate(beta_1, beta_2);
     }
     let mut outputs = Vec::with_capacity(gradients.len());
     for (trainable, gradient) in spec.trainable.iter().zip(gradients) {
         updates.tape.enter(&trainable.name);
+        updates.shape = updates.tape.known().of(&trainable.name).unwrap_or_default().to_vec();
         outputs.push(updates.update(spec.optimizer, &trainable.name, gradient));
     }
     (outputs, updates.state)
@@ -65,6 +73,8 @@ struct Updates<'a> {
     tape: &'a mut Tape,
     /// The learning rate, for Adam corrected for the state's start at 0.
     alpha: String,
+    /// Shape of the parameter at hand.
+    shape: Vec<usize>,
     state: Vec<Carried>,
 }
 
@@ -73,8 +83,12 @@ impl Updates<'_> {
         let output = format!("{w}/next");
         let descent = match optimizer {
             Optimizer::Sgd { momentum, nesterov } => {
-                let step = self.mul(g, &self.alpha.clone());
-                if momentum > 0.0 { self.momentum(w, &step, (momentum, nesterov)) } else { step }
+                if momentum > 0.0 {
+                    let ascent = self.momentum(w, g, (momentum, nesterov));
+                    self.tape.emit_as(&output, "Add", &[w, &ascent], Vec::new());
+                    return output;
+                }
+                g.to_owned()
             }
             Optimizer::RmsProp { rho, epsilon, momentum } => {
                 let square = self.mul(g, g);
@@ -82,7 +96,7 @@ impl Updates<'_> {
                 let mean = self.blend(&mean, rho, &square);
                 let shifted = self.shift(&mean, epsilon);
                 let root = self.tape.emit("Sqrt", &[&shifted], Vec::new());
-                let scaled = self.mul(g, &self.alpha.clone());
+                let scaled = self.at_rate(g);
                 let step = self.tape.emit("Div", &[&scaled, &root], Vec::new());
                 if momentum > 0.0 { self.accumulate(w, &step, momentum) } else { step }
             }
@@ -93,7 +107,7 @@ impl Updates<'_> {
                 let variance = self.approach(&variance, &square, 1.0 - beta_2);
                 let root = self.tape.emit("Sqrt", &[&variance], Vec::new());
                 let divisor = self.shift(&root, epsilon);
-                let scaled = self.mul(&mean, &self.alpha.clone());
+                let scaled = self.at_rate(&mean);
                 self.tape.emit("Div", &[&scaled, &divisor], Vec::new())
             }
         };
@@ -101,16 +115,16 @@ impl Updates<'_> {
         output
     }
 
-    /// SGD's momentum, as what is to be subtracted.
+    /// SGD's momentum, as what is to be added.
     fn momentum(&mut self, w: &str, step: &str, (momentum, nesterov): (f32, bool)) -> String {
         let slot = self.slot(w, "momentum");
         let kept = self.scale(&slot.input, momentum);
         self.tape.emit_as(&slot.output, "Sub", &[&kept, step], Vec::new());
         if nesterov {
             let ahead = self.scale(&slot.output, momentum);
-            return self.tape.emit("Sub", &[step, &ahead], Vec::new());
+            return self.tape.emit("Sub", &[&ahead, step], Vec::new());
         }
-        self.tape.emit("Neg", &[&slot.output], Vec::new())
+        slot.output
     }
 
     /// RMSprop's momentum.
@@ -153,8 +167,7 @@ impl Updates<'_> {
     /// A state tensor of parameter `w`.
     fn slot(&mut self, w: &str, role: &str) -> Carried {
         let input = format!("{w}/{role}");
-        let shape = self.tape.known().of(w).unwrap_or_default().to_vec();
-        let slot = Carried { output: format!("{input}/next"), input, shape };
+        let slot = Carried { output: format!("{input}/next"), input, shape: self.shape.clone() };
         self.state.push(slot.clone());
         slot
     }
@@ -165,11 +178,15 @@ impl Updates<'_> {
 
     fn scale(&mut self, tensor: &str, factor: f32) -> String {
         let factor = self.tape.scalar(factor);
-        self.mul(tensor, &factor)
+        self.tape.with_scalar("Mul", tensor, &factor, &self.shape)
     }
 
     fn shift(&mut self, tensor: &str, by: f32) -> String {
         let by = self.tape.scalar(by);
-        self.tape.emit("Add", &[tensor, &by], Vec::new())
+        self.tape.with_scalar("Add", tensor, &by, &self.shape)
+    }
+
+    fn at_rate(&mut self, tensor: &str) -> String {
+        self.tape.with_scalar("Mul", tensor, &self.alpha, &self.shape)
     }
 }
