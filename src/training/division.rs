@@ -3,8 +3,9 @@
 use super::{
     batches::Pick,
     random::{Purpose, Stream},
-    samples::{Samples, Split},
+    samples::Samples,
 };
+use crate::datasets::Split;
 
 /// Positions of the images of both parts, ascending; disjoint, and together all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub struct Division {
 }
 
 impl Division {
-    /// The folders' own division, when `split` is `None`: images without a folder are trained on.
+    /// The folders' own division, when `split` is `None`.
     ///
     /// Otherwise `split` is the share of every class for validation, drawn with `seed`: rounded to whole images, half away
     /// from zero, at least one and at most all but one of a class that has two; a class with one image is trained on.
@@ -25,7 +26,7 @@ impl Division {
         match split {
             None => {
                 for (is_val, image) in is_val.iter_mut().zip(&samples.images) {
-                    *is_val = image.split == Some(Split::Val);
+                    *is_val = image.split == Split::Val;
                 }
             }
             Some(share) => {
@@ -77,10 +78,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::Division;
-    use crate::training::{Sample, Samples, Split};
+    use crate::{
+        datasets::Split,
+        training::{Sample, Samples},
+    };
 
     fn samples(classes: &[usize]) -> Samples {
-        let image = |class| Sample { path: format!("{class}.png"), file: "".into(), class, split: None };
+        let image = |class| Sample { path: format!("{class}.png"), file: "".into(), class, split: Split::Train };
         Samples {
             fingerprint: String::new(),
             classes: (0..classes.len()).map(|class| class.to_string()).collect(),
@@ -104,8 +108,8 @@ mod tests {
     #[test]
     fn folders_decide_where_they_are_there() {
         let mut samples = samples(&[2, 2]);
-        samples.images[1].split = Some(Split::Val);
-        samples.images[2].split = Some(Split::Train);
+        samples.images[1].split = Split::Val;
+        samples.images[2].split = Split::Train;
         let division = Division::of(&samples, None, 1);
         assert_eq!((division.train, division.val), (vec![0, 2, 3], vec![1]));
     }

@@ -23,6 +23,9 @@ pub use error::Error;
 pub use estimate::{Estimate, Speed};
 pub use priority::lower as lower_priority;
 pub use random::{Purpose, Stream};
-pub use samples::{Sample, Samples, Split};
+pub use samples::{Sample, Samples};
 pub use stopping::{Verdict, Watch};
 pub use trainer::{Context, Outcome, run};
+
+#[cfg(test)]
+mod fixture;

@@ -1,10 +1,10 @@
 //! What training needs to know of a data set: classes, images in a fixed order, and which are for validation.
 //!
-//! Filled from a data set or from a folder; knows nothing of archives.
+//! Filled from a data set; positions and the fingerprint are its.
 
 use std::path::PathBuf;
 
-use crate::datasets::{self, Dataset};
+use crate::datasets::{Dataset, Split};
 
 /// The images of a data set. An image's position in `images` is its identity for caches and shuffles.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,27 +17,6 @@ pub struct Samples {
     pub images: Vec<Sample>,
 }
 
-impl From<&Dataset> for Samples {
-    fn from(dataset: &Dataset) -> Self {
-        let has_val = dataset.summary.has_val;
-        let split = |split| match split {
-            datasets::Split::Train => Split::Train,
-            datasets::Split::Val => Split::Val,
-        };
-        let sample = |image: &datasets::ImageEntry| Sample {
-            path: image.path.clone(),
-            file: dataset.file(image),
-            class: image.class,
-            split: has_val.then(|| split(image.split)),
-        };
-        Self {
-            fingerprint: dataset.summary.fingerprint.clone(),
-            classes: dataset.summary.classes.iter().map(|class| class.name.clone()).collect(),
-            images: dataset.images.iter().map(sample).collect(),
-        }
-    }
-}
-
 /// One image of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
@@ -47,16 +26,59 @@ pub struct Sample {
     pub file: PathBuf,
     /// Index of its class.
     pub class: usize,
-    /// Where its folder puts it; `None` when the data set has no such folders.
-    pub split: Option<Split>,
+    /// Where its folder puts it; without any [`Split::Val`] a part is split off.
+    pub split: Split,
 }
 
-/// A part of a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Split {
-    /// Trained on.
-    Train,
-    /// Measured on.
-    Val,
+impl From<&Dataset> for Samples {
+    fn from(dataset: &Dataset) -> Self {
+        let sample = |image: &crate::datasets::ImageEntry| Sample {
+            path: image.path.clone(),
+            file: dataset.file(image),
+            class: image.class,
+            split: image.split,
+        };
+        Self {
+            fingerprint: dataset.fingerprint.clone(),
+            classes: dataset.classes.iter().map(|class| class.name.clone()).collect(),
+            images: dataset.images.iter().map(sample).collect(),
+        }
+    }
+}
+
+impl Samples {
+    /// Class of every image.
+    pub fn labels(&self) -> Vec<usize> {
+        self.images.iter().map(|image| image.class).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datasets::{ClassCount, ImageEntry, Summary};
+
+    #[test]
+    fn a_data_set_keeps_its_order() {
+        let image =
+            |path: &str, class, split| ImageEntry { path: path.to_owned(), class, split, sha256: format!("hash of {path}") };
+        let count = |name: &str| ClassCount { name: name.to_owned(), train: 1, val: 0 };
+        let summary = Summary {
+            id: "id".to_owned(),
+            created: String::new(),
+            fingerprint: "f".to_owned(),
+            classes: vec![count("a"), count("b")],
+            has_val: true,
+            bytes: 0,
+            skipped: Vec::new(),
+            skipped_count: 0,
+        };
+        let images = vec![image("train/a/1", 0, Split::Train), image("val/b/2", 1, Split::Val)];
+        let dataset = Dataset { summary, images, dir: "data".into() };
+        let samples = Samples::from(&dataset);
+        assert_eq!((samples.fingerprint.as_str(), samples.classes.as_slice()), ("f", &["a".to_owned(), "b".to_owned()][..]));
+        assert_eq!(samples.labels(), [0, 1]);
+        assert_eq!((samples.images[1].path.as_str(), samples.images[1].split), ("val/b/2", Split::Val));
+        assert_eq!(samples.images[1].file, dataset.file(&dataset.images[1]));
+    }
 }

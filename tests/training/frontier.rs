@@ -4,6 +4,7 @@ use std::{num::NonZeroUsize, path::Path, sync::atomic::AtomicUsize};
 
 use graft::{
     arch::{Activation, Architecture, Builder, Description, InputMode, LayerKind, Padding},
+    datasets::Split,
     graph::Graph,
     preprocess::Limits,
     registry::{ModelVersion, Provenance, Repository, import_weights},
@@ -100,7 +101,7 @@ fn drawn(folder: &Path, number: usize) -> Sample {
     bytes.extend((0..width * height * 3).map(|at| ((at * 7 + at * at * (number as u32 + 3)) % 251) as u8));
     let file = folder.join(format!("{number}.bmp"));
     std::fs::write(&file, bytes).expect("written");
-    Sample { path: format!("{number}.bmp"), file, class: number % 2, split: None }
+    Sample { path: format!("{number}.bmp"), file, class: number % 2, split: Split::Train }
 }
 
 fn picks() -> Vec<Pick> {

@@ -36,6 +36,9 @@ const GPU_LANES: usize = 2;
 /// Images per run on a GPU.
 const GPU_ROWS: usize = 16;
 
+/// Takes the tensors of a record, and its place among those asked for; called from several threads.
+pub(super) type Sink<'s> = dyn Fn(usize, &[&[f32]]) -> Result<(), Error> + Sync + 's;
+
 /// What computes records; sessions are made on first use and can be let go.
 pub(super) struct Computer<'a> {
     context: Context<'a>,
@@ -79,6 +82,12 @@ impl<'a> Computer<'a> {
         Ok(Self { context, samples, preprocessing: recipe.preprocessing.clone(), frozen, plan, lanes })
     }
 
+    /// Library, provider and threads: what the last bits of a number depend on besides its content.
+    pub(super) fn engine(context: &Context<'_>) -> String {
+        let threads = Plan::of(context).threads_per_lane;
+        format!("{} on {:?}, {threads} threads", context.runtime.build_info(), context.choice.provider)
+    }
+
     /// Lets the sessions go; they are made again when they are needed.
     pub(super) fn release(&mut self) {
         self.lanes.iter_mut().for_each(|lane| lane.session = None);
@@ -88,11 +97,7 @@ impl<'a> Computer<'a> {
     /// Computes `picks` and hands each one's tensors to `sink` with its place in `picks`, from several threads.
     ///
     /// Ends early, with what was handed on, when `sink` fails; the first error counts.
-    pub(super) fn run(
-        &mut self,
-        picks: &[Pick],
-        sink: &(dyn Fn(usize, &[&[f32]]) -> Result<(), Error> + Sync),
-    ) -> Result<(), Error> {
+    pub(super) fn run(&mut self, picks: &[Pick], sink: &Sink<'_>) -> Result<(), Error> {
         let next = AtomicUsize::new(0);
         let (work, lanes) = (
             Work {
@@ -174,13 +179,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Takes runs of images until none is left.
-    fn lane(
-        &self,
-        lane: &mut Lane,
-        picks: &[Pick],
-        next: &AtomicUsize,
-        sink: &(dyn Fn(usize, &[&[f32]]) -> Result<(), Error> + Sync),
-    ) -> Result<(), Error> {
+    fn lane(&self, lane: &mut Lane, picks: &[Pick], next: &AtomicUsize, sink: &Sink<'_>) -> Result<(), Error> {
         loop {
             let first = next.fetch_add(self.plan.rows, Ordering::Relaxed);
             let Some(run) = picks.get(first..).filter(|rest| !rest.is_empty()) else { return Ok(()) };

@@ -90,8 +90,7 @@ impl<'a> FrontierCache<'a> {
         if samples.fingerprint != recipe.fingerprint {
             return Err(Error::DatasetChanged { dataset: recipe.dataset.clone() });
         }
-        let engine = format!("{} on {:?}", context.runtime.build_info(), context.choice.provider);
-        let content = Content::of(recipe, phase, samples.images.len(), engine);
+        let content = Content::of(recipe, phase, samples.images.len(), Computer::engine(&context));
         let computer = Computer::new(context, recipe, &content, samples)?;
         let store = Store::open(context.root, &content, context.bound)?;
         Ok(Self { content, store, computer })

@@ -24,4 +24,4 @@ pub use resolved::{
 pub use rule::{LearningRate, Optimizer, OptimizerKind, Schedule};
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;

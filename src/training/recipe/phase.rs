@@ -41,7 +41,7 @@ impl Foundation<'_> {
         let trainable_params = of_base + self.head.params;
         warnings.extend(self.inside_a_block(&field, &start, first));
         if trainable_params >= MANY_PARAMS {
-            let mib = trainable_params * BYTES_PER_PARAM >> 20;
+            let mib = (trainable_params * BYTES_PER_PARAM) >> 20;
             warnings.push(format!(
                 "{field}: {trainable_params} parameters train; that takes up to {mib} MiB of memory besides images"
             ));

@@ -16,7 +16,7 @@ pub struct Problem {
     pub detail: String,
 }
 
-/// A word of the request: one of `T`'s, or another, which [`Problems::choice`] reports together with everything else.
+/// A word of the request: one of `T`'s, or another, which is reported together with everything else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Choice<T> {

@@ -12,6 +12,7 @@ use super::{
     resolved::{Base, BatchNorm, ClassCount, ClassWeighting, Head, Phase, Recipe, Trainable, Validation},
 };
 use crate::{
+    datasets::Split,
     graph::Graph,
     preprocess::{Orientation, Preprocessing},
     registry::{Metadata, ModelVersion},
@@ -133,7 +134,7 @@ fn default_phases(metadata: &Metadata, warnings: &mut Vec<String>) -> Vec<PhaseD
 }
 
 fn validation(draft: &Draft, samples: &Samples, problems: &mut Problems, warnings: &mut Vec<String>) -> (Division, Validation) {
-    let has_folder = samples.images.iter().any(|image| image.split == Some(crate::training::Split::Val));
+    let has_folder = samples.images.iter().any(|image| image.split == Split::Val);
     let split = match (has_folder, draft.validation_split) {
         (true, Some(_)) => {
             problems.add("validation_split", "does not go with a data set that has its own `val/` folder; leave it out");

@@ -1,89 +1,17 @@
 //! Requests against the real architectures: what they resolve to, and every message.
 
-use std::io;
-
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    arch::{self, Architecture, inception_v3, vgg16},
-    graph::{ExternalData, Graph, build},
-    preprocess::{Mode, Orientation, Preprocessing},
-    registry::{Layer, Metadata, WeightsOrigin},
-    tensor::Tensor,
-    training::{Sample, Samples, Split},
-    weights::{self, WeightSource},
+    arch::{inception_v3, vgg16},
+    datasets::Split,
+    preprocess::Orientation,
+    training::{
+        Samples,
+        fixture::{model, request, resolved, samples},
+    },
 };
-
-struct Zeros;
-
-impl WeightSource for Zeros {
-    fn layer(&mut self, _index: usize, layer: &arch::Layer) -> Result<Vec<Tensor>, weights::Error> {
-        let zeros = |shape: &[usize]| Tensor::new(shape.to_vec(), vec![0.0; shape.iter().product()]);
-        Ok(layer.weights.iter().map(|spec| zeros(&spec.shape).expect("as many zeros as the shape says")).collect())
-    }
-}
-
-/// A published model without its files.
-struct Model {
-    metadata: Metadata,
-    graph: Graph,
-}
-
-fn model(architecture: &Architecture) -> Model {
-    let graph = build(architecture, &mut Zeros, &mut ExternalData::new(io::sink(), "weights.bin"));
-    let layer = |(index, layer): (usize, &arch::Layer)| Layer {
-        index,
-        name: layer.name.clone(),
-        kind: layer.kind.keras_name().to_owned(),
-        shape: layer.output_shape.clone(),
-        tensor: layer.name.clone(),
-    };
-    let side = u32::try_from(architecture.input_shape()[0]).expect("a side");
-    let metadata = Metadata {
-        name: architecture.name.clone(),
-        version: 1,
-        architecture: architecture.name.clone(),
-        input: architecture.layers[0].name.clone(),
-        fixed_batch: None,
-        preprocessing: Preprocessing::keras(Mode::Tf, side, side),
-        output: None,
-        labels: Vec::new(),
-        layers: architecture.layers.iter().enumerate().map(layer).collect(),
-        features_layer: architecture.features_layer.clone(),
-        pretrained: true,
-        weights: WeightsOrigin { source: "seed:0".to_owned(), sha256: "0".repeat(64), bytes: 0 },
-        lineage: None,
-        created: String::new(),
-    };
-    Model { metadata, graph: graph.expect("a sound architecture") }
-}
-
-/// Ten images of each of two classes.
-fn samples() -> Samples {
-    let image = |class: usize| Sample { path: format!("{class}.jpg"), file: "".into(), class, split: None };
-    Samples {
-        fingerprint: "f".to_owned(),
-        classes: vec!["ants".to_owned(), "bees".to_owned()],
-        images: (0..20).map(|position| image(position / 10)).collect(),
-    }
-}
-
-fn request(body: Value) -> Request {
-    let mut whole = json!({"dataset": "d", "name": "n"});
-    let fields = body.as_object().expect("an object").clone();
-    whole.as_object_mut().expect("an object").extend(fields);
-    serde_json::from_value(whole).expect("a request")
-}
-
-fn resolved(model: &Model, body: Value) -> Recipe {
-    request(body).resolve_on(&model.metadata, &model.graph, &samples()).expect("a sound request")
-}
-
-/// The default recipe over InceptionV3, 16 images to train on and 4 to measure on.
-pub(in crate::training) fn resolved_inception() -> Recipe {
-    resolved(&model(&inception_v3(false)), json!({}))
-}
 
 fn frontiers(phase: &Phase) -> String {
     let tensors: Vec<String> = phase.frontier.iter().map(|tensor| format!("{} {:?}", tensor.tensor, tensor.shape)).collect();
@@ -176,15 +104,18 @@ fn recipes_survive_json() {
     assert_eq!(recipe.early_stopping.map(|stopping| stopping.patience), Some(3));
 }
 
+/// Checks all problems that `body` has with InceptionV3, each as `field detail`.
+#[track_caller]
+fn check_problems(body: Value, expected: &[&str]) {
+    let inception = model(&inception_v3(false));
+    let found = request(body).resolve_on(&inception.metadata, &inception.graph, &samples()).expect_err("it is wrong");
+    let found: Vec<String> = found.iter().map(|problem| format!("{} {}", problem.field, problem.detail)).collect();
+    assert_eq!(found, expected);
+}
+
 #[test]
 fn every_problem_is_told_at_once() {
-    let inception = model(&inception_v3(false));
-    let check = |body: Value, expected: &[&str]| {
-        let found = request(body.clone()).resolve_on(&inception.metadata, &inception.graph, &samples()).expect_err("it is wrong");
-        let found: Vec<String> = found.iter().map(|problem| format!("{} {}", problem.field, problem.detail)).collect();
-        assert_eq!(found, expected, "{body}");
-    };
-    check(
+    check_problems(
         json!({"dataset": null, "name": "-", "batch_size": 0, "validation_split": 1.0, "class_weights": "some", "base": "a@0",
             "head": {"dropout": 1.0, "hidden": [0]}, "early_stopping": {"monitor": "loss"}, "batch_norm": "on",
             "preprocessing": {"resize": "lanczos"}}),
@@ -204,7 +135,11 @@ fn every_problem_is_told_at_once() {
             "early_stopping needs validation images; set `validation_split` above 0, or leave it out",
         ],
     );
-    check(
+}
+
+#[test]
+fn phases_are_checked() {
+    check_problems(
         json!({"phases": [{}, {"trainable": "all"}, {"trainable": "head", "trainable_from": 1, "epochs": -1}, {"trainable": "head",
             "learning_rate": 1.0, "optimizer": {"type": "adamw", "learning_rate": 2.0, "schedule": "step"}},
             {"trainable": "head", "optimizer": {"type": "adam", "momentum": 0.9, "beta_1": 1.0}},
@@ -225,11 +160,11 @@ fn every_problem_is_told_at_once() {
             "phases[5].l2 is -1; it must be at least 0",
         ],
     );
-    check(
+    check_problems(
         json!({"head": {"keep_fc": true}}),
         &["head.keep_fc needs a VGG16 with its own `fc1` and `fc2`, which `inception_v3` does not have; leave it out"],
     );
-    check(
+    check_problems(
         json!({"phases": [{"trainable_from": "mixd8"}, {"trainable_from": 311}, {"trainable_from": -30}, {"trainable_from": "mixed10"}]}),
         &[
             "phases[0].trainable_from is `mixd8`, which is no layer of `inception_v3`; did you mean `mixed8`?",
@@ -239,7 +174,7 @@ fn every_problem_is_told_at_once() {
              start at `conv2d_93` (299) or before it, or use `\"trainable\": \"head\"`",
         ],
     );
-    check(
+    check_problems(
         json!({"phases": []}),
         &["phases is empty; leave it out for the default phases, or add one such as `{\"trainable\": \"head\"}`"],
     );
@@ -282,14 +217,14 @@ fn data_sets_are_checked() {
         assert_eq!(problems[0].detail, expected);
     };
     let mut folders = samples();
-    folders.images[0].split = Some(Split::Val);
+    folders.images[0].split = Split::Val;
     check(json!({"validation_split": 0.1}), folders, "does not go with a data set that has its own `val/` folder; leave it out");
     let mut single = samples();
     single.classes.truncate(1);
     single.images.truncate(10);
     check(json!({}), single, "has 1 classes; a classifier needs at least two class folders");
     let mut untrained = samples();
-    untrained.images[10..].iter_mut().for_each(|image| image.split = Some(Split::Val));
+    untrained.images[10..].iter_mut().for_each(|image| image.split = Split::Val);
     check(json!({}), untrained, "has no training image of class `bees`; add some, or remove its folder");
     let recipe = resolved(&inception, json!({"validation_split": 0.0}));
     assert!(recipe.warnings[0].starts_with("validation_split: no image is kept"), "{:?}", recipe.warnings);
