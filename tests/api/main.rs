@@ -6,6 +6,7 @@ mod bad_images;
 mod bad_requests;
 mod binary;
 mod concurrency;
+mod datasets;
 mod documents;
 mod features;
 mod goldens;

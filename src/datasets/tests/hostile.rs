@@ -168,3 +168,32 @@ fn more_than_there_is_room_for_is_refused() {
     reopened.datasets.remove(&first.id).unwrap();
     block_on(reopened.send(ArchiveKind::Zip, &archive)).expect("there is room again");
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// Whatever a few wrong bytes make of an archive, it is a data set or nothing.
+    #[test]
+    fn damage_never_leaves_anything_half_made(
+        kind in 0usize..3,
+        damage in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), proptest::prelude::any::<u8>()), 1..6),
+        cut in proptest::option::of(proptest::prelude::any::<proptest::sample::Index>()),
+    ) {
+        let tar = tar_of(&good());
+        let (kind, mut archive) = match kind {
+            0 => (ArchiveKind::Zip, zip_of(&good())),
+            1 => (ArchiveKind::TarGz, gzip(&tar)),
+            _ => (ArchiveKind::Tar, tar),
+        };
+        for (at, byte) in damage {
+            *at.get_mut(&mut archive) = byte;
+        }
+        archive.truncate(cut.map_or(usize::MAX, |cut| cut.index(archive.len())));
+        let store = Store::new(bounds());
+        match block_on(store.send(kind, &archive)) {
+            Ok(dataset) => assert_eq!(store.left(), std::slice::from_ref(&dataset.dir)),
+            Err(Error::Io { action, path, source }) => panic!("cannot {action} {}: {source}", path.display()),
+            Err(_) => assert_eq!(store.left(), Vec::<std::path::PathBuf>::new()),
+        }
+    }
+}
