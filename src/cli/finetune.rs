@@ -215,6 +215,8 @@ impl Observer for Display {
         }
     }
 
+    fn flush(&self) {}
+
     fn checkpointed(&self, _at: Place) {}
 
     fn cancelled(&self) -> bool {

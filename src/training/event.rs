@@ -80,6 +80,9 @@ pub trait Observer: Sync {
     /// Takes an event; called from the thread that runs.
     fn event(&self, event: Event);
 
+    /// A checkpoint is about to be written: what was told so far will not be told again, so it must be safe by now.
+    fn flush(&self);
+
     /// A checkpoint is on disk: nothing before `at` will be done again.
     fn checkpointed(&self, at: Place);
 

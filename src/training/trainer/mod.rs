@@ -178,6 +178,7 @@ impl<'a> Run<'a> {
     }
 
     fn write(&mut self) -> Result<(), Error> {
+        self.observer.flush();
         let named = self.tensors.named();
         let named: Vec<(&str, _)> = named.iter().map(|(name, tensor)| (name.as_str(), *tensor)).collect();
         self.checkpoints.write(&self.progress, &named)?;
