@@ -145,11 +145,13 @@ mod tests {
         let train: Vec<u32> = (0..100).collect();
         let first = batches(&train, 100, 0);
         let order = |batches: Batches<'_>, epoch| batches.epoch(epoch).batch(0).expect("one batch").images;
-        assert_ne!(order(first, 0), order(first, 1));
-        assert_ne!(order(first, 0), order(Batches { phase: 2, ..first }, 0));
+        let unflipped = Batches { horizontal_flip: false, ..first };
+        assert_ne!(order(unflipped, 0), order(unflipped, 1));
+        assert_ne!(order(unflipped, 0), order(Batches { phase: 2, ..unflipped }, 0));
+        assert_ne!(order(unflipped, 0), order(Batches { seed: 1, ..unflipped }, 0));
         let flipped = |epoch| order(first, epoch).iter().filter(|pick| pick.flipped).count();
         assert!((30..70).contains(&flipped(0)), "{}", flipped(0));
-        assert!(order(Batches { horizontal_flip: false, ..first }, 0).iter().all(|pick| !pick.flipped));
+        assert!(order(unflipped, 0).iter().all(|pick| !pick.flipped));
     }
 
     #[test]
