@@ -1,0 +1,243 @@
+//! Fine-tuning jobs: from a request to a recipe, and from a recipe to a version that is served.
+//!
+//! Joins what `jobs` knows of queues and `training` of recipes; decides nothing that they do not.
+
+mod follow;
+
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use self::follow::Follow;
+use crate::{
+    config::{Config, ModelsConfig, ProviderChoice, RuntimeConfig, TrainingConfig},
+    datasets::{self, Datasets},
+    inference::Engine,
+    jobs::{self, Control, Failure, Job, NewJob, Plan, PlanError, Planner, Runner, Stop},
+    preprocess::Limits,
+    registry::{ModelVersion, Repository},
+    runtime::Runtime,
+    training::{
+        self, Context, Estimate, Samples,
+        cache,
+        recipe::{Recipe, Request},
+    },
+};
+
+/// Plans and runs fine-tuning jobs.
+pub struct Finetuner {
+    runtime: Runtime,
+    repository: Repository,
+    datasets: Datasets,
+    engine: Engine,
+    models: ModelsConfig,
+    providers: RuntimeConfig,
+    training: TrainingConfig,
+    limits: Limits,
+    data_dir: PathBuf,
+    /// Runs the engine's asynchronous calls from the job's thread.
+    handle: tokio::runtime::Handle,
+}
+
+impl Finetuner {
+    /// A finetuner over the server's parts; called on the runtime that serves.
+    pub fn new(runtime: Runtime, repository: Repository, datasets: Datasets, engine: Engine, config: &Config) -> Self {
+        Self {
+            runtime,
+            repository,
+            datasets,
+            engine,
+            models: config.models.clone(),
+            providers: config.runtime.clone(),
+            training: config.training.clone(),
+            limits: Limits { max_bytes: config.images.max_bytes, max_pixels: config.images.max_pixels },
+            data_dir: config.data.dir.clone(),
+            handle: tokio::runtime::Handle::current(),
+        }
+    }
+
+    /// The version that `request` starts from, or what is wrong with the field.
+    fn base(&self, request: &Request) -> Result<ModelVersion, PlanError> {
+        let named = request.base_model().map_err(|problem| invalid(&problem.field, &problem.detail))?;
+        let (name, version) = named.unwrap_or((&self.models.default, None));
+        let plan = self.engine.plan(&crate::inference::Request { model: Some(name.to_owned()), version, ..Default::default() });
+        plan.map(|plan| plan.version).map_err(|error| invalid("base", &error.to_string()))
+    }
+
+    fn samples(&self, request: &Request) -> Result<Samples, PlanError> {
+        let Some(id) = &request.dataset else {
+            return Err(invalid("dataset", "is missing; give the id of a data set (`GET /datasets` lists them)"));
+        };
+        match self.datasets.get(id) {
+            Ok(dataset) => Ok(Samples::from(&dataset)),
+            Err(error @ datasets::Error::Unknown { .. }) => Err(invalid("dataset", &error.to_string())),
+            Err(error) => Err(PlanError::Failed(error.into())),
+        }
+    }
+
+    fn choice(&self, base: &ModelVersion) -> ProviderChoice {
+        self.providers.model_providers.get(&base.metadata.name).copied().unwrap_or(self.providers.provider)
+    }
+
+    fn threads(&self) -> NonZeroUsize {
+        NonZeroUsize::new(self.training.threads).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    fn caches(&self) -> PathBuf {
+        self.data_dir.join("cache")
+    }
+
+    fn estimate(&self, base: &ModelVersion, recipe: &Recipe, samples: &Samples) -> Result<Estimate, training::Error> {
+        let context = cache::Context {
+            runtime: &self.runtime,
+            base,
+            choice: self.choice(base),
+            threads: self.threads(),
+            limits: self.limits,
+            root: &self.caches(),
+            bound: self.training.cache_bytes,
+        };
+        Estimate::measured(context, recipe, samples)
+    }
+
+    fn train(&self, job: &Job, folder: &Path, control: &dyn Control) -> Result<Value, Failure> {
+        let recipe: Recipe = serde_json::from_value(job.spec.recipe.clone())
+            .map_err(|error| Failure::new("foreign_recipe", format!("the recipe is that of another graft: {error}")))?;
+        let dataset = self.datasets.get(&recipe.dataset).map_err(|error| Failure::new("dataset_gone", chain(&error)))?;
+        let samples = Samples::from(&dataset);
+        let base = self.find(&recipe)?;
+        let follow = Follow::new(control, &recipe);
+        let context = Context {
+            runtime: &self.runtime,
+            repository: &self.repository,
+            base: &base,
+            choice: self.choice(&base),
+            threads: self.threads(),
+            limits: self.limits,
+            caches: &self.caches(),
+            cache_bytes: self.training.cache_bytes,
+            checkpoint_interval: self.training.checkpoint_interval,
+            folder,
+            job: &job.id,
+        };
+        let outcome = training::run(context, &recipe, &samples, &follow).map_err(|error| failure(&error))?;
+        // Served from this moment on; what a scan cannot read now, the next one will.
+        if let Err(error) = self.handle.block_on(self.engine.rescan()) {
+            tracing::warn!(error = chain(&error), "cannot scan the model repository after a job");
+        }
+        let metadata = &outcome.version.metadata;
+        Ok(json!({
+            "model": metadata.name,
+            "version": metadata.version,
+            "best": outcome.best,
+            "history": outcome.history,
+            "report": outcome.report,
+        }))
+    }
+
+    /// The base as it was when the job was accepted.
+    fn find(&self, recipe: &Recipe) -> Result<ModelVersion, Failure> {
+        let (name, version) = (&recipe.base.model, recipe.base.version);
+        let snapshot = self.repository.scan().map_err(|error| Failure::new("repository", chain(&error)))?;
+        let found = snapshot.model(name).and_then(|model| model.version(version)).cloned();
+        found.ok_or_else(|| Failure::new("base_gone", format!("the base {name}@{version} is no longer in the repository")))
+    }
+}
+
+impl Planner for Finetuner {
+    fn plan(&self, request: &Value) -> Result<Plan, PlanError> {
+        let request: Request = serde_json::from_value(request.clone()).map_err(|error| invalid("", &error.to_string()))?;
+        let (base, samples) = match (self.base(&request), self.samples(&request)) {
+            (Ok(base), Ok(samples)) => (base, samples),
+            (Err(PlanError::Invalid(mut problems)), other) => {
+                problems.extend(other.err().into_iter().flat_map(known));
+                problems.extend(request.check().into_iter().map(problem));
+                return Err(PlanError::Invalid(problems));
+            }
+            (Ok(_), Err(PlanError::Invalid(mut problems))) => {
+                problems.extend(request.check().into_iter().map(problem));
+                return Err(PlanError::Invalid(problems));
+            }
+            (Err(error), _) | (_, Err(error)) => return Err(error),
+        };
+        let recipe = request.resolve(&base, &samples);
+        let recipe = recipe.map_err(|problems| PlanError::Invalid(problems.into_iter().map(problem).collect()))?;
+        let estimate = self.estimate(&base, &recipe, &samples).map_err(|error| PlanError::Failed(error.into()))?;
+        let json = |value: Result<Value, serde_json::Error>| value.map_err(|error| PlanError::Failed(error.into()));
+        Ok(NewJob {
+            name: recipe.name.clone(),
+            dataset: recipe.dataset.clone(),
+            base: jobs::Base { model: recipe.base.model.clone(), version: recipe.base.version },
+            warnings: recipe.warnings.clone(),
+            estimates: json(serde_json::to_value(&estimate))?,
+            recipe: json(serde_json::to_value(&recipe))?,
+        })
+    }
+}
+
+impl Runner for Finetuner {
+    fn run(&self, job: &Job, control: &dyn Control) -> Result<Value, Failure> {
+        let folder = self.data_dir.join("jobs").join(&job.id);
+        let held = self.datasets.hold(&job.spec.dataset, &job.id);
+        let result = held.map_err(|error| Failure::new("dataset_gone", chain(&error)));
+        let result = result.and_then(|()| self.train(job, &folder, control));
+        self.datasets.release(&job.spec.dataset, &job.id);
+        // Checkpoints outlive a shutdown and a lost lease: whoever goes on needs them.
+        if matches!(control.stop(), None | Some(Stop::Cancelled))
+            && let Err(error) = std::fs::remove_dir_all(&folder)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(job = job.id, %error, "cannot remove the checkpoints of a job that has ended");
+        }
+        result
+    }
+}
+
+fn invalid(field: &str, detail: &str) -> PlanError {
+    PlanError::Invalid(vec![jobs::Problem { field: field.to_owned(), detail: detail.to_owned() }])
+}
+
+fn problem(problem: training::recipe::Problem) -> jobs::Problem {
+    jobs::Problem { field: problem.field, detail: problem.detail }
+}
+
+fn known(error: PlanError) -> Vec<jobs::Problem> {
+    match error {
+        PlanError::Invalid(problems) => problems,
+        PlanError::Failed(_) => Vec::new(),
+    }
+}
+
+/// What a client reads of a run that failed.
+fn failure(error: &training::Error) -> Failure {
+    use training::Error;
+    let code = match error {
+        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => "disk_full",
+        Error::Io { .. } | Error::Checkpoint(_) => "disk",
+        Error::Image { .. } => "image",
+        Error::Graph { .. } | Error::Learner { .. } | Error::Size { .. } | Error::Refrozen { .. } => "graph",
+        Error::Runtime { .. } => "runtime",
+        Error::BaseChanged { .. } => "base_changed",
+        Error::DatasetChanged { .. } => "dataset_changed",
+        Error::Diverged { .. } => "diverged",
+        Error::Parity { .. } => "parity",
+        Error::Register { .. } => "register",
+        Error::Cancelled => "cancelled",
+    };
+    Failure::new(code, chain(error))
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
