@@ -6,6 +6,7 @@
 mod data;
 mod error;
 mod images;
+mod jobs;
 mod key;
 mod models;
 mod runtime;
@@ -17,6 +18,7 @@ mod weights;
 pub use data::DataConfig;
 pub use error::{ConfigError, Given};
 pub use images::ImagesConfig;
+pub use jobs::JobsConfig;
 pub use key::Origin;
 pub use models::ModelsConfig;
 pub use runtime::{Provider, ProviderChoice, ProviderPolicy, RuntimeConfig};
@@ -42,6 +44,8 @@ pub struct Config {
     pub weights: WeightsConfig,
     /// Where graft keeps everything besides models.
     pub data: DataConfig,
+    /// The queue of fine-tuning jobs.
+    pub jobs: JobsConfig,
     /// Form and level of the log.
     pub telemetry: TelemetryConfig,
 }
@@ -56,8 +60,8 @@ pub enum Environment {
 }
 
 /// Every section's keys.
-const KEY_LISTS: [&[key::Key]; 7] =
-    [server::KEYS, models::KEYS, images::KEYS, runtime::KEYS, weights::KEYS, data::KEYS, telemetry::KEYS];
+const KEY_LISTS: [&[key::Key]; 8] =
+    [server::KEYS, models::KEYS, images::KEYS, runtime::KEYS, weights::KEYS, data::KEYS, jobs::KEYS, telemetry::KEYS];
 
 /// Reads and checks the configuration.
 ///
@@ -73,6 +77,7 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
         runtime: RuntimeConfig::from_values(&values)?,
         weights: WeightsConfig::from_values(&values)?,
         data: DataConfig::from_values(&values),
+        jobs: JobsConfig::from_values(&values),
         telemetry: TelemetryConfig::from_values(&values),
     })
 }

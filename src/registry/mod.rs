@@ -24,6 +24,7 @@ pub use metadata::{Label, Layer, Metadata, MetadataError, NAME_RULE, Output, Out
 pub use nearest::nearest;
 pub use repository::{Model, ModelVersion, Problem, Repository, Snapshot};
 pub use staging::Staging;
+pub use timestamp::rfc3339;
 
 #[cfg(test)]
 mod tests;
