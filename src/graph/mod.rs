@@ -12,6 +12,7 @@ mod inspect;
 mod layout;
 mod order;
 mod proto;
+mod single_file;
 mod tensors;
 
 use std::{
@@ -29,6 +30,7 @@ pub use self::{
     error::{Error, LocationProblem, TensorProblem},
     external::{ExternalData, Span},
     inspect::{Consumer, Dim, ElementType, Initializer, InputInfo, NodeOutput, ValueInfo},
+    single_file::SingleFile,
 };
 
 /// Largest model file: protobuf messages end at 2 GiB.

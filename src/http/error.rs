@@ -12,9 +12,12 @@ use axum::{
 
 use super::{
     code::Code,
-    problem::{ImageProblem, MissingModel},
+    problem::{FieldProblem, ImageProblem, MissingModel},
 };
-use crate::inference::{self, Error as EngineError};
+use crate::{
+    inference::{self, Error as EngineError},
+    jobs::{Error as JobsError, PlanError},
+};
 
 /// Why a request is not answered; its message is the problem's `detail`.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +98,30 @@ pub enum ApiError {
     /// Configured models are not loaded and warm.
     #[error("{} of the configured models cannot answer yet; `missing` names each", .0.len())]
     NotReady(Vec<MissingModel>),
+    /// A JSON body that is larger than any that means something.
+    #[error("the JSON body is larger than {limit} bytes")]
+    JsonTooLarge {
+        /// The bound in bytes.
+        limit: usize,
+    },
+    /// A job that cannot be done as asked.
+    #[error("{}; `problems` names {}", if .0.len() == 1 { "the recipe has a problem".to_owned() } else { format!("the recipe has {} problems", .0.len()) }, if .0.len() == 1 { "it" } else { "each" })]
+    InvalidRecipe(Vec<FieldProblem>),
+    /// A server that keeps no jobs, or accepts none.
+    #[error("this server takes no jobs")]
+    NoJobs,
+    /// A version that must stay.
+    #[error("{0}")]
+    VersionInUse(String),
+    /// As many event streams as may be open are.
+    #[error("{limit} event streams are open (`jobs.max_streams`); try again shortly, or poll the job itself")]
+    TooManyStreams {
+        /// The bound.
+        limit: usize,
+    },
+    /// The job store refused or failed.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
     /// The engine refused or failed.
     #[error(transparent)]
     Engine(#[from] inference::Error),
@@ -129,6 +156,14 @@ impl ApiError {
         }
     }
 
+    /// Why a job is not planned.
+    pub fn from_plan(error: PlanError) -> Self {
+        match error {
+            PlanError::Invalid(problems) => Self::InvalidRecipe(problems.into_iter().map(Into::into).collect()),
+            PlanError::Failed(source) => Self::Internal(source),
+        }
+    }
+
     /// The code, and with it the status.
     pub fn code(&self) -> Code {
         match self {
@@ -148,6 +183,12 @@ impl ApiError {
             Self::Busy => Code::Busy,
             Self::Timeout { .. } => Code::Timeout,
             Self::NotReady(_) => Code::NotReady,
+            Self::JsonTooLarge { .. } => Code::BodyTooLarge,
+            Self::InvalidRecipe(_) => Code::InvalidRecipe,
+            Self::NoJobs => Code::NotFound,
+            Self::VersionInUse(_) => Code::VersionInUse,
+            Self::TooManyStreams { .. } => Code::TooManyStreams,
+            Self::Jobs(error) => jobs_code(error),
             Self::Engine(error) => engine_code(error),
             Self::Internal(_) => Code::Internal,
         }
@@ -184,6 +225,23 @@ fn engine_code(error: &EngineError) -> Code {
     }
 }
 
+fn jobs_code(error: &JobsError) -> Code {
+    match error {
+        JobsError::UnknownJob { .. } => Code::UnknownJob,
+        JobsError::Finished { .. } => Code::JobFinished,
+        JobsError::QueueFull { .. } => Code::QueueFull,
+        JobsError::KeyReused { .. } => Code::IdempotencyKeyReused,
+        JobsError::KeyInProgress { .. } => Code::IdempotencyInProgress,
+        JobsError::Folder { .. }
+        | JobsError::Open { .. }
+        | JobsError::Migrate { .. }
+        | JobsError::Store(_)
+        | JobsError::Damaged { .. }
+        | JobsError::LeaseLost { .. }
+        | JobsError::Thread { .. } => Code::Internal,
+    }
+}
+
 /// Carries the error to [`super::problem::complete`], which knows the request id and writes the body.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
@@ -202,7 +260,7 @@ mod tests {
     use axum::http::StatusCode;
 
     use super::*;
-    use crate::{preprocess::ImageError, runtime};
+    use crate::{jobs, preprocess::ImageError, runtime};
 
     fn engine_errors() -> Vec<(EngineError, u16, Code)> {
         let model = || "vgg16".to_owned();
@@ -229,6 +287,21 @@ mod tests {
         ]
     }
 
+    fn jobs_errors() -> Vec<(JobsError, u16, Code)> {
+        let (id, key) = (|| "x".to_owned(), || "k".to_owned());
+        vec![
+            (JobsError::UnknownJob { id: id() }, 404, Code::UnknownJob),
+            (JobsError::Finished { id: id(), state: jobs::State::Failed }, 409, Code::JobFinished),
+            (JobsError::QueueFull { limit: 1 }, 503, Code::QueueFull),
+            (JobsError::KeyReused { key: key() }, 422, Code::IdempotencyKeyReused),
+            (JobsError::KeyInProgress { key: key() }, 409, Code::IdempotencyInProgress),
+            (JobsError::Folder { path: "x".into(), source: std::io::Error::other("disk") }, 500, Code::Internal),
+            (JobsError::Damaged { column: "recipe", source: None }, 500, Code::Internal),
+            (JobsError::LeaseLost { id: id() }, 500, Code::Internal),
+            (JobsError::Thread { id: id(), source: std::io::Error::other("limit") }, 500, Code::Internal),
+        ]
+    }
+
     fn own_errors() -> Vec<(ApiError, u16, Code)> {
         let text = || "x".to_owned();
         vec![
@@ -249,6 +322,12 @@ mod tests {
             (ApiError::Busy, 503, Code::Busy),
             (ApiError::Timeout { ms: 1 }, 503, Code::Timeout),
             (ApiError::NotReady(Vec::new()), 503, Code::NotReady),
+            (ApiError::JsonTooLarge { limit: 1 }, 413, Code::BodyTooLarge),
+            (ApiError::from_plan(PlanError::Invalid(Vec::new())), 422, Code::InvalidRecipe),
+            (ApiError::from_plan(PlanError::Failed("secret".into())), 500, Code::Internal),
+            (ApiError::NoJobs, 404, Code::NotFound),
+            (ApiError::VersionInUse(text()), 409, Code::VersionInUse),
+            (ApiError::TooManyStreams { limit: 1 }, 503, Code::TooManyStreams),
             (ApiError::internal("secret"), 500, Code::Internal),
         ]
     }
@@ -257,7 +336,8 @@ mod tests {
     fn every_cause_has_its_status() {
         let engine = engine_errors().into_iter().map(|(error, status, code)| (ApiError::from_engine(error, &[]), status, code));
         let mut seen = Vec::new();
-        for (error, status, code) in own_errors().into_iter().chain(engine) {
+        let jobs = jobs_errors().into_iter().map(|(error, status, code)| (ApiError::Jobs(error), status, code));
+        for (error, status, code) in own_errors().into_iter().chain(engine).chain(jobs) {
             assert_eq!((error.code(), error.code().status().as_u16()), (code, status), "{error:?}");
             let response = error.into_response();
             assert_eq!(response.status().as_u16(), status);

@@ -88,6 +88,11 @@ impl Event {
         document
     }
 
+    /// Whether it tells how an epoch went.
+    pub fn is_epoch(&self) -> bool {
+        self.kind == EPOCH
+    }
+
     /// Whether it is the last of its job.
     pub fn is_end(&self) -> bool {
         self.kind == END

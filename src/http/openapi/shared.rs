@@ -15,7 +15,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::http::{
     accept::Format,
     code::Code,
-    problem::{self, ImageProblem, MissingModel, Problem},
+    problem::{self, FieldProblem, ImageProblem, MissingModel, Problem},
 };
 
 const BINARY: [(Format, &str); 2] = [
@@ -35,30 +35,55 @@ pub fn complete(document: &mut OpenApi) {
         (Code::name(), code_schema()),
         (ImageProblem::name(), ImageProblem::schema()),
         (MissingModel::name(), MissingModel::schema()),
+        (FieldProblem::name(), FieldProblem::schema()),
     ] {
         schemas.insert(name.into_owned(), schema);
     }
     for (path, item) in &mut document.paths.paths {
-        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+        let methods = [("get", &mut item.get), ("post", &mut item.post), ("put", &mut item.put), ("delete", &mut item.delete)];
+        for (method, operation) in methods.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?))) {
             let images = operation.tags.as_ref().is_some_and(|tags| tags.iter().any(|tag| tag == "images"));
-            let features = path.ends_with("/features");
+            let route = Route { method, path, images };
             if images {
                 operation.request_body = Some(RefOr::T(images_body()));
             }
-            answer(operation, images, features);
-            for (status, response) in problems(path, images, features) {
+            answer(operation, route);
+            for (status, response) in problems(route) {
                 operation.responses.responses.insert(status, RefOr::T(response));
             }
         }
     }
 }
 
-fn answer(operation: &mut Operation, images: bool, features: bool) {
-    let Some(RefOr::T(response)) = operation.responses.responses.get_mut("200") else { return };
-    response.headers.insert("X-Request-Id".to_owned(), RefOr::T(request_id_header()));
-    if !images {
-        return;
+/// What decides what a route has in common with others.
+#[derive(Debug, Clone, Copy)]
+struct Route<'a> {
+    method: &'static str,
+    path: &'a str,
+    images: bool,
+}
+
+impl Route<'_> {
+    fn features(self) -> bool {
+        self.path.ends_with("/features")
     }
+
+    fn finetune(self) -> bool {
+        self.path == "/jobs/finetune"
+    }
+
+    /// Whether it takes a JSON body that is not about images.
+    fn json(self) -> bool {
+        self.finetune() || self.method == "put"
+    }
+}
+
+fn answer(operation: &mut Operation, route: Route) {
+    for (_, response) in operation.responses.responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
+        let RefOr::T(response) = response else { continue };
+        response.headers.insert("X-Request-Id".to_owned(), RefOr::T(request_id_header()));
+    }
+    let Some(RefOr::T(response)) = operation.responses.responses.get_mut("200").filter(|_| route.images) else { return };
     for (name, description) in [
         ("Graft-Model", "Name of the model that answered"),
         ("Graft-Version", "Its version"),
@@ -67,7 +92,7 @@ fn answer(operation: &mut Operation, images: bool, features: bool) {
     ] {
         response.headers.insert(name.to_owned(), RefOr::T(text_header(description)));
     }
-    if features {
+    if route.features() {
         for (format, description) in BINARY {
             response.content.insert(format.media_type().to_owned(), RefOr::T(binary(description)));
         }
@@ -98,35 +123,40 @@ fn images_body() -> RequestBody {
 }
 
 /// A response per status, each naming the codes that it may carry.
-fn problems(path: &str, images: bool, features: bool) -> BTreeMap<String, Response> {
+fn problems(route: Route) -> BTreeMap<String, Response> {
     let mut by_status: BTreeMap<String, Vec<Code>> = BTreeMap::new();
-    for code in Code::ALL.into_iter().filter(|code| may_answer(*code, path, images, features)) {
+    for code in Code::ALL.into_iter().filter(|code| may_answer(*code, route)) {
         by_status.entry(code.status().as_u16().to_string()).or_default().push(code);
     }
     by_status.into_iter().map(|(status, codes)| (status, problem(&codes))).collect()
 }
 
-fn may_answer(code: Code, path: &str, images: bool, features: bool) -> bool {
+fn may_answer(code: Code, route: Route) -> bool {
+    let Route { method, path, images } = route;
     match code {
         Code::NotFound | Code::MethodNotAllowed => false,
         Code::Internal => true,
         Code::NotReady => path == "/readyz",
         Code::UnknownModel => images || path.contains("{model}"),
-        Code::UnknownVersion => images || path.ends_with("/layers"),
-        Code::InvalidParameter => images || path.starts_with("/models"),
-        Code::UnknownLayer | Code::NotAcceptable | Code::NotFinite | Code::ResponseTooLarge => features,
+        Code::UnknownVersion => images || ["/layers", "/stable", "/onnx", "{version}"].iter().any(|end| path.ends_with(end)),
+        Code::InvalidParameter => images || path.starts_with("/models") || path.starts_with("/jobs"),
+        Code::UnknownLayer | Code::NotAcceptable | Code::NotFinite => route.features(),
+        Code::ResponseTooLarge => route.features() || path.ends_with("/onnx"),
+        Code::MalformedBody | Code::UnsupportedMediaType | Code::BodyTooLarge | Code::BodyTimeout | Code::Busy => {
+            images || route.json()
+        }
+        Code::QueueFull => images || route.finetune(),
+        Code::InvalidRecipe | Code::IdempotencyKeyReused | Code::IdempotencyInProgress => route.finetune(),
+        Code::UnknownJob => path == "/jobs" || path.starts_with("/jobs/{id}"),
+        Code::JobFinished => path.ends_with("/cancel"),
+        Code::TooManyStreams => path.ends_with("/events"),
+        Code::VersionInUse => method == "delete" && path.contains("{version}"),
         Code::NoClasses
-        | Code::MalformedBody
-        | Code::UnsupportedMediaType
-        | Code::BodyTooLarge
         | Code::TooManyImages
         | Code::TooManyPixels
         | Code::NoImages
         | Code::BadImages
         | Code::UntrainedModel
-        | Code::BodyTimeout
-        | Code::QueueFull
-        | Code::Busy
         | Code::Timeout
         | Code::ModelTooLarge
         | Code::ShuttingDown => images,
