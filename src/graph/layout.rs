@@ -25,9 +25,7 @@ impl Graph {
             return Ok(self);
         }
         let inner = format!("{}{SUFFIX}", input.name);
-        for node in &mut self.body.node {
-            node.input.iter_mut().filter(|name| **name == input.name).for_each(|name| name.clone_from(&inner));
-        }
+        rename_uses(&mut self.body, &input.name, &inner);
         self.body.node.insert(0, transpose(&input.name, &inner));
         let info = self.body.input.iter_mut().find(|info| info.name() == input.name);
         if let Some(TypeValue::Tensor(tensor)) = info.and_then(|info| info.r#type.as_mut()).and_then(|kind| kind.value.as_mut())
@@ -62,6 +60,15 @@ impl Graph {
         let opset = OperatorSetIdProto { version: Some(17), ..Default::default() };
         let header = ModelProto { ir_version: Some(8), opset_import: vec![opset], ..Default::default() };
         Self { header, body, dir: None }
+    }
+}
+
+/// Lets every node that reads `from` read `to`, in subgraphs too: those of If and Loop see the tensors around them.
+fn rename_uses(body: &mut GraphProto, from: &str, to: &str) {
+    for node in &mut body.node {
+        node.input.iter_mut().filter(|name| *name == from).for_each(|name| to.clone_into(name));
+        let subgraphs = node.attribute.iter_mut().flat_map(|attribute| attribute.g.iter_mut().chain(&mut attribute.graphs));
+        subgraphs.for_each(|graph| rename_uses(graph, from, to));
     }
 }
 
@@ -107,5 +114,16 @@ mod tests {
         check([1, 3, 224, 200], [1, 3, 224, 200], 1);
         check([1, 3, 3, 3], [1, 3, 3, 3], 1);
         check([1, 224, 224, 1], [1, 224, 224, 1], 1);
+    }
+
+    #[test]
+    fn subgraphs_read_the_turned_input_too() {
+        let mut graph = graph([1, 224, 200, 3]);
+        let inside = GraphProto { node: graph.body.node.clone(), ..Default::default() };
+        graph.body.node[0].attribute.push(AttributeProto { g: Some(inside), ..Default::default() });
+        let turned = graph.with_channels_first().expect("one input");
+        let relu = &turned.body.node[1];
+        let inside = relu.attribute[0].g.as_ref().expect("the branch is still there");
+        assert_eq!((relu.input[0].as_str(), inside.node[0].input[0].as_str()), ("input/channels_last", "input/channels_last"));
     }
 }

@@ -36,7 +36,7 @@ fn folders() -> Vec<PathBuf> {
     let working = std::env::current_dir().ok();
     let mut folders: Vec<PathBuf> = Vec::new();
     let starts = [binary.as_deref().and_then(Path::parent), working.as_deref()];
-    for ancestor in starts.into_iter().flatten().flat_map(Path::ancestors).take_while(|path| path.parent().is_some()) {
+    for ancestor in starts.into_iter().flatten().flat_map(Path::ancestors).filter(|path| path.parent().is_some()) {
         folders.extend(SEARCHED.iter().map(|name| ancestor.join(name)));
     }
     folders.extend(["/usr/local/lib/graft", "/usr/local/lib", "/usr/lib"].map(PathBuf::from));
@@ -67,6 +67,16 @@ mod tests {
         let library = folder.path().join(format!("{PREFIX}.1.32.0"));
         std::fs::write(&library, b"").expect("written");
         assert_eq!(locate(Some(folder.path())).expect("found"), library);
+    }
+
+    #[test]
+    fn the_binary_and_the_working_directory_are_searched() {
+        let binary = std::env::current_exe().expect("a test has a binary");
+        let working = std::env::current_dir().expect("a test has a working directory");
+        for start in [binary.parent().expect("a file lies in a folder"), &working] {
+            let expected = start.canonicalize().expect("it exists").join(SEARCHED[0]);
+            assert!(folders().contains(&expected), "{} is not searched", expected.display());
+        }
     }
 
     #[test]

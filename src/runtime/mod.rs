@@ -4,6 +4,7 @@
 
 mod library;
 mod memory;
+mod opt_out;
 mod session;
 mod shared;
 
@@ -115,6 +116,7 @@ impl Runtime {
             return Ok(Self { environment: environment.clone() });
         }
         let path = locate(config.library.as_deref())?;
+        opt_out::forbid_telemetry();
         let builder = ort::init_from(&path).map_err(|reason| Error::LibraryBroken { path, reason: reason.to_string() })?;
         // Only after the library is loaded: making these options calls into it.
         let threads = GlobalThreadPoolOptions::default()

@@ -1,0 +1,39 @@
+//! `/openapi.yaml` and `/docs`: the committed document, and its browser without a network.
+
+use crate::support::{Setup, encoded_fixture, fixture};
+
+#[tokio::test]
+async fn the_served_document_is_the_committed_one() {
+    let app = Setup::empty().spawn().await;
+    let answer = app.get("/openapi.yaml").await.ok();
+    assert_eq!(answer.header("content-type"), "application/yaml");
+    assert!(answer.body == fixture("../../openapi.yaml"), "openapi.yaml is stale; `make openapi` writes it");
+}
+
+#[tokio::test]
+async fn the_browser_comes_from_the_server_alone() {
+    let app = Setup::empty().spawn().await;
+    let answer = app.get("/docs").await.ok();
+    assert!(answer.header("content-type").starts_with("text/html"));
+    let page = answer.text();
+    assert!(page.contains("swagger-ui"), "{page}");
+    assert!(!page.contains("http://") && !page.contains("https://"), "nothing comes from elsewhere: {page}");
+    let files = page.split('"').filter(|text| text.ends_with(".js") || text.ends_with(".css"));
+    let files: Vec<&str> = files.map(|file| file.trim_start_matches("./")).collect();
+    assert!(files.len() >= 3, "{page}");
+    for file in files {
+        assert!(!app.get(&format!("/docs/{file}")).await.ok().body.is_empty(), "{file}");
+    }
+    let initializer = app.get("/docs/swagger-initializer.js").await.ok().text();
+    assert!(initializer.contains("openapi.yaml") && !initializer.contains("petstore"), "{initializer}");
+}
+
+#[tokio::test]
+async fn the_document_lists_every_code_that_this_suite_meets() {
+    let app = Setup::empty().spawn().await;
+    let document = app.get("/openapi.yaml").await.ok().text();
+    let answer = app.send(app.post_image("/predict", encoded_fixture("rgb_8.png"))).await;
+    let body = answer.problem(404, "unknown_model", "");
+    let code = body["code"].as_str().expect("a code");
+    assert!(document.contains(&format!("- {code}\n")), "`{code}` is not in the document");
+}

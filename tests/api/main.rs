@@ -1,0 +1,24 @@
+//! The server over loopback: every route with tiny models, the errors it answers, and the two architectures against Keras.
+//!
+//! One module per concern; `support` holds what they share. No test sleeps, downloads, or needs a weight file.
+
+mod bad_images;
+mod bad_requests;
+mod binary;
+mod concurrency;
+mod documents;
+mod features;
+mod goldens;
+mod health;
+mod limits;
+mod listing;
+mod memory;
+mod overload;
+mod pixels;
+mod predict;
+mod providers;
+mod real;
+mod repository;
+mod support;
+mod telemetry;
+mod untrained;

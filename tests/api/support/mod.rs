@@ -1,0 +1,19 @@
+//! What the tests share: a server over a temporary repository, tiny models, images, and answers that check themselves.
+//!
+//! Knows graft's public interface and HTTP; expectations about single routes are the test modules'.
+
+mod answer;
+mod app;
+mod arrays;
+mod close;
+mod images;
+mod models;
+mod process;
+
+pub use answer::Answer;
+pub use app::{Setup, TestApp, eventually, runtime};
+pub use arrays::{Npz, npy};
+pub use close::Close;
+pub use images::{base64, encoded_fixture, fixture, patched, plain, png, png_of_size};
+pub use models::{Tiny, publish};
+pub use process::Graft;

@@ -1,0 +1,76 @@
+//! Models that load in milliseconds, published through graft's own imports.
+//!
+//! The ONNX ones are `tests/goldens/classifiers.py`'s: pixels pass through unchanged up to `relu`, classes are mean colours.
+
+use std::path::Path;
+
+use graft::{
+    arch::{Activation, Architecture, Builder, Description, InputMode, LayerKind},
+    preprocess::Resize,
+    registry::{ModelVersion, OnnxSettings, Provenance, Repository, import_onnx, import_weights},
+    weights::seeded::Seeded,
+};
+
+use super::app::runtime;
+
+/// A model to publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tiny {
+    /// Scores the mean colour; classes `red`, `green`, `blue` and `lime`, which is `green` again.
+    Colours,
+    /// The same with the batch fixed at two images.
+    Pair,
+    /// The brighter the image, the longer it computes: nothing for black, seconds for white.
+    Slow,
+    /// ImageNet's 1000 classes over three features, trained weights by its own account.
+    Thousand,
+    /// The same with weights that say they are untrained.
+    Untrained,
+    /// A model without classes: its one output is features.
+    Topless,
+}
+
+/// Publishes `model` as the next version of `name`.
+pub fn publish(repository: &Repository, model: Tiny, name: &str) -> ModelVersion {
+    match model {
+        Tiny::Colours => onnx(repository, name, "colours.onnx"),
+        Tiny::Pair => onnx(repository, name, "colours_pair.onnx"),
+        Tiny::Slow => onnx(repository, name, "slow.onnx"),
+        Tiny::Thousand => keras(repository, name, true, true),
+        Tiny::Untrained => keras(repository, name, true, false),
+        Tiny::Topless => keras(repository, name, false, true),
+    }
+}
+
+fn onnx(repository: &Repository, name: &str, file: &str) -> ModelVersion {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let labels = folder.path().join("labels.txt");
+    std::fs::write(&labels, "red\ngreen\nblue\nlime\n").expect("it can be written to");
+    let settings = OnnxSettings {
+        resize: Some(Resize::Nearest),
+        mean: Some([0.0; 3]),
+        scale: Some([1.0; 3]),
+        labels: Some(labels),
+        ..OnnxSettings::default()
+    };
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(file);
+    import_onnx(repository, &runtime(), name, &file, &settings).expect("the fixture is a classifier")
+}
+
+fn keras(repository: &Repository, name: &str, include_top: bool, pretrained: bool) -> ModelVersion {
+    let provenance = Provenance { source: if pretrained { "keras:tiny.h5" } else { "seed:1" }.to_owned(), pretrained };
+    let architecture = architecture(include_top);
+    import_weights(repository, name, &architecture, &mut Seeded::new(1), provenance).expect("seeded weights fit")
+}
+
+/// GlobalAveragePooling2D over an 8 × 8 image, and a Dense layer of 1000 classes.
+fn architecture(include_top: bool) -> Architecture {
+    let mut builder = Builder::new([8, 8, 3]);
+    let mut last = builder.named("avg_pool", LayerKind::GlobalAveragePooling2D, &[0]);
+    if include_top {
+        let dense = LayerKind::Dense { units: 1000, use_bias: true, activation: Activation::Softmax };
+        last = builder.named("predictions", dense, &[last]);
+    }
+    let description = Description { name: "tiny", include_top, input_mode: InputMode::Tf, features_layer: "avg_pool" };
+    builder.finish(last, description)
+}

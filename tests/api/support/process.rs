@@ -1,0 +1,87 @@
+//! The `graft` binary as a child process, for what only a whole process shows: exit codes, its log, its files.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, ChildStderr, Command, Stdio},
+};
+
+use serde_json::Value;
+
+/// `graft serve` on a free port; killed when dropped.
+pub struct Graft {
+    /// Where it listens, as its log says.
+    pub address: SocketAddr,
+    process: Running,
+    /// Held open: a closed pipe would end the log.
+    _log: BufReader<ChildStderr>,
+}
+
+/// A child that does not outlive its test, whatever becomes of it.
+struct Running(Child);
+
+/// How a process ended that was to serve and did not.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// What it wrote to standard error.
+    pub log: String,
+}
+
+impl Graft {
+    /// Starts `graft serve` over the repository `models`, and waits until its log says where it listens.
+    #[track_caller]
+    pub fn serve(models: &Path, default_model: &str, variables: &[(&str, &str)]) -> Self {
+        Self::start(models, default_model, variables).unwrap_or_else(|refusal| panic!("it does not serve: {}", refusal.log))
+    }
+
+    /// Starts the same where it must refuse, and waits for its end.
+    #[track_caller]
+    pub fn refusal(models: &Path, default_model: &str, variables: &[(&str, &str)]) -> Refusal {
+        Self::start(models, default_model, variables).err().expect("it refuses, but it serves")
+    }
+
+    /// Nothing is in its environment but `variables`.
+    fn start(models: &Path, default_model: &str, variables: &[(&str, &str)]) -> Result<Self, Refusal> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_graft"));
+        command.args(["serve", "--port", "0", "--set", "telemetry.log_format=json", "--default-model", default_model]);
+        command.arg("--models-dir").arg(models).env_clear().envs(variables.iter().copied());
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut process = Running(command.spawn().expect("the binary runs"));
+        let mut reader = BufReader::new(process.0.stderr.take().expect("it is piped"));
+        let mut log = String::new();
+        while reader.read_line(&mut log).expect("the log is UTF-8") > 0 {
+            let line = serde_json::from_str::<Value>(log.lines().last().unwrap_or_default()).unwrap_or_default();
+            if line["message"] == "serving" {
+                let address = line["address"].as_str().expect("it names its address").parse().expect("it is one");
+                return Ok(Self { address, process, _log: reader });
+            }
+        }
+        let code = process.0.wait().expect("it was started").code();
+        Err(Refusal { code, log })
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.0.id()
+    }
+}
+
+impl Refusal {
+    /// The one line that is for people: all others are the log's.
+    #[track_caller]
+    pub fn line(&self) -> &str {
+        let lines: Vec<&str> = self.log.lines().filter(|line| !line.starts_with('{')).collect();
+        let [line] = lines[..] else { panic!("not one line: {}", self.log) };
+        line
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
