@@ -10,9 +10,11 @@ use tokio::{
 
 use crate::{
     config::{Config, ServerConfig},
+    datasets::Datasets,
     http,
     inference::Engine,
     jobs::{self, Jobs},
+    preprocess::Limits,
     registry::Repository,
     runtime::Runtime,
     telemetry::{self, Telemetry},
@@ -44,7 +46,9 @@ impl App {
         let engine = Engine::new(runtime, repository, &config.models, &config.images, &config.runtime)?;
         engine.refuse_untrained()?;
         let jobs = Jobs::open(&config.jobs, &config.data.dir, jobs::system_clock()).await?;
-        let state = http::State::new(engine.clone(), config.server.clone(), &config.images, Some(telemetry.clone()));
+        let limits = Limits { max_bytes: config.images.max_bytes, max_pixels: config.images.max_pixels };
+        let datasets = Datasets::open(config.datasets, &config.data.dir, limits)?;
+        let state = http::State::new(engine.clone(), datasets, config.server.clone(), &config.images, Some(telemetry.clone()));
         let state = state.with_jobs(jobs, None);
         let ServerConfig { host, port, .. } = config.server;
         let listener = TcpListener::bind((host, port)).await;

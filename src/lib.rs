@@ -21,6 +21,8 @@ pub mod registry;
 
 pub mod inference;
 
+pub mod datasets;
+
 pub mod jobs;
 
 pub mod http;

@@ -4,6 +4,7 @@
 //! Constructors elsewhere take their own section, never the whole `Config`.
 
 mod data;
+mod datasets;
 mod error;
 mod images;
 mod jobs;
@@ -16,6 +17,7 @@ mod telemetry;
 mod weights;
 
 pub use data::DataConfig;
+pub use datasets::DatasetsConfig;
 pub use error::{ConfigError, Given};
 pub use images::ImagesConfig;
 pub use jobs::JobsConfig;
@@ -44,6 +46,8 @@ pub struct Config {
     pub weights: WeightsConfig,
     /// Where graft keeps everything besides models.
     pub data: DataConfig,
+    /// Bounds on data sets, and the folder of the server that may be read.
+    pub datasets: DatasetsConfig,
     /// The queue of fine-tuning jobs.
     pub jobs: JobsConfig,
     /// Form and level of the log.
@@ -60,8 +64,17 @@ pub enum Environment {
 }
 
 /// Every section's keys.
-const KEY_LISTS: [&[key::Key]; 8] =
-    [server::KEYS, models::KEYS, images::KEYS, runtime::KEYS, weights::KEYS, data::KEYS, jobs::KEYS, telemetry::KEYS];
+const KEY_LISTS: [&[key::Key]; 9] = [
+    server::KEYS,
+    models::KEYS,
+    images::KEYS,
+    runtime::KEYS,
+    weights::KEYS,
+    data::KEYS,
+    datasets::KEYS,
+    jobs::KEYS,
+    telemetry::KEYS,
+];
 
 /// Reads and checks the configuration.
 ///
@@ -77,6 +90,7 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
         runtime: RuntimeConfig::from_values(&values)?,
         weights: WeightsConfig::from_values(&values)?,
         data: DataConfig::from_values(&values),
+        datasets: DatasetsConfig::from_values(&values)?,
         jobs: JobsConfig::from_values(&values),
         telemetry: TelemetryConfig::from_values(&values),
     })

@@ -28,7 +28,7 @@ pub enum Code {
     UnsupportedMediaType,
     /// No representation that `Accept` allows.
     NotAcceptable,
-    /// More bytes than `server.max_body_bytes`.
+    /// More bytes than `server.max_body_bytes`, or `datasets.max_upload_bytes` for archives.
     BodyTooLarge,
     /// More images than `server.max_images`.
     TooManyImages,
@@ -42,13 +42,27 @@ pub enum Code {
     NotFinite,
     /// The answer would be larger than `server.max_response_bytes`.
     ResponseTooLarge,
+    /// No data set of that id.
+    UnknownDataset,
+    /// A job uses the data set; the detail names it.
+    DatasetInUse,
+    /// The archive is broken, or holds what is never unpacked.
+    BadArchive,
+    /// The data set would be larger than `datasets.max_bytes`, `max_entries` or `max_ratio` allow.
+    ArchiveTooLarge,
+    /// Too few classes or images.
+    BadDataset,
+    /// The folder of the server may not be read.
+    FolderRefused,
+    /// No room for data sets: `datasets.max_store_bytes`, or the disk.
+    StorageFull,
     /// Untrained weights, which this configuration does not serve.
     UntrainedModel,
-    /// The body did not arrive in time.
+    /// The body did not arrive in time, or its sender fell silent.
     BodyTimeout,
     /// The model's queue of images, or the queue of jobs, is full; see `Retry-After`.
     QueueFull,
-    /// Too many request bytes are buffered; see `Retry-After`.
+    /// Too many request bytes are buffered, or uploads in progress; see `Retry-After`.
     Busy,
     /// No answer in time.
     Timeout,
@@ -78,7 +92,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 40] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UnknownModel,
@@ -96,6 +110,13 @@ impl Code {
         Self::BadImages,
         Self::NotFinite,
         Self::ResponseTooLarge,
+        Self::UnknownDataset,
+        Self::DatasetInUse,
+        Self::BadArchive,
+        Self::ArchiveTooLarge,
+        Self::BadDataset,
+        Self::FolderRefused,
+        Self::StorageFull,
         Self::UntrainedModel,
         Self::BodyTimeout,
         Self::QueueFull,
@@ -118,13 +139,17 @@ impl Code {
     pub fn status(self) -> StatusCode {
         match self {
             Self::MalformedBody => StatusCode::BAD_REQUEST,
-            Self::UntrainedModel => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::UnknownModel | Self::UnknownVersion | Self::UnknownJob => StatusCode::NOT_FOUND,
+            Self::UntrainedModel | Self::FolderRefused => StatusCode::FORBIDDEN,
+            Self::NotFound | Self::UnknownModel | Self::UnknownVersion | Self::UnknownDataset | Self::UnknownJob => {
+                StatusCode::NOT_FOUND
+            }
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::JobFinished | Self::IdempotencyInProgress | Self::VersionInUse => StatusCode::CONFLICT,
-            Self::BodyTooLarge | Self::TooManyImages | Self::TooManyPixels => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::DatasetInUse | Self::JobFinished | Self::IdempotencyInProgress | Self::VersionInUse => StatusCode::CONFLICT,
+            Self::BodyTooLarge | Self::TooManyImages | Self::TooManyPixels | Self::ArchiveTooLarge => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UnknownLayer
             | Self::InvalidParameter
@@ -133,9 +158,12 @@ impl Code {
             | Self::BadImages
             | Self::NotFinite
             | Self::ResponseTooLarge
+            | Self::BadArchive
+            | Self::BadDataset
             | Self::InvalidRecipe
             | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::QueueFull
             | Self::Busy
             | Self::Timeout
@@ -166,6 +194,13 @@ impl Code {
             Self::BadImages => "Images that cannot be used",
             Self::NotFinite => "Values that are not finite",
             Self::ResponseTooLarge => "The answer would be too large",
+            Self::UnknownDataset => "Unknown data set",
+            Self::DatasetInUse => "Data set in use",
+            Self::BadArchive => "Archive that cannot be used",
+            Self::ArchiveTooLarge => "Too much in the archive",
+            Self::BadDataset => "Contents that are no data set",
+            Self::FolderRefused => "Folder refused",
+            Self::StorageFull => "Storage full",
             Self::UntrainedModel => "Untrained model",
             Self::BodyTimeout => "The body took too long",
             Self::QueueFull => "Queue full",

@@ -23,6 +23,7 @@ mod routes;
 mod server;
 mod size;
 mod state;
+mod upload;
 
 pub use openapi::{openapi, openapi_yaml};
 pub use router::router;

@@ -18,7 +18,7 @@ use utoipa::openapi::{Info, License, OpenApi, Tag, tag::TagBuilder};
 use utoipa_swagger_ui::Config;
 
 pub use parameters::{
-    EventsQuery, FeaturesQuery, FinetuneQuery, JobPath, JobsQuery, LayersQuery, ModelPath, PredictQuery, VersionPath,
+    DatasetPath, EventsQuery, FeaturesQuery, FinetuneQuery, JobPath, JobsQuery, LayersQuery, ModelPath, PredictQuery, VersionPath,
 };
 
 use super::{error::ApiError, router};
@@ -83,6 +83,7 @@ fn tags() -> Vec<Tag> {
         tag("images", "Images in; classes or features out."),
         tag("models", "What is served, and where it came from."),
         tag("jobs", "Fine-tuning: accepted at once, done in the background, never lost."),
+        tag("datasets", "Labelled photos to train on."),
         tag("health", "For orchestrators and Prometheus."),
     ]
 }

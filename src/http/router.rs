@@ -22,7 +22,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     error::{ApiError, Panicked},
     observe, openapi, request_id,
-    routes::{features, health, job_events, jobs, models, predict, versions},
+    routes::{datasets, features, health, job_events, jobs, models, predict, versions},
     state::State,
 };
 
@@ -55,6 +55,8 @@ pub(super) fn documented() -> OpenApiRouter<State> {
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))
         .routes(routes!(job_events::stream))
+        .routes(routes!(datasets::create, datasets::list))
+        .routes(routes!(datasets::show, datasets::remove))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))

@@ -1,4 +1,4 @@
-//! What every handler shares: the engine, the bounds, the metrics.
+//! What every handler shares: the engine, the data sets, the bounds, the metrics.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, watch};
 use super::{error::ApiError, intake::Intake};
 use crate::{
     config::{ImagesConfig, ServerConfig},
+    datasets::Datasets,
     inference::Engine,
     jobs::{Jobs, Planner},
     telemetry::Telemetry,
@@ -21,6 +22,7 @@ pub struct State {
 
 struct Inner {
     engine: Engine,
+    datasets: Datasets,
     server: ServerConfig,
     intake: Intake,
     telemetry: Option<Telemetry>,
@@ -39,11 +41,17 @@ pub struct JobsPart {
 }
 
 impl State {
-    /// State over `engine`, with the bounds of `server` and `images`; without `telemetry`, `/metrics` is empty.
-    pub fn new(engine: Engine, server: ServerConfig, images: &ImagesConfig, telemetry: Option<Telemetry>) -> Self {
+    /// State over `engine` and `datasets`, with the bounds of `server` and `images`; without `telemetry`, `/metrics` is empty.
+    pub fn new(
+        engine: Engine,
+        datasets: Datasets,
+        server: ServerConfig,
+        images: &ImagesConfig,
+        telemetry: Option<Telemetry>,
+    ) -> Self {
         let intake = Intake::new(&server, images);
         let closing = watch::channel(false).0;
-        Self { inner: Arc::new(Inner { engine, server, intake, telemetry, closing }), jobs: None }
+        Self { inner: Arc::new(Inner { engine, datasets, server, intake, telemetry, closing }), jobs: None }
     }
 
     /// The same with jobs, which `planner` plans.
@@ -56,6 +64,11 @@ impl State {
     /// What answers.
     pub fn engine(&self) -> &Engine {
         &self.inner.engine
+    }
+
+    /// What holds data sets.
+    pub fn datasets(&self) -> &Datasets {
+        &self.inner.datasets
     }
 
     /// Addresses, bounds and times.

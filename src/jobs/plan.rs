@@ -21,7 +21,7 @@ pub trait Planner: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// The request asks for what cannot be done.
-    #[error("{}; `problems` names each", count(.0.len()))]
+    #[error("the recipe has {} problems", .0.len())]
     Invalid(Vec<Problem>),
     /// A defect or a failing machine.
     #[error("cannot look into the request")]
@@ -35,11 +35,4 @@ pub struct Problem {
     pub field: String,
     /// What is wrong and what would do.
     pub detail: String,
-}
-
-fn count(problems: usize) -> String {
-    match problems {
-        1 => "the recipe has a problem".to_owned(),
-        problems => format!("the recipe has {problems} problems"),
-    }
 }

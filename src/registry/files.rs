@@ -44,9 +44,14 @@ pub(super) fn write_synced(path: &Path, contents: &[u8]) -> Result<(), Error> {
 /// Waits until the disk has what was written to a file, or which entries a folder has.
 ///
 /// File systems that cannot sync folders (some network mounts) say `EINVAL`, which is no failure of the write.
-pub(super) fn sync(path: &Path) -> Result<(), Error> {
+pub(crate) fn flush(path: &Path) -> io::Result<()> {
     match File::open(path).and_then(|file| file.sync_all()) {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        other => other.at("write", path),
+        other => other,
     }
+}
+
+/// [`flush`], with the repository's error.
+pub(super) fn sync(path: &Path) -> Result<(), Error> {
+    flush(path).at("write", path)
 }

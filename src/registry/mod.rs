@@ -15,6 +15,7 @@ mod staging;
 mod timestamp;
 
 pub use error::Error;
+pub(crate) use files::flush;
 pub use hashing::HashingWriter;
 pub use import::{
     ImportError, OnnxSettings, Provenance, import_keras, import_onnx, import_seeded, import_weights, read_settings,
@@ -24,7 +25,8 @@ pub use metadata::{Label, Layer, Metadata, MetadataError, NAME_RULE, Output, Out
 pub use nearest::nearest;
 pub use repository::{Model, ModelVersion, Problem, Repository, Snapshot};
 pub use staging::Staging;
-pub use timestamp::rfc3339;
+pub(crate) use staging::rename_without_replacing;
+pub(crate) use timestamp::rfc3339;
 
 #[cfg(test)]
 mod tests;

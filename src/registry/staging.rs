@@ -159,7 +159,7 @@ fn newest(model: &Path) -> Result<u32, Error> {
 /// Moves a folder unless `target` exists.
 ///
 /// File systems without that flag still never replace a folder that holds something, and a version always does.
-fn rename_without_replacing(source: &Path, target: &Path) -> Result<(), Errno> {
+pub(crate) fn rename_without_replacing(source: &Path, target: &Path) -> Result<(), Errno> {
     match renameat_with(CWD, source, CWD, target, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => rustix::fs::rename(source, target),
         other => other,

@@ -3,9 +3,11 @@
 //! Conversions from the engine's types are here too; no decision is.
 
 mod answer;
+mod datasets;
 mod jobs;
 mod models;
 
 pub use answer::{FeatureItem, FeaturesAnswer, ImageOutcome, LayerValues, PredictAnswer, Prediction, TimingsDto, Values};
+pub use datasets::{DatasetDto, DatasetsAnswer, FolderRequest};
 pub use jobs::{AcceptedJob, JobDetail, JobDto, JobsAnswer, PlannedJob};
 pub use models::{LayerDto, LayersAnswer, ModelDetail, ModelsAnswer};

@@ -25,6 +25,15 @@ pub struct VersionPath {
     version: u32,
 }
 
+/// The data set in a path.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct DatasetPath {
+    /// What `POST /datasets` called it.
+    #[param(example = "019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10")]
+    id: String,
+}
+
 /// The query of `/models/{model}/layers`.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]

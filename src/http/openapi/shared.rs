@@ -15,6 +15,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::http::{
     accept::Format,
     code::Code,
+    dto::FolderRequest,
     problem::{self, FieldProblem, ImageProblem, MissingModel, Problem},
 };
 
@@ -36,6 +37,7 @@ pub fn complete(document: &mut OpenApi) {
         (ImageProblem::name(), ImageProblem::schema()),
         (MissingModel::name(), MissingModel::schema()),
         (FieldProblem::name(), FieldProblem::schema()),
+        (FolderRequest::name(), FolderRequest::schema()),
     ] {
         schemas.insert(name.into_owned(), schema);
     }
@@ -46,6 +48,9 @@ pub fn complete(document: &mut OpenApi) {
             let route = Route { method, path, images };
             if images {
                 operation.request_body = Some(RefOr::T(images_body()));
+            }
+            if route.upload() {
+                operation.request_body = Some(RefOr::T(dataset_body()));
             }
             answer(operation, route);
             for (status, response) in problems(route) {
@@ -68,6 +73,10 @@ impl Route<'_> {
         self.path.ends_with("/features")
     }
 
+    fn upload(self) -> bool {
+        (self.method, self.path) == ("post", "/datasets")
+    }
+
     fn finetune(self) -> bool {
         self.path == "/jobs/finetune"
     }
@@ -82,6 +91,11 @@ fn answer(operation: &mut Operation, route: Route) {
     for (_, response) in operation.responses.responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
         let RefOr::T(response) = response else { continue };
         response.headers.insert("X-Request-Id".to_owned(), RefOr::T(request_id_header()));
+    }
+    if route.upload()
+        && let Some(RefOr::T(response)) = operation.responses.responses.get_mut("201")
+    {
+        response.headers.insert("Location".to_owned(), RefOr::T(text_header("Where the data set is")));
     }
     let Some(RefOr::T(response)) = operation.responses.responses.get_mut("200").filter(|_| route.images) else { return };
     for (name, description) in [
@@ -122,6 +136,19 @@ fn images_body() -> RequestBody {
         .build()
 }
 
+fn dataset_body() -> RequestBody {
+    let archive = "Class folders of images, optionally under `train/` and `val/`, optionally within one outer folder";
+    let folder = ContentBuilder::new().schema(Some(Ref::from_schema_name(FolderRequest::name()))).build();
+    RequestBodyBuilder::new()
+        .description(Some("An archive of class folders, of up to `datasets.max_upload_bytes`; or a folder of the server"))
+        .required(Some(Required::True))
+        .content("application/zip", binary(archive))
+        .content("application/x-tar", binary(archive))
+        .content("application/gzip", binary("The same as a tar archive in gzip"))
+        .content("application/json", folder)
+        .build()
+}
+
 /// A response per status, each naming the codes that it may carry.
 fn problems(route: Route) -> BTreeMap<String, Response> {
     let mut by_status: BTreeMap<String, Vec<Code>> = BTreeMap::new();
@@ -139,11 +166,14 @@ fn may_answer(code: Code, route: Route) -> bool {
         Code::NotReady => path == "/readyz",
         Code::UnknownModel => images || path.contains("{model}"),
         Code::UnknownVersion => images || ["/layers", "/stable", "/onnx", "{version}"].iter().any(|end| path.ends_with(end)),
-        Code::InvalidParameter => images || path.starts_with("/models") || path.starts_with("/jobs"),
+        Code::InvalidParameter => images || ["/models", "/jobs", "/datasets"].iter().any(|start| path.starts_with(start)),
+        Code::UnknownDataset => path == "/datasets/{id}",
+        Code::DatasetInUse => method == "delete" && path.starts_with("/datasets"),
+        Code::BadArchive | Code::ArchiveTooLarge | Code::BadDataset | Code::FolderRefused | Code::StorageFull => route.upload(),
         Code::UnknownLayer | Code::NotAcceptable | Code::NotFinite => route.features(),
         Code::ResponseTooLarge => route.features() || path.ends_with("/onnx"),
         Code::MalformedBody | Code::UnsupportedMediaType | Code::BodyTooLarge | Code::BodyTimeout | Code::Busy => {
-            images || route.json()
+            images || route.json() || route.upload()
         }
         Code::QueueFull => images || route.finetune(),
         Code::InvalidRecipe | Code::IdempotencyKeyReused | Code::IdempotencyInProgress => route.finetune(),

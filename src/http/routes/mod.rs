@@ -1,5 +1,6 @@
 //! Handlers, one file per concern; each reads its parameters, asks the engine, and shapes the answer.
 
+pub mod datasets;
 pub mod features;
 pub mod health;
 pub mod job_events;

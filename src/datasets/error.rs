@@ -1,0 +1,240 @@
+//! Why a data set cannot be taken in, read or removed.
+
+use std::{
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+};
+
+use super::archive::ArchiveKind;
+
+/// Why a data set cannot be taken in, read or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No data set of that id.
+    #[error("there is no data set `{id}`; `GET /datasets` lists them")]
+    Unknown {
+        /// What was asked for.
+        id: String,
+    },
+    /// A job still needs it.
+    #[error("data set `{id}` is used by job `{job}`; cancel the job or wait for its end")]
+    InUse {
+        /// The data set.
+        id: String,
+        /// The job.
+        job: String,
+    },
+    /// As many uploads as are allowed are in progress.
+    #[error("{limit} uploads are in progress already (`datasets.max_uploads`); try again when one has ended")]
+    TooManyUploads {
+        /// The bound.
+        limit: usize,
+    },
+    /// The archive is larger than allowed.
+    #[error("the archive is larger than {limit} bytes (`datasets.max_upload_bytes`)")]
+    UploadTooLarge {
+        /// The bound in bytes.
+        limit: u64,
+    },
+    /// The contents are larger than allowed.
+    #[error("{0}")]
+    TooLarge(Excess),
+    /// All data sets together would be larger than allowed.
+    #[error("the data sets would have more than {limit} bytes together (`datasets.max_store_bytes`); delete some")]
+    QuotaExceeded {
+        /// The bound in bytes.
+        limit: u64,
+    },
+    /// The archive cannot be read.
+    #[error("the {kind} is broken: {source}; pack it again")]
+    Broken {
+        /// What it was to be.
+        kind: ArchiveKind,
+        /// What the reader said.
+        #[source]
+        source: io::Error,
+    },
+    /// An entry that is never unpacked.
+    #[error("`{path}` {fault}")]
+    Entry {
+        /// The entry, shortened when it is long.
+        path: String,
+        /// What is wrong with it.
+        fault: EntryFault,
+    },
+    /// The contents are no data set.
+    #[error("{0}")]
+    Contents(ContentsFault),
+    /// No folder of the server may be read.
+    #[error("folders of the server cannot be imported: `datasets.root` is not configured; upload an archive instead")]
+    NoRoot,
+    /// A folder of the server, or something in it, that is not read.
+    #[error("`{path}` {fault}")]
+    Folder {
+        /// As it was given, or found in the folder.
+        path: String,
+        /// What is wrong with it.
+        fault: FolderFault,
+    },
+    /// A stored data set was changed by something else than graft.
+    #[error("the data set's `{}` cannot be read: {detail}", .path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// No room for it, whatever the configured bound is.
+    #[error("the disk is full; free some space, or delete data sets")]
+    DiskFull(#[source] io::Error),
+    /// The file system refused.
+    #[error("cannot {action} `{}`", .path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The caller left.
+    #[error("the upload was given up")]
+    Cancelled,
+    /// The work panicked or the runtime is going down.
+    #[error("taking the data set in was cut short")]
+    CutShort(#[source] tokio::task::JoinError),
+}
+
+/// Which bound the contents exceed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Excess {
+    /// Bytes of all files.
+    #[error("the data set has more than {limit} bytes (`datasets.max_bytes`); split it")]
+    Bytes {
+        /// The bound.
+        limit: u64,
+    },
+    /// Files and folders.
+    #[error("the data set has more than {limit} files and folders (`datasets.max_entries`); split it")]
+    Entries {
+        /// The bound.
+        limit: usize,
+    },
+    /// Contents per byte of the archive: the sign of an archive made to fill a disk.
+    #[error(
+        "the archive unpacks to more than {limit} times its size (`datasets.max_ratio`); photos do not, so this looks like a bomb"
+    )]
+    Ratio {
+        /// The bound.
+        limit: u64,
+    },
+}
+
+/// Why an entry is never unpacked; reads on after the entry's path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EntryFault {
+    /// Starts at the root or at a drive.
+    #[error("is an absolute path; pack the folder from within it")]
+    Absolute,
+    /// Has `..` in it.
+    #[error("leads out of its folder (`..`); pack the folder from within it")]
+    Traversal,
+    /// Has a backslash in it.
+    #[error("has a backslash; write `/` between folders")]
+    Backslash,
+    /// Has a control character in it.
+    #[error("has a control character in its name; rename it")]
+    ControlCharacter,
+    /// Bytes that are not text.
+    #[error("has a name that is not UTF-8; rename it")]
+    NotUtf8,
+    /// Too many bytes.
+    #[error("has more than {limit} bytes in its path; shorten it")]
+    TooLong {
+        /// The bound.
+        limit: usize,
+    },
+    /// Too many folders.
+    #[error("lies more than {limit} folders deep; flatten it")]
+    TooDeep {
+        /// The bound.
+        limit: usize,
+    },
+    /// The same path a second time.
+    #[error("occurs twice; keep one")]
+    Duplicate,
+    /// A symbolic or hard link.
+    #[error("is a link; pack what it points to instead")]
+    Link,
+    /// A device, a pipe or a socket.
+    #[error("is neither a file nor a folder; leave it out")]
+    Special,
+    /// Needs a password.
+    #[error("is encrypted; pack it without a password")]
+    Encrypted,
+    /// Compressed in a way that is not read.
+    #[error("is compressed as {0}; pack it with deflate or stored")]
+    Compression(String),
+}
+
+/// Why the contents are no data set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ContentsFault {
+    /// Less than two class folders.
+    #[error("found {}; a data set has at least two class folders with images in them, `CLASS/photo.jpg` or `train/CLASS/photo.jpg`", found(.0))]
+    TooFewClasses(Vec<String>),
+    /// A class that cannot be learnt.
+    #[error("class `{name}` has {usable} usable images to train on{}; each needs at least two, or remove its folder", among(*.skipped))]
+    TooFewImages {
+        /// The class.
+        name: String,
+        /// Images that can be used.
+        usable: usize,
+        /// Its files that were skipped.
+        skipped: usize,
+    },
+}
+
+/// Why a folder of the server, or something in it, is not read; reads on after its path.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderFault {
+    /// Outside `datasets.root`, directly or through a link.
+    #[error("leads out of the folder that may be read (`datasets.root`)")]
+    Outside,
+    /// A file, or nothing at all.
+    #[error("is not a folder that can be read; check its name and permissions")]
+    NotAFolder,
+    /// The system refused.
+    #[error("cannot be read: {0}")]
+    Unreadable(#[source] io::Error),
+}
+
+/// Attaches what was tried on which path to an `io::Error`.
+pub(super) trait At<T> {
+    fn at(self, action: &'static str, path: &Path) -> Result<T, Error>;
+}
+
+impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
+    fn at(self, action: &'static str, path: &Path) -> Result<T, Error> {
+        self.map_err(|source| {
+            let source = source.into();
+            match source.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::DiskFull(source),
+                _ => Error::Io { action, path: path.to_owned(), source },
+            }
+        })
+    }
+}
+
+fn found(classes: &[String]) -> String {
+    match classes {
+        [] => "no class folder".to_owned(),
+        [one] => format!("one class folder, `{one}`"),
+        more => format!("{} class folders", more.len()),
+    }
+}
+
+fn among(files: usize) -> String {
+    if files == 0 { String::new() } else { format!(" ({files} of its files were skipped)") }
+}

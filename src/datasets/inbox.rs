@@ -1,0 +1,162 @@
+//! What arrives for a data set, file by file, before anyone knows which of it is an image.
+//!
+//! Contents are stored under their SHA-256, so that no name from outside ever becomes a file's name,
+//! and the same photo twice takes its place once.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs::{self, File},
+    io::{self, Read, Write},
+};
+
+use super::{
+    bounds::{Cancel, Meter},
+    entry_path::{clean, fault_at},
+    error::{At, EntryFault, Error},
+    staging::Staging,
+};
+use crate::{
+    preprocess::{ImageError, Limits},
+    registry::HashingWriter,
+};
+
+/// A file that arrived.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    /// Where it lay, cleaned.
+    pub path: String,
+    /// The hash of its contents, or why they were not kept.
+    pub contents: Result<String, String>,
+}
+
+/// What a reader's error means.
+pub(super) type Fault<'a> = &'a dyn Fn(io::Error) -> Error;
+
+/// Takes in the files of one data set, within bounds.
+pub(super) struct Inbox {
+    staging: Staging,
+    meter: Meter,
+    limits: Limits,
+    cancel: Cancel,
+    paths: HashSet<String>,
+    files: Vec<Arrived>,
+    folders: BTreeSet<String>,
+}
+
+/// What an inbox held when the last file had arrived.
+pub(super) struct Delivery {
+    /// Where the contents lie.
+    pub staging: Staging,
+    /// Every file, in the order of arrival.
+    pub files: Vec<Arrived>,
+    /// Every folder that was named as such.
+    pub folders: BTreeSet<String>,
+}
+
+impl Inbox {
+    pub fn new(staging: Staging, meter: Meter, limits: Limits, cancel: Cancel) -> Self {
+        let (paths, files, folders) = Default::default();
+        Self { staging, meter, limits, cancel, paths, files, folders }
+    }
+
+    /// Notes a folder, which may be empty.
+    pub fn folder(&mut self, name: &str) -> Result<(), Error> {
+        self.meter.entry()?;
+        let path = clean(name)?;
+        // Archivers name a folder again when they append; that is no contradiction.
+        self.folders.insert(path);
+        Ok(())
+    }
+
+    /// Stores a file, or notes why its contents are not kept. Reads `reader` to its end, and counts all of it.
+    pub fn file(&mut self, name: &str, reader: &mut dyn Read, fault: Fault<'_>) -> Result<(), Error> {
+        self.cancel.check()?;
+        self.meter.entry()?;
+        let path = clean(name)?;
+        if path.is_empty() || !self.paths.insert(path.clone()) {
+            return Err(fault_at(name, EntryFault::Duplicate));
+        }
+        let contents = match never_an_image(&path) {
+            Some(reason) => self.count(reader, fault).map(|_| Err(reason.to_owned())),
+            None => self.store(reader, fault),
+        }?;
+        self.files.push(Arrived { path, contents });
+        Ok(())
+    }
+
+    /// Where the contents go.
+    pub fn staging(&mut self) -> &mut Staging {
+        &mut self.staging
+    }
+
+    pub fn finish(self) -> Delivery {
+        Delivery { staging: self.staging, files: self.files, folders: self.folders }
+    }
+
+    /// Writes the contents under their hash; larger ones than an image may be are only counted.
+    fn store(&mut self, reader: &mut dyn Read, fault: Fault<'_>) -> Result<Result<String, String>, Error> {
+        let path = self.staging.incoming_path();
+        let mut file = HashingWriter::new(File::create(&path).at("create", &path)?);
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let read = read(reader, &mut buffer, fault)?;
+            if read == 0 {
+                break;
+            }
+            self.meter.unpacked(read as u64)?;
+            self.cancel.check()?;
+            let bytes = file.bytes() + read as u64;
+            if bytes > self.limits.max_bytes as u64 {
+                self.staging.share.release(file.bytes());
+                fs::remove_file(&path).at("remove", &path)?;
+                let bytes = bytes + self.count(reader, fault)?;
+                let (bytes, limit) = (usize::try_from(bytes).unwrap_or(usize::MAX), self.limits.max_bytes);
+                return Ok(Err(ImageError::TooManyBytes { bytes, limit }.to_string()));
+            }
+            self.staging.share.take(read as u64)?;
+            file.write_all(&buffer[..read]).at("write", &path)?;
+        }
+        let (_, origin) = file.finish("").at("write", &path)?;
+        let target = self.staging.image_path(&origin.sha256);
+        if target.exists() {
+            fs::remove_file(&path).at("remove", &path)?;
+            self.staging.share.release(origin.bytes);
+        } else {
+            fs::rename(&path, &target).at("write", &target)?;
+        }
+        Ok(Ok(origin.sha256))
+    }
+
+    /// Reads to the end and returns how much that was.
+    fn count(&mut self, reader: &mut dyn Read, fault: Fault<'_>) -> Result<u64, Error> {
+        let mut bytes = 0;
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let read = read(reader, &mut buffer, fault)?;
+            if read == 0 {
+                return Ok(bytes);
+            }
+            self.cancel.check()?;
+            self.meter.unpacked(read as u64)?;
+            bytes += read as u64;
+        }
+    }
+}
+
+fn read(reader: &mut dyn Read, buffer: &mut [u8], fault: Fault<'_>) -> Result<usize, Error> {
+    loop {
+        match reader.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other.map_err(fault),
+        }
+    }
+}
+
+/// Why the file at `path` is passed over whatever it holds.
+pub(super) fn never_an_image(path: &str) -> Option<&'static str> {
+    path.split('/').find_map(|part| match part {
+        "__MACOSX" => Some("what macOS adds to archives, no image of yours"),
+        part if part.starts_with('.') => Some("hidden (its name or a folder's starts with a dot)"),
+        _ => None,
+    })
+}

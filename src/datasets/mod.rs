@@ -1,0 +1,23 @@
+//! Data sets: archives and folders of labelled photos in, an immutable list of images in classes and splits out.
+//!
+//! Knows files, archives and whether an image decodes; knows neither models nor HTTP.
+
+mod archive;
+mod assemble;
+mod bounds;
+mod check;
+mod entry_path;
+mod error;
+mod folder;
+mod inbox;
+mod layout;
+mod manifest;
+mod staging;
+mod store;
+mod upload;
+
+pub use archive::ArchiveKind;
+pub use error::{ContentsFault, EntryFault, Error, Excess, FolderFault};
+pub use manifest::{ClassCount, Dataset, ImageEntry, MAX_SKIPPED, Skipped, Split, Summary};
+pub use store::Datasets;
+pub use upload::Upload;

@@ -1,0 +1,247 @@
+//! The store: where data sets lie, who holds them, and the ways in and out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::{
+    archive::{self, ArchiveKind},
+    assemble::assemble,
+    bounds::{Cancel, Meter, Quota},
+    check::Checker,
+    error::{At, Error},
+    folder,
+    inbox::Inbox,
+    manifest::{Dataset, Summary, read_summary},
+    staging::{self, Staging},
+    upload::Upload,
+};
+use crate::{config::DatasetsConfig, preprocess::Limits};
+
+/// The store of data sets; cheap to clone. Its methods block on the file system, unless they are `async`.
+#[derive(Debug, Clone)]
+pub struct Datasets {
+    pub(super) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub dir: PathBuf,
+    pub config: DatasetsConfig,
+    pub quota: Quota,
+    pub uploads: Arc<Semaphore>,
+    checker: Checker,
+    /// Jobs by the data set that they hold. Held too while a data set is taken away, so that none is held meanwhile.
+    holds: Mutex<BTreeMap<String, BTreeSet<String>>>,
+}
+
+impl Datasets {
+    /// Opens the store below `data_dir` and removes what a dead process left half-made there.
+    ///
+    /// The folder itself is made by the first data set, so that a server without any needs no writable disk.
+    /// `limits` are those of images at serving, and so at training.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or cleaned.
+    pub fn open(config: DatasetsConfig, data_dir: &Path, limits: Limits) -> Result<Self, Error> {
+        let dir = std::path::absolute(data_dir.join("datasets")).at("find", data_dir)?;
+        for path in staging::clean(&dir)? {
+            tracing::info!(path = %path.display(), "removed what a process that died had left behind");
+        }
+        let used = summaries(&dir)?.iter().map(|summary| summary.bytes).fold(0, u64::saturating_add);
+        let inner = Inner {
+            dir,
+            quota: Quota::new(used, config.max_store_bytes),
+            uploads: Arc::new(Semaphore::new(config.max_uploads)),
+            checker: Checker::new(config.check_threads, limits),
+            holds: Mutex::default(),
+            config,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The bounds in effect.
+    pub fn config(&self) -> &DatasetsConfig {
+        &self.inner.config
+    }
+
+    /// Every data set, the oldest first. One that cannot be read is left out and logged.
+    ///
+    /// # Errors
+    /// When the store's folder cannot be read.
+    pub fn list(&self) -> Result<Vec<Summary>, Error> {
+        summaries(&self.inner.dir)
+    }
+
+    /// What is known of a data set besides its images.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`]; files that cannot be read.
+    pub fn summary(&self, id: &str) -> Result<Summary, Error> {
+        read_summary(&self.find(id)?)
+    }
+
+    /// A data set with all of its images.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`]; files that cannot be read.
+    pub fn get(&self, id: &str) -> Result<Dataset, Error> {
+        Dataset::read(&self.find(id)?)
+    }
+
+    /// Keeps a data set from being removed until `job` is done with it; the same job may say so twice.
+    ///
+    /// Holds live in memory: whoever keeps jobs over a restart holds their data sets again after [`Self::open`].
+    ///
+    /// # Errors
+    /// [`Error::Unknown`].
+    pub fn hold(&self, id: &str, job: &str) -> Result<(), Error> {
+        let mut holds = self.holds();
+        self.find(id)?;
+        holds.entry(id.to_owned()).or_default().insert(job.to_owned());
+        Ok(())
+    }
+
+    /// Ends what [`Self::hold`] began; unknown holds change nothing.
+    pub fn release(&self, id: &str, job: &str) {
+        let mut holds = self.holds();
+        if let Some(jobs) = holds.get_mut(id) {
+            jobs.remove(job);
+            if jobs.is_empty() {
+                holds.remove(id);
+            }
+        }
+    }
+
+    /// A job that holds the data set, if one does.
+    pub fn in_use_by(&self, id: &str) -> Option<String> {
+        self.holds().get(id).and_then(|jobs| jobs.first().cloned())
+    }
+
+    /// Deletes a data set; it vanishes at once for readers.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], [`Error::InUse`]; when the file system refuses.
+    pub fn remove(&self, id: &str) -> Result<(), Error> {
+        let holds = self.holds();
+        let path = self.find(id)?;
+        if let Some(job) = holds.get(id).and_then(BTreeSet::first) {
+            return Err(Error::InUse { id: id.to_owned(), job: job.clone() });
+        }
+        // One that cannot be read any more can still be removed.
+        let bytes = read_summary(&path).map_or(0, |summary| summary.bytes);
+        let delete = staging::take_away(&self.inner.dir, &path)?;
+        drop(holds);
+        delete()?;
+        self.inner.quota.release(bytes);
+        Ok(())
+    }
+
+    /// Starts to receive an archive.
+    ///
+    /// # Errors
+    /// [`Error::TooManyUploads`]; when the file system refuses.
+    pub async fn upload(&self, kind: ArchiveKind) -> Result<Upload, Error> {
+        Upload::start(self.clone(), kind).await
+    }
+
+    /// Takes in the folder that `path`, absolute or relative, names below `datasets.root`.
+    ///
+    /// # Errors
+    /// [`Error::NoRoot`], [`Error::Folder`]; a link that leads out of the root; contents that are no data set.
+    pub async fn import_below_root(&self, path: String) -> Result<Dataset, Error> {
+        let permit = Arc::clone(&self.inner.uploads).try_acquire_owned();
+        let _permit = permit.map_err(|_| Error::TooManyUploads { limit: self.inner.config.max_uploads })?;
+        let store = self.clone();
+        super::upload::on_its_own_thread(move |cancel| {
+            let root = store.inner.config.root.as_deref();
+            let folder = folder::below(root, &path)?;
+            store.take_folder(&folder, root.unwrap_or(&folder), cancel)
+        })
+        .await
+    }
+
+    /// Takes in any folder of this machine, for a caller that may read it anyway; links in it may not lead out of it.
+    ///
+    /// # Errors
+    /// A folder that cannot be read; contents that are no data set.
+    pub fn import_folder(&self, folder: &Path) -> Result<Dataset, Error> {
+        let folder = fs::canonicalize(folder).at("read", folder)?;
+        self.take_folder(&folder, &folder, &Cancel::default())
+    }
+
+    fn take_folder(&self, folder: &Path, bounds: &Path, cancel: &Cancel) -> Result<Dataset, Error> {
+        let staging = Staging::new(&self.inner.dir, &self.inner.quota)?;
+        let meter = Meter::new(&self.inner.config, None);
+        let mut inbox = Inbox::new(staging, meter, self.inner.checker.limits(), cancel.clone());
+        folder::walk(folder, bounds, &mut inbox)?;
+        self.complete(inbox, cancel)
+    }
+
+    /// Unpacks and publishes the archive of `archive_bytes` in `staging`.
+    pub(super) fn take_archive(
+        &self,
+        staging: Staging,
+        kind: ArchiveKind,
+        archive_bytes: u64,
+        cancel: &Cancel,
+    ) -> Result<Dataset, Error> {
+        let path = staging.archive_path();
+        let meter = Meter::new(&self.inner.config, Some(archive_bytes));
+        let mut inbox = Inbox::new(staging, meter, self.inner.checker.limits(), cancel.clone());
+        archive::unpack(kind, &path, &mut inbox)?;
+        inbox.staging().remove_archive()?;
+        self.complete(inbox, cancel)
+    }
+
+    fn complete(&self, inbox: Inbox, cancel: &Cancel) -> Result<Dataset, Error> {
+        let (staging, dataset) = assemble(inbox.finish(), &self.inner.checker, cancel)?;
+        cancel.check()?;
+        let dataset = staging.publish(&self.inner.dir, dataset)?;
+        let Summary { id, bytes, skipped_count, .. } = &dataset.summary;
+        tracing::info!(id, images = dataset.images.len(), bytes, skipped = skipped_count, "data set taken in");
+        Ok(dataset)
+    }
+
+    /// The folder of a data set, by an id that is one: nothing else reaches the file system.
+    fn find(&self, id: &str) -> Result<PathBuf, Error> {
+        let path = self.inner.dir.join(id);
+        if is_id(id) && path.is_dir() { Ok(path) } else { Err(Error::Unknown { id: id.chars().take(100).collect() }) }
+    }
+
+    fn holds(&self) -> MutexGuard<'_, BTreeMap<String, BTreeSet<String>>> {
+        self.inner.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether `id` is spelt as graft spells UUIDs.
+fn is_id(id: &str) -> bool {
+    Uuid::try_parse(id).is_ok_and(|uuid| uuid.to_string() == id)
+}
+
+/// Summaries of every data set in `dir`, by id, which begins with the time of its making.
+fn summaries(dir: &Path) -> Result<Vec<Summary>, Error> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.at("read the data sets' folder", dir)?,
+    };
+    let mut summaries = Vec::new();
+    for entry in entries {
+        let entry = entry.at("read the data sets' folder", dir)?;
+        if !entry.file_name().to_str().is_some_and(is_id) {
+            continue;
+        }
+        match read_summary(&entry.path()) {
+            Ok(summary) => summaries.push(summary),
+            Err(error) => tracing::warn!(path = %entry.path().display(), %error, "a data set is passed over"),
+        }
+    }
+    summaries.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(summaries)
+}

@@ -1,0 +1,77 @@
+//! An archive on its way in: from chunks to a file, then to a data set on a thread of its own.
+
+use std::sync::Arc;
+
+use tokio::{fs::File, io::AsyncWriteExt, sync::OwnedSemaphorePermit, task::spawn_blocking};
+
+use super::{
+    archive::ArchiveKind,
+    bounds::{Cancel, CancelOnDrop},
+    error::{At, Error},
+    manifest::Dataset,
+    staging::Staging,
+    store::Datasets,
+};
+
+/// An archive that is being received; dropping it leaves nothing behind.
+#[derive(Debug)]
+pub struct Upload {
+    store: Datasets,
+    kind: ArchiveKind,
+    staging: Staging,
+    file: File,
+    received: u64,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Upload {
+    pub(super) async fn start(store: Datasets, kind: ArchiveKind) -> Result<Self, Error> {
+        let permit = Arc::clone(&store.inner.uploads).try_acquire_owned();
+        let permit = permit.map_err(|_| Error::TooManyUploads { limit: store.inner.config.max_uploads })?;
+        let inner = Arc::clone(&store.inner);
+        let staging = spawn_blocking(move || Staging::new(&inner.dir, &inner.quota)).await.map_err(Error::CutShort)??;
+        let path = staging.archive_path();
+        let file = File::create(&path).await.at("create", &path)?;
+        Ok(Self { store, kind, staging, file, received: 0, permit })
+    }
+
+    /// Writes the next bytes of the archive.
+    ///
+    /// # Errors
+    /// [`Error::UploadTooLarge`], [`Error::QuotaExceeded`]; when the file system refuses.
+    pub async fn write(&mut self, chunk: &[u8]) -> Result<(), Error> {
+        self.received = self.received.saturating_add(chunk.len() as u64);
+        let limit = self.store.inner.config.max_upload_bytes;
+        if self.received > limit {
+            return Err(Error::UploadTooLarge { limit });
+        }
+        self.staging.share.take(chunk.len() as u64)?;
+        self.file.write_all(chunk).await.at("write", &self.staging.archive_path())
+    }
+
+    /// Unpacks what was received, checks every image, and publishes the data set. Dropping the future gives it up.
+    ///
+    /// # Errors
+    /// Whatever keeps the archive from being a data set; nothing is left behind then.
+    pub async fn finish(mut self) -> Result<Dataset, Error> {
+        let path = self.staging.archive_path();
+        self.file.flush().await.at("write", &path)?;
+        let Self { store, kind, staging, file, received, permit } = self;
+        drop(file);
+        on_its_own_thread(move |cancel| {
+            // Until its end, not until the client leaves: it is what bounds the work in progress.
+            let _permit = permit;
+            store.take_archive(staging, kind, received, cancel)
+        })
+        .await
+    }
+}
+
+/// Runs `work` on a blocking thread; dropping the future cancels it.
+pub(super) async fn on_its_own_thread<T: Send + 'static>(
+    work: impl FnOnce(&Cancel) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let cancel = Cancel::default();
+    let _guard = CancelOnDrop(cancel.clone());
+    spawn_blocking(move || work(&cancel)).await.map_err(Error::CutShort)?
+}

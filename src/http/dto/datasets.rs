@@ -1,0 +1,90 @@
+//! Bodies of `/datasets` and `/datasets/{id}`.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::datasets::{ClassCount, Skipped, Summary};
+
+/// The JSON form of `POST /datasets`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FolderRequest {
+    /// A folder of the server, below `datasets.root`; its files are copied.
+    #[schema(example = "hymenoptera")]
+    pub path: String,
+}
+
+/// The answer of `GET /datasets`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DatasetsAnswer {
+    /// The oldest first; without the files that were skipped, which `/datasets/{id}` has.
+    pub datasets: Vec<DatasetDto>,
+}
+
+/// A data set.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DatasetDto {
+    /// What it is called.
+    #[schema(example = "019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10")]
+    pub id: String,
+    /// When it was taken in, RFC 3339.
+    #[schema(example = "2026-01-31T23:59:59Z")]
+    pub created: String,
+    /// SHA-256 over every image's path, class, split and content: equal for equal data.
+    pub fingerprint: String,
+    /// In code-point order of their names; a position is the class's index.
+    pub classes: Vec<ClassDto>,
+    /// Images in all.
+    #[schema(example = 397)]
+    pub images: usize,
+    /// Bytes of all images.
+    pub bytes: u64,
+    /// How many files were skipped.
+    pub skipped_count: usize,
+    /// Files that were skipped, by path; the first 10 000 of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<Vec<SkippedDto>>,
+}
+
+/// A class and its images.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ClassDto {
+    /// The folder's name.
+    #[schema(example = "ants")]
+    pub name: String,
+    /// Images to train on.
+    #[schema(example = 123)]
+    pub train: usize,
+    /// Images to validate on; 0 without a `val` folder.
+    #[schema(example = 70)]
+    pub val: usize,
+}
+
+/// A file that was skipped.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SkippedDto {
+    /// Where it lay.
+    #[schema(example = "train/ants/imageNotFound.gif")]
+    pub path: String,
+    /// Why.
+    #[schema(example = "the bytes are no image; send JPEG, PNG, BMP, GIF, WebP or TIFF")]
+    pub reason: String,
+}
+
+impl DatasetDto {
+    /// With or without the files that were skipped.
+    pub fn new(summary: Summary, with_skipped: bool) -> Self {
+        let Summary { id, created, fingerprint, classes, has_val: _, bytes, skipped, skipped_count } = summary;
+        Self {
+            id,
+            created,
+            fingerprint,
+            images: classes.iter().map(|class| class.train + class.val).sum(),
+            classes: classes.into_iter().map(|ClassCount { name, train, val }| ClassDto { name, train, val }).collect(),
+            bytes,
+            skipped_count,
+            skipped: with_skipped
+                .then(|| skipped.into_iter().map(|Skipped { path, reason }| SkippedDto { path, reason }).collect()),
+        }
+    }
+}
