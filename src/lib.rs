@@ -25,6 +25,8 @@ pub mod datasets;
 
 pub mod training;
 
+pub mod jobs;
+
 pub mod http;
 
 pub mod app;

@@ -13,6 +13,7 @@ use crate::{
     datasets::Datasets,
     http,
     inference::Engine,
+    jobs::{self, Jobs},
     preprocess::Limits,
     registry::Repository,
     runtime::Runtime,
@@ -44,9 +45,11 @@ impl App {
         }
         let engine = Engine::new(runtime, repository, &config.models, &config.images, &config.runtime)?;
         engine.refuse_untrained()?;
+        let jobs = Jobs::open(&config.jobs, &config.data.dir, jobs::system_clock()).await?;
         let limits = Limits { max_bytes: config.images.max_bytes, max_pixels: config.images.max_pixels };
         let datasets = Datasets::open(config.datasets, &config.data.dir, limits)?;
         let state = http::State::new(engine.clone(), datasets, config.server.clone(), &config.images, Some(telemetry.clone()));
+        let state = state.with_jobs(jobs, None);
         let ServerConfig { host, port, .. } = config.server;
         let listener = TcpListener::bind((host, port)).await;
         let listener = listener.with_context(|| format!("cannot listen on {host}:{port} (`server.host`, `server.port`)"))?;
@@ -96,6 +99,11 @@ pub async fn serve(listener: TcpListener, state: http::State, shutdown: impl Fut
     let address = listener.local_addr().context("the listener has no address")?;
     tracing::info!(%address, "serving");
     let config = state.server().clone();
+    let closing = state.clone();
+    let shutdown = async move {
+        shutdown.await;
+        closing.close();
+    };
     if !http::serve(listener, http::router(state), &config, shutdown).await {
         bail!("requests were still open {} ms after shutdown and were cut off", config.shutdown_grace.as_millis());
     }

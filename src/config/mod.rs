@@ -7,6 +7,7 @@ mod data;
 mod datasets;
 mod error;
 mod images;
+mod jobs;
 mod key;
 mod models;
 mod runtime;
@@ -20,6 +21,7 @@ pub use data::DataConfig;
 pub use datasets::DatasetsConfig;
 pub use error::{ConfigError, Given};
 pub use images::ImagesConfig;
+pub use jobs::JobsConfig;
 pub use key::Origin;
 pub use models::ModelsConfig;
 pub use runtime::{Provider, ProviderChoice, ProviderPolicy, RuntimeConfig};
@@ -50,6 +52,8 @@ pub struct Config {
     pub data: DataConfig,
     /// Bounds on data sets, and the folder of the server that may be read.
     pub datasets: DatasetsConfig,
+    /// The queue of fine-tuning jobs.
+    pub jobs: JobsConfig,
     /// Form and level of the log.
     pub telemetry: TelemetryConfig,
 }
@@ -64,7 +68,7 @@ pub enum Environment {
 }
 
 /// Every section's keys.
-const KEY_LISTS: [&[key::Key]; 9] = [
+const KEY_LISTS: [&[key::Key]; 10] = [
     server::KEYS,
     models::KEYS,
     images::KEYS,
@@ -73,6 +77,7 @@ const KEY_LISTS: [&[key::Key]; 9] = [
     weights::KEYS,
     data::KEYS,
     datasets::KEYS,
+    jobs::KEYS,
     telemetry::KEYS,
 ];
 
@@ -93,6 +98,7 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
         weights: WeightsConfig::from_values(&values)?,
         data: DataConfig::from_values(&values),
         datasets: DatasetsConfig::from_values(&values)?,
+        jobs: JobsConfig::from_values(&values),
         telemetry: TelemetryConfig::from_values(&values),
     })
 }

@@ -26,6 +26,11 @@ fn defaults_are_as_documented() {
     assert_eq!(config.data.dir, Path::new("data"));
     assert_eq!((config.datasets.root, config.datasets.max_upload_bytes, config.datasets.max_ratio), (None, 8 << 30, 100));
     assert_eq!((config.datasets.max_uploads, config.datasets.idle_timeout.as_secs()), (4, 60));
+    assert_eq!((config.jobs.workers, config.jobs.max_queued, config.jobs.max_finished), (1, 100, 1000));
+    assert_eq!(
+        (config.jobs.lease.as_secs(), config.jobs.max_attempts, config.jobs.nice, config.jobs.max_streams),
+        (30, 3, 10, 64)
+    );
     assert_eq!((config.telemetry.log_format, config.telemetry.log_level.as_str()), (LogFormat::Text, "info"));
 }
 
@@ -224,6 +229,7 @@ fn every_field_names_its_variable() {
         (include_str!("weights.rs"), weights::KEYS),
         (include_str!("data.rs"), data::KEYS),
         (include_str!("datasets.rs"), datasets::KEYS),
+        (include_str!("jobs.rs"), jobs::KEYS),
         (include_str!("telemetry.rs"), telemetry::KEYS),
     ];
     for (text, keys) in sections {

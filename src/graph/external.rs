@@ -136,14 +136,14 @@ pub(super) fn bring_in(dir: Option<&Path>, tensor: &mut TensorProto) -> Result<(
 }
 
 /// How large a model in one file has become.
-struct Room(u64);
+pub(super) struct Room(u64);
 
 impl Room {
-    fn left_by(graph: &Graph) -> Self {
+    pub(super) fn left_by(graph: &Graph) -> Self {
         Self((graph.header.encoded_len() + graph.body.encoded_len()) as u64)
     }
 
-    fn take(&mut self, bytes: u64) -> Result<(), Error> {
+    pub(super) fn take(&mut self, bytes: u64) -> Result<(), Error> {
         // The slack covers the field's tag and length.
         self.0 = self.0.saturating_add(bytes).saturating_add(16);
         if self.0 > MAX_MODEL_BYTES { Err(Error::TooLarge { bytes: self.0 }) } else { Ok(()) }
@@ -154,7 +154,7 @@ fn location_of(tensor: &TensorProto) -> &str {
     tensor.external_data.iter().find(|entry| entry.key() == "location").map_or("", |entry| entry.value())
 }
 
-fn clear_data(tensor: &mut TensorProto) {
+pub(super) fn clear_data(tensor: &mut TensorProto) {
     let TensorProto { name, dims, data_type, doc_string, metadata_props, .. } = std::mem::take(tensor);
     *tensor = TensorProto { name, dims, data_type, doc_string, metadata_props, ..Default::default() };
 }
@@ -167,8 +167,8 @@ fn detach(tensor: &mut TensorProto) {
 }
 
 /// Where a model's own external data are.
-struct Source {
-    dir: Option<PathBuf>,
+pub(super) struct Source {
+    pub(super) dir: Option<PathBuf>,
 }
 
 impl Source {
@@ -188,7 +188,7 @@ impl Source {
     }
 
     /// Reads the data of `tensor` into it when they lie in a file and there is room.
-    fn bring_in(&self, tensor: &mut TensorProto, room: &mut Room) -> Result<(), Error> {
+    pub(super) fn bring_in(&self, tensor: &mut TensorProto, room: &mut Room) -> Result<(), Error> {
         if tensor.data_location() != EXTERNAL {
             return Ok(());
         }
@@ -211,8 +211,19 @@ impl Source {
 
     /// The file of `tensor`'s data, at their start and ending at their end.
     fn open(&self, tensor: &TensorProto, length: u64) -> Result<io::Take<File>, Error> {
-        let offset = external_number(tensor, "offset")?.unwrap_or(0);
+        let (path, offset) = self.locate(tensor, length)?;
         let open = || {
+            let mut file = File::open(&path)?;
+            file.seek(SeekFrom::Start(offset))?;
+            Ok(file.take(length))
+        };
+        open().map_err(|source| external(tensor, LocationProblem::Io(source)))
+    }
+
+    /// The file that has the `length` bytes of `tensor`'s data, and where they start.
+    pub(super) fn locate(&self, tensor: &TensorProto, length: u64) -> Result<(PathBuf, u64), Error> {
+        let offset = external_number(tensor, "offset")?.unwrap_or(0);
+        let locate = || {
             let dir = self.dir.as_deref().ok_or(LocationProblem::NoFolder)?;
             let path = inside(dir, location_of(tensor))?;
             let found = fs::metadata(&path).map_err(LocationProblem::Io)?;
@@ -223,15 +234,13 @@ impl Source {
             if expected > found.len() {
                 return Err(LocationProblem::TooShort { expected, found: found.len() });
             }
-            let mut file = File::open(&path).map_err(LocationProblem::Io)?;
-            file.seek(SeekFrom::Start(offset)).map_err(LocationProblem::Io)?;
-            Ok(file.take(length))
+            Ok((path, offset))
         };
-        open().map_err(|problem| external(tensor, problem))
+        locate().map_err(|problem| external(tensor, problem))
     }
 }
 
-fn external(tensor: &TensorProto, source: LocationProblem) -> Error {
+pub(super) fn external(tensor: &TensorProto, source: LocationProblem) -> Error {
     Error::External { tensor: tensor.name().to_owned(), location: location_of(tensor).to_owned(), source }
 }
 

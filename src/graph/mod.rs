@@ -16,6 +16,7 @@ mod layout;
 mod make;
 mod order;
 mod proto;
+mod single_file;
 mod stored;
 mod tensors;
 mod weighted;
@@ -36,6 +37,7 @@ pub use self::{
     external::{ExternalData, Span},
     head::HeadLayer,
     inspect::{Consumer, Dim, ElementType, Initializer, InputInfo, NodeOutput, ValueInfo},
+    single_file::SingleFile,
     weighted::{Role, Trainable, WeightedNode},
 };
 

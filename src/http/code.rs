@@ -24,7 +24,7 @@ pub enum Code {
     NoClasses,
     /// The JSON or multipart body cannot be read, or ended early.
     MalformedBody,
-    /// The body's type carries nothing that the route takes.
+    /// The body's type is not one that the route takes.
     UnsupportedMediaType,
     /// No representation that `Accept` allows.
     NotAcceptable,
@@ -60,7 +60,7 @@ pub enum Code {
     UntrainedModel,
     /// The body did not arrive in time, or its sender fell silent.
     BodyTimeout,
-    /// The model's queue is full; see `Retry-After`.
+    /// The model's queue of images, or the queue of jobs, is full; see `Retry-After`.
     QueueFull,
     /// Too many request bytes are buffered, or uploads in progress; see `Retry-After`.
     Busy,
@@ -72,13 +72,27 @@ pub enum Code {
     ShuttingDown,
     /// Configured models are not loaded and warm; `missing` names each.
     NotReady,
+    /// No job of that id.
+    UnknownJob,
+    /// The job has ended.
+    JobFinished,
+    /// The job cannot be done as asked; `problems` names every reason.
+    InvalidRecipe,
+    /// The `Idempotency-Key` came with another body before.
+    IdempotencyKeyReused,
+    /// The first request with this `Idempotency-Key` is still being accepted.
+    IdempotencyInProgress,
+    /// A job or the configuration needs the version.
+    VersionInUse,
+    /// As many event streams are open as may be; see `Retry-After`.
+    TooManyStreams,
     /// A defect or a failing machine; the log has the cause under `request_id`.
     Internal,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 40] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UnknownModel,
@@ -111,6 +125,13 @@ impl Code {
         Self::ModelTooLarge,
         Self::ShuttingDown,
         Self::NotReady,
+        Self::UnknownJob,
+        Self::JobFinished,
+        Self::InvalidRecipe,
+        Self::IdempotencyKeyReused,
+        Self::IdempotencyInProgress,
+        Self::VersionInUse,
+        Self::TooManyStreams,
         Self::Internal,
     ];
 
@@ -119,11 +140,13 @@ impl Code {
         match self {
             Self::MalformedBody => StatusCode::BAD_REQUEST,
             Self::UntrainedModel | Self::FolderRefused => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::UnknownModel | Self::UnknownVersion | Self::UnknownDataset => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::UnknownModel | Self::UnknownVersion | Self::UnknownDataset | Self::UnknownJob => {
+                StatusCode::NOT_FOUND
+            }
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::DatasetInUse => StatusCode::CONFLICT,
+            Self::DatasetInUse | Self::JobFinished | Self::IdempotencyInProgress | Self::VersionInUse => StatusCode::CONFLICT,
             Self::BodyTooLarge | Self::TooManyImages | Self::TooManyPixels | Self::ArchiveTooLarge => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
@@ -136,12 +159,18 @@ impl Code {
             | Self::NotFinite
             | Self::ResponseTooLarge
             | Self::BadArchive
-            | Self::BadDataset => StatusCode::UNPROCESSABLE_ENTITY,
+            | Self::BadDataset
+            | Self::InvalidRecipe
+            | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
-            Self::QueueFull | Self::Busy | Self::Timeout | Self::ModelTooLarge | Self::ShuttingDown | Self::NotReady => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::QueueFull
+            | Self::Busy
+            | Self::Timeout
+            | Self::ModelTooLarge
+            | Self::ShuttingDown
+            | Self::NotReady
+            | Self::TooManyStreams => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -180,6 +209,13 @@ impl Code {
             Self::ModelTooLarge => "The model is too large to load",
             Self::ShuttingDown => "Shutting down",
             Self::NotReady => "Not ready",
+            Self::UnknownJob => "Unknown job",
+            Self::JobFinished => "The job has ended",
+            Self::InvalidRecipe => "Invalid recipe",
+            Self::IdempotencyKeyReused => "Idempotency key used with another body",
+            Self::IdempotencyInProgress => "Still being accepted",
+            Self::VersionInUse => "Version in use",
+            Self::TooManyStreams => "Too many event streams",
             Self::Internal => "Internal error",
         }
     }

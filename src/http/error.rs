@@ -12,11 +12,12 @@ use axum::{
 
 use super::{
     code::Code,
-    problem::{ImageProblem, MissingModel},
+    problem::{FieldProblem, ImageProblem, MissingModel},
 };
 use crate::{
     datasets::{self, ContentsFault, Error as DatasetError, Excess, FolderFault},
     inference::{self, Error as EngineError},
+    jobs::{Error as JobsError, PlanError},
 };
 
 /// Why a request is not answered; its message is the problem's `detail`.
@@ -104,6 +105,30 @@ pub enum ApiError {
     /// Configured models are not loaded and warm.
     #[error("{} of the configured models cannot answer yet; `missing` names each", .0.len())]
     NotReady(Vec<MissingModel>),
+    /// A JSON body that is larger than any that means something.
+    #[error("the JSON body is larger than {limit} bytes")]
+    JsonTooLarge {
+        /// The bound in bytes.
+        limit: usize,
+    },
+    /// A job that cannot be done as asked.
+    #[error("the recipe has {}; `problems` names each", if .0.len() == 1 { "a problem".to_owned() } else { format!("{} problems", .0.len()) })]
+    InvalidRecipe(Vec<FieldProblem>),
+    /// A server that keeps no jobs, or accepts none.
+    #[error("this server takes no jobs")]
+    NoJobs,
+    /// A version that must stay.
+    #[error("{0}")]
+    VersionInUse(String),
+    /// As many event streams as may be open are.
+    #[error("{limit} event streams are open (`jobs.max_streams`); try again shortly, or poll the job itself")]
+    TooManyStreams {
+        /// The bound.
+        limit: usize,
+    },
+    /// The job store refused or failed.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
     /// The engine refused or failed.
     #[error(transparent)]
     Engine(#[from] inference::Error),
@@ -141,6 +166,14 @@ impl ApiError {
         }
     }
 
+    /// Why a job is not planned.
+    pub fn from_plan(error: PlanError) -> Self {
+        match error {
+            PlanError::Invalid(problems) => Self::InvalidRecipe(problems.into_iter().map(Into::into).collect()),
+            PlanError::Failed(source) => Self::Internal(source),
+        }
+    }
+
     /// The code, and with it the status.
     pub fn code(&self) -> Code {
         match self {
@@ -160,6 +193,12 @@ impl ApiError {
             Self::Busy => Code::Busy,
             Self::Timeout { .. } => Code::Timeout,
             Self::NotReady(_) => Code::NotReady,
+            Self::JsonTooLarge { .. } => Code::BodyTooLarge,
+            Self::InvalidRecipe(_) => Code::InvalidRecipe,
+            Self::NoJobs => Code::NotFound,
+            Self::VersionInUse(_) => Code::VersionInUse,
+            Self::TooManyStreams { .. } => Code::TooManyStreams,
+            Self::Jobs(error) => jobs_code(error),
             Self::Engine(error) => engine_code(error),
             Self::Dataset(error) => dataset_code(error),
             Self::Internal(_) => Code::Internal,
@@ -197,6 +236,23 @@ fn engine_code(error: &EngineError) -> Code {
     }
 }
 
+fn jobs_code(error: &JobsError) -> Code {
+    match error {
+        JobsError::UnknownJob { .. } => Code::UnknownJob,
+        JobsError::Finished { .. } => Code::JobFinished,
+        JobsError::QueueFull { .. } => Code::QueueFull,
+        JobsError::KeyReused { .. } => Code::IdempotencyKeyReused,
+        JobsError::KeyInProgress { .. } => Code::IdempotencyInProgress,
+        JobsError::Folder { .. }
+        | JobsError::Open { .. }
+        | JobsError::Migrate { .. }
+        | JobsError::Store(_)
+        | JobsError::Damaged { .. }
+        | JobsError::LeaseLost { .. }
+        | JobsError::Thread { .. } => Code::Internal,
+    }
+}
+
 fn dataset_code(error: &DatasetError) -> Code {
     match error {
         DatasetError::Unknown { .. } => Code::UnknownDataset,
@@ -229,129 +285,4 @@ impl IntoResponse for ApiError {
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::http::StatusCode;
-
-    use super::*;
-    use crate::{
-        datasets::{ArchiveKind, EntryFault},
-        preprocess::ImageError,
-        runtime,
-    };
-
-    fn engine_errors() -> Vec<(EngineError, u16, Code)> {
-        let model = || "vgg16".to_owned();
-        let io = || std::io::Error::other("disk");
-        let runtime_error = || runtime::Error::LibraryNotFound { searched: Vec::new() };
-        let shape_error = crate::tensor::Tensor::new(vec![1], Vec::new()).expect_err("one element is missing");
-        vec![
-            (EngineError::UnknownModel { name: model(), nearest: Vec::new(), known: Vec::new() }, 404, Code::UnknownModel),
-            (EngineError::UnknownVersion { name: model(), version: 9, available: vec![1] }, 404, Code::UnknownVersion),
-            (EngineError::UnknownLayer { layer: "fc9".to_owned(), model: model(), nearest: Vec::new() }, 422, Code::UnknownLayer),
-            (EngineError::TopK { top_k: 0, model: model(), classes: 1 }, 422, Code::InvalidParameter),
-            (EngineError::NoClasses { model: model() }, 422, Code::NoClasses),
-            (EngineError::BadImages(vec![(0, ImageError::Empty)]), 422, Code::BadImages),
-            (EngineError::NotFinite { layer: "fc2".to_owned(), image: 0, float16: true }, 422, Code::NotFinite),
-            (EngineError::Untrained { model: model() }, 403, Code::UntrainedModel),
-            (EngineError::QueueFull { model: model(), capacity: 1 }, 503, Code::QueueFull),
-            (EngineError::TooLargeToLoad { model: model(), bytes: 2, bound: 1 }, 503, Code::ModelTooLarge),
-            (EngineError::ShuttingDown, 503, Code::ShuttingDown),
-            (EngineError::Shared(Arc::new(EngineError::ShuttingDown)), 503, Code::ShuttingDown),
-            (EngineError::Runtime { model: model(), source: Arc::new(runtime_error()) }, 500, Code::Internal),
-            (EngineError::Runtime { model: model(), source: Arc::new(runtime::Error::Shape(shape_error)) }, 500, Code::Internal),
-            (EngineError::Thread { model: model(), source: io() }, 500, Code::Internal),
-            (EngineError::WorkerGone { model: model() }, 500, Code::Internal),
-        ]
-    }
-
-    fn dataset_errors() -> Vec<(DatasetError, u16, Code)> {
-        let text = || "x".to_owned();
-        let io = || std::io::Error::other("disk");
-        let folder = |fault| DatasetError::Folder { path: text(), fault };
-        vec![
-            (DatasetError::Unknown { id: text() }, 404, Code::UnknownDataset),
-            (DatasetError::InUse { id: text(), job: text() }, 409, Code::DatasetInUse),
-            (DatasetError::TooManyUploads { limit: 1 }, 503, Code::Busy),
-            (DatasetError::UploadTooLarge { limit: 1 }, 413, Code::BodyTooLarge),
-            (DatasetError::TooLarge(Excess::Bytes { limit: 1 }), 413, Code::ArchiveTooLarge),
-            (DatasetError::TooLarge(Excess::Entries { limit: 1 }), 413, Code::ArchiveTooLarge),
-            (DatasetError::TooLarge(Excess::Ratio { limit: 1 }), 413, Code::ArchiveTooLarge),
-            (DatasetError::QuotaExceeded { limit: 1 }, 507, Code::StorageFull),
-            (DatasetError::DiskFull(io()), 507, Code::StorageFull),
-            (DatasetError::Broken { kind: ArchiveKind::Zip, source: io() }, 422, Code::BadArchive),
-            (DatasetError::Entry { path: text(), fault: EntryFault::Link }, 422, Code::BadArchive),
-            (DatasetError::Contents(ContentsFault::TooFewClasses(Vec::new())), 422, Code::BadDataset),
-            (DatasetError::Contents(ContentsFault::TooFewImages { name: text(), usable: 1, skipped: 0 }), 422, Code::BadDataset),
-            (DatasetError::NoRoot, 403, Code::FolderRefused),
-            (folder(FolderFault::Outside), 403, Code::FolderRefused),
-            (folder(FolderFault::NotAFolder), 422, Code::BadDataset),
-            (folder(FolderFault::Unreadable(io())), 422, Code::BadDataset),
-            (DatasetError::Cancelled, 400, Code::MalformedBody),
-            (DatasetError::Corrupt { path: text().into(), detail: text() }, 500, Code::Internal),
-            (DatasetError::Io { action: "read", path: text().into(), source: io() }, 500, Code::Internal),
-        ]
-    }
-
-    fn own_errors() -> Vec<(ApiError, u16, Code)> {
-        let text = || "x".to_owned();
-        vec![
-            (ApiError::NotFound { path: text() }, 404, Code::NotFound),
-            (ApiError::MethodNotAllowed { method: text(), path: text() }, 405, Code::MethodNotAllowed),
-            (ApiError::InvalidParameter(text()), 422, Code::InvalidParameter),
-            (ApiError::MalformedBody(text()), 400, Code::MalformedBody),
-            (ApiError::UnsupportedMediaType(text()), 415, Code::UnsupportedMediaType),
-            (ApiError::NotAcceptable(text()), 406, Code::NotAcceptable),
-            (ApiError::BodyTooLarge { limit: 1 }, 413, Code::BodyTooLarge),
-            (ApiError::TooManyImages { limit: 1 }, 413, Code::TooManyImages),
-            (ApiError::TooManyPixels { pixels: 2, limit: 1 }, 413, Code::TooManyPixels),
-            (ApiError::NoImages("x"), 422, Code::NoImages),
-            (ApiError::BadImages(Vec::new()), 422, Code::BadImages),
-            (ApiError::ResponseTooLarge(text()), 422, Code::ResponseTooLarge),
-            (ApiError::BodyTimeout { ms: 1 }, 408, Code::BodyTimeout),
-            (ApiError::BodySilent { ms: 1 }, 408, Code::BodyTimeout),
-            (ApiError::BodyInterrupted, 400, Code::MalformedBody),
-            (ApiError::Busy, 503, Code::Busy),
-            (ApiError::Timeout { ms: 1 }, 503, Code::Timeout),
-            (ApiError::NotReady(Vec::new()), 503, Code::NotReady),
-            (ApiError::internal("secret"), 500, Code::Internal),
-        ]
-    }
-
-    #[test]
-    fn every_cause_has_its_status() {
-        let engine = engine_errors().into_iter().map(|(error, status, code)| (ApiError::from_engine(error, &[]), status, code));
-        let dataset = dataset_errors().into_iter().map(|(error, status, code)| (ApiError::from(error), status, code));
-        let mut seen = Vec::new();
-        for (error, status, code) in own_errors().into_iter().chain(engine).chain(dataset) {
-            assert_eq!((error.code(), error.code().status().as_u16()), (code, status), "{error:?}");
-            let response = error.into_response();
-            assert_eq!(response.status().as_u16(), status);
-            let waits = status == 503 && code != Code::ModelTooLarge;
-            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), waits, "{code:?}");
-            seen.push(code);
-        }
-        for code in Code::ALL {
-            assert!(seen.contains(&code), "no cause has {code:?}");
-        }
-    }
-
-    #[test]
-    fn only_internal_errors_are_opaque() {
-        for (error, ..) in own_errors() {
-            let opaque = !error.detail().contains(&error.to_string());
-            assert_eq!(opaque, error.code().status() == StatusCode::INTERNAL_SERVER_ERROR, "{error:?}");
-        }
-        let error = ApiError::internal("secret");
-        assert!(!error.detail().contains("secret"));
-    }
-
-    #[test]
-    fn bad_images_are_called_by_name() {
-        let bad = EngineError::BadImages(vec![(0, ImageError::Empty), (1, ImageError::Empty)]);
-        let ApiError::BadImages(problems) = ApiError::from_engine(bad, &["a.jpg".to_owned(), "1".to_owned()]) else {
-            panic!("bad images stay bad images");
-        };
-        assert_eq!(problems.iter().map(|problem| problem.image.as_str()).collect::<Vec<_>>(), ["a.jpg", "1"]);
-        assert_eq!(problems[0].code, "empty");
-    }
-}
+mod tests;

@@ -17,7 +17,9 @@ use axum::{
 use utoipa::openapi::{Info, License, OpenApi, Tag, tag::TagBuilder};
 use utoipa_swagger_ui::Config;
 
-pub use parameters::{DatasetPath, FeaturesQuery, LayersQuery, ModelPath, PredictQuery, VersionPath};
+pub use parameters::{
+    DatasetPath, EventsQuery, FeaturesQuery, FinetuneQuery, JobPath, JobsQuery, LayersQuery, ModelPath, PredictQuery, VersionPath,
+};
 
 use super::{error::ApiError, router};
 
@@ -80,6 +82,7 @@ fn tags() -> Vec<Tag> {
     vec![
         tag("images", "Images in; classes or features out."),
         tag("models", "What is served, and where it came from."),
+        tag("jobs", "Fine-tuning: accepted at once, done in the background, never lost."),
         tag("datasets", "Labelled photos to train on."),
         tag("health", "For orchestrators and Prometheus."),
     ]

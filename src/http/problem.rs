@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{code::Code, error::ApiError};
-use crate::preprocess::ImageError;
+use crate::{jobs, preprocess::ImageError};
 
 /// Media type of every error.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -36,6 +36,22 @@ impl ImageProblem {
     /// `error` of the image called `image`.
     pub fn new(image: String, error: &ImageError) -> Self {
         Self { image, code: error.code(), detail: error.to_string() }
+    }
+}
+
+/// Something in a recipe that cannot be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldProblem {
+    /// Where in the JSON.
+    #[schema(example = "phases[1].trainable_from")]
+    pub field: String,
+    /// What is wrong and what would do.
+    pub detail: String,
+}
+
+impl From<jobs::Problem> for FieldProblem {
+    fn from(problem: jobs::Problem) -> Self {
+        Self { field: problem.field, detail: problem.detail }
     }
 }
 
@@ -81,17 +97,22 @@ pub struct Problem {
     /// Every configured model that cannot answer yet; with `not_ready` alone.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub missing: Vec<MissingModel>,
+    /// Everything in the recipe that cannot be done; with `invalid_recipe` alone.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub problems: Vec<FieldProblem>,
 }
 
 impl Problem {
     /// The document for `error`.
     pub fn new(error: &ApiError, request_id: &str, instance: &str) -> Self {
         let code = error.code();
-        let (errors, missing) = match error {
-            ApiError::BadImages(errors) => (errors.clone(), Vec::new()),
-            ApiError::NotReady(missing) => (Vec::new(), missing.clone()),
-            _ => (Vec::new(), Vec::new()),
-        };
+        let (mut errors, mut missing, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+        match error {
+            ApiError::BadImages(bad) => errors.clone_from(bad),
+            ApiError::NotReady(models) => missing.clone_from(models),
+            ApiError::InvalidRecipe(fields) => problems.clone_from(fields),
+            _ => {}
+        }
         Self {
             kind: "about:blank",
             title: code.title(),
@@ -102,6 +123,7 @@ impl Problem {
             request_id: request_id.to_owned(),
             errors,
             missing,
+            problems,
         }
     }
 }

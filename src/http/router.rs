@@ -22,7 +22,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     error::{ApiError, Panicked},
     observe, openapi, request_id,
-    routes::{datasets, features, health, models, predict},
+    routes::{datasets, features, health, job_events, jobs, models, predict, versions},
     state::State,
 };
 
@@ -47,6 +47,14 @@ pub(super) fn documented() -> OpenApiRouter<State> {
         .routes(routes!(models::list))
         .routes(routes!(models::show))
         .routes(routes!(models::layers))
+        .routes(routes!(versions::choose))
+        .routes(routes!(versions::remove))
+        .routes(routes!(versions::download))
+        .routes(routes!(jobs::submit))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::show))
+        .routes(routes!(jobs::cancel))
+        .routes(routes!(job_events::stream))
         .routes(routes!(datasets::create, datasets::list))
         .routes(routes!(datasets::show, datasets::remove))
         .routes(routes!(health::healthz))
@@ -75,14 +83,15 @@ pub(super) fn around(routes: Router) -> Router {
         .layer(middleware::from_fn(request_id::assign))
 }
 
-/// JSON and text shrink; arrays of floats do not, and cost time.
+/// JSON and text shrink; arrays of floats do not, and cost time. Events must not wait for more of them.
 #[derive(Debug, Clone, Copy)]
 struct OnlyText;
 
 impl Predicate for OnlyText {
     fn should_compress<B: axum::body::HttpBody>(&self, response: &axum::http::Response<B>) -> bool {
         let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        ["application/json", "application/yaml", "text/"].iter().any(|kind| media_type.starts_with(kind))
+        let text = ["application/json", "application/yaml", "text/"].iter().any(|kind| media_type.starts_with(kind));
+        text && !media_type.starts_with("text/event-stream")
     }
 }
 
@@ -123,6 +132,7 @@ mod tests {
                 .route("/panics", get(async || -> () { panic!("the disk is on fire") }))
                 .route("/full", post(async || ApiError::Busy))
                 .route("/large", get(async || Json("x".repeat(10_000))))
+                .route("/events", get(async || ([(header::CONTENT_TYPE, "text/event-stream")], "x".repeat(10_000))))
                 .route("/array", get(async || ([(header::CONTENT_TYPE, "application/x-npy")], vec![0u8; 10_000])))
                 .merge(openapi::routes()),
         )
@@ -166,7 +176,7 @@ mod tests {
 
     #[tokio::test]
     async fn answers_have_an_id_and_only_text_is_compressed() {
-        for (path, compressed) in [("/large", true), ("/array", false), ("/openapi.yaml", true)] {
+        for (path, compressed) in [("/large", true), ("/array", false), ("/events", false), ("/openapi.yaml", true)] {
             let request = Request::get(path).header(header::ACCEPT_ENCODING, "gzip").body(Body::empty()).expect("valid");
             let (status, headers, _) = answer(&routes(), request).await;
             assert_eq!(status, StatusCode::OK, "{path}");

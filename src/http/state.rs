@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use super::intake::Intake;
+use tokio::sync::{Semaphore, watch};
+
+use super::{error::ApiError, intake::Intake};
 use crate::{
     config::{ImagesConfig, ServerConfig},
     datasets::Datasets,
     inference::Engine,
+    jobs::{Jobs, Planner},
     telemetry::Telemetry,
 };
 
@@ -14,6 +17,7 @@ use crate::{
 #[derive(Clone)]
 pub struct State {
     inner: Arc<Inner>,
+    jobs: Option<Arc<JobsPart>>,
 }
 
 struct Inner {
@@ -22,6 +26,18 @@ struct Inner {
     server: ServerConfig,
     intake: Intake,
     telemetry: Option<Telemetry>,
+    /// Whether the server goes down: streams that would not end by themselves end then.
+    closing: watch::Sender<bool>,
+}
+
+/// What the routes of jobs share.
+pub struct JobsPart {
+    /// The jobs.
+    pub jobs: Jobs,
+    /// Who turns requests into jobs; without one, none is accepted.
+    pub planner: Option<Arc<dyn Planner>>,
+    /// One permit per open event stream.
+    pub streams: Arc<Semaphore>,
 }
 
 impl State {
@@ -34,7 +50,15 @@ impl State {
         telemetry: Option<Telemetry>,
     ) -> Self {
         let intake = Intake::new(&server, images);
-        Self { inner: Arc::new(Inner { engine, datasets, server, intake, telemetry }) }
+        let closing = watch::channel(false).0;
+        Self { inner: Arc::new(Inner { engine, datasets, server, intake, telemetry, closing }), jobs: None }
+    }
+
+    /// The same with jobs, which `planner` plans.
+    #[must_use]
+    pub fn with_jobs(self, jobs: Jobs, planner: Option<Arc<dyn Planner>>) -> Self {
+        let streams = Arc::new(Semaphore::new(jobs.config().max_streams));
+        Self { jobs: Some(Arc::new(JobsPart { jobs, planner, streams })), ..self }
     }
 
     /// What answers.
@@ -55,6 +79,24 @@ impl State {
     /// What lets request bodies in.
     pub fn intake(&self) -> &Intake {
         &self.inner.intake
+    }
+
+    /// The jobs.
+    ///
+    /// # Errors
+    /// [`ApiError::NoJobs`] for a server without.
+    pub fn jobs(&self) -> Result<&Arc<JobsPart>, ApiError> {
+        self.jobs.as_ref().ok_or(ApiError::NoJobs)
+    }
+
+    /// Ends the streams that would not end by themselves.
+    pub fn close(&self) {
+        self.inner.closing.send_replace(true);
+    }
+
+    /// Tells when [`Self::close`] is called.
+    pub fn closing(&self) -> watch::Receiver<bool> {
+        self.inner.closing.subscribe()
     }
 
     /// Every metric in Prometheus's text format.

@@ -40,6 +40,8 @@ struct Inner {
     models: Models,
     /// A plain lock: replaced whole by a scan, read for a moment.
     snapshot: RwLock<Arc<Snapshot>>,
+    /// Held from a scan to the change of the snapshot, so that an older scan never replaces a newer one.
+    scanning: tokio::sync::Mutex<()>,
     /// Why configured models are not loaded.
     failures: RwLock<BTreeMap<String, String>>,
     /// One permit per decoding thread; decoding runs on the blocking pool.
@@ -67,6 +69,7 @@ impl Engine {
             models: Models::new(runtime, config, runtime_config.clone()),
             repository,
             snapshot,
+            scanning: tokio::sync::Mutex::default(),
             failures: RwLock::default(),
             decoders: Arc::new(Semaphore::new(runtime_config.decode_threads)),
         };
@@ -237,6 +240,7 @@ impl Engine {
     /// # Errors
     /// The repository cannot be read; the last contents stay in force.
     pub async fn rescan(&self) -> Result<(), Error> {
+        let _scanning = self.inner.scanning.lock().await;
         let repository = self.inner.repository.clone();
         let snapshot = tokio::task::spawn_blocking(move || repository.scan()).await.expect("a scan does not panic")?;
         let before = self.snapshot();
@@ -250,6 +254,15 @@ impl Engine {
         self.inner.models.retain(present);
         *self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
         Ok(())
+    }
+
+    pub(super) fn repository(&self) -> &Repository {
+        &self.inner.repository
+    }
+
+    /// A version as of the last scan, the stable one without `version`.
+    pub(super) fn version(&self, name: &str, version: Option<u32>) -> Result<ModelVersion, Error> {
+        find(&self.snapshot(), name, version)
     }
 
     fn may_serve(&self, version: &ModelVersion) -> Result<(), Error> {

@@ -7,6 +7,7 @@ mod answer;
 mod cuts;
 mod engine;
 mod error;
+mod manage;
 mod models;
 mod plan;
 mod request;

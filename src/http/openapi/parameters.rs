@@ -43,6 +43,46 @@ pub struct LayersQuery {
     version: Option<u32>,
 }
 
+/// The job in a path.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct JobPath {
+    /// Job id.
+    #[param(example = "019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10")]
+    id: String,
+}
+
+/// The query of `/jobs/finetune`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct FinetuneQuery {
+    /// Whether to answer with what would be done, and do nothing; false without.
+    dry_run: Option<bool>,
+}
+
+/// The query of `/jobs`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct JobsQuery {
+    /// Only jobs in this state.
+    #[param(inline, example = "running")]
+    state: Option<JobState>,
+    /// Jobs in the answer; 20 without.
+    #[param(minimum = 1, maximum = 100, example = 20)]
+    limit: Option<u32>,
+    /// `next` of the page before.
+    after: Option<String>,
+}
+
+/// The query of `/jobs/{id}/events`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct EventsQuery {
+    /// Id of the event to start behind; a `Last-Event-ID` header overrides it.
+    #[param(minimum = 0, example = 0)]
+    after: Option<u64>,
+}
+
 /// The query of `/predict`.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -104,6 +144,17 @@ pub struct FeaturesQuery {
     /// `fail` (default) or `skip`: whether a bad image fails the request or carries an `error` of its own; `skip` is for JSON.
     #[param(inline, example = "fail")]
     on_error: Option<OnError>,
+}
+
+/// Values of a parameter.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum JobState {
+    Queued,
+    Running,
+    Succeeded,
+    Failed,
+    Cancelled,
 }
 
 /// Values of a parameter.

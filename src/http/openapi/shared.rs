@@ -16,7 +16,7 @@ use crate::http::{
     accept::Format,
     code::Code,
     dto::FolderRequest,
-    problem::{self, ImageProblem, MissingModel, Problem},
+    problem::{self, FieldProblem, ImageProblem, MissingModel, Problem},
 };
 
 const BINARY: [(Format, &str); 2] = [
@@ -36,50 +36,68 @@ pub fn complete(document: &mut OpenApi) {
         (Code::name(), code_schema()),
         (ImageProblem::name(), ImageProblem::schema()),
         (MissingModel::name(), MissingModel::schema()),
+        (FieldProblem::name(), FieldProblem::schema()),
         (FolderRequest::name(), FolderRequest::schema()),
     ] {
         schemas.insert(name.into_owned(), schema);
     }
     for (path, item) in &mut document.paths.paths {
-        for (method, operation) in [("GET", &mut item.get), ("POST", &mut item.post), ("DELETE", &mut item.delete)] {
-            let Some(operation) = operation else { continue };
+        let methods = [("get", &mut item.get), ("post", &mut item.post), ("put", &mut item.put), ("delete", &mut item.delete)];
+        for (method, operation) in methods.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?))) {
             let images = operation.tags.as_ref().is_some_and(|tags| tags.iter().any(|tag| tag == "images"));
-            let upload = (method, path.as_str()) == ("POST", "/datasets");
-            let deletes = method == "DELETE";
-            let asked = Asked { path, images, features: path.ends_with("/features"), upload, deletes };
-            if asked.images {
+            let route = Route { method, path, images };
+            if images {
                 operation.request_body = Some(RefOr::T(images_body()));
             }
-            if asked.upload {
+            if route.upload() {
                 operation.request_body = Some(RefOr::T(dataset_body()));
             }
-            answer(operation, &asked);
-            for (status, response) in problems(&asked) {
+            answer(operation, route);
+            for (status, response) in problems(route) {
                 operation.responses.responses.insert(status, RefOr::T(response));
             }
         }
     }
 }
 
-/// What decides what is said of a route.
-struct Asked<'a> {
+/// What decides what a route has in common with others.
+#[derive(Debug, Clone, Copy)]
+struct Route<'a> {
+    method: &'static str,
     path: &'a str,
     images: bool,
-    features: bool,
-    upload: bool,
-    deletes: bool,
 }
 
-fn answer(operation: &mut Operation, asked: &Asked<'_>) {
-    let success = operation.responses.responses.iter_mut().find(|(status, _)| status.starts_with('2'));
-    let Some((_, RefOr::T(response))) = success else { return };
-    response.headers.insert("X-Request-Id".to_owned(), RefOr::T(request_id_header()));
-    if asked.upload {
+impl Route<'_> {
+    fn features(self) -> bool {
+        self.path.ends_with("/features")
+    }
+
+    fn upload(self) -> bool {
+        (self.method, self.path) == ("post", "/datasets")
+    }
+
+    fn finetune(self) -> bool {
+        self.path == "/jobs/finetune"
+    }
+
+    /// Whether it takes a JSON body that is not about images.
+    fn json(self) -> bool {
+        self.finetune() || self.method == "put"
+    }
+}
+
+fn answer(operation: &mut Operation, route: Route) {
+    for (_, response) in operation.responses.responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
+        let RefOr::T(response) = response else { continue };
+        response.headers.insert("X-Request-Id".to_owned(), RefOr::T(request_id_header()));
+    }
+    if route.upload()
+        && let Some(RefOr::T(response)) = operation.responses.responses.get_mut("201")
+    {
         response.headers.insert("Location".to_owned(), RefOr::T(text_header("Where the data set is")));
     }
-    if !asked.images {
-        return;
-    }
+    let Some(RefOr::T(response)) = operation.responses.responses.get_mut("200").filter(|_| route.images) else { return };
     for (name, description) in [
         ("Graft-Model", "Name of the model that answered"),
         ("Graft-Version", "Its version"),
@@ -88,7 +106,7 @@ fn answer(operation: &mut Operation, asked: &Asked<'_>) {
     ] {
         response.headers.insert(name.to_owned(), RefOr::T(text_header(description)));
     }
-    if asked.features {
+    if route.features() {
         for (format, description) in BINARY {
             response.content.insert(format.media_type().to_owned(), RefOr::T(binary(description)));
         }
@@ -132,37 +150,43 @@ fn dataset_body() -> RequestBody {
 }
 
 /// A response per status, each naming the codes that it may carry.
-fn problems(asked: &Asked<'_>) -> BTreeMap<String, Response> {
+fn problems(route: Route) -> BTreeMap<String, Response> {
     let mut by_status: BTreeMap<String, Vec<Code>> = BTreeMap::new();
-    for code in Code::ALL.into_iter().filter(|code| may_answer(*code, asked)) {
+    for code in Code::ALL.into_iter().filter(|code| may_answer(*code, route)) {
         by_status.entry(code.status().as_u16().to_string()).or_default().push(code);
     }
     by_status.into_iter().map(|(status, codes)| (status, problem(&codes))).collect()
 }
 
-fn may_answer(code: Code, asked: &Asked<'_>) -> bool {
-    let Asked { path, images, features, upload, deletes } = *asked;
+fn may_answer(code: Code, route: Route) -> bool {
+    let Route { method, path, images } = route;
     match code {
         Code::NotFound | Code::MethodNotAllowed => false,
         Code::Internal => true,
         Code::NotReady => path == "/readyz",
         Code::UnknownModel => images || path.contains("{model}"),
-        Code::UnknownVersion => images || path.ends_with("/layers"),
-        Code::InvalidParameter => images || path.starts_with("/models") || path.starts_with("/datasets"),
+        Code::UnknownVersion => images || ["/layers", "/stable", "/onnx", "{version}"].iter().any(|end| path.ends_with(end)),
+        Code::InvalidParameter => images || ["/models", "/jobs", "/datasets"].iter().any(|start| path.starts_with(start)),
         Code::UnknownDataset => path == "/datasets/{id}",
-        Code::DatasetInUse => deletes && path.starts_with("/datasets"),
-        Code::BadArchive | Code::ArchiveTooLarge | Code::BadDataset | Code::FolderRefused | Code::StorageFull => upload,
+        Code::DatasetInUse => method == "delete" && path.starts_with("/datasets"),
+        Code::BadArchive | Code::ArchiveTooLarge | Code::BadDataset | Code::FolderRefused | Code::StorageFull => route.upload(),
+        Code::UnknownLayer | Code::NotAcceptable | Code::NotFinite => route.features(),
+        Code::ResponseTooLarge => route.features() || path.ends_with("/onnx"),
         Code::MalformedBody | Code::UnsupportedMediaType | Code::BodyTooLarge | Code::BodyTimeout | Code::Busy => {
-            images || upload
+            images || route.json() || route.upload()
         }
-        Code::UnknownLayer | Code::NotAcceptable | Code::NotFinite | Code::ResponseTooLarge => features,
+        Code::QueueFull => images || route.finetune(),
+        Code::InvalidRecipe | Code::IdempotencyKeyReused | Code::IdempotencyInProgress => route.finetune(),
+        Code::UnknownJob => path == "/jobs" || path.starts_with("/jobs/{id}"),
+        Code::JobFinished => path.ends_with("/cancel"),
+        Code::TooManyStreams => path.ends_with("/events"),
+        Code::VersionInUse => method == "delete" && path.contains("{version}"),
         Code::NoClasses
         | Code::TooManyImages
         | Code::TooManyPixels
         | Code::NoImages
         | Code::BadImages
         | Code::UntrainedModel
-        | Code::QueueFull
         | Code::Timeout
         | Code::ModelTooLarge
         | Code::ShuttingDown => images,

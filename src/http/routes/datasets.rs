@@ -62,6 +62,11 @@ pub async fn show(extract::State(state): extract::State<State>, request: Request
 #[utoipa::path(delete, path = "/datasets/{id}", tag = "datasets", params(DatasetPath), responses((status = 204, description = "It is gone")))]
 pub async fn remove(extract::State(state): extract::State<State>, request: Request) -> Result<StatusCode, ApiError> {
     let id = id(request).await?;
+    if let Ok(part) = state.jobs()
+        && let Some(job) = part.jobs.using_dataset(&id).await?.into_iter().next()
+    {
+        return Err(Error::InUse { id, job }.into());
+    }
     on_disk(&state, move |datasets| datasets.remove(&id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

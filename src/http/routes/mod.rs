@@ -3,7 +3,10 @@
 pub mod datasets;
 pub mod features;
 pub mod health;
+pub mod job_events;
+pub mod jobs;
 pub mod models;
 pub mod predict;
+pub mod versions;
 
 mod answer;

@@ -2,11 +2,16 @@
 //!
 //! `Setup` is what goes in: tiny models and a configuration; everything ends when the `TestApp` is dropped.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use graft::{
-    app::App,
+    app::{self, App},
     config::{self, Config, Sources},
+    datasets::Datasets,
+    http::State,
+    inference::Engine,
+    jobs::{Jobs, Planner, system_clock},
+    preprocess::Limits,
     registry::Repository,
     runtime::Runtime,
 };
@@ -14,7 +19,7 @@ use reqwest::{Client, Method, RequestBuilder};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     sync::oneshot,
     time,
 };
@@ -99,6 +104,24 @@ impl Setup {
         tokio::spawn(app.run(async { drop(stopped.await) }));
         let client = Client::builder().no_proxy().build().expect("a client without TLS can be built");
         TestApp { address, repository: self.repository, client, _stop: stop, _folder: self.folder }
+    }
+
+    /// Serves with jobs that `planner` plans and nobody runs; a test runs them itself.
+    pub async fn with_jobs(self, planner: impl Planner + 'static) -> (TestApp, Jobs) {
+        let Self { folder, repository, config } = self;
+        let engine = Engine::new(runtime(), repository.clone(), &config.models, &config.images, &config.runtime);
+        let engine = engine.expect("the repository can be read");
+        let jobs = Jobs::open(&config.jobs, &config.data.dir, system_clock()).await.expect("a new store");
+        let limits = Limits { max_bytes: config.images.max_bytes, max_pixels: config.images.max_pixels };
+        let datasets = Datasets::open(config.datasets, &config.data.dir, limits).expect("a new store");
+        let state = State::new(engine, datasets, config.server, &config.images, None);
+        let state = state.with_jobs(jobs.clone(), Some(Arc::new(planner)));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (stop, stopped) = oneshot::channel::<()>();
+        tokio::spawn(app::serve(listener, state, async { drop(stopped.await) }));
+        let client = Client::builder().no_proxy().build().expect("a client without TLS can be built");
+        (TestApp { address, repository, client, _stop: stop, _folder: folder }, jobs)
     }
 
     /// Serves, and waits until the configured models are warm.

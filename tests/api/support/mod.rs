@@ -7,6 +7,7 @@ mod app;
 mod arrays;
 mod close;
 mod images;
+mod jobs;
 mod models;
 mod process;
 
@@ -15,5 +16,6 @@ pub use app::{Setup, TestApp, eventually, runtime};
 pub use arrays::{Npz, npy};
 pub use close::Close;
 pub use images::{base64, encoded_fixture, fixture, patched, plain, png, png_of_size};
+pub use jobs::{Plans, finetune, run_one};
 pub use models::{Tiny, publish};
 pub use process::Graft;

@@ -1,0 +1,149 @@
+//! Every cause with its status and code, and that only internal ones are opaque.
+
+use axum::http::StatusCode;
+
+use super::*;
+use crate::{
+    datasets::{ArchiveKind, EntryFault},
+    jobs,
+    preprocess::ImageError,
+    runtime,
+};
+
+fn engine_errors() -> Vec<(EngineError, u16, Code)> {
+    let model = || "vgg16".to_owned();
+    let io = || std::io::Error::other("disk");
+    let runtime_error = || runtime::Error::LibraryNotFound { searched: Vec::new() };
+    let shape_error = crate::tensor::Tensor::new(vec![1], Vec::new()).expect_err("one element is missing");
+    vec![
+        (EngineError::UnknownModel { name: model(), nearest: Vec::new(), known: Vec::new() }, 404, Code::UnknownModel),
+        (EngineError::UnknownVersion { name: model(), version: 9, available: vec![1] }, 404, Code::UnknownVersion),
+        (EngineError::UnknownLayer { layer: "fc9".to_owned(), model: model(), nearest: Vec::new() }, 422, Code::UnknownLayer),
+        (EngineError::TopK { top_k: 0, model: model(), classes: 1 }, 422, Code::InvalidParameter),
+        (EngineError::NoClasses { model: model() }, 422, Code::NoClasses),
+        (EngineError::BadImages(vec![(0, ImageError::Empty)]), 422, Code::BadImages),
+        (EngineError::NotFinite { layer: "fc2".to_owned(), image: 0, float16: true }, 422, Code::NotFinite),
+        (EngineError::Untrained { model: model() }, 403, Code::UntrainedModel),
+        (EngineError::QueueFull { model: model(), capacity: 1 }, 503, Code::QueueFull),
+        (EngineError::TooLargeToLoad { model: model(), bytes: 2, bound: 1 }, 503, Code::ModelTooLarge),
+        (EngineError::ShuttingDown, 503, Code::ShuttingDown),
+        (EngineError::Shared(Arc::new(EngineError::ShuttingDown)), 503, Code::ShuttingDown),
+        (EngineError::Runtime { model: model(), source: Arc::new(runtime_error()) }, 500, Code::Internal),
+        (EngineError::Runtime { model: model(), source: Arc::new(runtime::Error::Shape(shape_error)) }, 500, Code::Internal),
+        (EngineError::Thread { model: model(), source: io() }, 500, Code::Internal),
+        (EngineError::WorkerGone { model: model() }, 500, Code::Internal),
+    ]
+}
+
+fn jobs_errors() -> Vec<(JobsError, u16, Code)> {
+    let (id, key) = (|| "x".to_owned(), || "k".to_owned());
+    vec![
+        (JobsError::UnknownJob { id: id() }, 404, Code::UnknownJob),
+        (JobsError::Finished { id: id(), state: jobs::State::Failed }, 409, Code::JobFinished),
+        (JobsError::QueueFull { limit: 1 }, 503, Code::QueueFull),
+        (JobsError::KeyReused { key: key() }, 422, Code::IdempotencyKeyReused),
+        (JobsError::KeyInProgress { key: key() }, 409, Code::IdempotencyInProgress),
+        (JobsError::Folder { path: "x".into(), source: std::io::Error::other("disk") }, 500, Code::Internal),
+        (JobsError::Damaged { column: "recipe", source: None }, 500, Code::Internal),
+        (JobsError::LeaseLost { id: id() }, 500, Code::Internal),
+        (JobsError::Thread { id: id(), source: std::io::Error::other("limit") }, 500, Code::Internal),
+    ]
+}
+
+fn dataset_errors() -> Vec<(DatasetError, u16, Code)> {
+    let text = || "x".to_owned();
+    let io = || std::io::Error::other("disk");
+    let folder = |fault| DatasetError::Folder { path: text(), fault };
+    vec![
+        (DatasetError::Unknown { id: text() }, 404, Code::UnknownDataset),
+        (DatasetError::InUse { id: text(), job: text() }, 409, Code::DatasetInUse),
+        (DatasetError::TooManyUploads { limit: 1 }, 503, Code::Busy),
+        (DatasetError::UploadTooLarge { limit: 1 }, 413, Code::BodyTooLarge),
+        (DatasetError::TooLarge(Excess::Bytes { limit: 1 }), 413, Code::ArchiveTooLarge),
+        (DatasetError::TooLarge(Excess::Entries { limit: 1 }), 413, Code::ArchiveTooLarge),
+        (DatasetError::TooLarge(Excess::Ratio { limit: 1 }), 413, Code::ArchiveTooLarge),
+        (DatasetError::QuotaExceeded { limit: 1 }, 507, Code::StorageFull),
+        (DatasetError::DiskFull(io()), 507, Code::StorageFull),
+        (DatasetError::Broken { kind: ArchiveKind::Zip, source: io() }, 422, Code::BadArchive),
+        (DatasetError::Entry { path: text(), fault: EntryFault::Link }, 422, Code::BadArchive),
+        (DatasetError::Contents(ContentsFault::TooFewClasses(Vec::new())), 422, Code::BadDataset),
+        (DatasetError::Contents(ContentsFault::TooFewImages { name: text(), usable: 1, skipped: 0 }), 422, Code::BadDataset),
+        (DatasetError::NoRoot, 403, Code::FolderRefused),
+        (folder(FolderFault::Outside), 403, Code::FolderRefused),
+        (folder(FolderFault::NotAFolder), 422, Code::BadDataset),
+        (folder(FolderFault::Unreadable(io())), 422, Code::BadDataset),
+        (DatasetError::Cancelled, 400, Code::MalformedBody),
+        (DatasetError::Corrupt { path: text().into(), detail: text() }, 500, Code::Internal),
+        (DatasetError::Io { action: "read", path: text().into(), source: io() }, 500, Code::Internal),
+    ]
+}
+
+fn own_errors() -> Vec<(ApiError, u16, Code)> {
+    let text = || "x".to_owned();
+    vec![
+        (ApiError::NotFound { path: text() }, 404, Code::NotFound),
+        (ApiError::MethodNotAllowed { method: text(), path: text() }, 405, Code::MethodNotAllowed),
+        (ApiError::InvalidParameter(text()), 422, Code::InvalidParameter),
+        (ApiError::MalformedBody(text()), 400, Code::MalformedBody),
+        (ApiError::UnsupportedMediaType(text()), 415, Code::UnsupportedMediaType),
+        (ApiError::NotAcceptable(text()), 406, Code::NotAcceptable),
+        (ApiError::BodyTooLarge { limit: 1 }, 413, Code::BodyTooLarge),
+        (ApiError::TooManyImages { limit: 1 }, 413, Code::TooManyImages),
+        (ApiError::TooManyPixels { pixels: 2, limit: 1 }, 413, Code::TooManyPixels),
+        (ApiError::NoImages("x"), 422, Code::NoImages),
+        (ApiError::BadImages(Vec::new()), 422, Code::BadImages),
+        (ApiError::ResponseTooLarge(text()), 422, Code::ResponseTooLarge),
+        (ApiError::BodyTimeout { ms: 1 }, 408, Code::BodyTimeout),
+        (ApiError::BodySilent { ms: 1 }, 408, Code::BodyTimeout),
+        (ApiError::BodyInterrupted, 400, Code::MalformedBody),
+        (ApiError::Busy, 503, Code::Busy),
+        (ApiError::Timeout { ms: 1 }, 503, Code::Timeout),
+        (ApiError::NotReady(Vec::new()), 503, Code::NotReady),
+        (ApiError::JsonTooLarge { limit: 1 }, 413, Code::BodyTooLarge),
+        (ApiError::from_plan(PlanError::Invalid(Vec::new())), 422, Code::InvalidRecipe),
+        (ApiError::from_plan(PlanError::Failed("secret".into())), 500, Code::Internal),
+        (ApiError::NoJobs, 404, Code::NotFound),
+        (ApiError::VersionInUse(text()), 409, Code::VersionInUse),
+        (ApiError::TooManyStreams { limit: 1 }, 503, Code::TooManyStreams),
+        (ApiError::internal("secret"), 500, Code::Internal),
+    ]
+}
+
+#[test]
+fn every_cause_has_its_status() {
+    let engine = engine_errors().into_iter().map(|(error, status, code)| (ApiError::from_engine(error, &[]), status, code));
+    let dataset = dataset_errors().into_iter().map(|(error, status, code)| (ApiError::from(error), status, code));
+    let mut seen = Vec::new();
+    let jobs = jobs_errors().into_iter().map(|(error, status, code)| (ApiError::Jobs(error), status, code));
+    for (error, status, code) in own_errors().into_iter().chain(engine).chain(dataset).chain(jobs) {
+        assert_eq!((error.code(), error.code().status().as_u16()), (code, status), "{error:?}");
+        let response = error.into_response();
+        assert_eq!(response.status().as_u16(), status);
+        let waits = status == 503 && code != Code::ModelTooLarge;
+        assert_eq!(response.headers().contains_key(header::RETRY_AFTER), waits, "{code:?}");
+        seen.push(code);
+    }
+    for code in Code::ALL {
+        assert!(seen.contains(&code), "no cause has {code:?}");
+    }
+}
+
+#[test]
+fn only_internal_errors_are_opaque() {
+    for (error, ..) in own_errors() {
+        let opaque = !error.detail().contains(&error.to_string());
+        assert_eq!(opaque, error.code().status() == StatusCode::INTERNAL_SERVER_ERROR, "{error:?}");
+    }
+    let error = ApiError::internal("secret");
+    assert!(!error.detail().contains("secret"));
+}
+
+#[test]
+fn bad_images_are_called_by_name() {
+    let bad = EngineError::BadImages(vec![(0, ImageError::Empty), (1, ImageError::Empty)]);
+    let ApiError::BadImages(problems) = ApiError::from_engine(bad, &["a.jpg".to_owned(), "1".to_owned()]) else {
+        panic!("bad images stay bad images");
+    };
+    assert_eq!(problems.iter().map(|problem| problem.image.as_str()).collect::<Vec<_>>(), ["a.jpg", "1"]);
+    assert_eq!(problems[0].code, "empty");
+}

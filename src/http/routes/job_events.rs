@@ -1,0 +1,138 @@
+//! `GET /jobs/{id}/events`: what happens to a job, as server-sent events that can be taken up where they broke off.
+//!
+//! Every event is read from the store; news only say when to look, so that none is lost.
+
+use std::{collections::VecDeque, convert::Infallible, time::Duration};
+
+use axum::{
+    extract::{self, Path},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri},
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{Event, KeepAlive},
+    },
+};
+use futures_util::{Stream, stream};
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use crate::{
+    http::{
+        error::ApiError,
+        openapi::{EventsQuery, JobPath},
+        query::Query,
+        state::State,
+    },
+    jobs::{Changes, Jobs, StoredEvent},
+};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Asks nginx to pass events on at once.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// A comment is sent after this time without an event, so that proxies keep the connection.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// How long to wait for news before looking at the store anyway: other processes write it too.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Events that are read at once.
+const PAGE: u32 = 256;
+
+/// What happens to a job, live
+///
+/// Server-sent events: `id` counts from 1, `event` is the kind, `data` is JSON with the time (`at`) and what happened.
+/// Starts behind `Last-Event-ID` or `after`, else from the first. The last event is `end`; whoever reconnects behind it gets 204.
+#[utoipa::path(get, path = "/jobs/{id}/events", tag = "jobs", params(JobPath, EventsQuery, ("Last-Event-ID" = Option<u64>, Header, description = "Id of the last event seen, as `EventSource` sends it")), responses(
+    (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
+    (status = 204, description = "The job has ended and there is no further event")
+))]
+pub async fn stream(
+    extract::State(state): extract::State<State>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let after = after(&uri, &headers)?;
+    let part = state.jobs()?;
+    // Subscribed before the first look, so that nothing falls between.
+    let changes = part.jobs.changes();
+    let ended = part.jobs.job(&id).await?.state.is_terminal();
+    let page = part.jobs.events(&id, after, PAGE).await?;
+    if ended && page.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let permit = part.streams.clone().try_acquire_owned();
+    let limit = part.jobs.config().max_streams;
+    let permit = permit.map_err(|_| ApiError::TooManyStreams { limit })?;
+    let (jobs, closing) = (part.jobs.clone(), state.closing());
+    let live = Live { jobs, changes, closing, id, after, page: page.into(), _permit: permit };
+    let events = Sse::new(events(live)).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat"));
+    Ok(([(X_ACCEL_BUFFERING, HeaderValue::from_static("no"))], events).into_response())
+}
+
+/// An open stream.
+struct Live {
+    jobs: Jobs,
+    changes: Changes,
+    closing: watch::Receiver<bool>,
+    id: String,
+    /// Id of the last event sent; `u64::MAX` behind the end.
+    after: u64,
+    page: VecDeque<StoredEvent>,
+    _permit: OwnedSemaphorePermit,
+}
+
+fn events(live: Live) -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::unfold(live, |mut live| async move {
+        let stored = live.next().await?;
+        Some((Ok(written(&stored)), live))
+    })
+}
+
+impl Live {
+    /// The next event; `None` behind the last, when the server goes down, or when the job is kept no longer.
+    async fn next(&mut self) -> Option<StoredEvent> {
+        while self.after != u64::MAX {
+            if let Some(event) = self.page.pop_front() {
+                self.after = if event.event.is_end() { u64::MAX } else { event.id };
+                return Some(event);
+            }
+            if *self.closing.borrow() {
+                return None;
+            }
+            match self.jobs.events(&self.id, self.after, PAGE).await {
+                Ok(page) if page.is_empty() => tokio::select! {
+                    () = self.changes.of(&self.id, PATIENCE) => {}
+                    _ = self.closing.changed() => {}
+                },
+                Ok(page) => self.page = page.into(),
+                Err(error) => {
+                    tracing::warn!(job = self.id, error = &error as &dyn std::error::Error, "an event stream broke off");
+                    return None;
+                }
+            }
+        }
+        None
+    }
+}
+
+fn written(stored: &StoredEvent) -> Event {
+    let mut document = stored.event.document();
+    document.insert("at".to_owned(), stored.at.to_string().into());
+    Event::default().id(stored.id.to_string()).event(&stored.event.kind).data(Value::Object(document).to_string())
+}
+
+/// Behind which event to start; the header that a reconnecting client sends is newer than its address.
+fn after(uri: &Uri, headers: &HeaderMap) -> Result<u64, ApiError> {
+    let query = Query::parse(uri, &["after"])?;
+    let header = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
+    let (name, value) = match (header, query.one("after")?) {
+        (Some(value), _) if !value.is_empty() => ("Last-Event-ID", value),
+        (_, Some(value)) => ("after", value),
+        (_, None) => return Ok(0),
+    };
+    let id = value.parse::<u64>().ok().filter(|id| *id != u64::MAX);
+    id.ok_or_else(|| ApiError::InvalidParameter(format!("`{name}` is `{value}`; it must be the id of an event, or 0")))
+}

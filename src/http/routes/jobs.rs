@@ -1,0 +1,161 @@
+//! `/jobs/finetune`, `/jobs`, `/jobs/{id}` and its cancellation: work that goes on after the answer.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{self, Path, Request},
+    http::{HeaderMap, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    http::{
+        dto::{AcceptedJob, JobDetail, JobDto, JobsAnswer, PlannedJob},
+        error::ApiError,
+        idempotency, json,
+        openapi::{FinetuneQuery, JobPath, JobsQuery},
+        query::Query,
+        state::{JobsPart, State},
+    },
+    jobs::{self, Admission, Job, Listing, Plan, Planner, Reservation},
+};
+
+/// Jobs in one page unless told otherwise, and at most.
+const PAGE: u32 = 20;
+const MAX_PAGE: u32 = 100;
+
+const FLAG: [(&str, bool); 2] = [("true", true), ("false", false)];
+
+/// Fine-tune a model on a data set
+///
+/// Accepts the job and answers at once; `Location` is where it can be watched. With `dry_run=true` nothing is accepted, and
+/// the answer (200) is what would be done. Send an `Idempotency-Key` to make a retry safe: the same key and body always
+/// answer with the same job.
+#[utoipa::path(post, path = "/jobs/finetune", tag = "jobs", params(FinetuneQuery, ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe; at most 255 characters, bare or quoted")), request_body(content = Value, content_type = "application/json", description = "The recipe; only `dataset` and `name` are required"), responses(
+    (status = 200, description = "With `dry_run=true`: what would be done", body = PlannedJob),
+    (status = 202, description = "Accepted", body = AcceptedJob, headers(("Location" = String, description = "`/jobs/{id}`")))
+))]
+pub async fn submit(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let (jobs, planner, dry_run, key) = match door(&state, &parts.uri, &parts.headers) {
+        Ok(open) => open,
+        Err(error) => return Err(refuse(&state, &parts.headers, body, error)),
+    };
+    let bytes = json::bytes(state.intake(), &parts.headers, body).await?;
+    if dry_run {
+        return Ok(Json(PlannedJob::from(plan(planner, bytes).await?)).into_response());
+    }
+    // A client that leaves must not leave its key behind half-used.
+    let job = tokio::spawn(accept(jobs, planner, key, bytes)).await.map_err(ApiError::internal)??;
+    let location = format!("/jobs/{}", job.id);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(AcceptedJob::from(job))).into_response())
+}
+
+/// Every job that is kept
+///
+/// The newest first; `jobs.max_finished` bounds how many that have ended are kept.
+#[utoipa::path(get, path = "/jobs", tag = "jobs", params(JobsQuery), responses((status = 200, description = "A page of jobs", body = JobsAnswer)))]
+pub async fn list(extract::State(state): extract::State<State>, request: Request) -> Result<Json<JobsAnswer>, ApiError> {
+    let query = Query::parse(request.uri(), &["state", "limit", "after"])?;
+    let states = jobs::State::ALL.map(|state| (state.name(), state));
+    let limit = query.positive("limit")?.unwrap_or(PAGE);
+    if limit > MAX_PAGE {
+        return Err(ApiError::InvalidParameter(format!(
+            "`limit` is {limit}; {MAX_PAGE} is the most, `after` gives the next page"
+        )));
+    }
+    let after = query.one("after")?.map(str::to_owned);
+    let listing = Listing { state: query.choice("state", &states)?, after, limit: limit + 1 };
+    let mut found = state.jobs()?.jobs.list(&listing).await?;
+    let more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    let next = found.last().filter(|_| more).map(|job| job.id.clone());
+    Ok(Json(JobsAnswer { jobs: found.iter().map(JobDto::from).collect(), next }))
+}
+
+/// One job
+///
+/// With its recipe, the metrics of every epoch, and what it made.
+#[utoipa::path(get, path = "/jobs/{id}", tag = "jobs", params(JobPath), responses((status = 200, description = "The job", body = JobDetail)))]
+pub async fn show(
+    extract::State(state): extract::State<State>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<JobDetail>, ApiError> {
+    Query::parse(&uri, &[])?;
+    let jobs = &state.jobs()?.jobs;
+    let (job, highlights) = (jobs.job(&id).await?, jobs.highlights(&id).await?);
+    Ok(Json(JobDetail::new(job, &highlights)))
+}
+
+/// Cancel a job
+///
+/// A waiting one ends at once; a running one within two seconds. Refused when it has ended.
+#[utoipa::path(post, path = "/jobs/{id}/cancel", tag = "jobs", params(JobPath), responses(
+    (status = 200, description = "It is cancelled", body = JobDto),
+    (status = 202, description = "It will stop", body = JobDto)
+))]
+pub async fn cancel(
+    extract::State(state): extract::State<State>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    Query::parse(&uri, &[])?;
+    let job = state.jobs()?.jobs.cancel(&id).await?;
+    let status = if job.state.is_terminal() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(JobDto::from(&job))).into_response())
+}
+
+type Door = (Arc<JobsPart>, Arc<dyn Planner>, bool, Option<String>);
+
+/// What can be checked before the body is read.
+fn door(state: &State, uri: &Uri, headers: &HeaderMap) -> Result<Door, ApiError> {
+    let jobs = Arc::clone(state.jobs()?);
+    let planner = jobs.planner.clone().ok_or(ApiError::NoJobs)?;
+    let dry_run = Query::parse(uri, &["dry_run"])?.choice("dry_run", &FLAG)?.unwrap_or_default();
+    Ok((jobs, planner, dry_run, idempotency::key(headers)?))
+}
+
+fn refuse(state: &State, headers: &HeaderMap, body: Body, error: ApiError) -> ApiError {
+    state.intake().discard(headers, body);
+    error
+}
+
+/// The job of this key and body; a new one unless it was accepted before.
+async fn accept(part: Arc<JobsPart>, planner: Arc<dyn Planner>, key: Option<String>, bytes: Bytes) -> Result<Job, ApiError> {
+    let Some(key) = key else {
+        let plan = plan(planner, bytes).await?;
+        return Ok(part.jobs.enqueue(&plan, None).await?);
+    };
+    let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let reservation = match part.jobs.reserve(&key, &hash).await? {
+        Admission::Known(job) => return Ok(*job),
+        Admission::New(reservation) => reservation,
+    };
+    let accepted = accept_first(&part, planner, &reservation, bytes).await;
+    if accepted.is_err() {
+        part.jobs.give_up(reservation).await?;
+    }
+    accepted
+}
+
+async fn accept_first(
+    part: &JobsPart,
+    planner: Arc<dyn Planner>,
+    reservation: &Reservation,
+    bytes: Bytes,
+) -> Result<Job, ApiError> {
+    let plan = plan(planner, bytes).await?;
+    Ok(part.jobs.enqueue(&plan, Some(reservation)).await?)
+}
+
+async fn plan(planner: Arc<dyn Planner>, bytes: Bytes) -> Result<Plan, ApiError> {
+    let request: Value = json::parse(&bytes)?;
+    let planned = tokio::task::spawn_blocking(move || planner.plan(&request)).await;
+    planned.map_err(ApiError::internal)?.map_err(ApiError::from_plan)
+}

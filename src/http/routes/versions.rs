@@ -1,0 +1,137 @@
+//! `PUT /models/{m}/stable`, `DELETE /models/{m}/versions/{v}` and its `/onnx`: choose, roll back, delete, download.
+
+use std::io::Read;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{self, Request},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::stream;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::answer::model_headers;
+use crate::{
+    graph::{self, SingleFile},
+    http::{
+        dto::ModelDetail,
+        error::ApiError,
+        json,
+        openapi::{ModelPath, VersionPath},
+        params::Target,
+        query::Query,
+        state::State,
+    },
+    inference::{Error, ModelId},
+};
+
+/// Bytes that are read and sent at once.
+const CHUNK: usize = 256 << 10;
+
+/// The body of `PUT /models/{m}/stable`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StableVersion {
+    /// The version that requests without one are to get.
+    #[schema(example = 2, minimum = 1)]
+    version: u32,
+}
+
+/// Choose the version that requests without one get
+///
+/// Rolling back is the same with an earlier version. What is asked next sees it.
+#[utoipa::path(put, path = "/models/{model}/stable", tag = "models", params(ModelPath), request_body = StableVersion, responses((status = 200, description = "The model, as in `/models`", body = ModelDetail)))]
+pub async fn choose(extract::State(state): extract::State<State>, request: Request) -> Result<Json<ModelDetail>, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let (model, _) = target(&mut parts).await?;
+    let bytes = json::bytes(state.intake(), &parts.headers, body).await?;
+    let StableVersion { version } = json::parse(&bytes)?;
+    state.engine().set_stable(&model, version).await?;
+    Ok(Json(ModelDetail::new(&state.engine().model(&model)?, false)))
+}
+
+/// Delete a version
+///
+/// Refused while a job starts from it, and when it is all that the default model has. If it was the stable one, the newest
+/// counts. Requests that run on it finish.
+#[utoipa::path(delete, path = "/models/{model}/versions/{version}", tag = "models", params(VersionPath), responses((status = 204, description = "It is gone")))]
+pub async fn remove(extract::State(state): extract::State<State>, request: Request) -> Result<StatusCode, ApiError> {
+    let (mut parts, _) = request.into_parts();
+    let (model, version) = target(&mut parts).await?;
+    state.engine().rescan().await?;
+    let view = state.engine().model(&model)?;
+    if view.default && view.versions.iter().all(|known| known.version.metadata.version == version) {
+        let detail = format!(
+            "version {version} is all that the default model `{model}` has; import another or change `models.default` first"
+        );
+        return Err(ApiError::VersionInUse(detail));
+    }
+    if let Ok(part) = state.jobs()
+        && let [job, ..] = part.jobs.using_version(&model, version).await?.as_slice()
+    {
+        let detail = format!("job `{job}` starts from version {version} of `{model}`; wait for its end or cancel it");
+        return Err(ApiError::VersionInUse(detail));
+    }
+    state.engine().remove_version(&model, version).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Download a version as one ONNX file
+///
+/// With its weights inside, for any ONNX runtime. Layers keep their names; input and output are those of graft:
+/// number, channel, height, width.
+#[utoipa::path(get, path = "/models/{model}/versions/{version}/onnx", tag = "models", params(VersionPath), responses((status = 200, description = "The model", body = Vec<u8>, content_type = "application/octet-stream")))]
+pub async fn download(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
+    let (mut parts, _) = request.into_parts();
+    let (model, version) = target(&mut parts).await?;
+    let id = model_id(&state, &model, version)?;
+    let file = state.engine().single_file(&model, version).await.map_err(too_large)?;
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CONTENT_LENGTH, file.length().into());
+    // Model names have a narrow alphabet; the repository refuses others.
+    let disposition = format!("attachment; filename=\"{model}-{version}.onnx\"");
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_str(&disposition).map_err(ApiError::internal)?);
+    Ok((model_headers(&id), headers, Body::from_stream(chunks(file))).into_response())
+}
+
+async fn target(parts: &mut Parts) -> Result<(String, u32), ApiError> {
+    Query::parse(&parts.uri, &[])?;
+    let Target { model, version } = Target::read(parts).await?;
+    Ok((model.unwrap_or_default(), version.unwrap_or_default()))
+}
+
+fn model_id(state: &State, model: &str, version: u32) -> Result<ModelId, ApiError> {
+    let view = state.engine().model(model)?;
+    let found = view.versions.iter().find(|known| known.version.metadata.version == version);
+    let available = || view.versions.iter().map(|known| known.version.metadata.version).collect();
+    let unknown = || Error::UnknownVersion { name: model.to_owned(), version, available: available() };
+    Ok(ModelId::of(&found.ok_or_else(unknown)?.version))
+}
+
+/// A model that does not fit one file is the client's to know; anything else about its files is ours.
+fn too_large(error: Error) -> ApiError {
+    match error {
+        Error::Graph { source, .. } if matches!(*source, graph::Error::TooLarge { .. }) => {
+            ApiError::ResponseTooLarge(source.to_string())
+        }
+        other => other.into(),
+    }
+}
+
+/// The file's bytes, read off the async threads as fast as the client takes them.
+fn chunks(file: SingleFile) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> {
+    stream::try_unfold(Some(file), |file| async move {
+        let Some(mut file) = file else { return Ok(None) };
+        let read = tokio::task::spawn_blocking(move || {
+            let mut chunk = Vec::with_capacity(CHUNK);
+            file.by_ref().take(CHUNK as u64).read_to_end(&mut chunk).map(|_| (file, chunk))
+        });
+        let (file, chunk) = read.await.map_err(std::io::Error::other)??;
+        Ok((!chunk.is_empty()).then(|| (Bytes::from(chunk), Some(file))))
+    })
+}

@@ -1,0 +1,57 @@
+//! Changes of the repository through the engine: what is asked next sees them.
+
+use super::{Engine, Error};
+use crate::{
+    graph::{Graph, SingleFile},
+    registry::{self, ModelVersion, Repository},
+};
+
+impl Engine {
+    /// Makes `version` the one that requests without a version get.
+    ///
+    /// # Errors
+    /// Unknown model or version; a repository that cannot be written.
+    pub async fn set_stable(&self, name: &str, version: u32) -> Result<(), Error> {
+        self.change(name, version, Repository::set_stable).await
+    }
+
+    /// Deletes a version; requests that run on it finish.
+    ///
+    /// # Errors
+    /// As [`Self::set_stable`].
+    pub async fn remove_version(&self, name: &str, version: u32) -> Result<(), Error> {
+        self.change(name, version, Repository::remove).await
+    }
+
+    /// A version as one ONNX file, to be read off the async threads.
+    ///
+    /// # Errors
+    /// Unknown model or version; [`Error::Graph`] when its files are damaged, or larger than one file can be.
+    pub async fn single_file(&self, name: &str, version: u32) -> Result<SingleFile, Error> {
+        let found = self.version(name, Some(version))?;
+        let model = name.to_owned();
+        let open = move || Graph::read(&found.graph_path())?.into_single_file();
+        let opened = tokio::task::spawn_blocking(open).await.expect("reading a graph does not panic");
+        opened.map_err(|source| Error::Graph { model, source: source.into() })
+    }
+
+    async fn change(
+        &self,
+        name: &str,
+        version: u32,
+        change: fn(&Repository, &str, u32) -> Result<(), registry::Error>,
+    ) -> Result<(), Error> {
+        // A version that was published a moment ago counts.
+        self.rescan().await?;
+        let found: ModelVersion = self.version(name, Some(version))?;
+        let (repository, model) = (self.repository().clone(), found.metadata.name.clone());
+        let changed = tokio::task::spawn_blocking(move || change(&repository, &model, version)).await;
+        let changed = changed.expect("the repository does not panic");
+        self.rescan().await?;
+        match changed {
+            // Somebody else was faster.
+            Err(registry::Error::UnknownVersion { .. }) => self.version(name, Some(version)).map(drop),
+            other => Ok(other?),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Why a job cannot be accepted, found, changed or stored.
+
+use std::{io, path::PathBuf};
+
+use super::state::State;
+
+/// Why a job cannot be accepted, found, changed or stored.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The folder of the store cannot be made or synced.
+    #[error("cannot use the folder `{}` for the job store; give this user permission on it or choose another with `data.dir`", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The store cannot be opened or brought to this version's form.
+    #[error("cannot open the job store `{}`", .path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: Box<sqlx::Error>,
+    },
+    /// The store was written by a newer graft, or its form is damaged.
+    #[error("the job store `{}` cannot be migrated; use the graft that wrote it or move the file away", .path.display())]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// Which migration failed.
+        #[source]
+        source: Box<sqlx::migrate::MigrateError>,
+    },
+    /// A statement failed.
+    #[error("the job store failed")]
+    Store(#[from] sqlx::Error),
+    /// A stored value cannot be read back.
+    #[error("the job store holds `{column}` that cannot be read")]
+    Damaged {
+        /// Which column.
+        column: &'static str,
+        /// What is wrong with it, if it is JSON.
+        #[source]
+        source: Option<serde_json::Error>,
+    },
+    /// No job of that id.
+    #[error("there is no job `{id}`; `GET /jobs` lists those that are kept (`jobs.max_finished`)")]
+    UnknownJob {
+        /// What was asked for.
+        id: String,
+    },
+    /// The job has ended already.
+    #[error("job `{id}` has {} already", .state.name())]
+    Finished {
+        /// The job.
+        id: String,
+        /// How it ended.
+        state: State,
+    },
+    /// As many jobs wait as may.
+    #[error("{limit} jobs wait already (`jobs.max_queued`); try again when one has ended, or cancel one")]
+    QueueFull {
+        /// The bound.
+        limit: u32,
+    },
+    /// The idempotency key came with another body before.
+    #[error("the `Idempotency-Key` `{key}` was used with another body; use a new key for a new job")]
+    KeyReused {
+        /// The key.
+        key: String,
+    },
+    /// The first request of that key is still being looked at.
+    #[error("the request with `Idempotency-Key` `{key}` is still being accepted; try again shortly")]
+    KeyInProgress {
+        /// The key.
+        key: String,
+    },
+    /// The job belongs to another worker now, or has ended.
+    #[error("job `{id}` is no longer this worker's")]
+    LeaseLost {
+        /// The job.
+        id: String,
+    },
+    /// No thread for the job.
+    #[error("cannot start a thread for job `{id}`")]
+    Thread {
+        /// The job.
+        id: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}

@@ -1,0 +1,184 @@
+//! The handle that HTTP and workers share: the store, the clock, the bounds, and news of changes.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use super::{
+    error::Error,
+    event::StoredEvent,
+    job::{Job, NewJob},
+    store::{Admission, Listing, Reservation, Store},
+    time::{Clock, Timestamp},
+};
+use crate::config::JobsConfig;
+
+/// News that a slow listener may be behind; then it is told that anything may have changed.
+const NEWS: usize = 256;
+
+/// The jobs of this server; cheap to clone.
+#[derive(Clone)]
+pub struct Jobs {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    config: JobsConfig,
+    clock: Clock,
+    /// Ids of jobs that changed. Only a hint: what changed is read from the store, which other processes write too.
+    news: broadcast::Sender<Arc<str>>,
+}
+
+/// News of changed jobs, from the moment of subscription.
+pub struct Changes(broadcast::Receiver<Arc<str>>);
+
+impl Jobs {
+    /// Opens the store in the folder `dir`.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open(config: &JobsConfig, dir: &Path, clock: Clock) -> Result<Self, Error> {
+        let store = Store::open(dir).await?;
+        let news = broadcast::channel(NEWS).0;
+        Ok(Self { inner: Arc::new(Inner { store, config: config.clone(), clock, news }) })
+    }
+
+    /// Looks up an idempotency key, or holds it for this request; `body` is the SHA-256 of the request's body.
+    ///
+    /// # Errors
+    /// As [`Store::reserve`].
+    pub async fn reserve(&self, key: &str, body: &str) -> Result<Admission, Error> {
+        self.store().reserve(key, body, self.now()).await
+    }
+
+    /// Gives the key of a refused request up.
+    ///
+    /// # Errors
+    /// As [`Store::give_up`].
+    pub async fn give_up(&self, reservation: Reservation) -> Result<(), Error> {
+        self.store().give_up(reservation).await
+    }
+
+    /// Accepts a job: from here on it is not lost.
+    ///
+    /// # Errors
+    /// As [`Store::enqueue`].
+    pub async fn enqueue(&self, new: &NewJob, reservation: Option<&Reservation>) -> Result<Job, Error> {
+        let JobsConfig { max_queued, max_finished, .. } = self.inner.config;
+        let job = self.store().enqueue(new, reservation, (max_queued, max_finished), self.now()).await?;
+        self.announce(&job.id);
+        Ok(job)
+    }
+
+    /// Cancels a waiting job at once; a running one stops soon.
+    ///
+    /// # Errors
+    /// As [`Store::cancel`].
+    pub async fn cancel(&self, id: &str) -> Result<Job, Error> {
+        let job = self.store().cancel(id, self.now()).await?;
+        self.announce(id);
+        Ok(job)
+    }
+
+    /// One job.
+    ///
+    /// # Errors
+    /// As [`Store::job`].
+    pub async fn job(&self, id: &str) -> Result<Job, Error> {
+        self.store().job(id).await
+    }
+
+    /// Jobs, the newest first.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    pub async fn list(&self, listing: &Listing) -> Result<Vec<Job>, Error> {
+        self.store().list(listing).await
+    }
+
+    /// Events of a job after an id.
+    ///
+    /// # Errors
+    /// As [`Store::events`].
+    pub async fn events(&self, id: &str, after: u64, limit: u32) -> Result<Vec<StoredEvent>, Error> {
+        self.store().events(id, after, limit).await
+    }
+
+    /// Epochs and warnings of a job.
+    ///
+    /// # Errors
+    /// As [`Store::highlights`].
+    pub async fn highlights(&self, id: &str) -> Result<Vec<StoredEvent>, Error> {
+        self.store().highlights(id).await
+    }
+
+    /// Unfinished jobs that read the data set.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn using_dataset(&self, dataset: &str) -> Result<Vec<String>, Error> {
+        self.store().using_dataset(dataset).await
+    }
+
+    /// Unfinished jobs that start from the model version.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn using_version(&self, model: &str, version: u32) -> Result<Vec<String>, Error> {
+        self.store().using_version(model, version).await
+    }
+
+    /// News from now on.
+    pub fn changes(&self) -> Changes {
+        Changes(self.inner.news.subscribe())
+    }
+
+    /// The bounds.
+    pub fn config(&self) -> &JobsConfig {
+        &self.inner.config
+    }
+
+    /// The store, for workers.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        (self.inner.clock)()
+    }
+
+    /// Tells that a job changed.
+    pub(super) fn announce(&self, id: &str) {
+        // Nobody listening is fine.
+        let _ = self.inner.news.send(id.into());
+    }
+}
+
+impl Changes {
+    /// Waits for news of any job, at most `patience`: other processes change jobs without telling.
+    pub async fn any(&mut self, patience: Duration) {
+        let news = async {
+            if let Err(RecvError::Closed) = self.0.recv().await {
+                std::future::pending::<()>().await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, news).await;
+    }
+
+    /// Waits for news of the job `id`, or of too many to tell; at most `patience`.
+    pub async fn of(&mut self, id: &str, patience: Duration) {
+        let news = async {
+            loop {
+                match self.0.recv().await {
+                    Ok(changed) if *changed == *id => return,
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => return,
+                    Err(RecvError::Closed) => std::future::pending().await,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(patience, news).await;
+    }
+}

@@ -1,0 +1,126 @@
+//! A job as it is accepted and as it is stored.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{state::State, time::Timestamp};
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewJob {
+    /// Name of the model that it makes.
+    pub name: String,
+    /// Data set that it reads.
+    pub dataset: String,
+    /// Model version that it starts from.
+    pub base: Base,
+    /// Everything that decides the result, resolved; the runner gets it back as it is.
+    pub recipe: Value,
+    /// What it will cost.
+    pub estimates: Value,
+    /// What the user should know before it starts.
+    pub warnings: Vec<String>,
+}
+
+/// A model version that a job starts from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Base {
+    /// The model.
+    pub model: String,
+    /// Its version.
+    pub version: u32,
+}
+
+/// A job as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// A UUIDv7.
+    pub id: String,
+    /// Where it stands.
+    pub state: State,
+    /// What is to be done.
+    pub spec: NewJob,
+    /// Workers that took it since its last checkpoint, the present one included.
+    pub attempts: u32,
+    /// Whether somebody asked to cancel it; its worker stops it soon.
+    pub cancel_requested: bool,
+    /// How far it is.
+    pub progress: Option<Progress>,
+    /// What it made, once it has succeeded.
+    pub result: Option<Value>,
+    /// Why it failed.
+    pub error: Option<Failure>,
+    /// When it was accepted.
+    pub created: Timestamp,
+    /// When a worker took it for the first time.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+}
+
+/// Why a job failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What went wrong, as a program reads it, in snake case.
+    pub code: String,
+    /// What went wrong, in words, with the way out.
+    pub detail: String,
+}
+
+/// How far a job is; what is not known stays out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Progress {
+    /// What is being done: `caching`, `training`, `evaluating`, `exporting`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// Phase, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<u32>,
+    /// Number of phases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phases: Option<u32>,
+    /// Epoch of the phase, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u32>,
+    /// Number of epochs of the phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u32>,
+    /// Step of the phase, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<u64>,
+    /// Number of steps of the phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// Training loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// Training accuracy, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// Speed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images_per_second: Option<f64>,
+    /// Time that is left, counted from when this was reported; the store makes a time of day of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remaining_seconds: Option<f64>,
+    /// When this was reported, in milliseconds since 1970; set by the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reported_ms: Option<i64>,
+}
+
+impl Failure {
+    /// A failure of that code.
+    pub fn new(code: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { code: code.into(), detail: detail.into() }
+    }
+}
+
+impl Progress {
+    /// When the job should end, as of the last report.
+    pub fn estimated_finish(&self) -> Option<Timestamp> {
+        let (reported, remaining) = (self.reported_ms?, self.remaining_seconds?);
+        // Seconds beyond any job's life become the largest time.
+        (remaining.is_finite() && remaining >= 0.0).then(|| Timestamp(reported.saturating_add((remaining * 1e3) as i64)))
+    }
+}

@@ -1,0 +1,185 @@
+//! The store: every verb is one short transaction, every time is given, every write of a worker is conditional on its lease.
+//!
+//! `synchronous = FULL`: what a verb has answered survives a power cut.
+
+mod accept;
+mod history;
+mod leases;
+mod rows;
+
+use std::{fs, fs::File, path::Path, time::Duration};
+
+use sqlx::{
+    ConnectOptions, Sqlite, SqlitePool, Transaction,
+    migrate::{Migration, MigrationType, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+pub use accept::{Admission, Reservation};
+pub use history::Listing;
+pub use leases::{Lease, Report, Standing};
+
+use super::{
+    error::Error,
+    event::{END, Event, QUEUED},
+    job::Failure,
+    state::{Change, State},
+    time::Timestamp,
+};
+
+/// File name in `data.dir`.
+const FILE: &str = "jobs.db";
+
+/// How long a statement waits for another process's transaction.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Transactions are short, and only one at a time can write.
+const CONNECTIONS: u32 = 4;
+
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "jobs", include_str!("../migrations/0001_jobs.sql"))];
+
+/// Jobs, events and idempotency keys in SQLite; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: SqlitePool,
+}
+
+impl Store {
+    /// Opens the store in the folder `dir`, making both when they are missing, and brings it to this version's form.
+    ///
+    /// # Errors
+    /// A folder that cannot be written, a file that is no database or that a newer graft wrote.
+    pub async fn open(dir: &Path) -> Result<Self, Error> {
+        let folder = |source| Error::Folder { path: dir.to_owned(), source };
+        fs::create_dir_all(dir).map_err(folder)?;
+        let path = dir.join(FILE);
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY)
+            .disable_statement_logging();
+        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await;
+        let pool = pool.map_err(|source| Error::Open { path: path.clone(), source: source.into() })?;
+        let migrated = migrator().run(&pool).await;
+        migrated.map_err(|source| Error::Migrate { path, source: source.into() })?;
+        // The file's own name must survive a power cut too.
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(folder)?;
+        Ok(Self { pool })
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// A transaction that may write from its first statement on, so that it waits instead of failing half-way.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {
+        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+fn migrator() -> Migrator {
+    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into(), false)
+    };
+    Migrator { migrations: MIGRATIONS.into_iter().map(migration).collect(), ..Migrator::DEFAULT }
+}
+
+/// A job within a transaction.
+#[derive(Debug, Clone, Copy)]
+struct Target {
+    seq: i64,
+    state: State,
+}
+
+/// A job's way out of a worker's hands or of the queue.
+#[derive(Debug)]
+enum Move<'a> {
+    Release,
+    Requeue,
+    Complete(&'a serde_json::Value),
+    Fail(&'a Failure),
+    Cancel,
+}
+
+impl Move<'_> {
+    fn change(&self) -> Change {
+        match self {
+            Self::Release => Change::Release,
+            Self::Requeue => Change::Requeue,
+            Self::Complete(_) => Change::Complete,
+            Self::Fail(_) => Change::Fail,
+            Self::Cancel => Change::Cancel,
+        }
+    }
+
+    fn event(&self, next: State) -> Event {
+        let end = || Event::new(END).with("state", next.name());
+        match self {
+            Self::Release => Event::new(QUEUED).with("reason", "shutdown"),
+            Self::Requeue => Event::new(QUEUED).with("reason", "worker_lost"),
+            Self::Complete(result) => end().with("result", (*result).clone()),
+            Self::Fail(failure) => end().with("error", serde_json::json!(failure)),
+            Self::Cancel => end(),
+        }
+    }
+}
+
+/// Makes `change` of `target` and appends its event; `None` when the job's state does not allow it.
+async fn change(
+    tx: &mut Transaction<'static, Sqlite>,
+    target: Target,
+    change: Move<'_>,
+    now: Timestamp,
+) -> Result<Option<State>, Error> {
+    let Some(next) = target.state.after(change.change()) else { return Ok(None) };
+    let (result, error) = match &change {
+        Move::Complete(result) => (Some(result.to_string()), None),
+        Move::Fail(failure) => (None, Some(serde_json::json!(failure).to_string())),
+        Move::Release | Move::Requeue | Move::Cancel => (None, None),
+    };
+    // A clean shutdown is no attempt.
+    let given_back = i64::from(matches!(change, Move::Release));
+    sqlx::query(
+        "UPDATE jobs SET state = ?, lease_owner = NULL, lease_until = NULL, result = ?, error = ?, finished = ?, \
+         attempts = MAX(attempts - ?, 0) WHERE seq = ?",
+    )
+    .bind(next.name())
+    .bind(result)
+    .bind(error)
+    .bind(next.is_terminal().then_some(now.0))
+    .bind(given_back)
+    .bind(target.seq)
+    .execute(&mut **tx)
+    .await?;
+    append(tx, target.seq, &change.event(next), now).await?;
+    Ok(Some(next))
+}
+
+/// Appends `event` under the job's next id, unless one of its kind and mark is there.
+async fn append(tx: &mut Transaction<'static, Sqlite>, seq: i64, event: &Event, now: Timestamp) -> Result<(), Error> {
+    if let Some(mark) = event.mark {
+        let known = sqlx::query("SELECT 1 FROM events WHERE job = ? AND kind = ? AND phase = ? AND epoch = ? AND step = ?");
+        let known = known.bind(seq).bind(&event.kind).bind(mark.phase).bind(mark.epoch).bind(rows::signed(mark.step));
+        if known.fetch_optional(&mut **tx).await?.is_some() {
+            return Ok(());
+        }
+    }
+    let next = sqlx::query_scalar("UPDATE jobs SET events = events + 1 WHERE seq = ? RETURNING events");
+    let id: i64 = next.bind(seq).fetch_one(&mut **tx).await?;
+    sqlx::query("INSERT INTO events (job, id, kind, phase, epoch, step, data, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+        .bind(seq)
+        .bind(id)
+        .bind(&event.kind)
+        .bind(event.mark.map(|mark| mark.phase))
+        .bind(event.mark.map(|mark| mark.epoch))
+        .bind(event.mark.map(|mark| rows::signed(mark.step)))
+        .bind(serde_json::Value::Object(event.data.clone()).to_string())
+        .bind(now.0)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}

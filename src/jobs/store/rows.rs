@@ -1,0 +1,77 @@
+//! Rows as jobs and events.
+
+use serde::de::DeserializeOwned;
+use sqlx::{Row, sqlite::SqliteRow};
+
+use super::Target;
+use crate::jobs::{
+    error::Error,
+    event::{Event, Mark, StoredEvent},
+    job::{Base, Job, NewJob},
+    state::State,
+    time::Timestamp,
+};
+
+/// SQLite's integers are signed.
+pub fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub fn job(row: &SqliteRow) -> Result<Job, Error> {
+    let base = Base { model: row.try_get("base_model")?, version: row.try_get("base_version")? };
+    let time = |column| Ok::<_, Error>(row.try_get::<Option<i64>, _>(column)?.map(Timestamp));
+    Ok(Job {
+        id: row.try_get("id")?,
+        state: state(row)?,
+        spec: NewJob {
+            name: row.try_get("name")?,
+            dataset: row.try_get("dataset")?,
+            base,
+            recipe: json(row, "recipe")?,
+            estimates: json(row, "estimates")?,
+            warnings: json(row, "warnings")?,
+        },
+        attempts: row.try_get("attempts")?,
+        cancel_requested: row.try_get("cancel_requested")?,
+        progress: optional(row, "progress")?,
+        result: optional(row, "result")?,
+        error: optional(row, "error")?,
+        created: Timestamp(row.try_get("created")?),
+        started: time("started")?,
+        finished: time("finished")?,
+    })
+}
+
+pub fn event(row: &SqliteRow) -> Result<StoredEvent, Error> {
+    let mark = match (row.try_get("phase")?, row.try_get("epoch")?, row.try_get::<Option<i64>, _>("step")?) {
+        (Some(phase), Some(epoch), Some(step)) => Some(Mark { phase, epoch, step: unsigned(step) }),
+        _ => None,
+    };
+    let event = Event { kind: row.try_get("kind")?, mark, data: json(row, "data")? };
+    Ok(StoredEvent { id: unsigned(row.try_get("id")?), event, at: Timestamp(row.try_get("at")?) })
+}
+
+pub fn target(row: &SqliteRow) -> Result<Target, Error> {
+    Ok(Target { seq: row.try_get("seq")?, state: state(row)? })
+}
+
+fn state(row: &SqliteRow) -> Result<State, Error> {
+    let name: &str = row.try_get("state")?;
+    State::from_name(name).ok_or(Error::Damaged { column: "state", source: None })
+}
+
+fn json<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, Error> {
+    parse(row.try_get(column)?, column)
+}
+
+fn optional<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, Error> {
+    row.try_get::<Option<&str>, _>(column)?.map(|text| parse(text, column)).transpose()
+}
+
+fn parse<T: DeserializeOwned>(text: &str, column: &'static str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|source| Error::Damaged { column, source: Some(source) })
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

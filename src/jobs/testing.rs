@@ -1,0 +1,98 @@
+//! What tests of jobs share: a store in a temporary folder, a clock that only tests move, runners made of closures.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{Base, Clock, Control, Failure, Job, Jobs, NewJob, Runner, StoredEvent, Timestamp};
+use crate::config::JobsConfig;
+
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// Jobs over a folder of their own.
+pub struct Bench {
+    pub jobs: Jobs,
+    pub dir: TempDir,
+    time: Arc<AtomicI64>,
+}
+
+impl Bench {
+    pub async fn new() -> Self {
+        Self::with(config()).await
+    }
+
+    pub async fn with(config: JobsConfig) -> Self {
+        let (dir, time) = (tempfile::tempdir().expect("a folder"), Arc::new(AtomicI64::new(1_800_000_000_000)));
+        let jobs = Jobs::open(&config, dir.path(), clock(&time)).await.expect("a new store");
+        Self { jobs, dir, time }
+    }
+
+    /// Another process's handle on the same store.
+    pub async fn replica(&self) -> Jobs {
+        Jobs::open(self.jobs.config(), self.dir.path(), clock(&self.time)).await.expect("an existing store")
+    }
+
+    pub fn pass(&self, time: Duration) {
+        self.time.store(self.jobs.now().plus(time).0, Ordering::SeqCst);
+    }
+
+    pub async fn enqueue(&self, name: &str) -> Job {
+        self.jobs.enqueue(&new_job(name), None).await.expect("there is room")
+    }
+
+    /// A job's events; fails the test unless their ids are consecutive from 1 and only the last is an end.
+    pub async fn events(&self, id: &str) -> Vec<StoredEvent> {
+        let events = self.jobs.events(id, 0, 1000).await.expect("the job is kept");
+        let ids: Vec<u64> = events.iter().map(|event| event.id).collect();
+        assert_eq!(ids, (1..=events.len() as u64).collect::<Vec<_>>());
+        let ends: Vec<u64> = events.iter().filter(|event| event.event.is_end()).map(|event| event.id).collect();
+        let finished = self.jobs.job(id).await.expect("the job is kept").state.is_terminal();
+        assert_eq!(ends, if finished { vec![events.len() as u64] } else { Vec::new() });
+        events
+    }
+
+    /// A job's events in short: kind, and step if it has one.
+    pub async fn kinds(&self, id: &str) -> Vec<String> {
+        let kind = |stored: &StoredEvent| match stored.event.mark {
+            Some(mark) => format!("{} {}", stored.event.kind, mark.step),
+            None => stored.event.kind.clone(),
+        };
+        self.events(id).await.iter().map(kind).collect()
+    }
+}
+
+/// A runner that is a closure.
+pub struct Does<F>(pub F);
+
+impl<F: Fn(&Job, &dyn Control) -> Result<Value, Failure> + Send + Sync + 'static> Runner for Does<F> {
+    fn run(&self, job: &Job, control: &dyn Control) -> Result<Value, Failure> {
+        (self.0)(job, control)
+    }
+}
+
+pub fn config() -> JobsConfig {
+    JobsConfig { workers: 1, max_queued: 5, max_finished: 100, lease: LEASE, max_attempts: 2, nice: 0, max_streams: 2 }
+}
+
+pub fn new_job(name: &str) -> NewJob {
+    NewJob {
+        name: name.into(),
+        dataset: "photos".into(),
+        base: Base { model: "vgg16".into(), version: 1 },
+        recipe: json!({"seed": 7}),
+        estimates: json!({"minutes": 3}),
+        warnings: vec!["few images".into()],
+    }
+}
+
+fn clock(time: &Arc<AtomicI64>) -> Clock {
+    let time = Arc::clone(time);
+    Arc::new(move || Timestamp(time.load(Ordering::SeqCst)))
+}

@@ -1,0 +1,4 @@
+//! The store alone, then the worker over it.
+
+mod store;
+mod worker;

@@ -1,0 +1,274 @@
+//! Acceptance, leases, history: every promise of the store, with time given.
+
+use std::{collections::HashSet, time::Duration};
+
+use serde_json::json;
+
+use crate::jobs::{
+    Admission, Error, Event, Failure, Listing, Progress, Report, State,
+    testing::{Bench, LEASE, config, new_job},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn what_is_accepted_is_there_after_a_restart() {
+    let bench = Bench::new().await;
+    let job = bench.enqueue("cats").await;
+    assert_eq!((job.state, job.attempts, &job.spec), (State::Queued, 0, &new_job("cats")));
+    bench.jobs.store().close().await;
+    let again = bench.replica().await;
+    assert_eq!(again.job(&job.id).await.expect("it is kept"), job);
+    assert_eq!(again.events(&job.id, 0, 10).await.expect("kept").len(), 1);
+    let unknown = again.job("x").await.expect_err("no such job");
+    assert!(matches!(unknown, Error::UnknownJob { .. }), "{unknown}");
+    assert!(matches!(again.events("x", 0, 1).await, Err(Error::UnknownJob { .. })));
+}
+
+#[tokio::test]
+async fn the_queue_is_bounded_and_first_come_first_served() {
+    let bench = Bench::new().await;
+    let mut ids = Vec::new();
+    for name in ["a", "b", "c", "d", "e"] {
+        ids.push(bench.enqueue(name).await.id);
+    }
+    let full = bench.jobs.enqueue(&new_job("f"), None).await.expect_err("five wait");
+    assert!(matches!(full, Error::QueueFull { limit: 5 }), "{full}");
+    let store = bench.jobs.store();
+    for id in &ids {
+        let (job, _) = store.claim(bench.jobs.now(), LEASE).await.expect("it works").expect("one waits");
+        assert_eq!((&job.id, job.state, job.started), (id, State::Running, Some(bench.jobs.now())));
+    }
+    assert!(store.claim(bench.jobs.now(), LEASE).await.expect("it works").is_none());
+    bench.enqueue("running jobs do not fill the queue").await;
+}
+
+#[tokio::test]
+async fn each_job_is_claimed_once_by_however_many() {
+    let bench = Bench::with(crate::config::JobsConfig { max_queued: 100, ..config() }).await;
+    for name in 0..20 {
+        bench.enqueue(&name.to_string()).await;
+    }
+    let other = bench.replica().await;
+    let claims = (0..30).map(|turn| {
+        let jobs = if turn % 2 == 0 { bench.jobs.clone() } else { other.clone() };
+        tokio::spawn(async move { jobs.store().claim(jobs.now(), LEASE).await.expect("it works").map(|(job, _)| job.id) })
+    });
+    let mut claimed = Vec::new();
+    for claim in claims.collect::<Vec<_>>() {
+        claimed.extend(claim.await.expect("no panic"));
+    }
+    assert_eq!((claimed.len(), claimed.iter().collect::<HashSet<_>>().len()), (20, 20));
+}
+
+#[tokio::test]
+async fn a_silent_workers_job_goes_to_another_and_the_first_can_write_no_more() {
+    let bench = Bench::new().await;
+    let id = bench.enqueue("a").await.id;
+    let store = bench.jobs.store();
+    let (_, stale) = store.claim(bench.jobs.now(), LEASE).await.expect("it works").expect("one waits");
+    bench.pass(LEASE);
+    assert!(store.requeue_expired(bench.jobs.now(), 2).await.expect("it works").is_empty(), "it has until then");
+    store.heartbeat(&stale, bench.jobs.now(), LEASE).await.expect("it still holds the lease");
+    bench.pass(LEASE + SECOND);
+    assert_eq!(store.requeue_expired(bench.jobs.now(), 2).await.expect("it works"), [id.as_str()]);
+    let check = |result: Result<State, Error>| assert!(matches!(result, Err(Error::LeaseLost { .. })), "{result:?}");
+    for _ in 0..2 {
+        check(store.complete(&stale, &json!(1), bench.jobs.now()).await);
+        check(store.fail(&stale, &Failure::new("x", "x"), bench.jobs.now()).await);
+        check(store.stop(&stale, bench.jobs.now()).await);
+        check(store.release(&stale, bench.jobs.now()).await);
+        assert!(matches!(store.heartbeat(&stale, bench.jobs.now(), LEASE).await, Err(Error::LeaseLost { .. })));
+        assert!(matches!(store.standing(&stale).await, Err(Error::LeaseLost { .. })));
+        // The second time, somebody else has it.
+        store.claim(bench.jobs.now(), LEASE).await.expect("it works");
+    }
+    let job = bench.jobs.job(&id).await.expect("kept");
+    assert_eq!((job.state, job.attempts), (State::Running, 2));
+    assert_eq!(bench.kinds(&id).await, ["queued", "running", "queued", "running"]);
+}
+
+#[tokio::test]
+async fn attempts_are_bounded_and_start_again_at_a_checkpoint() {
+    let bench = Bench::new().await;
+    let id = bench.enqueue("a").await.id;
+    let store = bench.jobs.store();
+    let die = async |checkpointed: bool| {
+        let (job, lease) = store.claim(bench.jobs.now(), LEASE).await.expect("it works").expect("one waits");
+        let report = Report { checkpointed, ..Report::default() };
+        store.report(&lease, &report, bench.jobs.now(), LEASE).await.expect("it holds the lease");
+        bench.pass(LEASE + SECOND);
+        store.requeue_expired(bench.jobs.now(), 2).await.expect("it works");
+        job.attempts
+    };
+    let attempts = [die(false).await, die(true).await, die(false).await, die(false).await];
+    assert_eq!(attempts, [1, 2, 1, 2]);
+    let job = bench.jobs.job(&id).await.expect("kept");
+    assert_eq!((job.state, job.error.map(|error| error.code)), (State::Failed, Some("worker_lost".to_owned())));
+    bench.events(&id).await;
+}
+
+#[tokio::test]
+async fn a_clean_shutdown_is_no_attempt() {
+    let bench = Bench::new().await;
+    let id = bench.enqueue("a").await.id;
+    let store = bench.jobs.store();
+    for _ in 0..5 {
+        let (job, lease) = store.claim(bench.jobs.now(), LEASE).await.expect("it works").expect("one waits");
+        assert_eq!(job.attempts, 1);
+        assert_eq!(store.release(&lease, bench.jobs.now()).await.expect("it holds the lease"), State::Queued);
+    }
+    let (_, lease) = store.claim(bench.jobs.now(), LEASE).await.expect("it works").expect("one waits");
+    bench.jobs.cancel(&id).await.expect("it runs");
+    assert_eq!(store.release(&lease, bench.jobs.now()).await.expect("it holds the lease"), State::Cancelled);
+}
+
+#[tokio::test]
+async fn steps_already_reported_are_not_reported_again() {
+    let bench = Bench::new().await;
+    let id = bench.enqueue("a").await.id;
+    let store = bench.jobs.store();
+    let steps = |steps: std::ops::Range<u64>| steps.map(|step| Event::new("step").at(1, 1, step)).collect::<Vec<_>>();
+    let run = async |events: Vec<Event>| {
+        let (_, lease) = store.claim(bench.jobs.now(), LEASE).await.expect("it works").expect("one waits");
+        let report = Report { events, progress: Some(Progress::default()), checkpointed: true };
+        store.report(&lease, &report, bench.jobs.now(), LEASE).await.expect("it holds the lease");
+        // It dies between its events and any change of state.
+        bench.pass(LEASE + SECOND);
+        store.requeue_expired(bench.jobs.now(), 2).await.expect("it works");
+    };
+    run(steps(1..4)).await;
+    run([vec![Event::new("resumed").with("step", 2)], steps(3..6), vec![Event::new("epoch").at(1, 1, 5)]].concat()).await;
+    let expected = [
+        "queued", "running", "step 1", "step 2", "step 3", "queued", "running", "resumed", "step 4", "step 5", "epoch 5",
+        "queued",
+    ];
+    assert_eq!(bench.kinds(&id).await, expected);
+    let highlights = bench.jobs.highlights(&id).await.expect("kept");
+    assert_eq!(highlights.iter().map(|event| event.id).collect::<Vec<_>>(), [11]);
+    let page = bench.jobs.events(&id, 3, 2).await.expect("kept");
+    assert_eq!(page.iter().map(|event| event.id).collect::<Vec<_>>(), [4, 5]);
+}
+
+#[tokio::test]
+async fn a_cancelled_job_ends_once() {
+    let bench = Bench::new().await;
+    let store = bench.jobs.store();
+    let waiting = bench.enqueue("waiting").await.id;
+    assert_eq!(bench.jobs.cancel(&waiting).await.expect("it waits").state, State::Cancelled);
+    let again = bench.jobs.cancel(&waiting).await.expect_err("it has ended");
+    assert!(matches!(again, Error::Finished { state: State::Cancelled, .. }), "{again}");
+    assert_eq!(bench.kinds(&waiting).await, ["queued", "end"]);
+
+    let running = bench.enqueue("running").await.id;
+    let (_, lease) = store.claim(bench.jobs.now(), LEASE).await.expect("it works").expect("one waits");
+    let job = bench.jobs.cancel(&running).await.expect("it runs");
+    assert_eq!((job.state, job.cancel_requested), (State::Running, true));
+    assert!(store.heartbeat(&lease, bench.jobs.now(), LEASE).await.expect("it holds the lease").cancel_requested);
+    bench.pass(LEASE + SECOND);
+    store.requeue_expired(bench.jobs.now(), 2).await.expect("it works");
+    assert_eq!(bench.jobs.job(&running).await.expect("kept").state, State::Cancelled, "its worker died meanwhile");
+    assert_eq!(bench.kinds(&running).await, ["queued", "running", "end"]);
+    assert!(matches!(bench.jobs.cancel("x").await, Err(Error::UnknownJob { .. })));
+}
+
+#[tokio::test]
+async fn an_idempotency_key_makes_one_job() {
+    let bench = Bench::new().await;
+    let jobs = &bench.jobs;
+    let Ok(Admission::New(first)) = jobs.reserve("k", "body").await else { panic!("the first") };
+    assert!(matches!(jobs.reserve("k", "body").await, Err(Error::KeyInProgress { .. })));
+    assert!(matches!(jobs.reserve("k", "other").await, Err(Error::KeyReused { .. })));
+    let job = jobs.enqueue(&new_job("a"), Some(&first)).await.expect("there is room");
+    let Ok(Admission::Known(known)) = jobs.reserve("k", "body").await else { panic!("known") };
+    assert_eq!(known.id, job.id);
+    assert!(matches!(jobs.reserve("k", "other").await, Err(Error::KeyReused { .. })));
+    jobs.give_up(first).await.expect("too late, and harmless");
+    assert!(matches!(jobs.reserve("k", "body").await, Ok(Admission::Known(_))));
+
+    let Ok(Admission::New(refused)) = jobs.reserve("r", "bad").await else { panic!("the first") };
+    jobs.give_up(refused).await.expect("it was held");
+    assert!(matches!(jobs.reserve("r", "good").await, Ok(Admission::New(_))));
+}
+
+#[tokio::test]
+async fn an_abandoned_key_can_be_taken_over() {
+    let bench = Bench::new().await;
+    let jobs = &bench.jobs;
+    let Ok(Admission::New(dead)) = jobs.reserve("k", "body").await else { panic!("the first") };
+    bench.pass(Duration::from_secs(61));
+    let Ok(Admission::New(next)) = jobs.reserve("k", "other").await else { panic!("taken over") };
+    let late = jobs.enqueue(&new_job("a"), Some(&dead)).await;
+    assert!(matches!(late, Err(Error::KeyInProgress { .. })), "{late:?}");
+    jobs.enqueue(&new_job("b"), Some(&next)).await.expect("it holds the key");
+    assert_eq!(jobs.list(&Listing { limit: 9, ..Listing::default() }).await.expect("it works").len(), 1);
+}
+
+#[tokio::test]
+async fn of_many_requests_with_one_key_one_is_first() {
+    let bench = Bench::new().await;
+    let other = bench.replica().await;
+    let requests = (0..20).map(|turn| {
+        let jobs = if turn % 2 == 0 { bench.jobs.clone() } else { other.clone() };
+        tokio::spawn(async move {
+            match jobs.reserve("k", "body").await {
+                Ok(Admission::New(held)) => Some(jobs.enqueue(&new_job("a"), Some(&held)).await.expect("it holds the key").id),
+                Ok(Admission::Known(job)) => Some(job.id),
+                Err(Error::KeyInProgress { .. }) => None,
+                Err(other) => panic!("{other}"),
+            }
+        })
+    });
+    let mut ids = HashSet::new();
+    for request in requests.collect::<Vec<_>>() {
+        ids.extend(request.await.expect("no panic"));
+    }
+    assert_eq!(ids.len(), 1);
+    assert_eq!(bench.jobs.list(&Listing { limit: 9, ..Listing::default() }).await.expect("it works").len(), 1);
+}
+
+#[tokio::test]
+async fn lists_are_filtered_and_paged_and_history_is_bounded() {
+    let bench = Bench::with(crate::config::JobsConfig { max_finished: 2, ..config() }).await;
+    let mut ids = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        let id = bench.enqueue(name).await.id;
+        bench.jobs.cancel(&id).await.expect("it waits");
+        ids.push(id);
+    }
+    ids.push(bench.enqueue("e").await.id);
+    let list = async |state, after: Option<&String>, limit| {
+        let listing = Listing { state, after: after.cloned(), limit };
+        bench.jobs.list(&listing).await.expect("it works").into_iter().map(|job| job.id).collect::<Vec<_>>()
+    };
+    assert_eq!(list(None, None, 9).await, [&ids[4], &ids[3], &ids[2]].map(String::as_str), "the oldest are gone");
+    assert_eq!(list(None, Some(&ids[4]), 1).await, [ids[3].as_str()]);
+    assert_eq!(list(Some(State::Queued), None, 9).await, [ids[4].as_str()]);
+    assert_eq!(list(Some(State::Failed), None, 9).await, Vec::<String>::new());
+    assert!(bench.jobs.events(&ids[0], 0, 9).await.is_err(), "events go with their job");
+}
+
+#[tokio::test]
+async fn unfinished_jobs_use_their_data_set_and_base() {
+    let bench = Bench::new().await;
+    let id = bench.enqueue("a").await.id;
+    let uses = async || {
+        let dataset = bench.jobs.using_dataset("photos").await.expect("it works");
+        (dataset, bench.jobs.using_version("vgg16", 1).await.expect("it works"))
+    };
+    assert_eq!(uses().await, (vec![id.clone()], vec![id.clone()]));
+    assert!(bench.jobs.using_dataset("x").await.expect("it works").is_empty());
+    assert!(bench.jobs.using_version("vgg16", 2).await.expect("it works").is_empty());
+    bench.jobs.cancel(&id).await.expect("it waits");
+    assert_eq!(uses().await, (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
+async fn what_is_no_store_is_refused_with_its_path() {
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::write(dir.path().join("jobs.db"), "not a database, but long enough to be looked at").expect("a file");
+    let error = crate::jobs::Store::open(dir.path()).await.expect_err("no database");
+    assert!(error.to_string().contains("jobs.db"), "{error}");
+    let error = crate::jobs::Store::open(&dir.path().join("jobs.db")).await.expect_err("no folder");
+    assert!(matches!(error, Error::Folder { .. }), "{error}");
+}

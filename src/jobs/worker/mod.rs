@@ -1,0 +1,99 @@
+//! The worker: claims a job, runs it on a thread of its own, and writes down how it ended.
+//!
+//! `run_one` does one job and `run_until` only loops, so that tests drain the queue without sleeping.
+
+mod line;
+mod session;
+mod thread;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use self::session::Session;
+use super::{error::Error, handle::Jobs, runner::Runner, state::State};
+
+/// How long an idle worker waits for jobs that another process accepted, or whose worker died.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Runs jobs, one after the other.
+pub struct Worker {
+    jobs: Jobs,
+    runner: Arc<dyn Runner>,
+    /// Whether the process goes down: jobs are given back, none is taken.
+    stopping: watch::Sender<bool>,
+}
+
+/// A job that left a worker's hands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The job.
+    pub id: String,
+    /// Where it stands now; `None` when another worker has it.
+    pub state: Option<State>,
+}
+
+impl Worker {
+    /// A worker that takes from `jobs` and lets `runner` do them.
+    pub fn new(jobs: Jobs, runner: Arc<dyn Runner>) -> Self {
+        Self { jobs, runner, stopping: watch::channel(false).0 }
+    }
+
+    /// Takes the job that waits longest, runs it to its end, and says how that was; `None` when none waits.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn run_one(&self) -> Result<Option<Ended>, Error> {
+        let config = self.jobs.config();
+        for id in self.jobs.store().requeue_expired(self.jobs.now(), config.max_attempts).await? {
+            tracing::warn!(job = id, "its worker died");
+            self.jobs.announce(&id);
+        }
+        if *self.stopping.borrow() {
+            return Ok(None);
+        }
+        let Some((job, lease)) = self.jobs.store().claim(self.jobs.now(), config.lease).await? else { return Ok(None) };
+        self.jobs.announce(&job.id);
+        let id = job.id.clone();
+        tracing::info!(job = id, model = job.spec.name, attempt = job.attempts, "job started");
+        let session = Session::new(self.jobs.clone(), lease, self.stopping.subscribe());
+        let state = session.run(job, Arc::clone(&self.runner)).await?;
+        self.jobs.announce(&id);
+        let outcome = state.map_or("lost", State::name);
+        metrics::counter!("graft_jobs_total", "outcome" => outcome).increment(1);
+        tracing::info!(job = id, outcome, "job left its worker");
+        Ok(Some(Ended { id, state }))
+    }
+
+    /// Runs jobs until `shutdown`; then the one at hand is told to stop, and given back.
+    pub async fn run_until(&self, shutdown: impl Future<Output = ()>) {
+        let mut work = std::pin::pin!(self.work());
+        tokio::select! {
+            () = shutdown => {}
+            () = &mut work => return,
+        }
+        self.stop();
+        work.await;
+    }
+
+    /// Takes no further job; the one at hand is told to stop, and given back.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    async fn work(&self) {
+        let mut changes = self.jobs.changes();
+        let mut stopping = self.stopping.subscribe();
+        while !*stopping.borrow_and_update() {
+            match self.run_one().await {
+                Ok(Some(_)) => continue,
+                Ok(None) => {}
+                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the job store failed; trying again"),
+            }
+            tokio::select! {
+                () = changes.any(IDLE) => {}
+                _ = stopping.changed() => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! `/jobs/{id}/events`: live, resumed, ended; nothing lost, nothing twice.
+
+use graft::{
+    config::JobsConfig,
+    jobs::{Event, Jobs},
+};
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::support::{Plans, Setup, TestApp, eventually, finetune, run_one};
+
+/// An event as it came over the wire.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    id: u64,
+    kind: String,
+    data: Value,
+}
+
+/// An open stream.
+struct Stream {
+    response: Response,
+    text: String,
+}
+
+impl Stream {
+    async fn open(app: &TestApp, id: &str, last: Option<u64>) -> Self {
+        let mut request = app.ask(Method::GET, &format!("/jobs/{id}/events")).header("Accept-Encoding", "gzip");
+        if let Some(last) = last {
+            request = request.header("Last-Event-ID", last.to_string());
+        }
+        let response = request.send().await.expect("it answers");
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert!(!response.headers().contains_key("content-encoding"), "events are not compressed");
+        Self { response, text: String::new() }
+    }
+
+    /// The next event, `None` when the server ends the stream.
+    async fn next(&mut self) -> Option<Seen> {
+        loop {
+            if let Some(end) = self.text.find("\n\n") {
+                let message: String = self.text.drain(..end + 2).collect();
+                let field = |name: &str| message.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+                let Some(id) = field("id:") else { continue };
+                let data = serde_json::from_str(field("data:").expect("an event has data")).expect("it is JSON");
+                let kind = field("event:").expect("an event has a kind").to_owned();
+                return Some(Seen { id: id.parse().expect("ids are numbers"), kind, data });
+            }
+            match self.response.chunk().await.expect("the stream ends cleanly") {
+                Some(chunk) => self.text.push_str(std::str::from_utf8(&chunk).expect("events are UTF-8")),
+                None => return None,
+            }
+        }
+    }
+
+    async fn rest(mut self) -> Vec<Seen> {
+        let mut events = Vec::new();
+        while let Some(event) = self.next().await {
+            events.push(event);
+        }
+        events
+    }
+}
+
+async fn app_with_job() -> (TestApp, Jobs, String) {
+    let setup = Setup::empty().configured(|config| config.jobs = JobsConfig { max_streams: 2, ..config.jobs.clone() });
+    let (app, jobs) = setup.with_jobs(Plans::default()).await;
+    let answer = app.send(finetune(&app, "", &json!({"name": "cats"}))).await;
+    let id = answer.json()["id"].as_str().expect("a job has an id").to_owned();
+    (app, jobs, id)
+}
+
+#[tokio::test]
+async fn events_arrive_while_they_happen_and_can_be_taken_up_anywhere() {
+    let (app, jobs, id) = app_with_job().await;
+    let mut live = Stream::open(&app, &id, None).await;
+    let queued = live.next().await.expect("it is queued");
+    assert_eq!((queued.id, queued.kind.as_str()), (1, "queued"));
+    assert!(queued.data["at"].as_str().is_some_and(|at| at.ends_with('Z')), "{queued:?}");
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let running = run_one(&jobs, move |_, control| {
+        control.event(Event::new("step").at(1, 1, 1).with("loss", 0.5));
+        control.flush();
+        wait.lock().expect("not poisoned").recv().expect("the test goes on");
+        control.event(Event::new("step").at(1, 1, 2).with("loss", 0.25));
+        Ok(json!({"version": 3}))
+    });
+    let watching = async {
+        assert_eq!(live.next().await.map(|event| event.kind), Some("running".to_owned()));
+        let step = live.next().await.expect("the first step, before the second");
+        assert_eq!((step.id, &step.data["step"], &step.data["loss"]), (3, &json!(1), &json!(0.5)));
+        go.send(()).expect("the runner waits");
+        live.rest().await
+    };
+    let (_, rest) = tokio::join!(running, watching);
+    assert_eq!(rest.iter().map(|event| (event.id, event.kind.as_str())).collect::<Vec<_>>(), [(4, "step"), (5, "end")]);
+    assert_eq!((&rest[1].data["state"], &rest[1].data["result"]), (&json!("succeeded"), &json!({"version": 3})));
+
+    let resumed = Stream::open(&app, &id, Some(3)).await.rest().await;
+    assert_eq!(resumed, rest, "the same, from the store");
+    assert_eq!(Stream::open(&app, &id, None).await.rest().await.len(), 5);
+    let request = app.ask(Method::GET, &format!("/jobs/{id}/events?after=0")).header("Last-Event-ID", "5");
+    let behind = app.send(request).await;
+    assert_eq!((behind.status, behind.body.len()), (204, 0), "an `EventSource` stops at that");
+    assert_eq!(app.get(&format!("/jobs/{id}/events?after=99")).await.status, 204);
+}
+
+#[tokio::test]
+async fn events_of_another_process_arrive_too() {
+    let (app, jobs, id) = app_with_job().await;
+    let stream = Stream::open(&app, &id, Some(1)).await;
+    // Written past this server's handle, which is told nothing.
+    jobs.store().cancel(&id, jobs.now()).await.expect("it waits");
+    let events = stream.rest().await;
+    assert_eq!(events.iter().map(|event| (event.id, event.kind.as_str())).collect::<Vec<_>>(), [(2, "end")]);
+}
+
+#[tokio::test]
+async fn streams_are_bounded_and_given_back() {
+    let (app, _jobs, id) = app_with_job().await;
+    let first = Stream::open(&app, &id, None).await;
+    let _second = Stream::open(&app, &id, None).await;
+    let third = app.get(&format!("/jobs/{id}/events")).await;
+    third.problem(503, "too_many_streams", "2 event streams are open (`jobs.max_streams`)");
+    drop(first);
+    let asks = async || {
+        let response = app.ask(Method::GET, &format!("/jobs/{id}/events")).send().await.expect("it answers");
+        response.status() == 200
+    };
+    eventually("a place is free", asks).await;
+}
+
+#[tokio::test]
+async fn open_streams_end_when_the_server_goes_down() {
+    let (app, _jobs, id) = app_with_job().await;
+    let stream = Stream::open(&app, &id, None).await;
+    drop(app);
+    assert_eq!(stream.rest().await.len(), 1, "the job goes on elsewhere, the stream can be taken up there");
+}
+
+#[tokio::test]
+async fn what_cannot_be_watched_is_refused() {
+    let (app, _jobs, id) = app_with_job().await;
+    app.get("/jobs/x/events").await.problem(404, "unknown_job", "no job `x`");
+    app.get(&format!("/jobs/{id}/events?after=-1")).await.problem(422, "invalid_parameter", "`after` is `-1`");
+    let request = app.ask(Method::GET, &format!("/jobs/{id}/events")).header("Last-Event-ID", "x");
+    app.send(request).await.problem(422, "invalid_parameter", "`Last-Event-ID` is `x`");
+}
