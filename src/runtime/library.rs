@@ -36,7 +36,7 @@ fn folders() -> Vec<PathBuf> {
     let working = std::env::current_dir().ok();
     let mut folders: Vec<PathBuf> = Vec::new();
     let starts = [binary.as_deref().and_then(Path::parent), working.as_deref()];
-    for ancestor in starts.into_iter().flatten().flat_map(Path::ancestors).take_while(|path| path.parent().is_some()) {
+    for ancestor in starts.into_iter().flatten().flat_map(Path::ancestors).filter(|path| path.parent().is_some()) {
         folders.extend(SEARCHED.iter().map(|name| ancestor.join(name)));
     }
     folders.extend(["/usr/local/lib/graft", "/usr/local/lib", "/usr/lib"].map(PathBuf::from));
