@@ -1,19 +1,24 @@
 //! Composition root: builds everything from the configuration and owns start and shutdown.
 
-use std::{net::SocketAddr, time::Duration};
+mod finetune;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
 };
 
+use self::finetune::Finetuner;
 use crate::{
     config::{Config, ServerConfig},
     datasets::Datasets,
     http,
     inference::Engine,
-    jobs::{self, Jobs},
+    jobs::{self, Jobs, Worker},
     preprocess::Limits,
     registry::Repository,
     runtime::Runtime,
@@ -28,6 +33,7 @@ pub struct App {
     listener: TcpListener,
     engine: Engine,
     state: http::State,
+    workers: Vec<Worker>,
     telemetry: Telemetry,
 }
 
@@ -43,17 +49,19 @@ impl App {
         for choice in std::iter::once(&config.runtime.provider).chain(config.runtime.model_providers.values()) {
             runtime.check(*choice)?;
         }
-        let engine = Engine::new(runtime, repository, &config.models, &config.images, &config.runtime)?;
+        let engine = Engine::new(runtime.clone(), repository.clone(), &config.models, &config.images, &config.runtime)?;
         engine.refuse_untrained()?;
         let jobs = Jobs::open(&config.jobs, &config.data.dir, jobs::system_clock()).await?;
         let limits = Limits { max_bytes: config.images.max_bytes, max_pixels: config.images.max_pixels };
-        let datasets = Datasets::open(config.datasets, &config.data.dir, limits)?;
+        let datasets = Datasets::open(config.datasets.clone(), &config.data.dir, limits)?;
+        let finetuner = Arc::new(Finetuner::new(runtime, repository, datasets.clone(), engine.clone(), &config));
+        let workers = (0..config.jobs.workers).map(|_| Worker::new(jobs.clone(), finetuner.clone())).collect();
         let state = http::State::new(engine.clone(), datasets, config.server.clone(), &config.images, Some(telemetry.clone()));
-        let state = state.with_jobs(jobs, None);
+        let state = state.with_jobs(jobs, Some(finetuner));
         let ServerConfig { host, port, .. } = config.server;
         let listener = TcpListener::bind((host, port)).await;
         let listener = listener.with_context(|| format!("cannot listen on {host}:{port} (`server.host`, `server.port`)"))?;
-        Ok(Self { listener, engine, state, telemetry })
+        Ok(Self { listener, engine, state, workers, telemetry })
     }
 
     /// The address that was bound, with the port that was free when 0 was asked for.
@@ -69,7 +77,8 @@ impl App {
         &self.engine
     }
 
-    /// Loads the configured models in the background and serves until `shutdown`, then drains.
+    /// Loads the configured models and runs jobs in the background, and serves until `shutdown`; then drains, and gives the
+    /// job at hand back to the queue.
     ///
     /// # Errors
     /// When requests were cut off because they took longer than `server.shutdown_grace_ms`.
@@ -84,7 +93,21 @@ impl App {
                 metrics.run_upkeep();
             }
         });
+        let (stop, stopping) = watch::channel(false);
+        let mut workers = JoinSet::new();
+        for worker in self.workers {
+            let mut stopping = stopping.clone();
+            workers.spawn(async move { worker.run_until(async { drop(stopping.wait_for(|stop| *stop).await) }).await });
+        }
+        let shutdown = async move {
+            shutdown.await;
+            stop.send_replace(true);
+        };
+        let grace = self.state.server().shutdown_grace;
         let served = serve(self.listener, self.state, shutdown).await;
+        if tokio::time::timeout(grace, workers.join_all()).await.is_err() {
+            tracing::warn!("a job did not stop in time; it goes on from its last checkpoint once its lease has run out");
+        }
         watching.abort();
         upkeep.abort();
         served

@@ -1,6 +1,6 @@
 //! One rule per operator: from the gradient of its output to those of its inputs, in plain operators.
 //!
-//! A rule writes only operators that its provider has kernels for; [`OPERATORS`] says which have a rule at all.
+//! A rule writes only operators that its provider has kernels for; [`operators`] says which have a rule at all.
 
 mod concat;
 mod conv;
