@@ -15,6 +15,15 @@ use crate::{
     },
 };
 
+/// An epoch's metrics as clients read them: phase and epoch from 1.
+pub fn epoch_json(metrics: &EpochMetrics) -> Map<String, Value> {
+    let numbered = EpochMetrics { phase: metrics.phase + 1, epoch: metrics.epoch + 1, ..*metrics };
+    match serde_json::to_value(numbered) {
+        Ok(Value::Object(data)) => data,
+        _ => Map::new(),
+    }
+}
+
 /// Follows a run on behalf of a job.
 pub struct Follow<'a> {
     control: &'a dyn Control,
@@ -92,10 +101,8 @@ impl<'a> Follow<'a> {
     fn epoch(&self, metrics: EpochMetrics) {
         let EpochMetrics { phase, epoch, .. } = metrics;
         let mut event = jobs::Event::new("epoch");
-        if let Ok(Value::Object(mut data)) = serde_json::to_value(metrics) {
-            data.retain(|key, _| !matches!(key.as_str(), "phase" | "epoch"));
-            event.data = data;
-        }
+        event.data = epoch_json(&metrics);
+        event.data.retain(|key, _| !matches!(key.as_str(), "phase" | "epoch"));
         let end = Place { phase, epoch, step: self.recipe.steps_per_epoch };
         self.control.event(self.mark(event, end));
         self.control.progress(Progress {
@@ -131,10 +138,11 @@ impl Observer for Follow<'_> {
             Event::Step { at, loss, accuracy, learning_rate } => self.step(at, loss, accuracy, learning_rate),
             Event::Epoch(metrics) => self.epoch(metrics),
             Event::Exporting => {
-                self.control.event(jobs::Event::new("exporting").at(u32::MAX, 0, 0));
                 let phase = self.recipe.phases.len().saturating_sub(1);
-                let epoch = self.recipe.phases.last().map_or(0, |phase| phase.epochs);
-                let progress = self.progress("exporting", Place { phase, epoch, step: 0 });
+                let epoch = self.recipe.phases.last().map_or(0, |phase| phase.epochs.saturating_sub(1));
+                let end = Place { phase, epoch, step: self.recipe.steps_per_epoch };
+                self.control.event(self.mark(jobs::Event::new("exporting"), end));
+                let progress = self.progress("exporting", end);
                 self.control.progress(Progress { remaining_seconds: Some(0.0), ..progress });
             }
         }

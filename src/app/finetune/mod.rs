@@ -21,8 +21,7 @@ use crate::{
     registry::{ModelVersion, Repository},
     runtime::Runtime,
     training::{
-        self, Context, Estimate, Samples,
-        cache,
+        self, Context, Estimate, Samples, cache,
         recipe::{Recipe, Request},
     },
 };
@@ -132,8 +131,8 @@ impl Finetuner {
         Ok(json!({
             "model": metadata.name,
             "version": metadata.version,
-            "best": outcome.best,
-            "history": outcome.history,
+            "best": follow::epoch_json(&outcome.history[outcome.best]),
+            "history": outcome.history.iter().map(follow::epoch_json).collect::<Vec<_>>(),
             "report": outcome.report,
         }))
     }

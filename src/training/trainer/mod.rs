@@ -142,9 +142,12 @@ impl<'a> Run<'a> {
         if let Some(detail) = cache.warning() {
             self.observer.event(Event::Warning { detail });
         }
-        let number = self.progress.at.phase;
+        let (number, phases) = (self.progress.at.phase, self.recipe.phases.len());
         cache.fill(&self.division.picks(self.recipe.horizontal_flip), &mut |filled| {
-            self.observer.event(Event::Caching { phase: number, done: filled.done, total: filled.total });
+            // Behind the last phase the cache is read once more, for the report.
+            if number < phases {
+                self.observer.event(Event::Caching { phase: number, done: filled.done, total: filled.total });
+            }
             !self.observer.cancelled()
         })?;
         Ok(cache)
