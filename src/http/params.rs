@@ -3,7 +3,7 @@
 //! Every value is checked here or by the engine's plan, before the body is read.
 
 use axum::{
-    extract::{FromRequestParts, RawPathParams},
+    extract::{FromRequestParts, Path, RawPathParams, rejection::PathRejection},
     http::request::Parts,
 };
 
@@ -154,6 +154,15 @@ async fn request(parts: &mut Parts, query: &Query) -> Result<Request, ApiError> 
         on_error: query.choice("on_error", &ON_ERROR)?.unwrap_or_default(),
         ..Request::default()
     })
+}
+
+/// The one parameter of a path.
+///
+/// # Errors
+/// A path that is not UTF-8.
+pub fn only(path: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
+    let Path(text) = path.map_err(|error| ApiError::InvalidParameter(format!("cannot read the path: {error}")))?;
+    Ok(text)
 }
 
 /// The model that a path names.

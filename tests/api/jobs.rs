@@ -177,6 +177,7 @@ async fn jobs_are_listed_in_pages_by_state() {
     app.get("/jobs?limit=101").await.problem(422, "invalid_parameter", "100 is the most");
     app.get("/jobs?after=x").await.problem(404, "unknown_job", "no job `x`");
     app.get("/jobs/x").await.problem(404, "unknown_job", "`GET /jobs` lists");
+    app.get("/jobs/%ff").await.problem(422, "invalid_parameter", "cannot read the path");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod concurrency;
 mod datasets;
 mod documents;
 mod features;
+mod finetune;
 mod goldens;
 mod health;
 mod job_events;

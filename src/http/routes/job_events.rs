@@ -5,7 +5,7 @@
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
 use axum::{
-    extract::{self, Path},
+    extract::{self, Path, rejection::PathRejection},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri},
     response::{
         IntoResponse, Response, Sse,
@@ -20,6 +20,7 @@ use crate::{
     http::{
         error::ApiError,
         openapi::{EventsQuery, JobPath},
+        params,
         query::Query,
         state::State,
     },
@@ -50,11 +51,11 @@ const PAGE: u32 = 256;
 ))]
 pub async fn stream(
     extract::State(state): extract::State<State>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let after = after(&uri, &headers)?;
+    let (id, after) = (params::only(id)?, after(&uri, &headers)?);
     let part = state.jobs()?;
     // Subscribed before the first look, so that nothing falls between.
     let changes = part.jobs.changes();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Body,
-    extract::{self, Path, Request},
+    extract::{self, Path, Request, rejection::PathRejection},
     http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -19,6 +19,7 @@ use crate::{
         error::ApiError,
         idempotency, json,
         openapi::{FinetuneQuery, JobPath, JobsQuery},
+        params,
         query::Query,
         state::{JobsPart, State},
     },
@@ -84,9 +85,10 @@ pub async fn list(extract::State(state): extract::State<State>, request: Request
 #[utoipa::path(get, path = "/jobs/{id}", tag = "jobs", params(JobPath), responses((status = 200, description = "The job", body = JobDetail)))]
 pub async fn show(
     extract::State(state): extract::State<State>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Json<JobDetail>, ApiError> {
+    let id = params::only(id)?;
     Query::parse(&uri, &[])?;
     let jobs = &state.jobs()?.jobs;
     let (job, highlights) = (jobs.job(&id).await?, jobs.highlights(&id).await?);
@@ -102,9 +104,10 @@ pub async fn show(
 ))]
 pub async fn cancel(
     extract::State(state): extract::State<State>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
+    let id = params::only(id)?;
     Query::parse(&uri, &[])?;
     let job = state.jobs()?.jobs.cancel(&id).await?;
     let status = if job.state.is_terminal() { StatusCode::OK } else { StatusCode::ACCEPTED };

@@ -19,8 +19,10 @@ fn worker(bench: &Bench, run: impl Fn(&Job, &dyn Control) -> Result<Value, Failu
     Worker::new(bench.jobs.clone(), Arc::new(Does(run)))
 }
 
+type Run = Box<dyn Fn(&Job, &dyn Control) -> Result<Value, Failure> + Send + Sync>;
+
 /// A runner that says that it has begun, and spins until it is told to stop, and why.
-fn obedient() -> (impl Fn(&Job, &dyn Control) -> Result<Value, Failure> + Send + Sync + 'static, Receiver<()>) {
+fn obedient() -> (Run, Receiver<()>) {
     let (begun, begins) = channel();
     let begun: Mutex<Sender<()>> = Mutex::new(begun);
     let run = move |_: &Job, control: &dyn Control| {
@@ -32,7 +34,7 @@ fn obedient() -> (impl Fn(&Job, &dyn Control) -> Result<Value, Failure> + Send +
             std::thread::yield_now();
         }
     };
-    (run, begins)
+    (Box::new(run), begins)
 }
 
 async fn begins(begins: Receiver<()>) -> Receiver<()> {

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use graft::{
-    arch::{Activation, Architecture, Builder, Description, InputMode, LayerKind},
+    arch::{Activation, Architecture, Builder, Description, InputMode, LayerKind, Padding},
     preprocess::Resize,
     registry::{ModelVersion, OnnxSettings, Provenance, Repository, import_onnx, import_weights},
     weights::seeded::Seeded,
@@ -28,6 +28,8 @@ pub enum Tiny {
     Untrained,
     /// A model without classes: its one output is features.
     Topless,
+    /// Three seeded convolutions without a top over 32 × 32 images.
+    Convolutions,
 }
 
 /// Publishes `model` as the next version of `name`.
@@ -39,6 +41,7 @@ pub fn publish(repository: &Repository, model: Tiny, name: &str) -> ModelVersion
         Tiny::Thousand => keras(repository, name, true, true),
         Tiny::Untrained => keras(repository, name, true, false),
         Tiny::Topless => keras(repository, name, false, true),
+        Tiny::Convolutions => convolutions(repository, name),
     }
 }
 
@@ -73,4 +76,26 @@ fn architecture(include_top: bool) -> Architecture {
     }
     let description = Description { name: "tiny", include_top, input_mode: InputMode::Tf, features_layer: "avg_pool" };
     builder.finish(last, description)
+}
+
+fn convolutions(repository: &Repository, name: &str) -> ModelVersion {
+    let mut builder = Builder::new([32, 32, 3]);
+    let mut last = 0;
+    for filters in [16, 32, 64] {
+        let convolution = LayerKind::Conv2D {
+            filters,
+            kernel: [3, 3],
+            strides: [1, 1],
+            padding: Padding::Same,
+            use_bias: true,
+            activation: Activation::Relu,
+        };
+        last = builder.add(convolution, &[last]);
+        last = builder.add(LayerKind::max_pooling(2, 2), &[last]);
+    }
+    let description =
+        Description { name: "tiny", include_top: false, input_mode: InputMode::Tf, features_layer: "max_pooling2d_2" };
+    let provenance = Provenance { source: "seed:1".to_owned(), pretrained: false };
+    let architecture = builder.finish(last, description);
+    import_weights(repository, name, &architecture, &mut Seeded::new(1), provenance).expect("seeded weights fit")
 }

@@ -1,0 +1,146 @@
+//! Fine-tuning from end to end: drawn shapes, a data set, a job on seeded weights, and the model that comes out, served.
+
+use std::io::{Cursor, Write};
+
+use image::{ImageFormat, Rgb, RgbImage};
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{Rng, SeedableRng},
+};
+use serde_json::{Value, json};
+use zip::{ZipWriter, write::SimpleFileOptions};
+
+use crate::support::{Answer, Setup, TestApp, Tiny, eventually};
+
+const SHAPES: [&str; 3] = ["circle", "square", "triangle"];
+const SIDE: u32 = 32;
+
+/// A dark shape somewhere on a light ground.
+fn draw(shape: &str, random: &mut ChaCha8Rng) -> Vec<u8> {
+    let mut below = |bound: u32| random.next_u32() % bound;
+    let radius = 6 + below(5) as i32;
+    let mut place = || radius + below((SIDE as i32 - 2 * radius) as u32) as i32;
+    let (x0, y0) = (place(), place());
+    let ground = [0; 3].map(|_: u8| 160 + below(96) as u8);
+    let ink = [0; 3].map(|_: u8| below(96) as u8);
+    let image = RgbImage::from_fn(SIDE, SIDE, |x, y| {
+        let (x, y) = (x as i32 - x0, y as i32 - y0);
+        let inside = match shape {
+            "circle" => x * x + y * y <= radius * radius,
+            "square" => x.abs() <= radius && y.abs() <= radius,
+            _ => y.abs() <= radius && 2 * x.abs() <= y + radius,
+        };
+        Rgb(if inside { ink } else { ground })
+    });
+    let mut png = Cursor::new(Vec::new());
+    image.write_to(&mut png, ImageFormat::Png).expect("memory can be written to");
+    png.into_inner()
+}
+
+/// A zip of class folders, `count` drawings each.
+fn drawings(count: usize, seed: u64) -> Vec<u8> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for shape in SHAPES {
+        for number in 0..count {
+            zip.start_file(format!("{shape}/{number}.png"), SimpleFileOptions::default()).expect("the name is new");
+            zip.write_all(&draw(shape, &mut random)).expect("memory can be written to");
+        }
+    }
+    zip.finish().expect("memory can be written to").into_inner()
+}
+
+async fn spawn() -> TestApp {
+    Setup::empty()
+        .with(Tiny::Convolutions, "seeded")
+        .configured(|config| config.jobs.lease = std::time::Duration::from_secs(5))
+        .start()
+        .await
+}
+
+async fn upload(app: &TestApp, archive: Vec<u8>) -> String {
+    let answer = app.send(app.post_typed("/datasets", "application/zip", archive)).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    answer.json()["id"].as_str().expect("a data set has an id").to_owned()
+}
+
+async fn submit(app: &TestApp, recipe: &Value) -> Answer {
+    app.send(app.post_typed("/jobs/finetune", "application/json", recipe.to_string())).await
+}
+
+/// The job once it has ended.
+async fn ended(app: &TestApp, location: &str) -> Value {
+    let state = async || app.get(location).await.json()["state"].as_str().unwrap_or_default().to_owned();
+    eventually("the job has ended", async || !matches!(state().await.as_str(), "queued" | "running")).await;
+    app.get(location).await.ok().json()
+}
+
+fn recipe(dataset: &str, name: &str) -> Value {
+    json!({
+        "dataset": dataset,
+        "base": "seeded",
+        "name": name,
+        "head": {"pool": "flatten", "hidden": [64]},
+        "phases": [
+            {"trainable": "head", "epochs": 2, "optimizer": {"type": "rmsprop"}},
+            {"trainable_from": "conv2d", "epochs": 12, "optimizer": {"type": "adam", "learning_rate": 0.002}},
+        ],
+    })
+}
+
+#[tokio::test]
+async fn drawings_teach_seeded_weights_and_the_model_is_served_at_once() {
+    let app = spawn().await;
+    let dataset = upload(&app, drawings(80, 1)).await;
+    let accepted = submit(&app, &recipe(&dataset, "shapes")).await;
+    assert_eq!(accepted.status, 202, "{}", accepted.text());
+    let job = ended(&app, accepted.header("location")).await;
+    assert_eq!(job["state"], "succeeded", "{job}");
+    assert_eq!(job["history"].as_array().map(Vec::len), Some(14), "{job}");
+    let report = &job["result"]["report"];
+    assert!(report["accuracy"].as_f64().is_some_and(|accuracy| accuracy >= 0.9), "{report}");
+
+    let (mut random, mut right) = (ChaCha8Rng::seed_from_u64(2), 0);
+    for (shape, _) in (0..20).flat_map(|round| SHAPES.map(|shape| (shape, round))) {
+        let answer = app.send(app.post_image("/predict?model=shapes&top_k=1", draw(shape, &mut random))).await.ok();
+        assert_eq!(answer.header("graft-pretrained"), "true");
+        right += usize::from(answer.json()["predictions"][0]["top_k"][0]["label"] == shape);
+    }
+    assert!(right >= 54, "{right} of 60 fresh drawings are right");
+
+    let model = app.get("/models/shapes").await.ok().json();
+    assert_eq!(model["versions"][0]["labels"].as_array().map(Vec::len), Some(3));
+    let again = submit(&app, &recipe(&dataset, "shapes")).await;
+    let job = ended(&app, again.header("location")).await;
+    assert_eq!(job["result"]["version"], 2, "{job}");
+    let [first, second] = [1, 2].map(|version| hash(&app, version));
+    assert_eq!(first, second, "the same seed gives the same weights, bit for bit");
+}
+
+fn hash(app: &TestApp, version: u32) -> String {
+    let snapshot = app.repository.scan().expect("the repository can be read");
+    let model = snapshot.model("shapes").expect("it was registered");
+    model.version(version).expect("it was registered").metadata.weights.sha256.clone()
+}
+
+#[tokio::test]
+async fn a_recipe_that_cannot_be_run_is_refused_with_every_problem() {
+    let app = spawn().await;
+    let recipe = json!({"dataset": "nothing", "base": "sedeed", "name": "a b", "batch_size": 0});
+    let body = submit(&app, &recipe).await.problem(422, "invalid_recipe", "`problems` names each");
+    let problems = body["problems"].as_array().expect("a list");
+    let fields: Vec<&str> = problems.iter().filter_map(|problem| problem["field"].as_str()).collect();
+    assert_eq!(fields, ["base", "dataset", "name", "batch_size"], "{body}");
+    assert_eq!(problems[0]["detail"], "unknown model `sedeed`; did you mean `seeded`?");
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_recipe_and_costs() {
+    let app = spawn().await;
+    let dataset = upload(&app, drawings(5, 1)).await;
+    let body = recipe(&dataset, "shapes").to_string();
+    let plan = app.send(app.post_typed("/jobs/finetune?dry_run=true", "application/json", body)).await.ok().json();
+    assert_eq!(plan["recipe"]["phases"][1]["trainable"]["layer"], "conv2d");
+    assert!(plan["estimates"]["minutes"].as_f64().is_some_and(|minutes| minutes > 0.0), "{plan}");
+    assert_eq!(app.get("/jobs").await.ok().json()["jobs"], json!([]));
+}
