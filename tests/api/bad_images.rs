@@ -130,3 +130,14 @@ async fn skipping_answers_the_good_ones() {
     let all_bad = app.send(app.post_image("/predict?on_error=skip", b"hello".to_vec())).await.ok();
     assert_eq!(all_bad.json()["predictions"][0]["error"]["code"], "not_an_image");
 }
+
+#[tokio::test]
+async fn a_refusal_says_which_model_refused() {
+    let app = spawn().await;
+    for path in ["/predict", "/features"] {
+        let answer = app.send(app.post_image(path, Vec::new())).await;
+        answer.problem(422, "bad_images", "an image cannot be used");
+        let told = ["graft-model", "graft-version", "graft-pretrained"].map(|name| answer.header(name));
+        assert_eq!(told, ["colours", "1", "true"], "{path}");
+    }
+}

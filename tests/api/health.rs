@@ -8,9 +8,9 @@ use crate::support::{Setup, TestApp, Tiny, eventually, plain, publish};
 async fn ready_is_when_every_configured_model_is_warm() {
     let preload = ["colours", "late"].map(str::to_owned).to_vec();
     let app = Setup::new().configured(|config| config.models.preload = preload).start().await;
-    eventually("`colours` is warm", async || !app.get("/readyz").await.text().contains("colours")).await;
+    eventually("`colours` is warm", async || !app.get("/readyz").await.text().contains(r#""model":"colours""#)).await;
     let body = app.get("/readyz").await.problem(503, "not_ready", "1 of the configured models cannot answer yet");
-    assert_eq!(body["missing"], json!([{"model": "late", "reason": "unknown model `late`"}]));
+    assert_eq!(body["missing"], json!([{"model": "late", "reason": "unknown model `late`; there are `colours`"}]));
     app.get("/healthz").await.ok();
     app.send(app.post_image("/predict", plain([0; 3]))).await.ok();
     publish(&app.repository, Tiny::Thousand, "late");

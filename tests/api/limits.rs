@@ -70,12 +70,14 @@ async fn an_answer_that_would_be_too_large_says_how_to_ask_for_less() {
 }
 
 #[tokio::test]
-async fn memory_for_bodies_is_bounded_over_all_requests() {
-    let app = Setup::new().configured(|config| config.server.max_buffered_bytes = 1000).spawn().await;
+async fn memory_is_bounded_over_all_requests_and_answers() {
+    let app = Setup::new().configured(|config| config.server.max_buffered_bytes = 3000).spawn().await;
     let detail = "`server.max_buffered_bytes`";
-    app.send(app.post_image("/predict", vec![0; 1001])).await.problem(503, "busy", detail);
-    let json = format!("{{\"images\":[{{\"b64\":\"{}\"}}]}}", base64(&[0; 600]));
+    app.send(app.post_image("/predict", vec![0; 3001])).await.problem(503, "busy", detail);
+    let json = format!("{{\"images\":[{{\"b64\":\"{}\"}}]}}", base64(&[0; 1800]));
     app.send(app.post_typed("/predict", "application/json", json)).await.problem(503, "busy", detail);
+    // The body of two images fits, their answer does not.
+    app.send(app.post_form("/predict", &[("a", plain([0; 3])), ("b", plain([0; 3]))])).await.problem(503, "busy", detail);
     for _ in 0..10 {
         app.send(app.post_image("/predict", plain([0; 3]))).await.ok();
     }

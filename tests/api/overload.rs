@@ -69,10 +69,10 @@ async fn an_answer_that_takes_too_long_is_503() {
 async fn a_body_that_does_not_arrive_is_408_and_gives_its_memory_back() {
     let setup = Setup::new().configured(|config| {
         config.server.body_timeout = Duration::from_millis(100);
-        config.server.max_buffered_bytes = 200;
+        config.server.max_buffered_bytes = 3000;
     });
     let app = setup.spawn().await;
-    let head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 200\r\n\r\n";
+    let head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 3000\r\n\r\n";
     let answer = app.raw(&format!("{head}beginning")).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert!(answer.contains("\"code\":\"body_timeout\"") && answer.contains("within 100 ms"), "{answer}");

@@ -16,7 +16,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Sends `request` and reads its answer, which has an `X-Request-Id` whatever it is.
+    /// Sends `request` and reads its answer, which has an `X-Request-Id` and a `Server-Timing` whatever it is.
     pub async fn to(request: RequestBuilder) -> Self {
         let (client, request) = request.build_split();
         let request = request.expect("the test's request is valid");
@@ -27,6 +27,7 @@ impl Answer {
         let body = response.bytes().await.unwrap_or_else(|error| panic!("{asked}: {error:?}")).into();
         let answer = Self { status, headers, body, asked };
         assert!(!answer.header("x-request-id").is_empty(), "{} has no request id", answer.asked);
+        assert!(answer.headers.get_all("server-timing").iter().any(|value| value.as_bytes().starts_with(b"total;dur=")));
         answer
     }
 
