@@ -31,7 +31,7 @@ struct Inner {
 }
 
 /// What the routes of jobs share.
-pub struct JobsPart {
+pub(super) struct JobsPart {
     /// The jobs.
     pub jobs: Jobs,
     /// Who turns requests into jobs; without one, none is accepted.
@@ -85,7 +85,7 @@ impl State {
     ///
     /// # Errors
     /// [`ApiError::NoJobs`] for a server without.
-    pub fn jobs(&self) -> Result<&Arc<JobsPart>, ApiError> {
+    pub(super) fn jobs(&self) -> Result<&Arc<JobsPart>, ApiError> {
         self.jobs.as_ref().ok_or(ApiError::NoJobs)
     }
 

@@ -90,16 +90,16 @@ async fn the_same_key_and_body_are_the_same_job() {
 
 #[tokio::test]
 async fn a_key_whose_request_is_being_accepted_is_refused_even_when_its_client_left() {
-    let (planner, open) = Plans::gated();
-    let (app, jobs) = Setup::empty().with_jobs(planner).await;
+    let (planner, gate) = Plans::gated();
+    let (app, _) = Setup::empty().with_jobs(planner).await;
     let body = json!({"name": "slow"});
     let request = finetune(&app, "", &body).header("Idempotency-Key", "k");
     let first = tokio::spawn(async { request.send().await.map(drop) });
-    eventually("the first is being looked at", async || jobs.reserve("k", "x").await.is_err()).await;
+    gate.reached.notified().await;
     let second = submit_with_key(&app, "k", &body).await;
     second.problem(409, "idempotency_in_progress", "still being accepted");
     first.abort();
-    open.send(()).expect("the planner waits");
+    gate.open.send(()).expect("the planner waits");
     eventually("it is accepted", async || submit_with_key(&app, "k", &body).await.status == 202).await;
     assert_eq!(app.get("/jobs").await.ok().json()["jobs"].as_array().map(Vec::len), Some(1));
 }

@@ -2,26 +2,36 @@
 
 use std::sync::{
     Arc, Mutex,
-    mpsc::{Receiver, channel},
+    mpsc::{Receiver, Sender, channel},
 };
 
 use graft::jobs::{Base, Control, Ended, Failure, Job, Jobs, Plan, PlanError, Planner, Problem, Runner, Worker};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::TestApp;
 
-/// Plans every request that has a `name`; `broken` names two problems, `slow` waits for [`Self::gated`]'s sender.
+/// Plans every request that has a `name`; `broken` names two problems, `slow` waits at the [`Gate`].
 #[derive(Default)]
 pub struct Plans {
     gate: Mutex<Option<Receiver<()>>>,
+    reached: Arc<Notify>,
+}
+
+/// Where a slow plan waits.
+pub struct Gate {
+    /// Told when a plan is there.
+    pub reached: Arc<Notify>,
+    /// Lets it through.
+    pub open: Sender<()>,
 }
 
 impl Plans {
-    /// A planner that plans `slow` when it is told to; and who tells it.
-    pub fn gated() -> (Self, std::sync::mpsc::Sender<()>) {
-        let (open, gate) = channel();
-        (Self { gate: Mutex::new(Some(gate)) }, open)
+    /// A planner that plans `slow` when it is let through.
+    pub fn gated() -> (Self, Gate) {
+        let ((open, gate), reached) = (channel(), Arc::new(Notify::new()));
+        (Self { gate: Mutex::new(Some(gate)), reached: Arc::clone(&reached) }, Gate { reached, open })
     }
 }
 
@@ -36,6 +46,7 @@ impl Planner for Plans {
             }
             Some("defect") => return Err(PlanError::Failed("secret".into())),
             Some("slow") => {
+                self.reached.notify_one();
                 let gate = self.gate.lock().expect("not poisoned");
                 gate.as_ref().expect("a gated planner").recv().expect("the test opens the gate");
             }

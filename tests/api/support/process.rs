@@ -47,6 +47,7 @@ impl Graft {
     fn start(models: &Path, default_model: &str, variables: &[(&str, &str)]) -> Result<Self, Refusal> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_graft"));
         command.args(["serve", "--port", "0", "--set", "telemetry.log_format=json", "--default-model", default_model]);
+        command.arg("--set").arg(format!("data.dir={}", models.with_file_name("data").display()));
         command.arg("--models-dir").arg(models).env_clear().envs(variables.iter().copied());
         command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mut process = Running(command.spawn().expect("the binary runs"));
