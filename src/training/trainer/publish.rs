@@ -82,6 +82,10 @@ impl Run<'_> {
             lineage: Some(self.lineage(&evaluation.report)),
             created: String::new(),
         };
+        // A worker whose lease is lost must not publish: another has the job.
+        if self.observer.cancelled() {
+            return Err(Error::Cancelled);
+        }
         staging.publish(metadata).map_err(refused)
     }
 
