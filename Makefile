@@ -52,8 +52,9 @@ parity: build $(VENV_STAMP) ## compare every layer with Keras over HTTP (minutes
 	$(VENV)/bin/python tests/parity/parity.py --graft $(GRAFT) $(PARITY_ARGS)
 
 .PHONY: goldens
-goldens: $(VENV_STAMP) ## write tests/fixtures/golden_*.json anew with Keras
+goldens: $(VENV_STAMP) ## write tests/fixtures/golden_*.json and trajectory.json anew with Keras
 	$(VENV)/bin/python tests/goldens/layers_golden.py
+	$(VENV)/bin/python tests/goldens/trajectory.py
 
 $(VENV_STAMP): tests/parity/requirements.txt
 	$(PYTHON) -m venv $(VENV)
