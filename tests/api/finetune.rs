@@ -38,7 +38,7 @@ fn draw(shape: &str, random: &mut ChaCha8Rng) -> Vec<u8> {
 }
 
 /// A zip of class folders, `count` drawings each.
-fn drawings(count: usize, seed: u64) -> Vec<u8> {
+pub fn drawings(count: usize, seed: u64) -> Vec<u8> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for shape in SHAPES {
@@ -75,7 +75,7 @@ async fn ended(app: &TestApp, location: &str) -> Value {
     app.get(location).await.ok().json()
 }
 
-fn recipe(dataset: &str, name: &str) -> Value {
+pub fn recipe(dataset: &str, name: &str) -> Value {
     json!({
         "dataset": dataset,
         "base": "seeded",

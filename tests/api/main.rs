@@ -14,6 +14,7 @@ mod goldens;
 mod health;
 mod job_events;
 mod jobs;
+mod killed;
 mod limits;
 mod listing;
 mod memory;
