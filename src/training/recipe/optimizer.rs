@@ -18,7 +18,7 @@ pub(super) struct Rule {
 impl Rule {
     /// RMSprop at 0.001.
     pub(super) fn of_head() -> Self {
-        Self::plain(Optimizer::Rmsprop { rho: 0.9, momentum: 0.0, epsilon: EPSILON, centered: false }, 1e-3)
+        Self::plain(Optimizer::Rmsprop { rho: 0.9, momentum: 0.0, epsilon: EPSILON }, 1e-3)
     }
 
     /// SGD at 0.0001 with momentum 0.9.
@@ -101,7 +101,7 @@ fn optimizer(field: &str, request: &OptimizerRequest, problems: &mut Problems) -
         OptimizerKind::Sgd => (Optimizer::Sgd { momentum, nesterov: request.nesterov.unwrap_or(false) }, 0.01),
         OptimizerKind::Rmsprop => {
             let rho = number("rho", request.rho, 0.9, share);
-            (Optimizer::Rmsprop { rho, momentum, epsilon, centered: request.centered.unwrap_or(false) }, 1e-3)
+            (Optimizer::Rmsprop { rho, momentum, epsilon }, 1e-3)
         }
         OptimizerKind::Adam => {
             let (beta_1, beta_2) = (number("beta_1", request.beta_1, 0.9, share), number("beta_2", request.beta_2, 0.999, share));
@@ -114,14 +114,13 @@ fn optimizer(field: &str, request: &OptimizerRequest, problems: &mut Problems) -
 fn foreign(field: &str, kind: OptimizerKind, request: &OptimizerRequest, problems: &mut Problems) {
     let (name, own): (&str, &[&str]) = match kind {
         OptimizerKind::Sgd => ("sgd", &["momentum", "nesterov"]),
-        OptimizerKind::Rmsprop => ("rmsprop", &["rho", "momentum", "epsilon", "centered"]),
+        OptimizerKind::Rmsprop => ("rmsprop", &["rho", "momentum", "epsilon"]),
         OptimizerKind::Adam => ("adam", &["beta_1", "beta_2", "epsilon"]),
     };
     let given = [
         ("momentum", request.momentum.is_some()),
         ("nesterov", request.nesterov.is_some()),
         ("rho", request.rho.is_some()),
-        ("centered", request.centered.is_some()),
         ("beta_1", request.beta_1.is_some()),
         ("beta_2", request.beta_2.is_some()),
         ("epsilon", request.epsilon.is_some()),

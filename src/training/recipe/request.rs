@@ -144,9 +144,6 @@ pub struct OptimizerRequest {
     /// `rmsprop`: 0 to under 1; default 0.9.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rho: Option<f64>,
-    /// `rmsprop`: default false.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub centered: Option<bool>,
     /// `adam`: 0 to under 1; default 0.9.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beta_1: Option<f64>,

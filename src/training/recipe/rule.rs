@@ -31,7 +31,6 @@ pub enum Optimizer {
     },
     /// `s ← rho · s + (1 − rho) · g²`; `u = lr · g / √(s + epsilon)`, ε under the root as in Keras 3.
     ///
-    /// Centered: `m ← rho · m + (1 − rho) · g`, and `s − m²` in place of `s` under the root.
     /// With momentum `v ← momentum · v + u`; `w ← w − v`.
     Rmsprop {
         /// Decay of the mean square.
@@ -40,8 +39,6 @@ pub enum Optimizer {
         momentum: f64,
         /// Added under the root.
         epsilon: f64,
-        /// Whether the mean is subtracted.
-        centered: bool,
     },
     /// `w ← w − lr · √(1 − beta_2ᵗ) / (1 − beta_1ᵗ) · m / (√v + epsilon)`, t from 1.
     Adam {
@@ -58,7 +55,7 @@ impl From<Optimizer> for gradient::Optimizer {
     fn from(optimizer: Optimizer) -> Self {
         match optimizer {
             Optimizer::Sgd { momentum, nesterov } => Self::Sgd { momentum: momentum as f32, nesterov },
-            Optimizer::Rmsprop { rho, momentum, epsilon, .. } => {
+            Optimizer::Rmsprop { rho, momentum, epsilon } => {
                 Self::RmsProp { rho: rho as f32, epsilon: epsilon as f32, momentum: momentum as f32 }
             }
             Optimizer::Adam { beta_1, beta_2, epsilon } => {

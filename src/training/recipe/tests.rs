@@ -23,7 +23,7 @@ fn the_default_is_the_classic_recipe() {
     let recipe = resolved(&model(&inception_v3(false)), json!({}));
     let [head, top] = recipe.phases.as_slice() else { panic!("{:?}", recipe.phases) };
     assert_eq!((head.epochs, head.learning_rate.initial, head.trainable_params), (10, 1e-3, 2_100_226));
-    assert_eq!(head.optimizer, Optimizer::Rmsprop { rho: 0.9, momentum: 0.0, epsilon: 1e-7, centered: false });
+    assert_eq!(head.optimizer, Optimizer::Rmsprop { rho: 0.9, momentum: 0.0, epsilon: 1e-7 });
     assert_eq!(
         (frontiers(head), head.frontier_bytes_per_image, head.frontier[0].pooled),
         ("mixed10 [2048]".to_owned(), 8192, true)
