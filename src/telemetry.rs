@@ -77,6 +77,18 @@ impl Telemetry {
     }
 }
 
+/// An error and its causes on one line, for logs and for whoever reads why something failed later.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
 /// `level` as a filter; ONNX Runtime, which logs every graph optimisation, warns at most unless `level` names it.
 fn filter(level: &str) -> Result<EnvFilter, Error> {
     let names_ort =

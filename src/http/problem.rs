@@ -2,7 +2,7 @@
 //!
 //! Owns the JSON; which cause has which code is [`super::error`]'s, which code has which status [`super::code`]'s.
 
-use std::{error::Error, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     body::Body,
@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{code::Code, error::ApiError};
-use crate::{jobs, preprocess::ImageError};
+use crate::{jobs, preprocess::ImageError, telemetry::chain};
 
 /// Media type of every error.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -134,7 +134,7 @@ pub fn complete(mut response: Response, request_id: &str, instance: &str) -> Res
         return response;
     };
     if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
-        tracing::error!(request_id, path = instance, error = chain(&error), "request failed");
+        tracing::error!(request_id, path = instance, error = chain(&*error), "request failed");
     }
     let problem = Problem::new(&error, request_id, instance);
     let body = serde_json::to_vec(&problem).expect("a problem holds only strings and numbers");
@@ -143,15 +143,4 @@ pub fn complete(mut response: Response, request_id: &str, instance: &str) -> Res
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     *response.body_mut() = Body::from(body);
     response
-}
-
-fn chain(error: &ApiError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

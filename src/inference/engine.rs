@@ -21,6 +21,7 @@ use crate::{
     preprocess::{self, ImageError, Limits, Warning},
     registry::{Model, ModelVersion, Repository, Snapshot, nearest},
     runtime::Runtime,
+    telemetry::chain,
     tensor::Tensor,
 };
 
@@ -293,18 +294,6 @@ impl Engine {
             default: model.name == self.inner.config.default,
         }
     }
-}
-
-/// An error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn find_model<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Model, Error> {
