@@ -154,7 +154,7 @@ impl Run<'_> {
         self.observer.event(Event::Epoch(metrics));
         if stop {
             // What a resumed run reads: no epoch of this phase is left.
-            self.progress.at.epoch = u64::MAX;
+            self.progress.at.epoch = self.recipe.phases[phase].epochs;
         }
         self.checkpoint(learner)?;
         Ok(stop)
