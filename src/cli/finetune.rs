@@ -19,9 +19,9 @@ use super::{
 };
 use crate::{
     config::Config,
-    datasets::Datasets,
+    datasets::{Dataset, Datasets},
     preprocess::Limits,
-    registry::ModelVersion,
+    registry::{ModelVersion, Repository},
     runtime::Runtime,
     training::{
         self, Context, Outcome, Samples,
@@ -60,17 +60,23 @@ impl Finetune {
         let config = global.config(&[])?;
         let repository = open(&config)?;
         let limits = Limits { max_bytes: config.images.max_bytes, max_pixels: config.images.max_pixels };
-        let store = tempfile::Builder::new().prefix("graft-finetune-").tempdir_in(folder_of_data(&config)?)?;
         eprintln!("reading {}", self.folder.display());
-        let datasets = Datasets::open(config.datasets.clone(), store.path(), limits)?;
+        let datasets = Datasets::open(config.datasets.clone(), &config.data.dir, limits)?;
         let dataset = datasets.import_folder(&self.folder)?;
+        let result = self.train(&config, &repository, limits, &dataset);
+        datasets.remove(&dataset.id)?;
+        result
+    }
+
+    /// Trains on `dataset`, the folder's copy.
+    fn train(&self, config: &Config, repository: &Repository, limits: Limits, dataset: &Dataset) -> anyhow::Result<()> {
         for skipped in &dataset.skipped {
             eprintln!("left out {}: {}", skipped.path, skipped.reason);
         }
-        let samples = Samples::from(&dataset);
+        let samples = Samples::from(dataset);
         let request = self.request()?;
         let snapshot = repository.scan()?;
-        let base = base(&snapshot, &request, &config)?;
+        let base = base(&snapshot, &request, config)?;
         let recipe = request.resolve(&base, &samples).map_err(problems)?;
         recipe.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
         if self.dry_run {
@@ -82,7 +88,7 @@ impl Finetune {
         let runtime = Runtime::open(&config.runtime)?;
         let context = Context {
             runtime: &runtime,
-            repository: &repository,
+            repository,
             base: &base,
             choice: config.runtime.model_providers.get(&base.metadata.name).copied().unwrap_or(config.runtime.provider),
             threads: NonZeroUsize::new(config.training.threads).unwrap_or(NonZeroUsize::MIN),
@@ -118,18 +124,12 @@ impl Finetune {
 }
 
 /// The version that `request` starts from.
-pub(super) fn base(snapshot: &crate::registry::Snapshot, request: &Request, config: &Config) -> anyhow::Result<ModelVersion> {
+fn base(snapshot: &crate::registry::Snapshot, request: &Request, config: &Config) -> anyhow::Result<ModelVersion> {
     let named = request.base_model().map_err(|problem| anyhow::anyhow!("`{}` {}", problem.field, problem.detail))?;
     let (name, version) = named.unwrap_or((&config.models.default, None));
     let model = snapshot.model(name).with_context(|| format!("unknown model `{name}`; `graft models` lists them"))?;
     let version = version.unwrap_or(model.stable);
     model.version(version).cloned().with_context(|| format!("model `{name}` has no version {version}"))
-}
-
-fn folder_of_data(config: &Config) -> anyhow::Result<&std::path::Path> {
-    let dir = &config.data.dir;
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the data folder {}", dir.display()))?;
-    Ok(dir)
 }
 
 /// The same recipe is the same run: one that was interrupted goes on.
