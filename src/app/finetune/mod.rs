@@ -7,6 +7,7 @@ mod follow;
 use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use serde_json::{Value, json};
@@ -20,8 +21,10 @@ use crate::{
     preprocess::Limits,
     registry::{ModelVersion, Repository},
     runtime::Runtime,
+    telemetry::chain,
     training::{
         self, Context, Estimate, Samples, cache,
+        checkpoint::CheckpointError,
         recipe::{Recipe, Request},
     },
 };
@@ -37,6 +40,8 @@ pub struct Finetuner {
     training: TrainingConfig,
     limits: Limits,
     data_dir: PathBuf,
+    /// Held while a plan is measured: that takes sessions of the base, whose weights must not be in memory once per request.
+    measuring: Mutex<()>,
     /// Runs the engine's asynchronous calls from the job's thread.
     handle: tokio::runtime::Handle,
 }
@@ -54,6 +59,7 @@ impl Finetuner {
             training: config.training.clone(),
             limits: Limits { max_bytes: config.images.max_bytes, max_pixels: config.images.max_pixels },
             data_dir: config.data.dir.clone(),
+            measuring: Mutex::default(),
             handle: tokio::runtime::Handle::current(),
         }
     }
@@ -99,6 +105,7 @@ impl Finetuner {
             root: &self.caches(),
             bound: self.training.cache_bytes,
         };
+        let _one_at_a_time = self.measuring.lock().unwrap_or_else(PoisonError::into_inner);
         Estimate::measured(context, recipe, samples)
     }
 
@@ -148,6 +155,9 @@ impl Finetuner {
 
 impl Planner for Finetuner {
     fn plan(&self, request: &Value) -> Result<Plan, PlanError> {
+        if !request.is_object() {
+            return Err(invalid("", "is no JSON object; send `{\"dataset\": …, \"name\": …}`"));
+        }
         let request: Request = serde_json::from_value(request.clone()).map_err(|error| invalid("", &error.to_string()))?;
         let (base, samples) = match (self.base(&request), self.samples(&request)) {
             (Ok(base), Ok(samples)) => (base, samples),
@@ -214,7 +224,11 @@ fn known(error: PlanError) -> Vec<jobs::Problem> {
 fn failure(error: &training::Error) -> Failure {
     use training::Error;
     let code = match error {
-        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => "disk_full",
+        Error::Io { source, .. } | Error::Checkpoint(CheckpointError::Io { source, .. })
+            if source.kind() == std::io::ErrorKind::StorageFull =>
+        {
+            "disk_full"
+        }
         Error::Io { .. } | Error::Checkpoint(_) => "disk",
         Error::Image { .. } => "image",
         Error::Graph { .. } | Error::Learner { .. } | Error::Size { .. } | Error::Refrozen { .. } => "graph",
@@ -227,16 +241,4 @@ fn failure(error: &training::Error) -> Failure {
         Error::Cancelled => "cancelled",
     };
     Failure::new(code, chain(error))
-}
-
-/// An error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
