@@ -59,25 +59,35 @@ impl Finetune {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<()> {
         let config = global.config(&[])?;
         let repository = open(&config)?;
-        let limits = Limits { max_bytes: config.images.max_bytes, max_pixels: config.images.max_pixels };
+        // What the request alone shows is told before the folder is copied.
+        let request = self.request()?;
+        let found = request.check();
+        if !found.is_empty() {
+            return Err(problems(found));
+        }
+        let base = base(&repository.scan()?, &request, &config)?;
         eprintln!("reading {}", self.folder.display());
-        let datasets = Datasets::open(config.datasets.clone(), &config.data.dir, limits)?;
+        let datasets = Datasets::open(config.datasets.clone(), &config.data.dir, limits(&config))?;
         let dataset = datasets.import_folder(&self.folder)?;
-        let result = self.train(&config, &repository, limits, &dataset);
+        let result = self.train(&config, &repository, &base, &request, &dataset);
         datasets.remove(&dataset.id)?;
         result
     }
 
     /// Trains on `dataset`, the folder's copy.
-    fn train(&self, config: &Config, repository: &Repository, limits: Limits, dataset: &Dataset) -> anyhow::Result<()> {
+    fn train(
+        &self,
+        config: &Config,
+        repository: &Repository,
+        base: &ModelVersion,
+        request: &Request,
+        dataset: &Dataset,
+    ) -> anyhow::Result<()> {
         for skipped in &dataset.skipped {
             eprintln!("left out {}: {}", skipped.path, skipped.reason);
         }
         let samples = Samples::from(dataset);
-        let request = self.request()?;
-        let snapshot = repository.scan()?;
-        let base = base(&snapshot, &request, config)?;
-        let recipe = request.resolve(&base, &samples).map_err(problems)?;
+        let recipe = request.resolve(base, &samples).map_err(problems)?;
         recipe.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
         if self.dry_run {
             println!("{}", serde_json::to_string_pretty(&recipe)?);
@@ -89,10 +99,10 @@ impl Finetune {
         let context = Context {
             runtime: &runtime,
             repository,
-            base: &base,
+            base,
             choice: config.runtime.model_providers.get(&base.metadata.name).copied().unwrap_or(config.runtime.provider),
             threads: NonZeroUsize::new(config.training.threads).unwrap_or(NonZeroUsize::MIN),
-            limits,
+            limits: limits(config),
             caches: &config.data.dir.join("cache"),
             cache_bytes: config.training.cache_bytes,
             checkpoint_interval: config.training.checkpoint_interval,
@@ -121,6 +131,10 @@ impl Finetune {
         request.seed = self.seed.or(request.seed);
         Ok(request)
     }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits { max_bytes: config.images.max_bytes, max_pixels: config.images.max_pixels }
 }
 
 /// The version that `request` starts from.

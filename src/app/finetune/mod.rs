@@ -20,7 +20,7 @@ use crate::{
     jobs::{self, Control, Failure, Job, NewJob, Plan, PlanError, Planner, Runner, Stop},
     preprocess::Limits,
     registry::{ModelVersion, Repository},
-    runtime::Runtime,
+    runtime::{self, Runtime},
     telemetry::chain,
     training::{
         self, Context, Estimate, Samples, cache,
@@ -106,7 +106,9 @@ impl Finetuner {
             bound: self.training.cache_bytes,
         };
         let _one_at_a_time = self.measuring.lock().unwrap_or_else(PoisonError::into_inner);
-        Estimate::measured(context, recipe, samples)
+        let estimate = Estimate::measured(context, recipe, samples);
+        runtime::trim();
+        estimate
     }
 
     fn train(&self, job: &Job, folder: &Path, control: &dyn Control) -> Result<Value, Failure> {
@@ -194,6 +196,7 @@ impl Runner for Finetuner {
         let result = held.map_err(|error| Failure::new("dataset_gone", chain(&error)));
         let result = result.and_then(|()| self.train(job, &folder, control));
         self.datasets.release(&job.spec.dataset, &job.id);
+        runtime::trim();
         // Checkpoints outlive a shutdown and a lost lease: whoever goes on needs them.
         if matches!(control.stop(), None | Some(Stop::Cancelled))
             && let Err(error) = std::fs::remove_dir_all(&folder)
