@@ -1,4 +1,6 @@
 //! `[datasets]`: what an upload of training images may cost, and which folder of the server may be read.
+//!
+//! Knows nothing of archives; `datasets` keeps to these bounds.
 
 use std::{path::PathBuf, time::Duration};
 

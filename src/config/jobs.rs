@@ -1,4 +1,6 @@
 //! `[jobs]`: the queue of fine-tuning jobs and the workers that take from it.
+//!
+//! Knows nothing of what a job does.
 
 use std::time::Duration;
 

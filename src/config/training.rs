@@ -1,4 +1,6 @@
 //! `[training]`: what fine-tuning may use.
+//!
+//! Knows nothing of recipes: those are a client's, not an operator's.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
 //! What taking a data set in may cost: contents of one, bytes of all, and whether anyone still waits for it.
+//!
+//! Counts only; knows neither archives nor files.
 
 use std::sync::{
     Arc,

@@ -1,4 +1,6 @@
 //! Whether contents are images: each is decoded as training will decode it, and synced, on a bounded number of threads.
+//!
+//! Knows nothing of classes and splits.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,6 @@
 //! Why a data set cannot be taken in, read or removed.
+//!
+//! Names causes; knows no status codes.
 
 use std::{
     io::{self, ErrorKind},

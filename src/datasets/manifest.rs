@@ -1,4 +1,6 @@
 //! What is known of a data set, and the two files that hold it: `images.jsonl` and, written last, `dataset.json`.
+//!
+//! Knows nothing of how the data set came in.
 
 use std::{
     fs::{self, File},

@@ -1,4 +1,6 @@
 //! The store: where data sets lie, who holds them, and the ways in and out.
+//!
+//! Knows neither HTTP nor jobs: whoever uses a data set holds it by a name of its own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,6 @@
 //! An archive on its way in: from chunks to a file, then to a data set on a thread of its own.
+//!
+//! Knows chunks of bytes; knows nothing of HTTP.
 
 use std::sync::Arc;
 

@@ -1,4 +1,6 @@
 //! Stored tensors by name: reading their values, wherever they lie, and putting others in their place.
+//!
+//! Knows nothing of what the tensors mean.
 
 use super::{
     Error, Graph, external, make,

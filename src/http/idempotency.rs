@@ -1,4 +1,6 @@
 //! The `Idempotency-Key` header: a structured-field string as in the IETF's draft, or bare as most clients send it.
+//!
+//! Reads the key; what it protects is the store's.
 
 use axum::http::{HeaderMap, HeaderName};
 

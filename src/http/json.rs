@@ -1,4 +1,6 @@
 //! Small JSON bodies within bounds, for routes that take settings and not images.
+//!
+//! Knows nothing of what the JSON means.
 
 use std::sync::Arc;
 

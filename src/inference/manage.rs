@@ -1,4 +1,6 @@
 //! Changes of the repository through the engine: what is asked next sees them.
+//!
+//! Knows neither HTTP nor who may ask.
 
 use super::{Engine, Error};
 use crate::{

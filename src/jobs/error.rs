@@ -1,4 +1,6 @@
 //! Why a job cannot be accepted, found, changed or stored.
+//!
+//! Names causes; knows no status codes.
 
 use std::{io, path::PathBuf};
 

@@ -1,4 +1,6 @@
 //! What happened to a job, in order; ids are consecutive from 1 within a job.
+//!
+//! Knows nothing of how events travel to clients.
 
 use serde::Serialize;
 use serde_json::{Map, Value};

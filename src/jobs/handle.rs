@@ -1,4 +1,6 @@
 //! The handle that HTTP and workers share: the store, the clock, the bounds, and news of changes.
+//!
+//! Knows neither SQL nor HTTP.
 
 use std::{path::Path, sync::Arc, time::Duration};
 

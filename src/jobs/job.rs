@@ -1,4 +1,6 @@
 //! A job as it is accepted and as it is stored.
+//!
+//! What a recipe or a result says is opaque JSON here.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

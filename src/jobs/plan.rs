@@ -1,4 +1,6 @@
 //! From what a client asks to what a job is: the composition root supplies who knows.
+//!
+//! Knows nothing of recipes.
 
 use serde::Serialize;
 use serde_json::Value;

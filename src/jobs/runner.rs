@@ -1,4 +1,6 @@
 //! What runs a job, and what it may ask and tell while it does.
+//!
+//! Knows nothing of the store: a runner talks to its worker alone.
 
 use serde_json::Value;
 

@@ -1,4 +1,6 @@
 //! The states of a job and the one function that says which follows which.
+//!
+//! Pure; knows neither the store nor time.
 
 use serde::Serialize;
 

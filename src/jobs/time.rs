@@ -1,4 +1,6 @@
 //! Points in time as the store keeps them, and where the present comes from.
+//!
+//! Nothing else here asks the system for the time.
 
 use std::{
     fmt,

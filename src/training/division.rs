@@ -1,4 +1,6 @@
 //! Which images are trained on and which are measured on: by folder, or drawn per class with a seed.
+//!
+//! Knows classes and positions; reads no image.
 
 use super::{
     batches::Pick,

@@ -1,4 +1,6 @@
 //! Why training cannot go on.
+//!
+//! Names causes with the way out; knows no status codes.
 
 use std::{
     io::{self, ErrorKind},

@@ -1,4 +1,6 @@
 //! What a run tells while it goes on, and how it is asked to stop.
+//!
+//! Knows neither jobs nor terminals: both follow a run through [`Observer`].
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,4 +1,6 @@
 //! The priority of threads that train: serving goes first.
+//!
+//! Knows nothing of what the threads do.
 
 /// Gives the calling thread the lowest priority; threads that it makes inherit it. Does nothing where the system refuses.
 ///

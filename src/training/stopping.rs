@@ -1,4 +1,6 @@
 //! Early stopping and the best epoch, as Keras's `EarlyStopping` and `ModelCheckpoint(save_best_only=True)` count them.
+//!
+//! Knows losses; knows no weights.
 
 use serde::{Deserialize, Serialize};
 

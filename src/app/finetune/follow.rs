@@ -1,4 +1,6 @@
 //! What a training run tells, as a job's events and progress.
+//!
+//! Counts phases and epochs from 1, as clients do; knows nothing of how a run trains or where events are kept.
 
 use std::{
     sync::{Mutex, PoisonError},

@@ -1,4 +1,6 @@
 //! The backward pass: nodes in reverse, each by its operator's rule, as far as a trainable parameter lies before them.
+//!
+//! Knows no operator itself.
 
 use super::{
     TrainingSpec,

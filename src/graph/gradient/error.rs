@@ -1,4 +1,6 @@
 //! Why a graph cannot be trained.
+//!
+//! Every message names the node and where to start instead.
 
 use crate::graph;
 

@@ -1,4 +1,6 @@
 //! The forward part: what the logits need, parameters as inputs, Dropout made explicit, shapes for the batch size.
+//!
+//! Knows nothing of gradients.
 
 use std::{collections::HashSet, path::PathBuf};
 

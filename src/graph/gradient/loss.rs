@@ -1,4 +1,6 @@
 //! The loss: cross-entropy of softmax in one with its gradient, weighted per sample, plus L2 terms.
+//!
+//! Knows nothing of data sets: classes are numbers, weights are the caller's.
 
 use super::{Labels, TrainingSpec, error::GradientError, tape::Tape};
 use crate::graph::{

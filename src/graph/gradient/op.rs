@@ -1,4 +1,6 @@
 //! A forward node as the rules see it: inputs by position, attributes by name.
+//!
+//! Knows nothing of gradients.
 
 use crate::graph::proto::{AttributeProto, NodeProto};
 

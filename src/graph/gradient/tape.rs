@@ -1,4 +1,6 @@
 //! What rules write on: new nodes and constants, gradients per tensor, and what is known of the forward graph.
+//!
+//! Knows no rule and no optimizer.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,6 @@
 //! The geometry of convolutions and pools: kernel, strides, dilations and explicit padding of a sliding window.
+//!
+//! Arithmetic alone; knows neither nodes nor tensors.
 
 use super::op::Op;
 

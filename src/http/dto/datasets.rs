@@ -1,4 +1,6 @@
 //! Bodies of `/datasets` and `/datasets/{id}`.
+//!
+//! Shapes of the wire alone; what they hold is decided in `datasets`.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

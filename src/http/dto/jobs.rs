@@ -1,4 +1,6 @@
 //! Bodies of `/jobs`, `/jobs/{id}` and `/jobs/finetune`.
+//!
+//! Shapes of the wire alone; what they hold is decided in `jobs`.
 
 use serde::Serialize;
 use serde_json::{Map, Value};

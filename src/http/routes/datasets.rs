@@ -1,4 +1,6 @@
 //! `/datasets` and `/datasets/{id}`: labelled photos in, listed, removed.
+//!
+//! Streams and asks; computes nothing, and reads no archive.
 
 use axum::{
     Json,

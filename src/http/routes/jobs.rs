@@ -1,4 +1,6 @@
 //! `/jobs/finetune`, `/jobs`, `/jobs/{id}` and its cancellation: work that goes on after the answer.
+//!
+//! Knows neither recipes nor trainers: a planner that the composition root supplies does.
 
 use std::sync::Arc;
 

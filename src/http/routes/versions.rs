@@ -1,4 +1,6 @@
 //! `PUT /models/{m}/stable`, `DELETE /models/{m}/versions/{v}` and its `/onnx`: choose, roll back, delete, download.
+//!
+//! Asks the engine; touches no file.
 
 use std::io::Read;
 

@@ -1,4 +1,6 @@
 //! How jobs come in and are called off: idempotency keys, the bounded queue, cancellation.
+//!
+//! Knows nothing of workers.
 
 use std::time::Duration;
 

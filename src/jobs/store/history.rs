@@ -1,4 +1,6 @@
 //! What has been and is: jobs, their events, and what unfinished ones use.
+//!
+//! Changes nothing.
 
 use super::{Store, rows};
 use crate::jobs::{

@@ -1,4 +1,6 @@
 //! Rows as jobs and events.
+//!
+//! Knows columns; knows no statements.
 
 use serde::de::DeserializeOwned;
 use sqlx::{Row, sqlite::SqliteRow};

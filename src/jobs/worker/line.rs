@@ -1,4 +1,6 @@
 //! The line between a runner's thread and its worker: reports one way, the wish to stop the other.
+//!
+//! Knows neither the store nor what a job does.
 
 use std::sync::{
     Arc,

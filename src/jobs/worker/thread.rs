@@ -1,4 +1,6 @@
 //! The thread that a runner runs on.
+//!
+//! Catches its panic and lowers its priority; knows nothing of leases.
 
 use std::{
     any::Any,

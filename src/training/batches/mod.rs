@@ -1,4 +1,6 @@
 //! The order in which images are trained on: a function of seed, phase and epoch, so that a job resumes at any step.
+//!
+//! Knows positions of images; knows neither files nor tensors.
 
 mod weights;
 

@@ -1,4 +1,6 @@
 //! Weights of classes in the loss.
+//!
+//! Knows counts alone.
 
 /// `n / (k · n_c)` for every class: scikit-learn's `compute_class_weight("balanced")`, what Keras users pass as
 /// `class_weight`.

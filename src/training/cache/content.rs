@@ -1,4 +1,6 @@
 //! What a cache holds: everything that its numbers depend on, and how they lie in its files.
+//!
+//! Two caches with one key hold the same numbers; touches no file.
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};

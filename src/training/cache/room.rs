@@ -1,4 +1,6 @@
 //! Room on disk: caches that were not used for the longest time go when all together are too large.
+//!
+//! Knows names and sizes of folders; reads no record.
 
 use std::{
     fs::{self, File},

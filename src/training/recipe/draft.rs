@@ -1,4 +1,6 @@
 //! What a request says by itself: defaults filled in, ranges and combinations checked; no base and no data set needed.
+//!
+//! Looks nothing up.
 
 use std::ops::Bound::{Excluded, Unbounded};
 

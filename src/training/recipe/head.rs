@@ -1,4 +1,6 @@
 //! Where the new layers sit on the base, and how large they are.
+//!
+//! Knows shapes and counts; draws no weights.
 
 use super::{
     draft::HeadDraft,

@@ -1,4 +1,6 @@
 //! The base under a recipe: its layers by name and index, its blocks, and the work that its weights make.
+//!
+//! Reads the graph's structure; runs nothing.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,6 @@
 //! From the optimizer of a request to one with all its parameters; what it does not have is a problem.
+//!
+//! Knows names and ranges; the formulas are [`super::rule`]'s.
 
 use super::{
     draft::POSITIVE,

@@ -1,4 +1,6 @@
 //! One phase against the base: which layer it starts at, what trains there, and what is cached below.
+//!
+//! Reads the graph's structure; runs nothing.
 
 use super::{
     draft::PhaseDraft,

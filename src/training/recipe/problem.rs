@@ -1,4 +1,6 @@
 //! What is wrong with a request: every problem, each with its field and a way out.
+//!
+//! Knows words and ranges; knows nothing of models.
 
 use std::{
     fmt::Display,

@@ -1,4 +1,6 @@
 //! A request, a base and a data set become a recipe, or all that is wrong with them.
+//!
+//! Decides what is asked; runs nothing.
 
 use sha2::{Digest, Sha256};
 

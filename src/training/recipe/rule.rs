@@ -1,4 +1,6 @@
 //! How weights change: optimizers with Keras's definitions and defaults, and the learning rate of every step.
+//!
+//! Defines them; the graphs that compute them are `graph::gradient`'s.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

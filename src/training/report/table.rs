@@ -1,4 +1,6 @@
 //! A report as text, for terminals and logs.
+//!
+//! Computes nothing.
 
 use std::fmt;
 

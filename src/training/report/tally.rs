@@ -1,4 +1,6 @@
 //! Counts while images are classified; memory does not grow with their number.
+//!
+//! Knows labels and probabilities; knows no model.
 
 use super::{ClassReport, Report, Worst, wilson};
 

@@ -1,4 +1,6 @@
 //! Wilson's score interval of a proportion.
+//!
+//! Arithmetic alone.
 
 /// The 97.5th percentile of the standard normal distribution.
 const Z: f64 = 1.959_963_984_540_054;

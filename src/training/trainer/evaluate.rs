@@ -1,4 +1,6 @@
 //! What a learner does on the validation images.
+//!
+//! Changes no weight and keeps no image.
 
 use super::Run;
 use crate::training::{

@@ -1,4 +1,6 @@
 //! The graph that is trained: the base up to the head's tensor, and the head with its first weights.
+//!
+//! Knows nothing of steps.
 
 use crate::{
     arch::Activation,

@@ -1,4 +1,6 @@
 //! One phase: epochs of steps, each followed by a measurement on the validation images.
+//!
+//! Knows batches and cached tensors; reads no image.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},

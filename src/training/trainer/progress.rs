@@ -1,4 +1,6 @@
 //! Where a run is and what it has learnt: what a checkpoint holds.
+//!
+//! Knows nothing of files.
 
 use std::collections::BTreeMap;
 

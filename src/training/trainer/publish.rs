@@ -1,4 +1,6 @@
 //! The end of a run: the best epoch as a version, compared with the trainer before anyone can see it.
+//!
+//! Trains nothing.
 
 use super::{Context, Outcome, Run, evaluate::Evaluation, graph_error, model};
 use crate::{

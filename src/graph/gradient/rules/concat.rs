@@ -1,4 +1,6 @@
 //! Concatenation: each input gets its slice.
+//!
+//! Needs the sizes along the axis alone.
 
 use super::super::{error::Refusal, op::Op, tape::Tape};
 use crate::graph::make::{dim, int};

@@ -1,4 +1,6 @@
 //! Element by element: sums, products and activations, with ONNX's broadcasting.
+//!
+//! What was broadcast is summed back to the shape that it had.
 
 use super::super::{error::Refusal, op::Op, tape::Tape};
 use crate::graph::{make::int, tensors::data_type};

@@ -1,4 +1,6 @@
 //! Products of matrices.
+//!
+//! Knows nothing of convolutions, which make their own.
 
 use super::super::{error::Refusal, op::Op, tape::Tape};
 use crate::graph::{

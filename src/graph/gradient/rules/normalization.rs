@@ -1,4 +1,6 @@
 //! Batch normalisation with frozen statistics, and softmax inside a graph.
+//!
+//! Statistics never train here: a model that is served must answer as it was trained.
 
 use super::super::{error::Refusal, op::Op, tape::Tape};
 use crate::graph::make::int;

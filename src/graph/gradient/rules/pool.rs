@@ -1,4 +1,6 @@
 //! Pools: the maximum's gradient goes where the maximum was, the average's to all of its window.
+//!
+//! Chooses the form by provider: CUDA has no MaxUnpool.
 
 use super::{
     super::{error::Refusal, op::Op, tape::Tape, window::Window},

@@ -1,4 +1,6 @@
 //! Operators that move values or leave them alone, and the mean.
+//!
+//! Computes nothing but the mean's share.
 
 use super::super::{error::Refusal, op::Op, tape::Tape};
 
