@@ -24,7 +24,7 @@ use crate::{
     registry::{ModelVersion, Repository},
     runtime::Runtime,
     training::{
-        self, Context, Outcome, Samples,
+        self, Context, Outcome, Samples, cache,
         event::{Event, Observer, Place},
         recipe::{Problem, Recipe, Request},
     },
@@ -97,14 +97,16 @@ impl Finetune {
         let folder = config.data.dir.join("runs").join(&job);
         let runtime = Runtime::open(&config.runtime)?;
         let context = Context {
-            runtime: &runtime,
+            cache: cache::Context {
+                runtime: &runtime,
+                base,
+                choice: config.runtime.model_providers.get(&base.metadata.name).copied().unwrap_or(config.runtime.provider),
+                threads: NonZeroUsize::new(config.training.threads).unwrap_or(NonZeroUsize::MIN),
+                limits: limits(config),
+                root: &config.data.dir.join("cache"),
+                bound: config.training.cache_bytes,
+            },
             repository,
-            base,
-            choice: config.runtime.model_providers.get(&base.metadata.name).copied().unwrap_or(config.runtime.provider),
-            threads: NonZeroUsize::new(config.training.threads).unwrap_or(NonZeroUsize::MIN),
-            limits: limits(config),
-            caches: &config.data.dir.join("cache"),
-            cache_bytes: config.training.cache_bytes,
             checkpoint_interval: config.training.checkpoint_interval,
             folder: &folder,
             job: &job,

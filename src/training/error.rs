@@ -93,16 +93,6 @@ pub enum Error {
         /// Where.
         at: Place,
     },
-    /// A later phase would freeze what an earlier one has trained.
-    #[error(
-        "phase {phase} freezes `{tensor}`, which an earlier phase trains; later phases must begin at the same layer or before"
-    )]
-    Refrozen {
-        /// The later phase.
-        phase: usize,
-        /// What would be frozen.
-        tensor: String,
-    },
     /// The model as it would be served does not answer as it was trained.
     #[error(
         "the exported model's probabilities differ from the trainer's by {difference:e}, more than {bound:e}; nothing was registered"

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use self::follow::Follow;
 use crate::{
-    config::{Config, ModelsConfig, ProviderChoice, RuntimeConfig, TrainingConfig},
+    config::{Config, ModelsConfig, RuntimeConfig, TrainingConfig},
     datasets::{self, Datasets},
     inference::Engine,
     jobs::{self, Control, Failure, Job, NewJob, Plan, PlanError, Planner, Runner, Stop},
@@ -40,6 +40,8 @@ pub struct Finetuner {
     training: TrainingConfig,
     limits: Limits,
     data_dir: PathBuf,
+    /// Folder of all frontier caches.
+    caches: PathBuf,
     /// Held while a plan is measured: that takes sessions of the base, whose weights must not be in memory once per request.
     measuring: Mutex<()>,
     /// Runs the engine's asynchronous calls from the job's thread.
@@ -58,6 +60,7 @@ impl Finetuner {
             providers: config.runtime.clone(),
             training: config.training.clone(),
             limits: Limits { max_bytes: config.images.max_bytes, max_pixels: config.images.max_pixels },
+            caches: config.data.dir.join("cache"),
             data_dir: config.data.dir.clone(),
             measuring: Mutex::default(),
             handle: tokio::runtime::Handle::current(),
@@ -83,30 +86,22 @@ impl Finetuner {
         }
     }
 
-    fn choice(&self, base: &ModelVersion) -> ProviderChoice {
-        self.providers.model_providers.get(&base.metadata.name).copied().unwrap_or(self.providers.provider)
-    }
-
-    fn threads(&self) -> NonZeroUsize {
-        NonZeroUsize::new(self.training.threads).unwrap_or(NonZeroUsize::MIN)
-    }
-
-    fn caches(&self) -> PathBuf {
-        self.data_dir.join("cache")
+    /// What the frozen part of `base` is run and cached with.
+    fn cache<'a>(&'a self, base: &'a ModelVersion) -> cache::Context<'a> {
+        cache::Context {
+            runtime: &self.runtime,
+            base,
+            choice: self.providers.model_providers.get(&base.metadata.name).copied().unwrap_or(self.providers.provider),
+            threads: NonZeroUsize::new(self.training.threads).unwrap_or(NonZeroUsize::MIN),
+            limits: self.limits,
+            root: &self.caches,
+            bound: self.training.cache_bytes,
+        }
     }
 
     fn estimate(&self, base: &ModelVersion, recipe: &Recipe, samples: &Samples) -> Result<Estimate, training::Error> {
-        let context = cache::Context {
-            runtime: &self.runtime,
-            base,
-            choice: self.choice(base),
-            threads: self.threads(),
-            limits: self.limits,
-            root: &self.caches(),
-            bound: self.training.cache_bytes,
-        };
         let _one_at_a_time = self.measuring.lock().unwrap_or_else(PoisonError::into_inner);
-        let estimate = Estimate::measured(context, recipe, samples);
+        let estimate = Estimate::measured(self.cache(base), recipe, samples);
         runtime::trim();
         estimate
     }
@@ -119,14 +114,8 @@ impl Finetuner {
         let base = self.find(&recipe)?;
         let follow = Follow::new(control, &recipe);
         let context = Context {
-            runtime: &self.runtime,
+            cache: self.cache(&base),
             repository: &self.repository,
-            base: &base,
-            choice: self.choice(&base),
-            threads: self.threads(),
-            limits: self.limits,
-            caches: &self.caches(),
-            cache_bytes: self.training.cache_bytes,
             checkpoint_interval: self.training.checkpoint_interval,
             folder,
             job: &job.id,
@@ -234,7 +223,7 @@ fn failure(error: &training::Error) -> Failure {
         }
         Error::Io { .. } | Error::Checkpoint(_) => "disk",
         Error::Image { .. } => "image",
-        Error::Graph { .. } | Error::Learner { .. } | Error::Size { .. } | Error::Refrozen { .. } => "graph",
+        Error::Graph { .. } | Error::Learner { .. } | Error::Size { .. } => "graph",
         Error::Runtime { .. } => "runtime",
         Error::BaseChanged { .. } => "base_changed",
         Error::DatasetChanged { .. } => "dataset_changed",

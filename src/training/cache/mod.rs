@@ -69,7 +69,7 @@ pub struct Progress {
 
 impl Context<'_> {
     /// The base, `NAME@VERSION`.
-    fn model(&self) -> String {
+    pub(super) fn model(&self) -> String {
         format!("{}@{}", self.base.metadata.name, self.base.metadata.version)
     }
 

@@ -50,6 +50,7 @@ impl Request {
         let preprocessing = preprocessing(self, Some(&metadata.preprocessing), &mut problems);
         let head = head(&draft.head, metadata, samples.classes.len(), &mut problems);
         let phases = head.as_ref().map(|head| phases(&draft, metadata, graph, head, &mut problems, &mut warnings));
+        refuse_refreezing(phases.as_deref().unwrap_or_default(), &mut problems);
         let (division, validation) = validation(&draft, samples, &mut problems, &mut warnings);
         let (Some(head), Some(phases), Some(preprocessing), true) = (head, phases, preprocessing, problems.0.is_empty()) else {
             return Err(problems.0);
@@ -76,6 +77,23 @@ impl Request {
             batch_norm: draft.batch_norm,
             warnings,
         })
+    }
+}
+
+/// A later phase must train all that earlier ones did: what is frozen is computed from the base as it was brought.
+///
+/// Phases that are wrong by themselves are told first: what they would train is not known.
+fn refuse_refreezing(phases: &[Phase], problems: &mut Problems) {
+    if problems.0.iter().any(|problem| problem.field.starts_with("phases")) {
+        return;
+    }
+    for (index, pair) in (1..).zip(phases.windows(2)) {
+        let is_kept = |name: &str| pair[1].parameters.iter().any(|kept| kept.name == name);
+        if let Some(lost) = pair[0].parameters.iter().find(|parameter| !is_kept(&parameter.name)) {
+            let detail =
+                format!("freezes `{}`, which the phase before it trains; begin at the same layer or an earlier one", lost.name);
+            problems.add(format!("phases[{index}]"), detail);
+        }
     }
 }
 

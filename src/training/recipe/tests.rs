@@ -140,6 +140,10 @@ fn every_problem_is_told_at_once() {
 #[test]
 fn phases_are_checked() {
     check_problems(
+        json!({"phases": [{"trainable_from": "mixed8"}, {"trainable": "head"}]}),
+        &["phases[1] freezes `conv2d_80/kernel`, which the phase before it trains; begin at the same layer or an earlier one"],
+    );
+    check_problems(
         json!({"phases": [{}, {"trainable": "all"}, {"trainable": "head", "trainable_from": 1, "epochs": -1}, {"trainable": "head",
             "learning_rate": 1.0, "optimizer": {"type": "adamw", "learning_rate": 2.0, "schedule": "step"}},
             {"trainable": "head", "optimizer": {"type": "adam", "momentum": 0.9, "beta_1": 1.0}},

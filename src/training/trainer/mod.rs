@@ -9,7 +9,6 @@ mod progress;
 mod publish;
 
 use std::{
-    num::NonZeroUsize,
     path::Path,
     time::{Duration, Instant},
 };
@@ -28,35 +27,20 @@ use super::{
     report::Report,
 };
 use crate::{
-    config::ProviderChoice,
     graph::{
         Graph,
         gradient::{Labels, Trainable, TrainingSpec},
     },
-    preprocess::Limits,
     registry::{ModelVersion, Repository},
-    runtime::Runtime,
 };
 
 /// What a run is made with.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
-    /// ONNX Runtime.
-    pub runtime: &'a Runtime,
+    /// What the frozen part is run and cached with; the rest runs on the same runtime, provider and threads.
+    pub cache: cache::Context<'a>,
     /// Where the model is registered.
     pub repository: &'a Repository,
-    /// The base.
-    pub base: &'a ModelVersion,
-    /// Where it runs.
-    pub choice: ProviderChoice,
-    /// Threads, at low priority.
-    pub threads: NonZeroUsize,
-    /// Bounds on an image.
-    pub limits: Limits,
-    /// Folder of all frontier caches.
-    pub caches: &'a Path,
-    /// Bound on all caches together, in bytes.
-    pub cache_bytes: u64,
     /// Time between checkpoints within an epoch.
     pub checkpoint_interval: Duration,
     /// Folder of this run's checkpoints.
@@ -111,8 +95,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn open(context: Context<'a>, recipe: &'a Recipe, samples: &'a Samples, observer: &'a dyn Observer) -> Result<Self, Error> {
-        check_phases(recipe)?;
-        let base = Graph::read(&context.base.graph_path());
+        let base = Graph::read(&context.cache.base.graph_path());
         let trained = base.and_then(|base| Trained::new(&base, recipe)).map_err(|source| graph_error(&context, source))?;
         let checkpoints = Checkpoints::open(context.folder)?;
         let (progress, tensors) = checkpoints.newest()?.map(Tensors::of).unwrap_or_default();
@@ -136,9 +119,7 @@ impl<'a> Run<'a> {
 
     /// The cache of `phase`, filled.
     fn cache(&self, phase: &Phase) -> Result<FrontierCache<'a>, Error> {
-        let Context { runtime, base, choice, threads, limits, caches, cache_bytes, .. } = self.context;
-        let context = cache::Context { runtime, base, choice, threads, limits, root: caches, bound: cache_bytes };
-        let mut cache = FrontierCache::open(context, self.recipe, phase, self.samples)?;
+        let mut cache = FrontierCache::open(self.context.cache, self.recipe, phase, self.samples)?;
         if let Some(detail) = cache.warning() {
             self.observer.event(Event::Warning { detail });
         }
@@ -165,9 +146,9 @@ impl<'a> Run<'a> {
             labels: Labels::Classes,
             trainable: trainable.map(|(name, regularized)| Trainable { name, l2: l2(regularized) }).collect(),
             optimizer: phase.optimizer.into(),
-            provider: self.context.choice.provider,
+            provider: self.context.cache.choice.provider,
         };
-        let Context { runtime, threads, choice, base, .. } = self.context;
+        let cache::Context { runtime, threads, choice, base, .. } = self.context.cache;
         let place = learner::Place { runtime, folder: base.dir(), threads, provider: choice };
         Learner::new(place, &graph, &spec).map_err(|source| self.failed(source))
     }
@@ -196,21 +177,10 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Later phases must train all that earlier ones did: what is frozen is computed from the base as it was brought.
-fn check_phases(recipe: &Recipe) -> Result<(), Error> {
-    for (phase, pair) in (1..).zip(recipe.phases.windows(2)) {
-        let lost = pair[0].parameters.iter().find(|parameter| pair[1].parameters.iter().all(|kept| kept.name != parameter.name));
-        if let Some(parameter) = lost {
-            return Err(Error::Refrozen { phase, tensor: parameter.name.clone() });
-        }
-    }
-    Ok(())
-}
-
 fn graph_error(context: &Context<'_>, source: crate::graph::Error) -> Error {
     Error::Graph { model: model(context), source }
 }
 
 fn model(context: &Context<'_>) -> String {
-    format!("{}@{}", context.base.metadata.name, context.base.metadata.version)
+    context.cache.model()
 }

@@ -46,7 +46,7 @@ impl Run<'_> {
     }
 
     fn register(&self, evaluation: &Evaluation) -> Result<ModelVersion, Error> {
-        let Context { repository, base, .. } = self.context;
+        let Context { repository, cache: cache::Context { base, .. }, .. } = self.context;
         let mut graph = self.trained.graph.clone();
         for (name, tensor) in &self.tensors.best {
             graph.store(name, tensor).map_err(|source| graph_error(&self.context, source))?;
@@ -105,12 +105,12 @@ impl Run<'_> {
 
     /// Runs the first validation images through the files as they will be served.
     fn compare(&self, graph: &Graph, staging: &Staging, evaluation: &Evaluation) -> Result<(), Error> {
-        let Context { runtime, choice, threads, limits, .. } = self.context;
+        let cache::Context { runtime, choice, threads, limits, .. } = self.context.cache;
         let failed = |source| Error::Runtime { model: self.recipe.name.clone(), source };
         let shared = SharedWeights::default();
         let source = SessionSource { graph: &graph.to_bytes(), folder: staging.dir(), shared: &shared };
         let mut session = runtime.background_session(source, choice, threads).map_err(failed)?;
-        let rows = self.context.base.metadata.fixed_batch.unwrap_or(1);
+        let rows = self.context.cache.base.metadata.fixed_batch.unwrap_or(1);
         let mut difference = 0.0f32;
         for (&image, trained) in self.division.val.iter().zip(&evaluation.probabilities) {
             let file = &self.samples.images[image as usize].file;
