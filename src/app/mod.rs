@@ -49,6 +49,7 @@ impl App {
         for choice in std::iter::once(&config.runtime.provider).chain(config.runtime.model_providers.values()) {
             runtime.check(*choice)?;
         }
+        clean(&repository);
         let engine = Engine::new(runtime.clone(), repository.clone(), &config.models, &config.images, &config.runtime)?;
         engine.refuse_untrained()?;
         let jobs = Jobs::open(&config.jobs, &config.data.dir, jobs::system_clock()).await?;
@@ -111,6 +112,18 @@ impl App {
         watching.abort();
         upkeep.abort();
         served
+    }
+}
+
+/// Removes what killed imports and jobs left in the repository; one that cannot be written to is served all the same.
+fn clean(repository: &Repository) {
+    match repository.clean() {
+        Ok(removed) => {
+            for path in removed {
+                tracing::info!(path = %path.display(), "removed what a process that died had left behind");
+            }
+        }
+        Err(error) => tracing::warn!(error = telemetry::chain(&error), "cannot clean the model repository"),
     }
 }
 

@@ -17,8 +17,6 @@ pub(super) const GRAPH: &str = "graph.onnx";
 pub(super) const WEIGHTS: &str = "weights.bin";
 pub(super) const METADATA: &str = "metadata.json";
 pub(super) const STABLE: &str = "stable";
-pub(super) const STAGING_PREFIX: &str = ".staging-";
-pub(super) const REMOVED_PREFIX: &str = ".removed-";
 
 /// The form of `metadata.json` that this graft writes and reads.
 pub(super) const FORMAT: u32 = 1;

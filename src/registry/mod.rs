@@ -5,6 +5,7 @@
 mod error;
 mod files;
 mod hashing;
+pub(crate) mod hidden;
 mod import;
 mod labels;
 mod metadata;

@@ -1,19 +1,17 @@
 //! The repository's folder, what is found in it, and the small changes: `stable`, removal, cleaning.
 
 use std::{
-    ffi::OsStr,
-    fs::{self, File, TryLockError},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use serde::Serialize;
 
 use super::{
     error::{At, Error},
-    files::{GRAPH, REMOVED_PREFIX, STABLE, STAGING_PREFIX, WEIGHTS, sync, write_synced},
+    files::{GRAPH, STABLE, WEIGHTS, sync, write_synced},
+    hidden::{self, HiddenFolder, REMOVED_PREFIX},
     metadata::{Metadata, valid_name},
     scan::{self, Cache},
     staging::Staging,
@@ -133,7 +131,7 @@ impl Repository {
         let found = self.find(name, version)?;
         let folder = self.root.join(name);
         let prefix = format!("{REMOVED_PREFIX}{name}-{version}-");
-        let removed = tempfile::Builder::new().prefix(&prefix).tempdir_in(&self.root).at("write into", &self.root)?;
+        let removed = HiddenFolder::new(&self.root, &prefix).at("write into", &self.root)?;
         let target = removed.path().join(version.to_string());
         fs::rename(found.dir(), &target).at("remove", found.dir())?;
         let stable = folder.join(STABLE);
@@ -151,18 +149,7 @@ impl Repository {
     /// # Errors
     /// When something left behind cannot be removed.
     pub fn clean(&self) -> Result<Vec<PathBuf>, Error> {
-        let mut cleaned = Vec::new();
-        for entry in fs::read_dir(&self.root).at("read the model repository", &self.root)? {
-            let path = entry.at("read the model repository", &self.root)?.path();
-            if path.file_name().is_some_and(is_leftover_name) && abandoned(&path) {
-                match fs::remove_dir_all(&path) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    other => other.at("remove the left-over folder", &path)?,
-                }
-                cleaned.push(path);
-            }
-        }
-        Ok(cleaned)
+        hidden::clean(&self.root).at("remove left-over folders from the model repository", &self.root)
     }
 
     fn find(&self, name: &str, version: u32) -> Result<ModelVersion, Error> {
@@ -203,27 +190,6 @@ impl ModelVersion {
     /// The version's folder.
     pub fn dir(&self) -> &Path {
         &self.dir
-    }
-}
-
-/// Whether the name is one of graft's own hidden folders.
-pub(super) fn is_leftover_name(name: &OsStr) -> bool {
-    let bytes = name.as_encoded_bytes();
-    bytes.starts_with(STAGING_PREFIX.as_bytes()) || bytes.starts_with(REMOVED_PREFIX.as_bytes())
-}
-
-/// Whether the process that made a hidden folder is gone.
-///
-/// Its lock says so; the age covers the moment before it locks and file systems without locks.
-pub(super) fn abandoned(folder: &Path) -> bool {
-    const UNLOCKED: Duration = Duration::from_secs(60);
-    const UNKNOWN: Duration = Duration::from_secs(24 * 60 * 60);
-    let Ok(metadata) = fs::symlink_metadata(folder) else { return false };
-    let Some(age) = metadata.modified().ok().and_then(|modified| modified.elapsed().ok()) else { return false };
-    match File::open(folder).map(|folder| folder.try_lock_shared()) {
-        Ok(Err(TryLockError::WouldBlock)) => false,
-        Ok(Ok(())) => age > UNLOCKED,
-        Ok(Err(TryLockError::Error(_))) | Err(_) => age > UNKNOWN,
     }
 }
 

@@ -10,14 +10,15 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::{
     error::{At, Error},
     files::{Document, FORMAT, GRAPH, METADATA, STABLE, WEIGHTS},
+    hidden::{abandoned, is_hidden, older},
     metadata::{Metadata, NAME_RULE, valid_name},
-    repository::{Model, ModelVersion, Problem, Snapshot, abandoned, is_leftover_name},
+    repository::{Model, ModelVersion, Problem, Snapshot},
 };
 
 /// Largest `metadata.json` in bytes; InceptionV3's has about 60 kB.
@@ -25,6 +26,9 @@ pub(super) const MAX_METADATA_BYTES: u64 = 16 << 20;
 
 /// Entries of one folder that are looked at.
 const MAX_ENTRIES: usize = 10_000;
+
+/// A scan takes no lock on the repository: a hidden folder that is newer may be about to be locked by its process.
+const UNLOCKED_AGE: Duration = Duration::from_secs(60);
 
 /// Problems in one snapshot.
 const MAX_PROBLEMS: usize = 1000;
@@ -71,7 +75,7 @@ impl Scanner<'_> {
     fn entry(&mut self, name: &OsString) {
         let path = self.root.join(name);
         if name.as_encoded_bytes().starts_with(b".") {
-            if is_leftover_name(name) && abandoned(&path) {
+            if is_hidden(name) && abandoned(&path) && older(&path, UNLOCKED_AGE) {
                 self.problem(&path, "left behind by a process that died; it goes at the next start, or remove it".into());
             }
             return;

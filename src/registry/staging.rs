@@ -1,8 +1,7 @@
 //! A version in the making, and its publication: nothing is seen of it until it is whole.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -15,7 +14,8 @@ use rustix::{
 
 use super::{
     error::{At, Error},
-    files::{Document, FORMAT, GRAPH, METADATA, STAGING_PREFIX, WEIGHTS, sync, write_synced},
+    files::{Document, FORMAT, GRAPH, METADATA, WEIGHTS, sync, write_synced},
+    hidden::{HiddenFolder, STAGING_PREFIX},
     metadata::{Metadata, valid_name},
     repository::{ModelVersion, Repository},
     scan::{MAX_METADATA_BYTES, entries, version_number},
@@ -30,25 +30,18 @@ const MAX_TRIES: u32 = 100;
 pub struct Staging {
     repository: Repository,
     name: String,
-    dir: tempfile::TempDir,
-    /// Locked as long as this process works on the folder; `None` where the file system has no locks.
-    _lock: Option<File>,
+    dir: HiddenFolder,
 }
 
 impl Staging {
     pub(super) fn new(repository: Repository, name: &str) -> Result<Self, Error> {
-        use std::os::unix::fs::PermissionsExt;
         if !valid_name(name) {
             return Err(Error::InvalidName(name.to_owned()));
         }
         let root = repository.root();
-        let dir = tempfile::Builder::new()
-            .prefix(&format!("{STAGING_PREFIX}{name}-"))
-            .permissions(fs::Permissions::from_mode(0o777))
-            .tempdir_in(root)
-            .at("create a folder in the model repository", root)?;
-        let lock = File::open(dir.path()).ok().filter(|folder| folder.lock().is_ok());
-        Ok(Self { repository, name: name.to_owned(), dir, _lock: lock })
+        let dir = HiddenFolder::new(root, &format!("{STAGING_PREFIX}{name}-"));
+        let dir = dir.at("create a folder in the model repository", root)?;
+        Ok(Self { repository, name: name.to_owned(), dir })
     }
 
     /// Where `graph.onnx` is to be written.
@@ -88,7 +81,7 @@ impl Staging {
         }
         let dir = claimed?;
         // Under its new name it is no longer temporary.
-        let _ = self.dir.keep();
+        self.dir.keep();
         sync(&model).and_then(|()| sync(self.repository.root())).inspect_err(|_| {
             let _ = fs::remove_dir_all(&dir);
         })?;

@@ -1,0 +1,98 @@
+//! Hidden folders: what is being made or taken away lies there, out of readers' sight, until it is whole or gone.
+//!
+//! A folder is locked as long as its process lives; that tells what a dead one left behind. Knows nothing of the contents.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File, Permissions, TryLockError},
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Begins the name of a folder whose contents are being made.
+pub(crate) const STAGING_PREFIX: &str = ".staging-";
+/// Begins the name of a folder whose contents are being deleted.
+pub(crate) const REMOVED_PREFIX: &str = ".removed-";
+
+/// Where file systems know no locks, only age tells that a folder was left behind.
+const UNLOCKABLE_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A hidden folder; dropping it removes it with all that is in it.
+#[derive(Debug)]
+pub(crate) struct HiddenFolder {
+    dir: tempfile::TempDir,
+    /// Locked as long as this process works on the folder; `None` where the file system has no locks.
+    _lock: Option<File>,
+}
+
+impl HiddenFolder {
+    /// Makes a folder in `parent` whose name begins with `prefix`.
+    pub(crate) fn new(parent: &Path, prefix: &str) -> io::Result<Self> {
+        // Whoever cleans holds the same lock, so that no folder is seen between its making and its locking.
+        let _parent = lock(parent);
+        let dir = tempfile::Builder::new().prefix(prefix).permissions(Permissions::from_mode(0o777)).tempdir_in(parent)?;
+        let _lock = lock(dir.path());
+        Ok(Self { dir, _lock })
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Lets the folder be: it has another name now.
+    pub(crate) fn keep(self) {
+        let _ = self.dir.keep();
+    }
+
+    /// Removes the folder with all that is in it.
+    pub(crate) fn close(self) -> io::Result<()> {
+        self.dir.close()
+    }
+}
+
+/// Removes from `parent` the hidden folders of dead processes, and says which.
+pub(crate) fn clean(parent: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(parent)?;
+    let _parent = lock(parent);
+    let mut cleaned = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.file_name().is_some_and(is_hidden) && abandoned(&path) {
+            match fs::remove_dir_all(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                removed => removed?,
+            }
+            cleaned.push(path);
+        }
+    }
+    Ok(cleaned)
+}
+
+/// Whether the name is that of a hidden folder.
+pub(super) fn is_hidden(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    [STAGING_PREFIX, REMOVED_PREFIX].iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+}
+
+/// Whether the process that made a hidden folder is gone; without the parent's lock it may be about to lock a new one.
+pub(super) fn abandoned(folder: &Path) -> bool {
+    match File::open(folder).map(|folder| folder.try_lock_shared()) {
+        Ok(Ok(())) => true,
+        Ok(Err(TryLockError::WouldBlock)) => false,
+        Ok(Err(TryLockError::Error(_))) | Err(_) => older(folder, UNLOCKABLE_AGE),
+    }
+}
+
+/// Whether nothing has been made or removed in `folder` for longer than `age`.
+pub(super) fn older(folder: &Path, age: Duration) -> bool {
+    let modified = fs::symlink_metadata(folder).and_then(|metadata| metadata.modified());
+    modified.ok().and_then(|modified| modified.elapsed().ok()).is_some_and(|since| since > age)
+}
+
+/// The locked folder; `None` where the file system has no locks.
+fn lock(folder: &Path) -> Option<File> {
+    File::open(folder).ok().filter(|folder| folder.lock().is_ok())
+}
