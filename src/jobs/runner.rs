@@ -18,6 +18,14 @@ pub trait Runner: Send + Sync + 'static {
     /// # Errors
     /// Why there is no result; what it is does not matter once `control` says to stop.
     fn run(&self, job: &Job, control: &dyn Control) -> Result<Value, Failure>;
+
+    /// Ids of the jobs of which something lies around for a later run to go on from.
+    fn leftovers(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Removes what lies around of the job `id`; called when the job has ended and that is durable.
+    fn discard(&self, _id: &str) {}
 }
 
 /// A runner's line to its worker.

@@ -117,6 +117,15 @@ pub enum Error {
     Cancelled,
 }
 
+impl Error {
+    /// Whether a disk, or a quota on it, is full.
+    pub fn is_disk_full(&self) -> bool {
+        let causes = std::iter::successors(Some(self as &dyn std::error::Error), |error| error.source());
+        let mut systems = causes.filter_map(|error| error.downcast_ref::<io::Error>());
+        systems.any(|error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+    }
+}
+
 /// Attaches what was tried on which path to an `io::Error`.
 pub(super) trait At<T> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, Error>;

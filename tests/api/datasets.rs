@@ -1,10 +1,10 @@
-//! `/datasets` over loopback: bodies beyond the bound on image requests, and senders and servers that die half-way.
+//! `/datasets` over loopback: bodies beyond the bound on image requests, and senders that leave half-way.
 
 use std::{io::Write, net::TcpStream, path::Path};
 
 use serde_json::json;
 
-use crate::support::{Graft, Setup, eventually, png};
+use crate::support::{Setup, eventually, png};
 
 /// A tar archive of two photos in each of two classes, each photo as large as `side` makes it.
 fn archive(side: u32) -> Vec<u8> {
@@ -61,19 +61,4 @@ async fn a_sender_that_leaves_leaves_nothing() {
     eventually("the upload is in progress", async || left(&data) == 1).await;
     drop(stream);
     eventually("nothing is left of it", async || left(&data) == 0).await;
-}
-
-#[tokio::test]
-async fn an_upload_that_kill_interrupts_is_gone_after_the_restart() {
-    let setup = Setup::empty();
-    let (models, data) = (setup.config().models.dir.clone(), setup.config().data.dir.clone());
-    let variables = [("GRAFT__MODELS__PRELOAD", ""), ("GRAFT__DATA__DIR", data.to_str().expect("the path is UTF-8"))];
-    let killed = Graft::serve(&models, "colours", &variables);
-    let stream = half_sent(killed.address);
-    eventually("the upload is in progress", async || left(&data) == 1).await;
-    drop(killed);
-    drop(stream);
-    assert_eq!(left(&data), 1, "SIGKILL leaves no time to clean up");
-    let _again = Graft::serve(&models, "colours", &variables);
-    assert_eq!(left(&data), 0);
 }

@@ -1,96 +1,218 @@
-//! A job whose server is killed again and again: nothing is lost, nothing is told twice, and the weights are the same bits.
+//! A server that is killed at eleven moments, from an upload to a registration: nothing is lost, nothing half-made stays,
+//! nothing is told twice, and the weights are the same bits as without kills.
 
-use std::collections::HashSet;
-
-use reqwest::{Client, Method};
-use serde_json::Value;
-
-use crate::{
-    finetune::{drawings, recipe},
-    support::{Answer, Graft, Setup, Tiny, eventually},
+use std::{
+    collections::HashSet,
+    io::Write,
+    net::TcpStream,
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
-/// A server that can be killed, and its client.
-struct Server {
+use serde_json::{Value, json};
+
+use crate::{
+    finetune::drawings,
+    support::{Graft, Setup, Tiny},
+};
+
+const JSON: &str = "application/json";
+/// Drawings of each of the three shapes.
+const DRAWINGS: usize = 200;
+const HEAD_EPOCHS: u64 = 2;
+const EPOCHS: u64 = 4;
+/// One checkpoint per epoch, and one per phase.
+const LAST_CHECKPOINT: u64 = HEAD_EPOCHS + 1 + EPOCHS + 1;
+
+/// A server over folders that outlive it, and what they show from outside.
+struct Site {
+    setup: Setup,
     graft: Graft,
-    client: Client,
+    /// What was awaited before each kill.
+    kills: Vec<&'static str>,
 }
 
-impl Server {
-    fn start(setup: &Setup) -> Self {
+impl Site {
+    fn new() -> Self {
+        let setup = Setup::empty().with(Tiny::Convolutions, "seeded");
+        let graft = Self::start(&setup);
+        Self { setup, graft, kills: Vec::new() }
+    }
+
+    fn start(setup: &Setup) -> Graft {
         // A killed worker's job is another's after two seconds instead of half a minute. Nobody reads the log of requests, and
         // a full pipe would stop the server.
-        let variables = [("GRAFT__JOBS__LEASE_MS", "2000"), ("GRAFT__TELEMETRY__LOG_LEVEL", "warn,graft::app=info")];
-        let graft = Graft::serve(&setup.config().models.dir, "seeded", &variables);
-        Self { graft, client: Client::builder().no_proxy().build().expect("a client without TLS can be built") }
+        let variables = [
+            ("GRAFT__JOBS__LEASE_MS", "2000"),
+            ("GRAFT__JOBS__MAX_ATTEMPTS", "10"),
+            ("GRAFT__TELEMETRY__LOG_LEVEL", "warn,graft::app=info"),
+        ];
+        Graft::serve(&setup.config().models.dir, "seeded", &variables)
     }
 
-    async fn ask(&self, method: Method, path: &str, kind: &str, body: Vec<u8>) -> Answer {
-        let request = self.client.request(method, format!("http://{}{path}", self.graft.address));
-        Answer::to(request.header("Content-Type", kind).body(body)).await
+    /// Kills the server as soon as `holds`, and starts the next one once `look` has seen what the kill left.
+    async fn kill(&mut self, moment: &'static str, mut holds: impl FnMut(&Self) -> bool, look: impl FnOnce(&Self)) {
+        let waiting = async {
+            while !holds(self) {
+                tokio::time::sleep(Duration::from_micros(200)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap_or_else(|_| panic!("never came: {moment}"));
+        self.graft.kill();
+        look(self);
+        self.graft = Self::start(&self.setup);
+        self.kills.push(moment);
     }
 
-    async fn get(&self, path: &str) -> Value {
-        self.ask(Method::GET, path, "text/plain", Vec::new()).await.ok().json()
+    fn data(&self, folder: &str) -> PathBuf {
+        self.setup.config().data.dir.join(folder)
     }
 
-    /// Submits the recipe under `name` and gives the job's path.
-    async fn submit(&self, dataset: &str, name: &str) -> String {
-        let body = recipe(dataset, name).to_string().into_bytes();
-        let answer = self.ask(Method::POST, "/jobs/finetune", "application/json", body).await;
+    /// Uploads being received or unpacked, by folder.
+    fn uploads(&self) -> Vec<PathBuf> {
+        hidden(&self.data("datasets"))
+    }
+
+    /// Records of each cache that has any.
+    fn records(&self) -> Vec<usize> {
+        let sums = entries(&self.data("cache")).into_iter().filter_map(|cache| std::fs::read(cache.join("checksums.u32")).ok());
+        sums.map(|sums| sums.chunks(4).filter(|sum| **sum != [0; 4]).count()).filter(|count| *count > 0).collect()
+    }
+
+    /// Number of the newest checkpoint of any job.
+    fn checkpoint(&self) -> u64 {
+        let files = entries(&self.data("jobs")).into_iter().flat_map(|job| entries(&job));
+        files.filter_map(|file| file.file_stem()?.to_str()?.parse().ok()).max().unwrap_or(0)
+    }
+
+    /// Versions of the job's model, and those in the making.
+    fn versions(&self) -> [usize; 2] {
+        let models = &self.setup.config().models.dir;
+        let versions = entries(&models.join("shapes"));
+        [versions.iter().filter(|path| path.extension().is_none()).count(), hidden(models).len()]
+    }
+
+    async fn upload(&self) -> String {
+        let answer = self.graft.post("/datasets", "application/zip", drawings(DRAWINGS, 1)).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()["id"].as_str().expect("a data set has an id").to_owned()
+    }
+
+    /// Submits the recipe and gives the job's path.
+    async fn submit(&self, dataset: &str) -> String {
+        let recipe = json!({
+            "dataset": dataset,
+            "base": "seeded",
+            "name": "shapes",
+            "head": {"pool": "flatten", "hidden": [64], "dropout": 0.25},
+            "horizontal_flip": true,
+            "phases": [
+                {"trainable": "head", "epochs": HEAD_EPOCHS, "optimizer": {"type": "rmsprop"}},
+                {"trainable_from": "conv2d_1", "epochs": EPOCHS, "optimizer": {"type": "adam", "learning_rate": 0.002}},
+            ],
+        });
+        let answer = self.graft.post("/jobs/finetune", JSON, recipe.to_string()).await;
         assert_eq!(answer.status, 202, "{}", answer.text());
         answer.header("location").to_owned()
     }
 
-    async fn epochs(&self, job: &str) -> usize {
-        let shown = self.get(job).await;
-        assert_ne!(shown["state"], "failed", "{shown}");
-        shown["history"].as_array().map_or(0, Vec::len)
+    async fn succeeded(&self, job: &str) {
+        let ended = self.graft.ended(job).await;
+        let epochs = ended["history"].as_array().map(Vec::len);
+        assert_eq!((&ended["state"], epochs), (&json!("succeeded"), Some((HEAD_EPOCHS + EPOCHS) as usize)), "{ended}");
     }
 
-    async fn ended(&self, job: &str) -> Value {
-        eventually("the job has ended", async || !matches!(self.get(job).await["state"].as_str(), Some("queued" | "running")))
-            .await;
-        self.get(job).await
+    /// Hash of the weights of the only version.
+    fn hash(&self) -> String {
+        let snapshot = self.setup.repository().scan().expect("the repository can be read");
+        let versions = &snapshot.model("shapes").expect("it was registered").versions;
+        assert_eq!(versions.len(), 1, "it was registered once");
+        versions[0].metadata.weights.sha256.clone()
     }
 }
 
 #[tokio::test]
-async fn a_job_survives_kills_and_ends_in_the_same_weights() {
-    let setup = Setup::empty().with(Tiny::Convolutions, "seeded");
-    let mut server = Server::start(&setup);
-    let archive = server.ask(Method::POST, "/datasets", "application/zip", drawings(80, 1)).await.json();
-    let dataset = archive["id"].as_str().expect("a data set has an id").to_owned();
-    let job = server.submit(&dataset, "killed").await;
-    for epochs in [0, 1, 3, 6, 10] {
-        eventually("the job goes on", async || server.epochs(&job).await >= epochs).await;
-        drop(server);
-        server = Server::start(&setup);
-    }
-    let ended = server.ended(&job).await;
-    assert_eq!((&ended["state"], ended["history"].as_array().map(Vec::len)), (&"succeeded".into(), Some(14)), "{ended}");
-    let events = server.ask(Method::GET, &format!("{job}/events"), "text/plain", Vec::new()).await.ok().text();
-    check_events(&events);
+async fn kills_from_upload_to_registration_lose_nothing() {
+    let mut site = Site::new();
+    let archive = drawings(DRAWINGS, 1);
+    let _half = send(&site.graft, &archive[..archive.len() / 2], archive.len());
+    let arriving = |site: &Site| site.uploads().iter().any(|upload| size(&upload.join("archive")) > 0);
+    site.kill("an archive arrives", arriving, |site| assert_eq!(site.uploads().len(), 1)).await;
+    let _whole = send(&site.graft, &archive, archive.len());
+    let unpacking = |site: &Site| site.uploads().iter().any(|upload| !entries(&upload.join("images")).is_empty());
+    site.kill("an archive is unpacked", unpacking, |site| assert_eq!(site.uploads().len(), 1)).await;
+    assert_eq!((site.uploads().len(), site.graft.get("/datasets").await["datasets"].as_array().map(Vec::len)), (0, Some(0)));
 
-    let undisturbed = server.submit(&dataset, "undisturbed").await;
-    assert_eq!(server.ended(&undisturbed).await["state"], "succeeded");
-    let snapshot = setup.repository().scan().expect("the repository can be read");
-    let hash = |name: &str| {
-        let versions = &snapshot.model(name).expect("it was registered").versions;
-        assert_eq!(versions.len(), 1, "{name} was registered once");
-        versions[0].metadata.weights.sha256.clone()
-    };
-    assert_eq!(hash("killed"), hash("undisturbed"));
+    let dataset = site.upload().await;
+    let job = site.submit(&dataset).await;
+    let all = 2 * 3 * DRAWINGS;
+    site.kill(
+        "the first images are cached",
+        |site| !site.records().is_empty(),
+        |site| assert!(site.records()[0] < all, "{:?}", site.records()),
+    )
+    .await;
+    let before = site.records()[0];
+    site.kill(
+        "more images are cached",
+        |site| site.records()[0] > before,
+        |site| assert!(site.checkpoint() == 0, "{:?} of {all}", site.records()),
+    )
+    .await;
+    site.kill("the head trains", |site| site.checkpoint() >= 1, |site| assert!(site.checkpoint() < 3)).await;
+    let second = |site: &Site| site.records().len() == 2;
+    site.kill("the second phase is cached", second, |site| assert!(site.checkpoint() == 3, "{:?}", site.records())).await;
+    for (moment, at) in [("top and head train", 4), ("they train on", 6)] {
+        site.kill(moment, |site| site.checkpoint() >= at, |site| assert!(site.checkpoint() < LAST_CHECKPOINT)).await;
+    }
+    let evaluating = |site: &Site| site.checkpoint() >= LAST_CHECKPOINT;
+    site.kill("the best epoch is evaluated", evaluating, |site| assert_eq!(site.versions(), [0, 0])).await;
+    let exporting = |site: &Site| site.versions()[1] > 0;
+    site.kill("it is exported", exporting, |site| assert_eq!(site.versions(), [0, 1])).await;
+    site.kill("it is registered", |site| site.versions()[0] > 0, |site| assert_eq!(site.versions(), [1, 0])).await;
+    site.succeeded(&job).await;
+    let events = site.graft.events(&job).await;
+    check_events(&events, site.kills.len() - 2);
+    assert!(entries(&site.data("jobs")).is_empty(), "checkpoints of a job that has ended are removed");
+
+    let undisturbed = Site::new();
+    let job = undisturbed.submit(&undisturbed.upload().await).await;
+    undisturbed.succeeded(&job).await;
+    assert_eq!(site.hash(), undisturbed.hash());
 }
 
-/// Ids are consecutive from 1, a place in the training is told once, and the last event is the end.
-fn check_events(stream: &str) {
+/// Sends the first part of a request for a data set of `length` bytes; its answer is never read.
+fn send(graft: &Graft, part: &[u8], length: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(graft.address).expect("it listens");
+    let head =
+        format!("POST /datasets HTTP/1.1\r\nHost: graft\r\nContent-Type: application/zip\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(&[head.as_bytes(), part].concat()).expect("it reads");
+    stream
+}
+
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+fn hidden(dir: &Path) -> Vec<PathBuf> {
+    let name = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".staging-"));
+    entries(dir).into_iter().filter(name).collect()
+}
+
+fn size(file: &Path) -> u64 {
+    std::fs::metadata(file).map_or(0, |metadata| metadata.len())
+}
+
+/// Ids are consecutive from 1, a place in the training is told once, the last event is the end, and of the job's `kills` those
+/// that came after a checkpoint were resumed from.
+fn check_events(stream: &str, kills: usize) {
     let values = |field: &str| stream.lines().filter_map(|line| line.strip_prefix(field)).map(str::trim).collect::<Vec<_>>();
     let (ids, kinds, data) = (values("id:"), values("event:"), values("data:"));
     let expected: Vec<String> = (1..=ids.len()).map(|id| id.to_string()).collect();
     assert_eq!(ids, expected);
     assert_eq!(kinds.last(), Some(&"end"));
-    assert!(kinds.contains(&"resumed"), "{kinds:?}");
+    let resumed = kinds.iter().filter(|kind| **kind == "resumed").count();
+    assert_eq!(resumed, kills - 2, "{kinds:?}");
     let mut told = HashSet::new();
     for (kind, data) in kinds.iter().zip(data).filter(|(kind, _)| matches!(**kind, "step" | "epoch")) {
         let data: Value = serde_json::from_str(data).expect("events are JSON");

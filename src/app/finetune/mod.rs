@@ -17,14 +17,13 @@ use crate::{
     config::{Config, ModelsConfig, RuntimeConfig, TrainingConfig},
     datasets::{self, Datasets},
     inference::Engine,
-    jobs::{self, Control, Failure, Job, NewJob, Plan, PlanError, Planner, Runner, Stop},
+    jobs::{self, Control, Failure, Job, NewJob, Plan, PlanError, Planner, Runner},
     preprocess::Limits,
     registry::{ModelVersion, Repository},
     runtime::{self, Runtime},
     telemetry::chain,
     training::{
         self, Context, Estimate, Samples, cache,
-        checkpoint::CheckpointError,
         recipe::{Recipe, Request},
     },
 };
@@ -39,7 +38,8 @@ pub struct Finetuner {
     providers: RuntimeConfig,
     training: TrainingConfig,
     limits: Limits,
-    data_dir: PathBuf,
+    /// Folder of the jobs' checkpoints, a folder per job.
+    checkpoints: PathBuf,
     /// Folder of all frontier caches.
     caches: PathBuf,
     /// Held while a plan is measured: that takes sessions of the base, whose weights must not be in memory once per request.
@@ -61,7 +61,7 @@ impl Finetuner {
             training: config.training.clone(),
             limits: Limits { max_bytes: config.images.max_bytes, max_pixels: config.images.max_pixels },
             caches: config.data.dir.join("cache"),
-            data_dir: config.data.dir.clone(),
+            checkpoints: config.data.dir.join("jobs"),
             measuring: Mutex::default(),
             handle: tokio::runtime::Handle::current(),
         }
@@ -84,6 +84,11 @@ impl Finetuner {
             Err(error @ datasets::Error::Unknown { .. }) => Err(invalid("dataset", &error.to_string())),
             Err(error) => Err(PlanError::Failed(error.into())),
         }
+    }
+
+    /// Where the job `id` keeps its checkpoints.
+    fn folder(&self, id: &str) -> PathBuf {
+        self.checkpoints.join(id)
     }
 
     /// What the frozen part of `base` is run and cached with.
@@ -180,20 +185,26 @@ impl Planner for Finetuner {
 
 impl Runner for Finetuner {
     fn run(&self, job: &Job, control: &dyn Control) -> Result<Value, Failure> {
-        let folder = self.data_dir.join("jobs").join(&job.id);
         let held = self.datasets.hold(&job.spec.dataset, &job.id);
         let result = held.map_err(|error| Failure::new("dataset_gone", chain(&error)));
-        let result = result.and_then(|()| self.train(job, &folder, control));
+        let result = result.and_then(|()| self.train(job, &self.folder(&job.id), control));
         self.datasets.release(&job.spec.dataset, &job.id);
         runtime::trim();
-        // Checkpoints outlive a shutdown and a lost lease: whoever goes on needs them.
-        if matches!(control.stop(), None | Some(Stop::Cancelled))
-            && let Err(error) = std::fs::remove_dir_all(&folder)
+        result
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        let folders = std::fs::read_dir(&self.checkpoints).into_iter().flatten().flatten();
+        folders.filter_map(|folder| folder.file_name().into_string().ok()).collect()
+    }
+
+    fn discard(&self, id: &str) {
+        let folder = self.folder(id);
+        if let Err(error) = std::fs::remove_dir_all(&folder)
             && error.kind() != std::io::ErrorKind::NotFound
         {
-            tracing::warn!(job = job.id, %error, "cannot remove the checkpoints of a job that has ended");
+            tracing::warn!(folder = %folder.display(), %error, "cannot remove the checkpoints of a job that has ended");
         }
-        result
     }
 }
 
@@ -216,11 +227,7 @@ fn known(error: PlanError) -> Vec<jobs::Problem> {
 fn failure(error: &training::Error) -> Failure {
     use training::Error;
     let code = match error {
-        Error::Io { source, .. } | Error::Checkpoint(CheckpointError::Io { source, .. })
-            if source.kind() == std::io::ErrorKind::StorageFull =>
-        {
-            "disk_full"
-        }
+        _ if error.is_disk_full() => "disk_full",
         Error::Io { .. } | Error::Checkpoint(_) => "disk",
         Error::Image { .. } => "image",
         Error::Graph { .. } | Error::Learner { .. } | Error::Size { .. } => "graph",

@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::jobs::{
-    Control, Ended, Event, Failure, Job, Progress, State, Stop, Worker,
+    Control, Ended, Event, Failure, Job, Progress, Runner, State, Stop, Worker,
     testing::{Bench, Does, LEASE},
 };
 
@@ -237,4 +237,36 @@ async fn a_job_runs_at_low_priority_with_all_its_threads() {
     let job = &bench.jobs.list(&crate::jobs::Listing { limit: 1, ..Default::default() }).await.expect("it works")[0];
     assert_eq!(job.result, Some(json!([(before + 7).min(19), (before + 7).min(19)])));
     assert_eq!(nice(), before, "serving keeps its priority");
+}
+
+/// A runner whose jobs leave something behind.
+#[derive(Default)]
+struct Untidy(Mutex<Vec<String>>);
+
+impl Runner for Untidy {
+    fn run(&self, job: &Job, control: &dyn Control) -> Result<Value, Failure> {
+        self.0.lock().expect("not poisoned").push(job.id.clone());
+        control.stop().map_or(Ok(Value::Null), |_| Err(Failure::new("stopped", "as asked")))
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        self.0.lock().expect("not poisoned").clone()
+    }
+
+    fn discard(&self, id: &str) {
+        self.0.lock().expect("not poisoned").retain(|left| left != id);
+    }
+}
+
+#[tokio::test]
+async fn what_a_job_leaves_is_discarded_once_it_has_ended() {
+    let bench = Bench::new().await;
+    let [ends, cancelled, waits] = ["a", "b", "c"].map(|name| bench.enqueue(name));
+    let [ends, cancelled, waits] = [ends.await.id, cancelled.await.id, waits.await.id];
+    bench.jobs.cancel(&cancelled).await.expect("it waits");
+    let left = vec![cancelled, waits.clone(), "a job that was dropped".to_owned()];
+    let runner = Arc::new(Untidy(Mutex::new(left)));
+    let worker = Worker::new(bench.jobs.clone(), runner.clone());
+    assert_eq!(worker.run_one().await.expect("it works").map(|ended| ended.id), Some(ends));
+    assert_eq!(runner.leftovers(), std::slice::from_ref(&waits), "it goes on from there");
 }

@@ -62,6 +62,7 @@ impl Worker {
         let outcome = state.map_or("lost", State::name);
         metrics::counter!("graft_jobs_total", "outcome" => outcome).increment(1);
         tracing::info!(job = id, outcome, "job left its worker");
+        self.tidy().await;
         Ok(Some(Ended { id, state }))
     }
 
@@ -81,7 +82,23 @@ impl Worker {
         self.stopping.send_replace(true);
     }
 
+    /// Discards what lies around of jobs that have ended, or that are known no more.
+    async fn tidy(&self) {
+        for id in self.runner.leftovers() {
+            let ended = match self.jobs.job(&id).await {
+                Ok(job) => job.state.is_terminal(),
+                Err(error) => matches!(error, Error::UnknownJob { .. }),
+            };
+            if ended {
+                let runner = Arc::clone(&self.runner);
+                // A panic in there has been logged, and the next call finds what is left.
+                let _ = tokio::task::spawn_blocking(move || runner.discard(&id)).await;
+            }
+        }
+    }
+
     async fn work(&self) {
+        self.tidy().await;
         let mut changes = self.jobs.changes();
         let mut stopping = self.stopping.subscribe();
         while !*stopping.borrow_and_update() {

@@ -152,13 +152,22 @@ impl<'a> FrontierCache<'a> {
                 }
             }
             work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })?;
+        })
+        .or_else(|error| self.make_room(error))?;
         go_on(progress());
         self.store.sync()?;
         if self.store.limit() == self.content.records() {
             self.computer.release();
         }
         Ok(())
+    }
+
+    /// Lets all records go where the disk is full: what else is written there, the end of this job too, needs room.
+    fn make_room(&self, error: Error) -> Result<(), Error> {
+        if error.is_disk_full() {
+            self.store.empty()?;
+        }
+        Err(error)
     }
 
     /// The tensors of `picks`, one per frontier tensor, `(rows, …)`; rows past `picks` are 0.
@@ -190,7 +199,7 @@ impl<'a> FrontierCache<'a> {
                 store.write(content.record(pick), record)
             };
             let picks: Vec<Pick> = lacking.iter().map(|(_, pick)| *pick).collect();
-            self.computer.run(&picks, &sink)?;
+            self.computer.run(&picks, &sink).or_else(|error| self.make_room(error))?;
         }
         let shape = |shape: &[usize]| std::iter::once(rows).chain(shape.iter().copied()).collect();
         let shapes = self.content.frontier().iter().map(|tensor| shape(&tensor.shape));

@@ -101,6 +101,7 @@ impl<'a> Run<'a> {
         let (progress, tensors) = checkpoints.newest()?.map(Tensors::of).unwrap_or_default();
         if progress != Progress::default() {
             observer.event(Event::Resumed { at: progress.at });
+            observer.flush();
         }
         Ok(Self {
             division: Division::of(samples, recipe.validation.split, recipe.seed),

@@ -23,6 +23,7 @@ impl Run<'_> {
         let last = self.recipe.phases.last().expect("a recipe has a phase");
         let best = self.progress.best.expect("a phase has an epoch");
         self.observer.event(Event::Exporting);
+        self.observer.flush();
         let mut cache = self.cache(last)?;
         let mut learner = self.learner(last)?;
         let tensors = &self.tensors.best;

@@ -7,12 +7,16 @@ use std::{
     process::{Child, ChildStderr, Command, Stdio},
 };
 
+use reqwest::{Body, Client};
 use serde_json::Value;
+
+use super::{Answer, eventually};
 
 /// `graft serve` on a free port; killed when dropped.
 pub struct Graft {
     /// Where it listens, as its log says.
     pub address: SocketAddr,
+    client: Client,
     process: Running,
     /// Held open: a closed pipe would end the log.
     _log: BufReader<ChildStderr>,
@@ -43,12 +47,40 @@ impl Graft {
         Self::start(models, default_model, variables).err().expect("it refuses, but it serves")
     }
 
-    /// Nothing is in its environment but `variables`.
+    /// The same, with a volume of its own of `size` for `data.dir`, as mount takes it, that nobody else sees; `None` where this
+    /// user may not mount.
+    #[track_caller]
+    pub fn with_volume(models: &Path, default_model: &str, variables: &[(&str, &str)], size: &str) -> Option<Self> {
+        // For root, and for others where the kernel lets them.
+        let flags = ["--mount", "--mount --map-root-user"].into_iter().find(|flags| {
+            let tried = Command::new("unshare").args(flags.split(' ')).args(["mount", "-t", "tmpfs", "none", "/mnt"]).status();
+            tried.is_ok_and(|status| status.success())
+        })?;
+        let data = models.with_file_name("data");
+        std::fs::create_dir_all(&data).expect("it can be made");
+        let mut command = Command::new("unshare");
+        command.args(flags.split(' ')).args([
+            "sh",
+            "-c",
+            "mount -t tmpfs -o size=\"$1\" none \"$2\" && shift 2 && exec \"$@\"",
+            "sh",
+            size,
+        ]);
+        command.arg(data).arg(env!("CARGO_BIN_EXE_graft"));
+        let started = Self::begin(command, models, default_model, variables);
+        Some(started.unwrap_or_else(|refusal| panic!("it does not serve: {}", refusal.log)))
+    }
+
     fn start(models: &Path, default_model: &str, variables: &[(&str, &str)]) -> Result<Self, Refusal> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_graft"));
+        Self::begin(Command::new(env!("CARGO_BIN_EXE_graft")), models, default_model, variables)
+    }
+
+    /// Nothing is in its environment but `variables` and `PATH`.
+    fn begin(mut command: Command, models: &Path, default_model: &str, variables: &[(&str, &str)]) -> Result<Self, Refusal> {
         command.args(["serve", "--port", "0", "--set", "telemetry.log_format=json", "--default-model", default_model]);
         command.arg("--set").arg(format!("data.dir={}", models.with_file_name("data").display()));
         command.arg("--models-dir").arg(models).env_clear().envs(variables.iter().copied());
+        command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mut process = Running(command.spawn().expect("the binary runs"));
         let mut reader = BufReader::new(process.0.stderr.take().expect("it is piped"));
@@ -57,11 +89,44 @@ impl Graft {
             let line = serde_json::from_str::<Value>(log.lines().last().unwrap_or_default()).unwrap_or_default();
             if line["message"] == "serving" {
                 let address = line["address"].as_str().expect("it names its address").parse().expect("it is one");
-                return Ok(Self { address, process, _log: reader });
+                let client = Client::builder().no_proxy().build().expect("a client without TLS can be built");
+                return Ok(Self { address, client, process, _log: reader });
             }
         }
         let code = process.0.wait().expect("it was started").code();
         Err(Refusal { code, log })
+    }
+
+    /// Ends it as SIGKILL does.
+    pub fn kill(&mut self) {
+        self.process.0.kill().expect("it runs");
+        self.process.0.wait().expect("it was started");
+    }
+
+    /// Posts `body` as the media type `kind`.
+    pub async fn post(&self, path: &str, kind: &str, body: impl Into<Body>) -> Answer {
+        Answer::to(self.client.post(self.url(path)).header("Content-Type", kind).body(body)).await
+    }
+
+    /// The JSON at `path`, which must be there.
+    pub async fn get(&self, path: &str) -> Value {
+        Answer::to(self.client.get(self.url(path))).await.ok().json()
+    }
+
+    /// The event stream of a job that has ended.
+    pub async fn events(&self, job: &str) -> String {
+        Answer::to(self.client.get(self.url(&format!("{job}/events")))).await.ok().text()
+    }
+
+    /// The job at the path `job` once it has ended.
+    pub async fn ended(&self, job: &str) -> Value {
+        let running = async || matches!(self.get(job).await["state"].as_str(), Some("queued" | "running"));
+        eventually("the job has ended", async || !running().await).await;
+        self.get(job).await
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
     }
 
     /// Its process id.
