@@ -1,12 +1,16 @@
 //! Fine-tuning from end to end: drawn shapes, a data set, a job on seeded weights, and the model that comes out, served.
 
-use std::io::{Cursor, Write};
+use std::{
+    io::{Cursor, Write},
+    time::{Duration, Instant},
+};
 
 use image::{ImageFormat, Rgb, RgbImage};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 use zip::{ZipWriter, write::SimpleFileOptions};
 
@@ -14,6 +18,8 @@ use crate::support::{Answer, Setup, TestApp, Tiny, eventually};
 
 const SHAPES: [&str; 3] = ["circle", "square", "triangle"];
 const SIDE: u32 = 32;
+/// What `openapi.yaml` promises.
+const CANCELLED: Duration = Duration::from_secs(2);
 
 /// A dark shape somewhere on a light ground.
 fn draw(shape: &str, random: &mut ChaCha8Rng) -> Vec<u8> {
@@ -53,7 +59,7 @@ pub fn drawings(count: usize, seed: u64) -> Vec<u8> {
 async fn spawn() -> TestApp {
     Setup::empty()
         .with(Tiny::Convolutions, "seeded")
-        .configured(|config| config.jobs.lease = std::time::Duration::from_secs(5))
+        .configured(|config| config.jobs.lease = Duration::from_secs(5))
         .start()
         .await
 }
@@ -143,4 +149,26 @@ async fn a_dry_run_tells_recipe_and_costs() {
     assert_eq!(plan["recipe"]["phases"][1]["trainable"]["layer"], "conv2d");
     assert!(plan["estimates"]["minutes"].as_f64().is_some_and(|minutes| minutes > 0.0), "{plan}");
     assert_eq!(app.get("/jobs").await.ok().json()["jobs"], json!([]));
+}
+
+#[tokio::test]
+async fn a_cancelled_job_ends_at_once_and_leaves_nothing() {
+    let app = spawn().await;
+    let dataset = upload(&app, drawings(40, 1)).await;
+    let mut endless = recipe(&dataset, "shapes");
+    endless["phases"][1]["epochs"] = json!(1000);
+    let job = submit(&app, &endless).await.header("location").to_owned();
+    let epochs = async || app.get(&job).await.json()["history"].as_array().map_or(0, Vec::len);
+    eventually("the second phase trains", async || epochs().await >= 3).await;
+    let asked = Instant::now();
+    let answer = app.send(app.ask(Method::POST, &format!("{job}/cancel"))).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    assert_eq!(ended(&app, &job).await["state"], "cancelled");
+    assert!(asked.elapsed() < CANCELLED, "{:?}", asked.elapsed());
+    app.get("/models/shapes").await.problem(404, "unknown_model", "shapes");
+    app.send(app.ask(Method::POST, &format!("{job}/cancel"))).await.problem(409, "job_finished", "cancelled");
+    assert_eq!(app.send(app.ask(Method::DELETE, &format!("/datasets/{dataset}"))).await.status, 204, "nobody uses it");
+    let dataset = upload(&app, drawings(5, 1)).await;
+    let next = submit(&app, &recipe(&dataset, "shapes")).await;
+    assert_eq!(ended(&app, next.header("location")).await["state"], "succeeded", "the next job runs");
 }
