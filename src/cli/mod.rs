@@ -2,6 +2,7 @@
 //!
 //! Long work shows a progress bar on a terminal and plain lines elsewhere; answers go to stdout, all else to stderr.
 
+mod batch;
 mod context;
 mod doctor;
 mod features;
