@@ -8,6 +8,7 @@ mod binary;
 mod concurrency;
 mod datasets;
 mod documents;
+mod evaluate;
 mod features;
 mod finetune;
 mod goldens;
