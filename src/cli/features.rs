@@ -14,17 +14,15 @@ use clap::{Args, ValueEnum};
 
 use super::{
     Global,
+    batch::{self, BATCH},
     context::{block_on, engine, open},
     predict::ImageOptions,
     progress::{Progress, Unit},
 };
 use crate::{
-    inference::{Engine, Features as Wanted, Image, LayerSpec, Normalize, OnError, Plan, Pool, Request},
+    inference::{Engine, Features as Wanted, LayerSpec, Normalize, OnError, Plan, Pool, Request},
     tensor::{Dtype, little_endian, npy, npz::NpzWriter},
 };
-
-/// Images that are read, decoded and queued at a time.
-const CHUNK: usize = 16;
 
 /// Endings that are taken for images inside folders; files named on the command line may have any.
 const ENDINGS: [&str; 9] = ["jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "jfif"];
@@ -184,34 +182,19 @@ fn search(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<usize> {
 async fn collect(engine: &Engine, plan: &Plan, files: &[PathBuf], spool: &mut Spool) -> anyhow::Result<usize> {
     let mut progress = Progress::new("features", Unit::Items);
     let mut bad = 0;
-    let mut done = 0;
-    for chunk in files.chunks(CHUNK) {
-        let mut names = Vec::with_capacity(chunk.len());
-        let mut images = Vec::with_capacity(chunk.len());
-        for path in chunk {
-            match std::fs::read(path) {
-                Ok(bytes) => {
-                    names.push(path);
-                    images.push(Image { bytes: bytes.into() });
-                }
-                Err(error) => {
+    let (mut done, total) = (0, files.len() as u64);
+    for files in files.chunks(BATCH) {
+        for (file, answer) in files.iter().zip(batch::run(engine, plan, files).await?) {
+            match answer {
+                Ok(image) => spool.push(file, &image.features)?,
+                Err(reason) => {
                     bad += 1;
-                    progress.note(&format!("left out {}: {error}", path.display()));
+                    progress.note(&format!("left out {}: {reason}", file.display()));
                 }
             }
         }
-        let answer = engine.run(plan.clone(), images).await?;
-        for (name, image) in names.into_iter().zip(answer.images) {
-            match image {
-                Ok(image) => spool.push(name, &image.features)?,
-                Err(error) => {
-                    bad += 1;
-                    progress.note(&format!("left out {}: {error}", name.display()));
-                }
-            }
-        }
-        done += chunk.len();
-        progress.set(done as u64, Some(files.len() as u64));
+        done += files.len();
+        progress.set(done as u64, Some(total));
     }
     progress.finish();
     Ok(bad)

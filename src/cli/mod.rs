@@ -2,8 +2,10 @@
 //!
 //! Long work shows a progress bar on a terminal and plain lines elsewhere; answers go to stdout, all else to stderr.
 
+mod batch;
 mod context;
 mod doctor;
+mod evaluate;
 mod features;
 mod finetune;
 mod import;
@@ -67,6 +69,8 @@ enum Command {
     Features(features::Features),
     /// Teach a model new classes from a folder of photos
     Finetune(finetune::Finetune),
+    /// Tell how good a model is on a folder of labelled photos
+    Evaluate(evaluate::Evaluate),
     /// Check library, provider, models, folders and disk, and say what to do
     Doctor(doctor::Doctor),
     /// Print the OpenAPI document
@@ -97,6 +101,7 @@ fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Features(command) => return command.run(global),
         Command::Doctor(command) => return command.run(global),
         Command::Finetune(command) => command.run(global)?,
+        Command::Evaluate(command) => command.run(global)?,
         Command::Openapi(command) => command.run()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -36,6 +36,13 @@ pub(super) struct ImageOptions {
     /// The model, NAME or NAME@VERSION [default: models.default]
     #[arg(long, short)]
     model: Option<String>,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+/// How images become input, where the model's own way is not wanted.
+#[derive(Debug, Args)]
+pub(super) struct Overrides {
     /// nearest, bilinear or bicubic [default: the model's]
     #[arg(long, value_name = "FILTER")]
     resize: Option<Resize>,
@@ -47,7 +54,14 @@ pub(super) struct ImageOptions {
 impl ImageOptions {
     /// A request for nothing yet.
     pub(super) fn request(&self) -> anyhow::Result<Request> {
-        let (model, version) = match self.model.as_deref().map(model_and_version).transpose()? {
+        self.overrides.request(self.model.as_deref())
+    }
+}
+
+impl Overrides {
+    /// A request for nothing yet, of `model`: NAME or NAME@VERSION.
+    pub(super) fn request(&self, model: Option<&str>) -> anyhow::Result<Request> {
+        let (model, version) = match model.map(model_and_version).transpose()? {
             Some((model, version)) => (Some(model), version),
             None => (None, None),
         };

@@ -1,4 +1,4 @@
-//! From files that arrived to a data set: places them in classes and splits, drops what is no image, and counts.
+//! From files that arrived to a data set: drops what is no image, and counts.
 //!
 //! The same photo for training and for validation would make validation flatter the model:
 //! it stays for validation, so that the set that models are compared on stays as its owner made it.
@@ -12,11 +12,11 @@ use std::{
 use uuid::Uuid;
 
 use super::{
+    arrange::{self, Arranged},
     bounds::Cancel,
     check::Checker,
     error::{ContentsFault, Error},
-    inbox::{Delivery, never_an_image},
-    layout::{Layout, Place},
+    inbox::Delivery,
     manifest::{ClassCount, Dataset, ImageEntry, MAX_SKIPPED, Skipped, Split, Summary, fingerprint},
     staging::Staging,
 };
@@ -25,41 +25,18 @@ use crate::registry::rfc3339;
 /// Fewest images to train on per class.
 const MIN_TRAIN: usize = 2;
 
-/// A file in its place.
-struct Candidate {
-    class: String,
-    split: Split,
-    path: String,
-    sha256: String,
-}
+/// A file in its place, with the hash of its contents.
+type Candidate = arrange::Candidate<String>;
 
 /// Makes the data set and deletes the contents that it does not need; it still lies in `delivery`'s staging folder.
 pub(super) fn assemble(delivery: Delivery, checker: &Checker, cancel: &Cancel) -> Result<(Staging, Dataset), Error> {
     let Delivery { mut staging, files, folders } = delivery;
     let stored: BTreeSet<String> = files.iter().filter_map(|file| file.contents.clone().ok()).collect();
-    let visible = |path: &str| !path.is_empty() && never_an_image(path).is_none();
-    let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).filter(|path| visible(path)).collect();
-    let folders: Vec<&str> = folders.iter().map(String::as_str).filter(|path| visible(path)).collect();
-    let layout = Layout::of(paths.iter().copied(), folders.iter().copied());
-    let empty = folders.iter().filter_map(|path| layout.class_of_folder(path));
-    let mut classes: BTreeSet<String> = empty.map(str::to_owned).collect();
-    classes.extend(paths.iter().filter_map(|path| layout.place(path).ok()).map(|place| place.class.to_owned()));
-    let (mut candidates, mut skipped) = (Vec::new(), Vec::new());
-    for file in files {
-        match (layout.place(&file.path), file.contents) {
-            (_, Err(reason)) => skipped.push(Skipped { path: layout.inner(&file.path).to_owned(), reason }),
-            (Err(reason), Ok(_)) => {
-                skipped.push(Skipped { path: layout.inner(&file.path).to_owned(), reason: reason.to_owned() });
-            }
-            (Ok(Place { class, split, path }), Ok(sha256)) => {
-                candidates.push(Candidate { class: class.to_owned(), split, path: path.to_owned(), sha256 });
-            }
-        }
-    }
+    let Arranged { classes, mut candidates, mut skipped, .. } = arrange::arrange(files, &folders);
     drop_broken(&mut candidates, &mut skipped, |sha256| staging.image_path(sha256), checker, cancel)?;
     drop_leaks(&mut candidates, &mut skipped);
     let classes = count(classes, &candidates, &skipped)?;
-    let used: HashSet<&str> = candidates.iter().map(|candidate| candidate.sha256.as_str()).collect();
+    let used: HashSet<&str> = candidates.iter().map(|candidate| candidate.contents.as_str()).collect();
     for sha256 in stored.iter().filter(|sha256| !used.contains(sha256.as_str())) {
         staging.remove_image(sha256)?;
     }
@@ -75,18 +52,18 @@ fn drop_broken(
     checker: &Checker,
     cancel: &Cancel,
 ) -> Result<(), Error> {
-    let contents: BTreeSet<&str> = candidates.iter().map(|candidate| candidate.sha256.as_str()).collect();
+    let contents: BTreeSet<&str> = candidates.iter().map(|candidate| candidate.contents.as_str()).collect();
     let files: Vec<PathBuf> = contents.iter().map(|sha256| file(sha256)).collect();
     let refused = checker.refused(&files, cancel)?;
-    skip(candidates, skipped, |candidate| refused.get(&file(&candidate.sha256)).cloned());
+    skip(candidates, skipped, |candidate| refused.get(&file(&candidate.contents)).cloned());
     Ok(())
 }
 
 fn drop_leaks(candidates: &mut Vec<Candidate>, skipped: &mut Vec<Skipped>) {
     let val = candidates.iter().filter(|candidate| candidate.split == Split::Val);
-    let val: HashMap<String, String> = val.map(|candidate| (candidate.sha256.clone(), candidate.path.clone())).collect();
+    let val: HashMap<String, String> = val.map(|candidate| (candidate.contents.clone(), candidate.path.clone())).collect();
     skip(candidates, skipped, |candidate| {
-        let twin = val.get(&candidate.sha256).filter(|_| candidate.split == Split::Train)?;
+        let twin = val.get(&candidate.contents).filter(|_| candidate.split == Split::Train)?;
         Some(format!("has the same content as `{twin}`, which stays for validation"))
     });
 }
@@ -127,7 +104,10 @@ fn count(classes: BTreeSet<String>, candidates: &[Candidate], skipped: &[Skipped
 
 fn dataset(candidates: Vec<Candidate>, classes: Vec<ClassCount>, mut skipped: Vec<Skipped>, bytes: u64) -> Dataset {
     let indices: HashMap<&str, usize> = classes.iter().enumerate().map(|(index, class)| (class.name.as_str(), index)).collect();
-    let image = |Candidate { class, split, path, sha256 }| ImageEntry { class: indices[class.as_str()], path, split, sha256 };
+    let image = |Candidate { class, split, path, contents }: Candidate| {
+        let class = indices[class.as_str()];
+        ImageEntry { path, class, split, sha256: contents }
+    };
     let mut images: Vec<ImageEntry> = candidates.into_iter().map(image).collect();
     images.sort_by(|a, b| a.path.cmp(&b.path));
     skipped.sort_by(|a, b| a.path.cmp(&b.path));

@@ -36,37 +36,77 @@ pub(super) fn below(root: Option<&Path>, path: &str) -> Result<PathBuf, Error> {
     Ok(folder)
 }
 
-/// Hands every file below `folder` to `inbox`, by name; links are followed as long as they stay inside `bounds`.
+/// What a walk comes by.
+pub(super) enum Found {
+    /// A folder, and where it lies, without links.
+    Folder(PathBuf),
+    /// A file, and where it lies, without links.
+    File(PathBuf),
+    /// What is neither, or is not to be read.
+    Refused(Error),
+}
+
+/// Hands every file below `folder` to `inbox`; links are followed as long as they stay inside `bounds`.
 ///
 /// # Errors
 /// Links that lead out, pipes and devices, and what the inbox refuses.
-pub(super) fn walk(folder: &Path, bounds: &Path, inbox: &mut Inbox) -> Result<(), Error> {
+pub(super) fn deliver(folder: &Path, bounds: &Path, inbox: &mut Inbox) -> Result<(), Error> {
+    walk(folder, bounds, &mut |name, found| match found {
+        Found::Folder(_) => inbox.folder(name),
+        Found::File(path) => {
+            let unreadable = |source| Error::Folder { path: shown(name), fault: FolderFault::Unreadable(source) };
+            let mut file = File::open(&path).map_err(unreadable)?;
+            inbox.file(name, &mut file, &unreadable)
+        }
+        Found::Refused(error) => Err(error),
+    })
+}
+
+/// Shows everything below `folder` to `visit`, with its path there as it stands on disk; what lies outside `bounds` is refused.
+///
+/// Links that lead back make a walk endless unless `visit` refuses paths of some depth.
+///
+/// # Errors
+/// Folders that cannot be read, and what `visit` refuses.
+pub(super) fn walk(folder: &Path, bounds: &Path, visit: &mut dyn FnMut(&str, Found) -> Result<(), Error>) -> Result<(), Error> {
     let bounds = fs::canonicalize(bounds).at("read", bounds)?;
     let mut waiting = vec![(folder.to_owned(), String::new())];
     while let Some((folder, prefix)) = waiting.pop() {
         let unreadable = |source| Error::Folder { path: shown(&prefix), fault: FolderFault::Unreadable(source) };
         for entry in fs::read_dir(&folder).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
-            let name = entry.file_name();
-            let name = name.to_str().ok_or_else(|| fault_at(&format!("{prefix}{}", name.display()), EntryFault::NotUtf8))?;
-            let name = format!("{prefix}{name}");
-            let unreadable = |source| Error::Folder { path: shown(&name), fault: FolderFault::Unreadable(source) };
-            // The path is bounded in depth, and with it the walk through links that lead back.
-            let path = fs::canonicalize(entry.path()).map_err(unreadable)?;
-            if !path.starts_with(&bounds) {
-                return Err(Error::Folder { path: shown(&name), fault: FolderFault::Outside });
-            }
-            let kind = fs::metadata(&path).map_err(unreadable)?.file_type();
-            if kind.is_dir() {
-                inbox.folder(&name)?;
-                waiting.push((path, format!("{name}/")));
-            } else if kind.is_file() {
-                let mut file = File::open(&path).map_err(unreadable)?;
-                inbox.file(&name, &mut file, &unreadable)?;
+            let file_name = entry.file_name();
+            let name = format!("{prefix}{}", file_name.display());
+            let found = if file_name.to_str().is_none() {
+                Found::Refused(fault_at(&name, EntryFault::NotUtf8))
             } else {
-                return Err(fault_at(&name, EntryFault::Special));
-            }
+                look(&entry.path(), &name, &bounds)
+            };
+            let below = match &found {
+                Found::Folder(path) => Some((path.clone(), format!("{name}/"))),
+                Found::File(_) | Found::Refused(_) => None,
+            };
+            visit(&name, found)?;
+            waiting.extend(below);
         }
     }
     Ok(())
+}
+
+/// What lies at `path`, behind links.
+fn look(path: &Path, name: &str, bounds: &Path) -> Found {
+    let refused = |fault| Found::Refused(Error::Folder { path: shown(name), fault });
+    let path = match fs::canonicalize(path) {
+        Ok(path) => path,
+        Err(source) => return refused(FolderFault::Unreadable(source)),
+    };
+    if !path.starts_with(bounds) {
+        return refused(FolderFault::Outside);
+    }
+    match fs::metadata(&path).map(|metadata| metadata.file_type()) {
+        Ok(kind) if kind.is_dir() => Found::Folder(path),
+        Ok(kind) if kind.is_file() => Found::File(path),
+        Ok(_) => Found::Refused(fault_at(name, EntryFault::Special)),
+        Err(source) => refused(FolderFault::Unreadable(source)),
+    }
 }

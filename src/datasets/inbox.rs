@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    arrange::Arrived,
     bounds::{Cancel, Meter},
     entry_path::{clean, fault_at},
     error::{At, EntryFault, Error},
@@ -19,15 +20,6 @@ use crate::{
     preprocess::{ImageError, Limits},
     registry::HashingWriter,
 };
-
-/// A file that arrived.
-#[derive(Debug)]
-pub(super) struct Arrived {
-    /// Where it lay, cleaned.
-    pub path: String,
-    /// The hash of its contents, or why they were not kept.
-    pub contents: Result<String, String>,
-}
 
 /// What a reader's error means.
 pub(super) type Fault<'a> = &'a dyn Fn(io::Error) -> Error;
@@ -39,7 +31,7 @@ pub(super) struct Inbox {
     limits: Limits,
     cancel: Cancel,
     paths: HashSet<String>,
-    files: Vec<Arrived>,
+    files: Vec<Arrived<String>>,
     folders: BTreeSet<String>,
 }
 
@@ -47,8 +39,8 @@ pub(super) struct Inbox {
 pub(super) struct Delivery {
     /// Where the contents lie.
     pub staging: Staging,
-    /// Every file, in the order of arrival.
-    pub files: Vec<Arrived>,
+    /// Every file with the hash of its contents, in the order of arrival.
+    pub files: Vec<Arrived<String>>,
     /// Every folder that was named as such.
     pub folders: BTreeSet<String>,
 }

@@ -61,6 +61,16 @@ impl Layout {
         Ok(Place { class, split, path })
     }
 
+    /// The folder around everything, with its `/`; empty without one.
+    pub fn outer(&self) -> &str {
+        &self.outer
+    }
+
+    /// Whether folders for training and validation lie over the classes.
+    pub fn has_splits(&self) -> bool {
+        self.splits
+    }
+
     /// The path without the outer folder.
     pub fn inner<'a>(&self, path: &'a str) -> &'a str {
         path.strip_prefix(&self.outer).unwrap_or(path)

@@ -3,6 +3,7 @@
 //! Knows files, archives and whether an image decodes; knows neither models nor HTTP.
 
 mod archive;
+mod arrange;
 mod assemble;
 mod bounds;
 mod check;
@@ -10,6 +11,7 @@ mod entry_path;
 mod error;
 mod folder;
 mod inbox;
+mod labelled;
 mod layout;
 mod manifest;
 mod staging;
@@ -18,6 +20,7 @@ mod upload;
 
 pub use archive::ArchiveKind;
 pub use error::{ContentsFault, EntryFault, Error, Excess, FolderFault};
+pub use labelled::{LabelledFolder, LabelledImage};
 pub use manifest::{ClassCount, Dataset, ImageEntry, MAX_SKIPPED, Skipped, Split, Summary};
 pub use store::Datasets;
 pub use upload::Upload;

@@ -182,7 +182,7 @@ impl Datasets {
         let staging = Staging::new(&self.inner.dir, &self.inner.quota)?;
         let meter = Meter::new(&self.inner.config, None);
         let mut inbox = Inbox::new(staging, meter, self.inner.checker.limits(), cancel.clone());
-        folder::walk(folder, bounds, &mut inbox)?;
+        folder::deliver(folder, bounds, &mut inbox)?;
         self.complete(inbox, cancel)
     }
 

@@ -175,6 +175,11 @@ impl Engine {
         &self.inner.config.default
     }
 
+    /// What an image may cost.
+    pub fn limits(&self) -> Limits {
+        self.inner.limits
+    }
+
     /// Whether the configured models are loaded and warm.
     pub fn readiness(&self) -> Readiness {
         let snapshot = self.snapshot();

@@ -2,6 +2,7 @@
 //!
 //! Knows files and folders; knows neither sessions nor HTTP.
 
+mod class_names;
 mod error;
 mod files;
 mod hashing;
@@ -15,6 +16,7 @@ mod scan;
 mod staging;
 mod timestamp;
 
+pub use class_names::{ClassNameError, find_class};
 pub use error::Error;
 pub(crate) use files::flush;
 pub use hashing::HashingWriter;

@@ -16,13 +16,13 @@ use zip::{ZipWriter, write::SimpleFileOptions};
 
 use crate::support::{Answer, Setup, TestApp, Tiny, eventually};
 
-const SHAPES: [&str; 3] = ["circle", "square", "triangle"];
+pub const SHAPES: [&str; 3] = ["circle", "square", "triangle"];
 const SIDE: u32 = 32;
 /// What `openapi.yaml` promises.
 const CANCELLED: Duration = Duration::from_secs(2);
 
 /// A dark shape somewhere on a light ground.
-fn draw(shape: &str, random: &mut ChaCha8Rng) -> Vec<u8> {
+pub fn draw(shape: &str, random: &mut ChaCha8Rng) -> Vec<u8> {
     let mut below = |bound: u32| random.next_u32() % bound;
     let radius = 6 + below(5) as i32;
     let mut place = || radius + below((SIDE as i32 - 2 * radius) as u32) as i32;

@@ -9,6 +9,7 @@ mod concurrency;
 mod datasets;
 mod disk_full;
 mod documents;
+mod evaluate;
 mod features;
 mod finetune;
 mod goldens;

@@ -12,6 +12,9 @@ use utoipa::ToSchema;
 pub use tally::Tally;
 pub use wilson::wilson;
 
+/// How many of the worst images a report names.
+pub const WORST: usize = 20;
+
 /// What a classifier did on labelled images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Report {
@@ -23,6 +26,9 @@ pub struct Report {
     pub accuracy: f64,
     /// Wilson's interval of the accuracy at 95 %.
     pub accuracy_interval: [f64; 2],
+    /// Share of the images whose class is among the five most probable; only with more than five classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_5_accuracy: Option<f64>,
     /// Mean cross-entropy, natural logarithm, without class weights or regularisation.
     pub loss: f64,
     /// By class, in index order.

@@ -6,49 +6,65 @@ use std::fmt;
 
 use super::{ClassReport, Report};
 
-/// Classes up to which the confusion matrix is shown whole.
+/// Classes up to which all are shown, and the confusion matrix.
 const SHOWN_CLASSES: usize = 20;
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { images, correct, accuracy, accuracy_interval: [low, high], loss, .. } = self;
-        writeln!(out, "accuracy {accuracy:.4} (95% {low:.4} to {high:.4}), {correct} of {images} images; loss {loss:.4}")?;
-        self.write_classes(out)?;
-        if self.classes.len() <= SHOWN_CLASSES {
-            self.write_confusion(out)?;
+        write!(out, "accuracy {accuracy:.4} (95% {low:.4} to {high:.4}), {correct} of {images} images")?;
+        if let Some(top_5) = self.top_5_accuracy {
+            write!(out, "; top-5 accuracy {top_5:.4}")?;
+        }
+        writeln!(out, "; loss {loss:.4}")?;
+        let shown = self.shown();
+        self.write_classes(out, &shown)?;
+        if shown.len() <= SHOWN_CLASSES {
+            self.write_confusion(out, &shown)?;
+        } else {
+            writeln!(out, "\nthe confusion matrix of {} classes is too large to show; it is in the report as JSON", shown.len())?;
         }
         self.write_worst(out)
     }
 }
 
 impl Report {
-    fn width(&self) -> usize {
-        self.classes.iter().map(|class| class.name.chars().count()).max().unwrap_or(0).max("class".len())
+    /// Indices of the classes that are shown: all when they are few, otherwise those that have images or were taken for one's.
+    fn shown(&self) -> Vec<usize> {
+        let few = self.classes.len() <= SHOWN_CLASSES;
+        let matters = |class: &ClassReport| few || class.images > 0 || class.precision.is_some();
+        self.classes.iter().enumerate().filter(|(_, class)| matters(class)).map(|(index, _)| index).collect()
     }
 
-    fn write_classes(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.width();
+    fn width(&self, shown: &[usize]) -> usize {
+        let names = shown.iter().map(|&class| self.classes[class].name.chars().count());
+        names.max().unwrap_or(0).max("class".len())
+    }
+
+    fn write_classes(&self, out: &mut fmt::Formatter<'_>, shown: &[usize]) -> fmt::Result {
+        let width = self.width(shown);
         writeln!(out, "\n{:width$}  {:>7}  {:>9}  {:>6}", "class", "images", "precision", "recall")?;
         let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.4}"));
-        for ClassReport { name, images, precision, recall } in &self.classes {
+        for &class in shown {
+            let ClassReport { name, images, precision, recall } = &self.classes[class];
             writeln!(out, "{name:width$}  {images:>7}  {:>9}  {:>6}", rate(*precision), rate(*recall))?;
         }
         Ok(())
     }
 
-    /// Rows are true classes, columns the most probable ones, by index.
-    fn write_confusion(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (width, cells) = (self.width(), self.confusion.iter().flatten());
+    /// Rows are true classes, columns the most probable ones, in the same order.
+    fn write_confusion(&self, out: &mut fmt::Formatter<'_>, shown: &[usize]) -> fmt::Result {
+        let (width, cells) = (self.width(shown), self.confusion.iter().flatten());
         let cell = cells.map(|count| count.to_string().len()).max().unwrap_or(1).max(3);
         write!(out, "\n{:width$}", "true")?;
-        for column in 0..self.classes.len() {
+        for column in 0..shown.len() {
             write!(out, "  {column:>cell$}")?;
         }
         writeln!(out, "   (columns: predicted class by row)")?;
-        for (class, row) in self.classes.iter().zip(&self.confusion) {
-            write!(out, "{:width$}", class.name)?;
-            for count in row {
-                write!(out, "  {count:>cell$}")?;
+        for &class in shown {
+            write!(out, "{:width$}", self.classes[class].name)?;
+            for &predicted in shown {
+                write!(out, "  {:>cell$}", self.confusion[class][predicted])?;
             }
             writeln!(out)?;
         }
@@ -99,5 +115,34 @@ least sure of the right class:
   val/bees/2.jpg: bees 0.2500, predicted ants 0.5000
 ";
         assert_eq!(tally.finish().to_string(), expected);
+    }
+
+    #[test]
+    fn of_many_classes_those_that_matter_are_shown() {
+        let names: Vec<String> = (0..30).map(|class| format!("class_{class}")).collect();
+        let mut tally = Tally::new(&names, 0);
+        let probabilities = |best: usize| (0..30).map(|class| if class == best { 0.5 } else { 0.0 }).collect::<Vec<f32>>();
+        tally.add("a", 7, &probabilities(7));
+        tally.add("b", 7, &probabilities(25));
+        let expected = "\
+accuracy 0.5000 (95% 0.0945 to 0.9055), 1 of 2 images; top-5 accuracy 0.5000; loss 8.4056
+
+class      images  precision  recall
+class_7         2     1.0000  0.5000
+class_25        0     0.0000       -
+
+true        0    1   (columns: predicted class by row)
+class_7     1    1
+class_25    0    0
+";
+        assert_eq!(tally.clone().finish().to_string(), expected);
+        for class in 0..21 {
+            tally.add("c", class, &probabilities(class));
+        }
+        let text = tally.finish().to_string();
+        assert!(
+            text.ends_with("\n\nthe confusion matrix of 22 classes is too large to show; it is in the report as JSON\n"),
+            "{text}"
+        );
     }
 }

@@ -13,6 +13,8 @@ pub struct Tally<'a> {
     classes: &'a [String],
     /// Row by row: `truth · classes + predicted`.
     confusion: Vec<u64>,
+    /// Images whose class was among the five most probable.
+    top_5: u64,
     loss: f64,
     /// Worst first.
     worst: Vec<Worst>,
@@ -22,7 +24,7 @@ pub struct Tally<'a> {
 impl<'a> Tally<'a> {
     /// Nothing counted yet; the report will list up to `keep_worst` images.
     pub fn new(classes: &'a [String], keep_worst: usize) -> Self {
-        Self { classes, confusion: vec![0; classes.len() * classes.len()], loss: 0.0, worst: Vec::new(), keep_worst }
+        Self { classes, confusion: vec![0; classes.len() * classes.len()], top_5: 0, loss: 0.0, worst: Vec::new(), keep_worst }
     }
 
     /// Counts an image of class `truth` that was given `probabilities`, one per class. Of equal ones the first counts.
@@ -31,6 +33,8 @@ impl<'a> Tally<'a> {
         let predicted = (0..probabilities.len()).fold(0, better);
         let own = probabilities[truth];
         self.confusion[truth * self.classes.len() + predicted] += 1;
+        let before = |&(at, probability): &(usize, f32)| probability > own || (probability == own && at < truth);
+        self.top_5 += u64::from(probabilities.iter().copied().enumerate().filter(before).count() < 5);
         self.loss -= f64::from(own.clamp(LEAST, 1.0)).ln();
         let place = self.worst.partition_point(|worst| worst.truth_probability <= own);
         if place < self.keep_worst {
@@ -63,6 +67,7 @@ impl<'a> Tally<'a> {
             correct,
             accuracy: share(correct, images).unwrap_or(0.0),
             accuracy_interval: wilson(correct, images),
+            top_5_accuracy: share(self.top_5, images).filter(|_| width > 5),
             loss: if images == 0 { 0.0 } else { self.loss / images as f64 },
             classes: self.classes.iter().enumerate().map(class).collect(),
             confusion,
@@ -100,6 +105,22 @@ mod tests {
         assert_eq!(worst, [("4", "b"), ("2", "b")]);
         let text = serde_json::to_string(&report).expect("JSON");
         assert_eq!(serde_json::from_str::<Report>(&text).expect("a report"), report);
+    }
+
+    #[test]
+    fn the_five_most_probable_count_from_six_classes_on() {
+        #[track_caller]
+        fn check(probabilities: &[f32], truths: &[usize], expected: Option<f64>) {
+            let names: Vec<String> = (0..probabilities.len()).map(|class| class.to_string()).collect();
+            let mut tally = Tally::new(&names, 0);
+            truths.iter().for_each(|&truth| tally.add("p", truth, probabilities));
+            assert_eq!(tally.finish().top_5_accuracy, expected, "{probabilities:?}");
+        }
+        check(&[0.3, 0.1, 0.1, 0.2, 0.1, 0.2], &[0, 1, 2], Some(1.0));
+        check(&[0.3, 0.1, 0.1, 0.2, 0.1, 0.2], &[4, 3], Some(0.5));
+        check(&[0.0; 7], &[4, 5, 6, 0], Some(0.5));
+        check(&[0.0; 6], &[], None);
+        check(&[0.2; 5], &[4], None);
     }
 
     #[test]

@@ -8,11 +8,8 @@ use crate::training::{
     batches::Pick,
     cache::FrontierCache,
     learner::{Batch, Learner},
-    report::{Report, Tally},
+    report::{Report, Tally, WORST},
 };
-
-/// How many of the worst images a report names.
-const WORST: usize = 20;
 
 /// A report, and the first images' probabilities.
 #[derive(Debug)]

@@ -18,4 +18,4 @@ pub use close::Close;
 pub use images::{base64, encoded_fixture, fixture, patched, plain, png, png_of_size};
 pub use jobs::{Plans, finetune, run_one};
 pub use models::{Tiny, publish};
-pub use process::Graft;
+pub use process::{Graft, Ran};

@@ -135,6 +135,36 @@ impl Graft {
     }
 }
 
+/// A command that ran to its end.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// What it answered.
+    pub stdout: String,
+    /// All else that it said.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Runs `graft` with `arguments` over the repository `models`, with nothing in its environment.
+    pub fn graft(models: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_graft"));
+        command.args(arguments).arg("--models-dir").arg(models).env_clear();
+        command.arg("--set").arg(format!("data.dir={}", models.with_file_name("data").display()));
+        let output = command.stdin(Stdio::null()).output().expect("the binary runs");
+        let text = |bytes| String::from_utf8(bytes).expect("it writes UTF-8");
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// What it answered, if it did what it was to do.
+    #[track_caller]
+    pub fn ok(&self) -> &str {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        &self.stdout
+    }
+}
+
 impl Refusal {
     /// The one line that is for people: all others are the log's.
     #[track_caller]

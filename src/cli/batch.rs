@@ -1,0 +1,35 @@
+//! A few image files at a time through the engine: memory does not grow with their number.
+//!
+//! Knows nothing of what is done with the answers.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    inference::{Engine, Image, ImageAnswer, Plan},
+    preprocess::ImageError,
+};
+
+/// Images that are read, decoded and queued at a time.
+pub(super) const BATCH: usize = 16;
+
+/// Runs `files` through `plan`, which skips bad images: what each got, or why it is left out.
+///
+/// # Errors
+/// What fails for all of them.
+pub(super) async fn run(engine: &Engine, plan: &Plan, files: &[PathBuf]) -> anyhow::Result<Vec<Result<ImageAnswer, String>>> {
+    let read: Vec<Result<Image, String>> = files.iter().map(|file| read(file, engine.limits().max_bytes)).collect();
+    let images = read.iter().flatten().cloned().collect();
+    let mut answers = engine.run(plan.clone(), images).await?.images.into_iter();
+    let mut next = || answers.next().expect("each image has an outcome").map_err(|error| error.to_string());
+    Ok(read.into_iter().map(|image| image.and_then(|_| next())).collect())
+}
+
+/// A file that is no image may be a film: what is too large is not read.
+fn read(file: &Path, max_bytes: usize) -> Result<Image, String> {
+    let length = std::fs::metadata(file).map_err(|error| error.to_string())?.len();
+    let bytes = usize::try_from(length).unwrap_or(usize::MAX);
+    if bytes > max_bytes {
+        return Err(ImageError::TooManyBytes { bytes, limit: max_bytes }.to_string());
+    }
+    std::fs::read(file).map(|bytes| Image { bytes: bytes.into() }).map_err(|error| error.to_string())
+}

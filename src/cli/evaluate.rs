@@ -1,0 +1,211 @@
+//! `graft evaluate`: how good a model is on a folder of labelled photos, which are read where they lie.
+//!
+//! Classifies as `graft predict` does and counts as fine-tuning does.
+
+use std::{io::Write as _, path::PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+
+use super::{
+    Global,
+    batch::{self, BATCH},
+    context::{block_on, engine, open},
+    predict::Overrides,
+    progress::{Progress, Unit},
+};
+use crate::{
+    datasets::{LabelledFolder, LabelledImage, Skipped, Split},
+    inference::{Engine, ImageAnswer, OnError, Plan, Request},
+    registry::{ClassNameError, Label, find_class},
+    training::report::{Report, Tally, WORST},
+};
+
+/// How many of the files that are no candidates are named, and how many labels when a folder fits none.
+const SHOWN: usize = 20;
+
+/// Tell how good a model is on a folder of labelled photos.
+///
+/// The folder holds a folder per class, or `train/` and `val/` with these. A class folder is called as the class's label, its
+/// WordNet id or its index; not every class needs one. Files that are no images are listed and left out.
+#[derive(Debug, Args)]
+pub(super) struct Evaluate {
+    /// The model, NAME or NAME@VERSION
+    model: String,
+    /// Folder of class folders
+    folder: PathBuf,
+    /// Which images, where `train/` and `val/` lie over the classes [default: val]
+    #[arg(long, value_enum)]
+    split: Option<SplitFlag>,
+    /// Print one JSON object, with the whole confusion matrix
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SplitFlag {
+    Train,
+    Val,
+    All,
+}
+
+impl Evaluate {
+    pub(super) fn run(self, global: &Global) -> anyhow::Result<()> {
+        let config = global.config(&[])?;
+        let engine = engine(&config, open(&config)?)?;
+        let request = Request { top_k: Some(1), on_error: OnError::Skip, ..self.overrides.request(Some(&self.model))? };
+        let mut plan = engine.plan(&request)?;
+        // One class is asked for where it is not known yet how many there are; the report needs all of them.
+        let labels = plan.version.metadata.labels.clone();
+        plan.top_k = Some(labels.len());
+        let folder = LabelledFolder::read(&self.folder)?;
+        let truths = self.truths(&folder, &plan.model().name, &labels)?;
+        let (images, split) = self.images(&folder)?;
+        self.announce(&plan, &folder, images.len(), split);
+        let names: Vec<String> = labels.into_iter().map(|label| label.label).collect();
+        let mut run = Run { folder: &folder, truths: &truths, tally: Tally::new(&names, WORST), left_out: Vec::new(), turned: 0 };
+        block_on(run.all(&engine, &plan, &images))??;
+        let Run { tally, left_out, turned, .. } = run;
+        if turned > 0 {
+            eprintln!("{turned} images carry an EXIF orientation that was ignored; `--orientation exif` applies it");
+        }
+        let report = tally.finish();
+        if report.images == 0 {
+            bail!("none of the {} files is an image that can be read", images.len());
+        }
+        let text = if self.json {
+            let mut skipped = [folder.skipped.as_slice(), &left_out].concat();
+            skipped.sort_by(|a, b| a.path.cmp(&b.path));
+            format!("{}\n", json(&plan, split, &report, &skipped))
+        } else {
+            report.to_string()
+        };
+        // Unlike `print!`, no panic where the reader wanted the first lines alone.
+        std::io::stdout().write_all(text.as_bytes()).context("cannot write the report")
+    }
+
+    /// The model's class of every class folder.
+    fn truths(&self, folder: &LabelledFolder, model: &str, labels: &[Label]) -> anyhow::Result<Vec<usize>> {
+        let found: Vec<Result<usize, ClassNameError>> = folder.classes.iter().map(|name| find_class(name, labels)).collect();
+        let wrong: Vec<String> = found.iter().filter_map(|class| Some(format!("\n  {}", class.as_ref().err()?))).collect();
+        if wrong.is_empty() {
+            return Ok(found.into_iter().flatten().collect());
+        }
+        let mut known: Vec<String> = labels.iter().take(SHOWN).map(|label| format!("`{}`", label.label)).collect();
+        if labels.len() > SHOWN {
+            known.push(format!("{} more", labels.len() - SHOWN));
+        }
+        bail!(
+            "not every folder of {} stands for a class of {model}:{}\nits classes are {}; rename those folders, or move them away",
+            self.folder.display(),
+            wrong.concat(),
+            known.join(", ")
+        )
+    }
+
+    /// The images that are asked for, and the split that they are, if there are any.
+    fn images<'a>(&self, folder: &'a LabelledFolder) -> anyhow::Result<(Vec<&'a LabelledImage>, Option<SplitFlag>)> {
+        let shown = self.folder.display();
+        let split = match (folder.has_splits, self.split) {
+            (true, wanted) => Some(wanted.unwrap_or(SplitFlag::Val)),
+            (false, None | Some(SplitFlag::All)) => None,
+            (false, Some(_)) => bail!("{shown} has no `train/` and `val/`; leave out `--split`"),
+        };
+        let wanted = |image: &&LabelledImage| match split {
+            None | Some(SplitFlag::All) => true,
+            Some(SplitFlag::Train) => image.split == Split::Train,
+            Some(SplitFlag::Val) => image.split == Split::Val,
+        };
+        let images: Vec<_> = folder.images.iter().filter(wanted).collect();
+        match (images.is_empty(), split, folder.images.is_empty()) {
+            (false, ..) => Ok((images, split)),
+            (true, Some(SplitFlag::Val), false) => {
+                bail!("{shown} has no images in `val/`; `--split train` takes those of `train/`")
+            }
+            (true, Some(SplitFlag::Train), false) => {
+                bail!("{shown} has no images in `train/`; `--split val` takes those of `val/`")
+            }
+            (true, ..) => bail!(
+                "{shown} has no images in class folders; it is to hold a folder per class, or `train/` and `val/` with these"
+            ),
+        }
+    }
+
+    /// Says what is going to be done, before anything is.
+    fn announce(&self, plan: &Plan, folder: &LabelledFolder, images: usize, split: Option<SplitFlag>) {
+        let model = plan.model();
+        if !model.pretrained {
+            eprintln!("{} has UNTRAINED weights (pretrained: false): this report means nothing", model.name);
+        }
+        for Skipped { path, reason } in folder.skipped.iter().take(SHOWN) {
+            eprintln!("left out {path}: {reason}");
+        }
+        if folder.skipped.len() > SHOWN {
+            eprintln!("left out {} more files like these; `--json` lists them all", folder.skipped.len() - SHOWN);
+        }
+        let of = match split {
+            None => "",
+            Some(SplitFlag::Train) => " of train",
+            Some(SplitFlag::Val) => " of val",
+            Some(SplitFlag::All) => " of train and val",
+        };
+        let others = if split.is_some() && self.split.is_none() { "; `--split train` or `all` takes others" } else { "" };
+        eprintln!("evaluating {}@{} on {images} images{of}{others}", model.name, model.version);
+    }
+}
+
+/// An evaluation in progress.
+struct Run<'a> {
+    folder: &'a LabelledFolder,
+    /// The model's class of every class folder.
+    truths: &'a [usize],
+    tally: Tally<'a>,
+    left_out: Vec<Skipped>,
+    /// Images whose EXIF orientation was ignored.
+    turned: u64,
+}
+
+impl Run<'_> {
+    async fn all(&mut self, engine: &Engine, plan: &Plan, images: &[&LabelledImage]) -> anyhow::Result<()> {
+        let mut progress = Progress::new("evaluating", Unit::Items);
+        let (mut done, total) = (0, images.len() as u64);
+        for images in images.chunks(BATCH) {
+            let files: Vec<PathBuf> = images.iter().map(|image| self.folder.file(image)).collect();
+            for (image, answer) in images.iter().zip(batch::run(engine, plan, &files).await?) {
+                match answer {
+                    Ok(answer) => self.count(image, &answer),
+                    Err(reason) => {
+                        progress.note(&format!("left out {}: {reason}", image.path));
+                        self.left_out.push(Skipped { path: image.path.clone(), reason });
+                    }
+                }
+            }
+            done += files.len();
+            progress.set(done as u64, Some(total));
+        }
+        progress.finish();
+        Ok(())
+    }
+
+    fn count(&mut self, image: &LabelledImage, answer: &ImageAnswer) {
+        let mut probabilities = vec![0.0; answer.top_k.len()];
+        answer.top_k.iter().for_each(|class| probabilities[class.index] = class.score);
+        self.tally.add(&image.path, self.truths[image.class], &probabilities);
+        self.turned += u64::from(!answer.warnings.is_empty());
+    }
+}
+
+fn json(plan: &Plan, split: Option<SplitFlag>, report: &Report, skipped: &[Skipped]) -> serde_json::Value {
+    let model = plan.model();
+    let split = split.and_then(|split| split.to_possible_value()).map(|split| split.get_name().to_owned());
+    serde_json::json!({
+        "model": model.name,
+        "version": model.version,
+        "pretrained": model.pretrained,
+        "split": split,
+        "report": report,
+        "skipped": skipped,
+    })
+}
