@@ -27,8 +27,8 @@ pub(super) const MAX_METADATA_BYTES: u64 = 16 << 20;
 /// Entries of one folder that are looked at.
 const MAX_ENTRIES: usize = 10_000;
 
-/// A scan takes no lock on the repository: a hidden folder that is newer may be about to be locked by its process.
-const UNLOCKED_AGE: Duration = Duration::from_secs(60);
+/// Folders that are newer may be in the making: a hidden one about to be locked by its process, a model's to get a version.
+const NEW: Duration = Duration::from_secs(60);
 
 /// Problems in one snapshot.
 const MAX_PROBLEMS: usize = 1000;
@@ -75,7 +75,7 @@ impl Scanner<'_> {
     fn entry(&mut self, name: &OsString) {
         let path = self.root.join(name);
         if name.as_encoded_bytes().starts_with(b".") {
-            if is_hidden(name) && abandoned(&path) && older(&path, UNLOCKED_AGE) {
+            if is_hidden(name) && abandoned(&path) && older(&path, NEW) {
                 self.problem(&path, "left behind by a process that died; it goes at the next start, or remove it".into());
             }
             return;
@@ -108,6 +108,10 @@ impl Scanner<'_> {
             }
         }
         versions.sort_by_key(|version| version.metadata.version);
+        if entries.is_empty() && !older(folder, NEW) {
+            // Its first version is about to come.
+            return;
+        }
         let Some(newest) = versions.last().map(|version| version.metadata.version) else {
             return self.problem(folder, "holds no whole version; import the model again, or remove the folder".into());
         };
