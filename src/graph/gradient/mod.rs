@@ -21,6 +21,8 @@ pub use self::{
     loss::{LABELS, LOSS, SAMPLE_WEIGHTS},
     optimizer::{LEARNING_RATE, Optimizer, STEP},
 };
+use std::collections::HashSet;
+
 use self::{forward::Forward, tape::Tape};
 use super::{
     Graph, make, order,
@@ -213,6 +215,9 @@ fn append(body: &mut GraphProto, tape: Tape) {
     }
     body.node.extend(tape.nodes);
     body.initializer.extend(tape.constants);
+    // What no node reads, ONNX Runtime would warn of: shapes of gradients that nobody wanted, the rate of a dropout left out.
+    let read: HashSet<&str> = body.node.iter().flat_map(|node| &node.input).map(String::as_str).collect();
+    body.initializer.retain(|tensor| read.contains(tensor.name()));
 }
 
 #[cfg(test)]
