@@ -64,18 +64,18 @@ async fn spawn() -> TestApp {
         .await
 }
 
-async fn upload(app: &TestApp, archive: Vec<u8>) -> String {
+pub async fn upload(app: &TestApp, archive: Vec<u8>) -> String {
     let answer = app.send(app.post_typed("/datasets", "application/zip", archive)).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     answer.json()["id"].as_str().expect("a data set has an id").to_owned()
 }
 
-async fn submit(app: &TestApp, recipe: &Value) -> Answer {
+pub async fn submit(app: &TestApp, recipe: &Value) -> Answer {
     app.send(app.post_typed("/jobs/finetune", "application/json", recipe.to_string())).await
 }
 
 /// The job once it has ended.
-async fn ended(app: &TestApp, location: &str) -> Value {
+pub async fn ended(app: &TestApp, location: &str) -> Value {
     let state = async || app.get(location).await.json()["state"].as_str().unwrap_or_default().to_owned();
     eventually("the job has ended", async || !matches!(state().await.as_str(), "queued" | "running")).await;
     app.get(location).await.ok().json()

@@ -25,6 +25,7 @@ mod pixels;
 mod predict;
 mod providers;
 mod real;
+mod recipes;
 mod repository;
 mod support;
 mod telemetry;

@@ -30,6 +30,10 @@ pub enum Tiny {
     Topless,
     /// Three seeded convolutions without a top over 32 × 32 images.
     Convolutions,
+    /// A block of two paths with batch normalisation between seeded convolutions, without a top, over 32 × 32 images.
+    Block,
+    /// VGG16's `fc1` and `fc2` at a hundredth of their size over two seeded convolutions, with a top, over 32 × 32 images.
+    FullyConnected,
 }
 
 /// Publishes `model` as the next version of `name`.
@@ -41,7 +45,9 @@ pub fn publish(repository: &Repository, model: Tiny, name: &str) -> ModelVersion
         Tiny::Thousand => keras(repository, name, true, true),
         Tiny::Untrained => keras(repository, name, true, false),
         Tiny::Topless => keras(repository, name, false, true),
-        Tiny::Convolutions => convolutions(repository, name),
+        Tiny::Convolutions => seeded(repository, name, &convolutions()),
+        Tiny::Block => seeded(repository, name, &block()),
+        Tiny::FullyConnected => seeded(repository, name, &fully_connected()),
     }
 }
 
@@ -78,24 +84,59 @@ fn architecture(include_top: bool) -> Architecture {
     builder.finish(last, description)
 }
 
-fn convolutions(repository: &Repository, name: &str) -> ModelVersion {
+fn seeded(repository: &Repository, name: &str, architecture: &Architecture) -> ModelVersion {
+    let provenance = Provenance { source: "seed:1".to_owned(), pretrained: false };
+    import_weights(repository, name, architecture, &mut Seeded::new(1), provenance).expect("seeded weights fit")
+}
+
+fn convolutions() -> Architecture {
     let mut builder = Builder::new([32, 32, 3]);
     let mut last = 0;
     for filters in [16, 32, 64] {
-        let convolution = LayerKind::Conv2D {
-            filters,
-            kernel: [3, 3],
-            strides: [1, 1],
-            padding: Padding::Same,
-            use_bias: true,
-            activation: Activation::Relu,
-        };
-        last = builder.add(convolution, &[last]);
+        last = builder.add(convolution(filters, 3, Activation::Relu), &[last]);
         last = builder.add(LayerKind::max_pooling(2, 2), &[last]);
     }
+    let name = "tiny";
+    builder.finish(last, Description { name, include_top: false, input_mode: InputMode::Tf, features_layer: "max_pooling2d_2" })
+}
+
+/// Layers in Keras's order: `conv2d`, its pool, then the paths' convolutions, normalisations, activations side by side.
+fn block() -> Architecture {
+    let mut builder = Builder::new([32, 32, 3]);
+    let stem = builder.add(convolution(16, 3, Activation::Relu), &[0]);
+    let stem = builder.add(LayerKind::max_pooling(2, 2), &[stem]);
+    let mut path = |kernel| {
+        let sum = builder.add(convolution(16, kernel, Activation::Linear), &[stem]);
+        let normalized = builder.add(LayerKind::BatchNormalization { epsilon: 1e-3, scale: true, center: true }, &[sum]);
+        builder.add(LayerKind::Activation(Activation::Relu), &[normalized])
+    };
+    let paths = [path(1), path(3)];
+    let mixed = builder.named("mixed", LayerKind::Concatenate, &paths);
+    let pool = builder.add(LayerKind::max_pooling(2, 2), &[mixed]);
+    let top = builder.add(convolution(48, 3, Activation::Relu), &[pool]);
+    let last = builder.add(LayerKind::max_pooling(2, 2), &[top]);
     let description =
         Description { name: "tiny", include_top: false, input_mode: InputMode::Tf, features_layer: "max_pooling2d_2" };
-    let provenance = Provenance { source: "seed:1".to_owned(), pretrained: false };
-    let architecture = builder.finish(last, description);
-    import_weights(repository, name, &architecture, &mut Seeded::new(1), provenance).expect("seeded weights fit")
+    builder.finish(last, description)
+}
+
+fn fully_connected() -> Architecture {
+    let mut builder = Builder::new([32, 32, 3]);
+    let mut last = 0;
+    for filters in [16, 32] {
+        last = builder.add(convolution(filters, 3, Activation::Relu), &[last]);
+        last = builder.add(LayerKind::max_pooling(2, 2), &[last]);
+    }
+    last = builder.named("flatten", LayerKind::Flatten, &[last]);
+    for name in ["fc1", "fc2"] {
+        last = builder.named(name, LayerKind::dense(40, Activation::Relu), &[last]);
+    }
+    last = builder.named("predictions", LayerKind::dense(1000, Activation::Softmax), &[last]);
+    let description = Description { name: "vgg16", include_top: true, input_mode: InputMode::Tf, features_layer: "fc2" };
+    builder.finish(last, description)
+}
+
+fn convolution(filters: usize, kernel: usize, activation: Activation) -> LayerKind {
+    let (kernel, strides, padding) = ([kernel; 2], [1, 1], Padding::Same);
+    LayerKind::Conv2D { filters, kernel, strides, padding, use_bias: true, activation }
 }
