@@ -124,7 +124,8 @@ impl Finetune {
             None => Request::default(),
             Some(path) => {
                 let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-                serde_json::from_str(&text).with_context(|| format!("{} is no recipe", path.display()))?
+                let value = serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?;
+                Request::from_json(&value).map_err(|problem| problems(vec![problem]))?
             }
         };
         request.dataset = Some(self.folder.display().to_string());

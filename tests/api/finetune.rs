@@ -141,6 +141,21 @@ async fn a_recipe_that_cannot_be_run_is_refused_with_every_problem() {
 }
 
 #[tokio::test]
+async fn a_field_of_another_type_or_name_is_named() {
+    let app = spawn().await;
+    for (recipe, field, detail) in [
+        (json!({"phases": [{}, {"epochs": "ten"}]}), "phases[1].epochs", "invalid type: string \"ten\", expected i64"),
+        (json!({"head": {"hiden": [1]}}), "head.hiden", "unknown field `hiden`, expected one of `pool`, `hidden`"),
+        (json!(["dataset"]), "", "is no JSON object"),
+    ] {
+        let body = submit(&app, &recipe).await.problem(422, "invalid_recipe", "`problems` names each");
+        let problem = &body["problems"][0];
+        assert_eq!(problem["field"], field, "{body}");
+        assert!(problem["detail"].as_str().is_some_and(|text| text.contains(detail)), "{body}");
+    }
+}
+
+#[tokio::test]
 async fn a_dry_run_tells_recipe_and_costs() {
     let app = spawn().await;
     let dataset = upload(&app, drawings(5, 1)).await;

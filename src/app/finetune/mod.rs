@@ -42,6 +42,8 @@ pub struct Finetuner {
     checkpoints: PathBuf,
     /// Folder of all frontier caches.
     caches: PathBuf,
+    /// This server's folders in full, and what a client may call them.
+    folders: [(String, &'static str); 2],
     /// Held while a plan is measured: that takes sessions of the base, whose weights must not be in memory once per request.
     measuring: Mutex<()>,
     /// Runs the engine's asynchronous calls from the job's thread.
@@ -51,7 +53,9 @@ pub struct Finetuner {
 impl Finetuner {
     /// A finetuner over the server's parts; called on the runtime that serves.
     pub fn new(runtime: Runtime, repository: Repository, datasets: Datasets, engine: Engine, config: &Config) -> Self {
+        let full = |dir: &Path| std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()).display().to_string();
         Self {
+            folders: [(full(&config.data.dir), "data.dir"), (full(&config.models.dir), "models.dir")],
             runtime,
             repository,
             datasets,
@@ -125,7 +129,7 @@ impl Finetuner {
             folder,
             job: &job.id,
         };
-        let outcome = training::run(context, &recipe, &samples, &follow).map_err(|error| failure(&error))?;
+        let outcome = training::run(context, &recipe, &samples, &follow).map_err(|error| self.failure(&error))?;
         // Served from this moment on; what a scan cannot read now, the next one will.
         if let Err(error) = self.handle.block_on(self.engine.rescan()) {
             tracing::warn!(error = chain(&error), "cannot scan the model repository after a job");
@@ -140,6 +144,26 @@ impl Finetuner {
         }))
     }
 
+    /// What a client reads of a run that failed: folders of this server are called as its configuration calls them.
+    fn failure(&self, error: &training::Error) -> Failure {
+        use training::Error;
+        let code = match error {
+            _ if error.is_disk_full() => "disk_full",
+            Error::Io { .. } | Error::Checkpoint(_) => "disk",
+            Error::Image { .. } => "image",
+            Error::Graph { .. } | Error::Learner { .. } | Error::Size { .. } => "graph",
+            Error::Runtime { .. } => "runtime",
+            Error::BaseChanged { .. } => "base_changed",
+            Error::DatasetChanged { .. } => "dataset_changed",
+            Error::Diverged { .. } => "diverged",
+            Error::Parity { .. } => "parity",
+            Error::Register { .. } => "register",
+            Error::Cancelled => "cancelled",
+        };
+        let shown = self.folders.iter().fold(chain(error), |text, (path, name)| text.replace(path.as_str(), name));
+        Failure::new(code, shown)
+    }
+
     /// The base as it was when the job was accepted.
     fn find(&self, recipe: &Recipe) -> Result<ModelVersion, Failure> {
         let (name, version) = (&recipe.base.model, recipe.base.version);
@@ -151,10 +175,7 @@ impl Finetuner {
 
 impl Planner for Finetuner {
     fn plan(&self, request: &Value) -> Result<Plan, PlanError> {
-        if !request.is_object() {
-            return Err(invalid("", "is no JSON object; send `{\"dataset\": …, \"name\": …}`"));
-        }
-        let request: Request = serde_json::from_value(request.clone()).map_err(|error| invalid("", &error.to_string()))?;
+        let request = Request::from_json(request).map_err(|found| PlanError::Invalid(vec![problem(found)]))?;
         let (base, samples) = match (self.base(&request), self.samples(&request)) {
             (Ok(base), Ok(samples)) => (base, samples),
             (Err(PlanError::Invalid(mut problems)), other) => {
@@ -221,23 +242,4 @@ fn known(error: PlanError) -> Vec<jobs::Problem> {
         PlanError::Invalid(problems) => problems,
         PlanError::Failed(_) => Vec::new(),
     }
-}
-
-/// What a client reads of a run that failed.
-fn failure(error: &training::Error) -> Failure {
-    use training::Error;
-    let code = match error {
-        _ if error.is_disk_full() => "disk_full",
-        Error::Io { .. } | Error::Checkpoint(_) => "disk",
-        Error::Image { .. } => "image",
-        Error::Graph { .. } | Error::Learner { .. } | Error::Size { .. } => "graph",
-        Error::Runtime { .. } => "runtime",
-        Error::BaseChanged { .. } => "base_changed",
-        Error::DatasetChanged { .. } => "dataset_changed",
-        Error::Diverged { .. } => "diverged",
-        Error::Parity { .. } => "parity",
-        Error::Register { .. } => "register",
-        Error::Cancelled => "cancelled",
-    };
-    Failure::new(code, chain(error))
 }

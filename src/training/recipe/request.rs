@@ -193,6 +193,22 @@ impl Words for Orientation {
 }
 
 impl Request {
+    /// Reads a request; what cannot be read names its field.
+    ///
+    /// # Errors
+    /// No object, a field of another type or name.
+    pub fn from_json(value: &serde_json::Value) -> Result<Self, super::Problem> {
+        if !value.is_object() {
+            let detail = "is no JSON object; send `{\"dataset\": …, \"name\": …}`".to_owned();
+            return Err(super::Problem { field: String::new(), detail });
+        }
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            let path = error.path().to_string();
+            let field = if path == "." { String::new() } else { path };
+            super::Problem { field, detail: format!("cannot be read: {}", error.into_inner()) }
+        })
+    }
+
     /// Name and version of the base, when the request names one; the version is `None` for the stable one.
     ///
     /// # Errors
