@@ -34,7 +34,7 @@ def with_keras(folder, weights, cached):
     classes = len([entry for entry in (folder / "train").iterdir() if entry.is_dir()])
     base = keras.applications.InceptionV3(weights=None, include_top=False, input_shape=(SIDE, SIDE, 3))
     if weights:
-        base.load_weights(weights)
+        base.load_weights(weights, by_name=True)
     pool = keras.layers.GlobalAveragePooling2D()
     head = keras.Sequential(
         [keras.Input((2048,)), keras.layers.Dense(1024, "relu"), keras.layers.Dense(classes, "softmax")]
