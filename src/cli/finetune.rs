@@ -88,6 +88,7 @@ impl Finetune {
         }
         let samples = Samples::from(dataset);
         let recipe = request.resolve(base, &samples).map_err(problems)?;
+        recipe.fits(config.training.memory_bytes).map_err(|problem| problems(vec![problem]))?;
         recipe.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
         if self.dry_run {
             println!("{}", serde_json::to_string_pretty(&recipe)?);

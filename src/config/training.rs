@@ -14,6 +14,8 @@ pub struct TrainingConfig {
     /// Bound on the cached tensors of all jobs together, in bytes; default 20 GiB; `GRAFT__TRAINING__CACHE_BYTES`.
     /// What does not fit is computed anew in every epoch.
     pub cache_bytes: u64,
+    /// Memory that a job's training may take by its estimate, in bytes; default 16 GiB; `GRAFT__TRAINING__MEMORY_BYTES`.
+    pub memory_bytes: u64,
     /// Time between checkpoints within an epoch; default 30 s; `GRAFT__TRAINING__CHECKPOINT_INTERVAL_MS`.
     pub checkpoint_interval: Duration,
 }
@@ -21,6 +23,7 @@ pub struct TrainingConfig {
 pub(super) const KEYS: &[Key] = &[
     integer("training.threads", 1, 1024),
     integer("training.cache_bytes", 0, 1 << 50),
+    integer("training.memory_bytes", 0, 1 << 50),
     milliseconds("training.checkpoint_interval_ms", 0),
 ];
 
@@ -31,6 +34,7 @@ impl TrainingConfig {
         Self {
             threads: own.unwrap_or(threads),
             cache_bytes: values.integer("training.cache_bytes"),
+            memory_bytes: values.integer("training.memory_bytes"),
             checkpoint_interval: values.duration("training.checkpoint_interval_ms"),
         }
     }

@@ -191,6 +191,7 @@ impl Planner for Finetuner {
         };
         let recipe = request.resolve(&base, &samples);
         let recipe = recipe.map_err(|problems| PlanError::Invalid(problems.into_iter().map(problem).collect()))?;
+        recipe.fits(self.training.memory_bytes).map_err(|found| PlanError::Invalid(vec![problem(found)]))?;
         let estimate = self.estimate(&base, &recipe, &samples).map_err(|error| PlanError::Failed(error.into()))?;
         let json = |value: Result<Value, serde_json::Error>| value.map_err(|error| PlanError::Failed(error.into()));
         Ok(NewJob {

@@ -5,6 +5,7 @@
 mod draft;
 mod head;
 mod layers;
+mod memory;
 mod optimizer;
 mod phase;
 mod problem;

@@ -10,12 +10,6 @@ use super::{
 };
 use crate::graph::{Role, WeightedNode};
 
-/// From this many trainable parameters on their memory is worth a warning.
-const MANY_PARAMS: u64 = 50_000_000;
-
-/// Bytes per trainable parameter while it trains: value, gradient, up to two of state.
-const BYTES_PER_PARAM: u64 = 16;
-
 impl Foundation<'_> {
     /// The phase of `draft` at `field`; `None` with a problem when its layer cannot be started from.
     pub(super) fn phase(
@@ -42,18 +36,13 @@ impl Foundation<'_> {
         let of_base: u64 = parameters.iter().map(|weight| weight.shape.iter().map(|&side| side as u64).product::<u64>()).sum();
         let trainable_params = of_base + self.head.params;
         warnings.extend(self.inside_a_block(&field, &start, first));
-        if trainable_params >= MANY_PARAMS {
-            let mib = (trainable_params * BYTES_PER_PARAM) >> 20;
-            warnings.push(format!(
-                "{field}: {trainable_params} parameters train; that takes up to {mib} MiB of memory besides images"
-            ));
-        }
         let trained_flops = self.flops(|node| node.position >= first.position) + self.head_flops();
         let frozen_flops = self.flops(|node| node.position < first.position);
         Some(Phase {
             trainable: Trainable::From { layer: start.name.to_owned(), index: start.index },
             trainable_params,
             parameters,
+            activation_bytes_per_image: self.activations(start.index),
             ..self.of(draft, frontier, frozen_flops, trained_flops)
         })
     }
@@ -78,9 +67,16 @@ impl Foundation<'_> {
             parameters: Vec::new(),
             frontier_bytes_per_image: frontier.iter().map(|tensor| tensor.bytes).sum(),
             frontier,
+            activation_bytes_per_image: 0,
             frozen_flops,
             trained_flops,
         }
+    }
+
+    /// Bytes of the layers from the index `first` up to the head.
+    fn activations(&self, first: usize) -> u64 {
+        let trains = |layer: &&crate::registry::Layer| (first..=self.head.on_index).contains(&layer.index);
+        self.metadata.layers.iter().filter(trains).map(|layer| bytes(&layer.shape)).sum()
     }
 
     /// The nodes that train from `start` on, each with those of its weights that do.

@@ -128,6 +128,9 @@ pub struct Phase {
     pub frontier: Vec<Frontier>,
     /// Bytes of these tensors for one image.
     pub frontier_bytes_per_image: u64,
+    /// Bytes of what the layers that train give for one image.
+    #[serde(default)]
+    pub activation_bytes_per_image: u64,
     /// Floating-point operations of one image through the frozen part.
     pub frozen_flops: u64,
     /// Floating-point operations of one image forward through what trains, head included.
