@@ -51,6 +51,12 @@ units: library
 parity: build $(VENV_STAMP) ## compare every layer with Keras over HTTP (minutes, 12 GB of memory)
 	$(VENV)/bin/python tests/parity/parity.py --graft $(GRAFT) $(PARITY_ARGS)
 
+.PHONY: trajectory
+trajectory: library $(VENV_STAMP) ## compare twenty training steps with Keras, batch by batch (minutes; WEIGHTS=FILE.h5)
+	$(VENV)/bin/python tests/parity/trajectory.py prepare $(if $(WEIGHTS),--weights $(WEIGHTS))
+	$(CARGO) run --locked --quiet --example trajectory -- .parity/trajectory
+	$(VENV)/bin/python tests/parity/trajectory.py compare
+
 .PHONY: goldens
 goldens: $(VENV_STAMP) ## write tests/fixtures/golden_*.json and trajectory.json anew with Keras
 	$(VENV)/bin/python tests/goldens/layers_golden.py
