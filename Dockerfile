@@ -7,7 +7,7 @@ ARG PROVIDER=cpu
 FROM rust:1-slim-bookworm AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
-RUN sed -i '/^\[\[bench\]\]/,/^$/d' Cargo.toml \
+RUN sed -i -E '/^\[\[(bench|example)\]\]/,/^$/d' Cargo.toml \
  && mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
  && cargo build --release --locked \
  && rm -r src target/release/.fingerprint/graft-*
