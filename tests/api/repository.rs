@@ -55,6 +55,9 @@ async fn what_is_half_written_is_reported_and_not_served() {
     fs::copy(root.join("colours/1/graph.onnx"), root.join("colours/2/graph.onnx")).expect("a copy");
     fs::create_dir_all(root.join("colours/newest")).expect("a folder");
     fs::create_dir_all(root.join("hollow")).expect("a folder");
+    // One that is new may be about to get its first version.
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(120);
+    fs::File::open(root.join("hollow")).and_then(|folder| folder.set_modified(long_ago)).expect("its time can be set");
     fs::write(root.join("notes.txt"), "mine").expect("a file");
     publish(&app.repository, Tiny::Thousand, "cut");
     fs::write(root.join("cut/1/weights.bin"), "short").expect("a damaged file");
