@@ -187,3 +187,28 @@ async fn a_cancelled_job_ends_at_once_and_leaves_nothing() {
     let next = submit(&app, &recipe(&dataset, "shapes")).await;
     assert_eq!(ended(&app, next.header("location")).await["state"], "succeeded", "the next job runs");
 }
+
+#[tokio::test]
+async fn a_job_whose_loss_is_no_number_fails_and_one_whose_base_is_gone_too() {
+    let setup = Setup::empty().with(Tiny::Convolutions, "seeded").with(Tiny::Block, "removed");
+    let app = setup.configured(|config| config.jobs.lease = Duration::from_secs(5)).start().await;
+    let dataset = upload(&app, drawings(20, 1)).await;
+    let mut wild = recipe(&dataset, "wild");
+    wild["phases"] = json!([{"trainable_from": "conv2d", "epochs": 1000, "optimizer": {"type": "sgd", "learning_rate": 1e6}}]);
+    let mut orphan = recipe(&dataset, "orphan");
+    orphan["base"] = json!("removed");
+    let mut first = recipe(&dataset, "first");
+    first["phases"][1]["epochs"] = json!(1000);
+    let first = submit(&app, &first).await.header("location").to_owned();
+    let [wild, orphan] = [submit(&app, &wild).await, submit(&app, &orphan).await].map(|job| job.header("location").to_owned());
+    std::fs::remove_dir_all(app.repository.root().join("removed")).expect("it is there");
+    assert_eq!(app.send(app.ask(Method::POST, &format!("{first}/cancel"))).await.status, 202);
+    for (job, code, detail) in [(wild, "diverged", "try a lower learning rate"), (orphan, "base_gone", "removed@1")] {
+        let job = ended(&app, &job).await;
+        assert_eq!((&job["state"], &job["error"]["code"]), (&json!("failed"), &json!(code)), "{job}");
+        assert!(job["error"]["detail"].as_str().is_some_and(|text| text.contains(detail)), "{job}");
+    }
+    let models = app.get("/models").await.ok().json();
+    assert_eq!(models["models"].as_array().map(Vec::len), Some(1), "nothing is registered: {models}");
+    app.send(app.post_image("/features?model=seeded", draw("circle", &mut ChaCha8Rng::seed_from_u64(1)))).await.ok();
+}
