@@ -216,7 +216,7 @@ fn append(body: &mut GraphProto, tape: Tape) {
     body.node.extend(tape.nodes);
     body.initializer.extend(tape.constants);
     // What no node reads, ONNX Runtime would warn of: shapes of gradients that nobody wanted, the rate of a dropout left out.
-    let read: HashSet<&str> = body.node.iter().flat_map(|node| &node.input).map(String::as_str).collect();
+    let read: HashSet<&str> = body.node.iter().flat_map(order::uses).collect();
     body.initializer.retain(|tensor| read.contains(tensor.name()));
 }
 

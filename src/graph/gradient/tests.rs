@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::graph::{
     HeadLayer,
-    fixture::{classifier, graph, model, node, value},
+    fixture::{branch, classifier, graph, model, node, untyped, value},
 };
 use crate::{arch::Activation, tensor::Tensor};
 
@@ -107,6 +107,21 @@ fn only_what_lies_behind_the_first_parameter_has_a_gradient() {
     assert!(gradients(&["w2"]) < gradients(&["w1", "w2"]));
     let evaluation = evaluation_graph(&whole, &spec(&["w1"], Provider::Cpu)).expect("an evaluation graph");
     assert!(evaluation.parameters[0].output.is_empty() && evaluation.state.is_empty());
+}
+
+#[test]
+fn constants_stay_for_whoever_reads_them_a_subgraph_too() {
+    let mut body = classifier();
+    let stored = |body: GraphProto| {
+        let whole = graph(body).expect("a valid graph");
+        let training = training_graph(&whole, &spec(&["w2"], Provider::Cpu)).expect("a training graph");
+        training.graph.initializers().any(|tensor| tensor.name == "unused")
+    };
+    assert!(!stored(body.clone()), "nobody reads it");
+    let inside =
+        GraphProto { node: vec![node("Identity", "unused", "inner")], output: vec![untyped("inner")], ..Default::default() };
+    body.node[1].attribute.push(branch("body", inside));
+    assert!(stored(body));
 }
 
 #[test]
