@@ -164,8 +164,10 @@ impl<'a> FrontierCache<'a> {
 
     /// Lets all records go where the disk is full: what else is written there, the end of this job too, needs room.
     fn make_room(&self, error: Error) -> Result<(), Error> {
-        if error.is_disk_full() {
-            self.store.empty()?;
+        if error.is_disk_full()
+            && let Err(error) = self.store.empty()
+        {
+            tracing::warn!(%error, "cannot empty a cache on a full disk");
         }
         Err(error)
     }
