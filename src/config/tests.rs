@@ -10,7 +10,7 @@ fn variables(pairs: &[(&str, &str)]) -> Sources {
 
 #[test]
 fn defaults_are_as_documented() {
-    let config = load(&Sources::default()).unwrap();
+    let config = load(&Sources::default()).expect("the defaults are valid");
     assert_eq!(config.environment, Environment::Development);
     assert_eq!((config.server.host.to_string().as_str(), config.server.port), ("127.0.0.1", 8080));
     assert_eq!((config.server.max_body_bytes, config.server.max_response_bytes), (64 << 20, 64 << 20));
@@ -22,7 +22,10 @@ fn defaults_are_as_documented() {
     assert_eq!(config.runtime.provider, ProviderChoice { provider: Provider::Cpu, policy: ProviderPolicy::Required });
     assert!(config.runtime.threads >= 1 && config.runtime.decode_threads == config.runtime.threads);
     assert_eq!((config.runtime.queue_images, config.runtime.max_batch, config.runtime.cut_cache_bytes), (256, 8, 96 << 20));
-    assert_eq!((config.training.threads, config.training.cache_bytes), (config.runtime.threads, 20 << 30));
+    assert_eq!(
+        (config.training.threads, config.training.cache_bytes, config.training.memory_bytes),
+        (config.runtime.threads, 20 << 30, 16 << 30)
+    );
     assert_eq!(config.data.dir, Path::new("data"));
     assert_eq!((config.datasets.root, config.datasets.max_upload_bytes, config.datasets.max_ratio), (None, 8 << 30, 100));
     assert_eq!((config.datasets.max_uploads, config.datasets.idle_timeout.as_secs()), (4, 60));
@@ -36,14 +39,14 @@ fn defaults_are_as_documented() {
 
 #[test]
 fn later_sources_win() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("a temporary folder can be made");
     let file = "[server]\nport = 1\nmax_images = 2\nbody_timeout_ms = 1000\n[models]\nallow_untrained = true\n";
-    fs::write(dir.path().join("default.toml"), file).unwrap();
-    fs::write(dir.path().join("development.toml"), "server.port = 2\nserver.max_images = 3\n").unwrap();
+    fs::write(dir.path().join("default.toml"), file).expect("it can be written to");
+    fs::write(dir.path().join("development.toml"), "server.port = 2\nserver.max_images = 3\n").expect("it can be written to");
     let mut sources = variables(&[("GRAFT__SERVER__PORT", "3"), ("PATH", "x"), ("GRAFT_OTHER", "x")]);
     sources.config_dir = Some(dir.path().to_owned());
     let ports = |sources: &Sources| {
-        let server = load(sources).unwrap().server;
+        let server = load(sources).expect("it is valid").server;
         (server.port, server.max_images, server.body_timeout.as_millis())
     };
     assert_eq!(ports(&sources), (3, 3, 1000));
@@ -52,11 +55,11 @@ fn later_sources_win() {
     sources.variables = vec![("GRAFT_ENVIRONMENT".into(), "production".into())];
     sources.overrides.clear();
     assert_eq!(ports(&sources), (1, 2, 1000));
-    let production = load(&sources).unwrap();
+    let production = load(&sources).expect("it is valid");
     assert!(!production.models.allow_untrained, "a default.toml does not loosen production");
     assert_eq!((production.environment, production.telemetry.log_format), (Environment::Production, LogFormat::Json));
-    fs::write(dir.path().join("production.toml"), "models.allow_untrained = true").unwrap();
-    assert!(load(&sources).unwrap().models.allow_untrained, "a production.toml decides");
+    fs::write(dir.path().join("production.toml"), "models.allow_untrained = true").expect("it can be written to");
+    assert!(load(&sources).expect("it is valid").models.allow_untrained, "a production.toml decides");
 }
 
 #[test]
@@ -71,7 +74,7 @@ fn reads_every_kind_of_value_from_variables() {
         ("GRAFT__SERVER__HOST", "::1"),
         ("GRAFT__WEIGHTS__BASE_URL", "http://mirror:8000/keras/"),
     ]))
-    .unwrap();
+    .expect("it is valid");
     assert_eq!(config.models.preload, ["vgg16", "inception_v3"]);
     assert!(!config.models.allow_untrained);
     assert_eq!(config.runtime.library.as_deref(), Some(Path::new("/opt/lib.so")));
@@ -80,14 +83,15 @@ fn reads_every_kind_of_value_from_variables() {
     assert_eq!(config.runtime.model_providers.into_iter().collect::<Vec<_>>(), [("vgg16".to_owned(), vgg16)]);
     assert!(config.server.host.is_ipv6());
     assert_eq!(config.weights.base_url, "http://mirror:8000/keras");
-    assert!(load(&variables(&[("GRAFT__MODELS__PRELOAD", "")])).unwrap().models.preload.is_empty());
+    assert!(load(&variables(&[("GRAFT__MODELS__PRELOAD", "")])).expect("it is valid").models.preload.is_empty());
 }
 
 #[test]
 fn names_of_models_in_files_may_hold_dots() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("default.toml"), "[runtime.models.\"My.Model\"]\nprovider = \"cuda\"\n").unwrap();
-    let config = load(&Sources { config_dir: Some(dir.path().to_owned()), ..Sources::default() }).unwrap();
+    let dir = tempfile::tempdir().expect("a temporary folder can be made");
+    fs::write(dir.path().join("default.toml"), "[runtime.models.\"My.Model\"]\nprovider = \"cuda\"\n")
+        .expect("it can be written to");
+    let config = load(&Sources { config_dir: Some(dir.path().to_owned()), ..Sources::default() }).expect("it is valid");
     assert_eq!(config.runtime.model_providers["My.Model"].provider, Provider::Cuda);
 }
 
@@ -171,12 +175,12 @@ fn unknown_settings_are_named_with_the_nearest() {
 #[test]
 fn bad_files_are_named() {
     let check = |text: Option<&str>, expected: &str| {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().expect("a temporary folder can be made");
         if let Some(text) = text {
-            fs::write(dir.path().join("default.toml"), text).unwrap();
+            fs::write(dir.path().join("default.toml"), text).expect("it can be written to");
         }
         let message = load(&Sources { config_dir: Some(dir.path().to_owned()), ..Sources::default() }).unwrap_err().to_string();
-        let message = message.replace(dir.path().to_str().unwrap(), "DIR");
+        let message = message.replace(dir.path().to_str().expect("the path is UTF-8"), "DIR");
         assert_eq!(message, expected);
     };
     check(None, "the configuration folder `DIR` has neither `default.toml` nor `development.toml`");
