@@ -70,8 +70,10 @@ impl Finetune {
         let datasets = Datasets::open(config.datasets.clone(), &config.data.dir, limits(&config))?;
         let dataset = datasets.import_folder(&self.folder)?;
         let result = self.train(&config, &repository, &base, &request, &dataset);
-        datasets.remove(&dataset.id)?;
-        result
+        let removed = datasets.remove(&dataset.id);
+        // Why training failed comes first: a full disk may keep the copy from going, too.
+        result?;
+        Ok(removed?)
     }
 
     /// Trains on `dataset`, the folder's copy.
@@ -88,7 +90,7 @@ impl Finetune {
         }
         let samples = Samples::from(dataset);
         let recipe = request.resolve(base, &samples).map_err(problems)?;
-        recipe.fits(config.training.memory_bytes).map_err(|problem| problems(vec![problem]))?;
+        recipe.fits(config.training.memory_bytes).map_err(problems)?;
         recipe.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
         if self.dry_run {
             println!("{}", serde_json::to_string_pretty(&recipe)?);

@@ -129,7 +129,7 @@ impl Finetuner {
             folder,
             job: &job.id,
         };
-        let outcome = training::run(context, &recipe, &samples, &follow).map_err(|error| self.failure(&error))?;
+        let outcome = training::run(context, &recipe, &samples, &follow).map_err(|error| failure(&error))?;
         // Served from this moment on; what a scan cannot read now, the next one will.
         if let Err(error) = self.handle.block_on(self.engine.rescan()) {
             tracing::warn!(error = chain(&error), "cannot scan the model repository after a job");
@@ -144,24 +144,10 @@ impl Finetuner {
         }))
     }
 
-    /// What a client reads of a run that failed: folders of this server are called as its configuration calls them.
-    fn failure(&self, error: &training::Error) -> Failure {
-        use training::Error;
-        let code = match error {
-            _ if error.is_disk_full() => "disk_full",
-            Error::Io { .. } | Error::Checkpoint(_) => "disk",
-            Error::Image { .. } => "image",
-            Error::Graph { .. } | Error::Learner { .. } | Error::Size { .. } => "graph",
-            Error::Runtime { .. } => "runtime",
-            Error::BaseChanged { .. } => "base_changed",
-            Error::DatasetChanged { .. } => "dataset_changed",
-            Error::Diverged { .. } => "diverged",
-            Error::Parity { .. } => "parity",
-            Error::Register { .. } => "register",
-            Error::Cancelled => "cancelled",
-        };
-        let shown = self.folders.iter().fold(chain(error), |text, (path, name)| text.replace(path.as_str(), name));
-        Failure::new(code, shown)
+    /// `failure` as a client reads it: folders of this server are called as its configuration calls them.
+    fn shown(&self, failure: Failure) -> Failure {
+        let name = |text: String, (path, name): &(String, &str)| text.replace(path.as_str(), name);
+        Failure { detail: self.folders.iter().fold(failure.detail, name), ..failure }
     }
 
     /// The base as it was when the job was accepted.
@@ -191,7 +177,8 @@ impl Planner for Finetuner {
         };
         let recipe = request.resolve(&base, &samples);
         let recipe = recipe.map_err(|problems| PlanError::Invalid(problems.into_iter().map(problem).collect()))?;
-        recipe.fits(self.training.memory_bytes).map_err(|found| PlanError::Invalid(vec![problem(found)]))?;
+        let fits = recipe.fits(self.training.memory_bytes);
+        fits.map_err(|problems| PlanError::Invalid(problems.into_iter().map(problem).collect()))?;
         let estimate = self.estimate(&base, &recipe, &samples).map_err(|error| PlanError::Failed(error.into()))?;
         let json = |value: Result<Value, serde_json::Error>| value.map_err(|error| PlanError::Failed(error.into()));
         Ok(NewJob {
@@ -212,12 +199,14 @@ impl Runner for Finetuner {
         let result = result.and_then(|()| self.train(job, &self.folder(&job.id), control));
         self.datasets.release(&job.spec.dataset, &job.id);
         runtime::trim();
-        result
+        result.map_err(|failure| self.shown(failure))
     }
 
     fn leftovers(&self) -> Vec<String> {
         let folders = std::fs::read_dir(&self.checkpoints).into_iter().flatten().flatten();
-        folders.filter_map(|folder| folder.file_name().into_string().ok()).collect()
+        let names = folders.filter_map(|folder| folder.file_name().into_string().ok());
+        // Whatever else somebody put there is not graft's to remove.
+        names.filter(|name| uuid::Uuid::try_parse(name).is_ok()).collect()
     }
 
     fn discard(&self, id: &str) {
@@ -243,4 +232,23 @@ fn known(error: PlanError) -> Vec<jobs::Problem> {
         PlanError::Invalid(problems) => problems,
         PlanError::Failed(_) => Vec::new(),
     }
+}
+
+/// Why a run failed.
+fn failure(error: &training::Error) -> Failure {
+    use training::Error;
+    let code = match error {
+        _ if error.is_disk_full() => "disk_full",
+        Error::Io { .. } | Error::Checkpoint(_) => "disk",
+        Error::Image { .. } => "image",
+        Error::Graph { .. } | Error::Learner { .. } | Error::Size { .. } => "graph",
+        Error::Runtime { .. } => "runtime",
+        Error::BaseChanged { .. } => "base_changed",
+        Error::DatasetChanged { .. } => "dataset_changed",
+        Error::Diverged { .. } => "diverged",
+        Error::Parity { .. } => "parity",
+        Error::Register { .. } => "register",
+        Error::Cancelled => "cancelled",
+    };
+    Failure::new(code, chain(error))
 }

@@ -30,28 +30,30 @@ impl Recipe {
     /// Whether every phase trains within `bound` bytes of memory.
     ///
     /// # Errors
-    /// The field to change, and to what.
-    pub fn fits(&self, bound: u64) -> Result<(), Problem> {
+    /// Of every phase that does not, the field to change, and to what.
+    pub fn fits(&self, bound: u64) -> Result<(), Vec<Problem>> {
+        let problems: Vec<Problem> = (0..).zip(&self.phases).filter_map(|phase| self.excess(phase, bound)).collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn excess(&self, (index, phase): (usize, &Phase), bound: u64) -> Option<Problem> {
         const GIB: f64 = (1_u64 << 30) as f64;
-        for (index, phase) in self.phases.iter().enumerate() {
-            let images = phase.bytes_per_image().saturating_mul(self.batch_size as u64);
-            let needed = images.saturating_add(phase.parameter_bytes());
-            if needed <= bound {
-                continue;
-            }
-            let most = bound.saturating_sub(phase.parameter_bytes()) / phase.bytes_per_image().max(1);
-            let (field, way_out) = match most {
-                0 => (format!("phases[{index}]"), "train fewer parameters".to_owned()),
-                most => ("batch_size".to_owned(), format!("use at most {most}, or let phases[{index}] begin at a later layer")),
-            };
-            let (needed, bound) = (needed as f64 / GIB, bound as f64 / GIB);
-            let detail = format!(
-                "makes phases[{index}] take about {needed:.1} GiB of memory, and {bound:.1} are allowed (`training.memory_bytes`); \
-                 {way_out}"
-            );
-            return Err(Problem { field, detail });
+        let images = phase.bytes_per_image().saturating_mul(self.batch_size as u64);
+        let needed = images.saturating_add(phase.parameter_bytes());
+        if needed <= bound {
+            return None;
         }
-        Ok(())
+        let most = bound.saturating_sub(phase.parameter_bytes()) / phase.bytes_per_image().max(1);
+        let (field, way_out) = match most {
+            0 => (format!("phases[{index}]"), "train fewer parameters".to_owned()),
+            most => ("batch_size".to_owned(), format!("use at most {most}, or let phases[{index}] begin at a later layer")),
+        };
+        let (needed, bound) = (needed as f64 / GIB, bound as f64 / GIB);
+        let detail = format!(
+            "makes phases[{index}] take about {needed:.1} GiB of memory, and {bound:.1} are allowed (`training.memory_bytes`); \
+             {way_out}"
+        );
+        Some(Problem { field, detail })
     }
 }
 
@@ -68,16 +70,17 @@ mod tests {
         assert!((7_000_000..8_500_000).contains(&top.activation_bytes_per_image), "{}", top.activation_bytes_per_image);
         let exact = per_image * recipe.batch_size as u64 + params;
         assert_eq!(recipe.fits(exact), Ok(()));
-        let problem = recipe.fits(exact - 1).expect_err("one byte less");
+        let [problem] = &recipe.fits(exact - 1).expect_err("one byte less")[..] else { panic!("one phase needs more") };
         let most = recipe.batch_size - 1;
         assert!(problem.detail.contains(&format!("use at most {most}, or let phases[1] begin at a later layer")), "{problem:?}");
         assert_eq!(problem.field, "batch_size");
-        let problem = recipe.fits(params).expect_err("no image");
+        let [problem] = &recipe.fits(params).expect_err("no image")[..] else { panic!("one phase needs more") };
         assert_eq!(
             (problem.field.as_str(), problem.detail.ends_with("train fewer parameters")),
             ("phases[1]", true),
             "{problem:?}"
         );
+        assert_eq!(recipe.fits(0).expect_err("nothing").len(), 2, "every phase is told");
         recipe.batch_size = usize::MAX;
         assert!(recipe.fits(u64::MAX - 1).is_err(), "nothing overflows");
     }
