@@ -1,4 +1,4 @@
-//! What a recipe will cost before anything is queued: bytes of cache, and minutes from a short measurement.
+//! What a recipe will cost before anything is queued: bytes of cache and memory, and minutes from a short measurement.
 //!
 //! The formula: floating-point operations of every pass over every image, divided by a speed that [`Speed::measure`] finds
 //! by running the frozen part of the first phase on a few images. Reading the cache and the optimizer count nothing.
@@ -44,6 +44,8 @@ pub struct Estimate {
     pub cache_bytes: u64,
     /// Of these, what `training.cache_bytes` leaves room for.
     pub cached_bytes: u64,
+    /// Memory that the phase with most takes, as `training.memory_bytes` bounds it.
+    pub memory_bytes: u64,
     /// Minutes from start to end if no phase ends early, without what earlier jobs have cached.
     pub minutes: f64,
 }
@@ -104,7 +106,8 @@ impl Estimate {
             seconds += epochs * speed.frozen((train + val) * (1.0 - share), phase);
             seconds += epochs * speed.seconds(train * PASSES_PER_STEP + val, phase.trained_flops as f64);
         }
-        Self { cache_bytes, cached_bytes: cached_bytes.min(bound), minutes: seconds / 60.0 }
+        let memory_bytes = recipe.memory_bytes();
+        Self { cache_bytes, cached_bytes: cached_bytes.min(bound), memory_bytes, minutes: seconds / 60.0 }
     }
 
     /// The estimate for `samples`, measured now: seconds, on the threads of `context`.

@@ -162,6 +162,7 @@ async fn a_dry_run_tells_recipe_and_costs() {
     let body = recipe(&dataset, "shapes").to_string();
     let plan = app.send(app.post_typed("/jobs/finetune?dry_run=true", "application/json", body)).await.ok().json();
     assert_eq!(plan["recipe"]["phases"][1]["trainable"]["layer"], "conv2d");
+    assert!(plan["estimates"]["memory_bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{plan}");
     assert!(plan["estimates"]["minutes"].as_f64().is_some_and(|minutes| minutes > 0.0), "{plan}");
     assert_eq!(app.get("/jobs").await.ok().json()["jobs"], json!([]));
 }

@@ -24,9 +24,18 @@ impl Phase {
     fn parameter_bytes(&self) -> u64 {
         self.trainable_params.saturating_mul(BYTES_PER_PARAM)
     }
+
+    fn memory_bytes(&self, batch_size: usize) -> u64 {
+        self.bytes_per_image().saturating_mul(batch_size as u64).saturating_add(self.parameter_bytes())
+    }
 }
 
 impl Recipe {
+    /// Memory that training takes in the phase that takes most, besides the process itself and the frozen part.
+    pub fn memory_bytes(&self) -> u64 {
+        self.phases.iter().map(|phase| phase.memory_bytes(self.batch_size)).max().unwrap_or(0)
+    }
+
     /// Whether every phase trains within `bound` bytes of memory.
     ///
     /// # Errors
@@ -38,8 +47,7 @@ impl Recipe {
 
     fn excess(&self, (index, phase): (usize, &Phase), bound: u64) -> Option<Problem> {
         const GIB: f64 = (1_u64 << 30) as f64;
-        let images = phase.bytes_per_image().saturating_mul(self.batch_size as u64);
-        let needed = images.saturating_add(phase.parameter_bytes());
+        let needed = phase.memory_bytes(self.batch_size);
         if needed <= bound {
             return None;
         }
@@ -69,7 +77,7 @@ mod tests {
         let params = 32 * top.trainable_params;
         assert!((7_000_000..8_500_000).contains(&top.activation_bytes_per_image), "{}", top.activation_bytes_per_image);
         let exact = per_image * recipe.batch_size as u64 + params;
-        assert_eq!(recipe.fits(exact), Ok(()));
+        assert_eq!((recipe.memory_bytes(), recipe.fits(exact)), (exact, Ok(())));
         let [problem] = &recipe.fits(exact - 1).expect_err("one byte less")[..] else { panic!("one phase needs more") };
         let most = recipe.batch_size - 1;
         assert!(problem.detail.contains(&format!("use at most {most}, or let phases[1] begin at a later layer")), "{problem:?}");
