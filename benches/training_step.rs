@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench training_step -- [BATCH]`; `benches/training_step.py` does the same in PyTorch.
 
-use std::time::Instant;
+use std::{num::NonZeroUsize, time::Instant};
 
 use anyhow::Context as _;
 use graft::{
@@ -37,12 +37,12 @@ fn main() -> anyhow::Result<()> {
     let batch = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(8);
     let config = config::load(&config::Sources::from_process())?;
     let runtime = Runtime::open(&config.runtime)?;
-    println!("batch {batch}, {} threads", config.runtime.threads);
+    println!("batch {batch}, {} threads", config.training.threads);
     println!("| part | first loss | ms per step (median) | images/s | processor ms per step |");
     for part in parts() {
         let folder = tempfile::tempdir()?;
         let (graph, training) = part.training(folder.path(), batch)?;
-        let mut stepper = open(&runtime, &graph, &training, folder.path())?;
+        let mut stepper = open(&runtime, &graph, &training, folder.path(), NonZeroUsize::new(config.training.threads))?;
         let mut times = Vec::with_capacity(ROUNDS);
         let (mut first, mut busy) = (f32::NAN, 0.0);
         for round in 0..=ROUNDS {
@@ -103,12 +103,18 @@ impl Part {
     }
 }
 
-fn open(runtime: &Runtime, graph: &Graph, training: &TrainingGraph, folder: &std::path::Path) -> anyhow::Result<Stepper> {
+fn open(
+    runtime: &Runtime,
+    graph: &Graph,
+    training: &TrainingGraph,
+    folder: &std::path::Path,
+    threads: Option<NonZeroUsize>,
+) -> anyhow::Result<Stepper> {
     let tensors = training.parameters.iter().chain(&training.state);
     let carried: Vec<(String, String)> = tensors.map(|tensor| (tensor.input.clone(), tensor.output.clone())).collect();
     let bytes = training.graph.to_bytes();
     let session = SessionSource { graph: &bytes, folder, shared: &SharedWeights::default() };
-    let mut stepper = runtime.stepper(StepperSource { session, carried: &carried, threads: None }, CPU)?;
+    let mut stepper = runtime.stepper(StepperSource { session, carried: &carried, threads }, CPU)?;
     for parameter in &training.parameters {
         stepper.set(&parameter.input, graph.stored(&parameter.input)?)?;
     }

@@ -13,6 +13,12 @@ use ort::{
 use super::{Error, ProviderInEffect, SessionSource};
 use crate::{config::Provider, tensor::Tensor};
 
+/// How long a thread of a session's own looks for work before it sleeps, in microseconds.
+///
+/// Waking one takes about as long. A training step has hundreds of operators: it gains 3% by this, for 1.5% more processor
+/// time; looking for longer, as ONNX Runtime's default does, gains no more and costs 4%.
+const SPIN_US: &str = "100";
+
 /// A session, owned by the one thread that runs it.
 #[derive(Debug)]
 pub struct Session {
@@ -109,7 +115,7 @@ pub(super) fn on_threads(builder: SessionBuilder, threads: Option<NonZeroUsize>)
     let Some(threads) = threads else { return Ok(builder) };
     let builder = builder.with_independent_thread_pool().map_err(plain)?;
     let builder = builder.with_intra_threads(threads.get()).map_err(plain)?;
-    Ok(builder.with_intra_op_spinning(false).map_err(plain)?)
+    Ok(builder.with_config_entry("session.intra_op.spin_duration_us", SPIN_US).map_err(plain)?)
 }
 
 pub(super) fn read<T: TensorValueTypeMarker + ?Sized>(name: &str, value: &Value<T>) -> Result<Tensor, Error> {

@@ -171,12 +171,9 @@ impl Tape {
 
     /// The whole gradient with respect to `tensor`; `None` when the loss does not depend on it.
     pub(super) fn gradient(&mut self, tensor: &str) -> Option<String> {
+        // One by one: the CPU kernel of Sum runs on one thread, that of Add on all.
         let parts = self.gradients.remove(tensor)?;
-        let [part] = parts.as_slice() else {
-            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-            return Some(self.emit("Sum", &parts, Vec::new()));
-        };
-        Some(part.clone())
+        parts.into_iter().reduce(|sum, part| self.emit("Add", &[&sum, &part], Vec::new()))
     }
 
     /// Makes the forward node `op` give its second output, and its name.

@@ -70,79 +70,78 @@ impl Geometry {
     }
 
     /// The kernel with its sides reversed, and inputs and outputs exchanged within each group.
+    ///
+    /// Filters go last and come back: taps are then turned in blocks of all filters, four times as fast as one by one.
     fn turned(&self, tape: &mut Tape, kernel: &str) -> String {
-        let ([height, width], groups) = ([self.window.kernel[0], self.window.kernel[1]], self.groups);
-        let (filters, channels) = (self.filters / groups, self.channels / groups);
-        let exchanged = if groups == 1 {
-            tape.transpose(kernel, &[1, 0, 2, 3])
-        } else {
-            let split = tape.reshape(kernel, &[groups, filters, channels, height, width]);
-            let exchanged = tape.transpose(&split, &[0, 2, 1, 3, 4]);
-            tape.reshape(&exchanged, &[self.channels, filters, height, width])
-        };
-        if self.window.taps() == 1 {
-            return exchanged;
+        let [height, width] = [self.window.kernel[0], self.window.kernel[1]];
+        let (taps, filters) = (height * width, self.filters / self.groups);
+        let by_filter = tape.reshape(kernel, &[self.groups, filters, self.channels / self.groups * taps]);
+        let mut exchanged = tape.transpose(&by_filter, &[0, 2, 1]);
+        if taps > 1 {
+            let by_tap = tape.reshape(&exchanged, &[self.channels, taps, filters]);
+            let backwards: Vec<usize> = (0..taps).rev().collect();
+            let backwards = tape.sizes(&backwards);
+            let turned = tape.emit("Gather", &[&by_tap, &backwards], vec![int("axis", 1)]);
+            exchanged = tape.transpose(&turned, &[0, 2, 1]);
         }
-        let [last, first] = [[-1, -1], [i64::MIN, i64::MIN]].map(|ends| tape.integers(&ends));
-        let axes = tape.integers(&[2, 3]);
-        tape.emit("Slice", &[&exchanged, &last, &first, &axes, &last], Vec::new())
+        tape.reshape(&exchanged, &[self.channels, filters, height, width])
     }
 
     fn kernel_gradient(&self, tape: &mut Tape, x: &str, dy: &str) -> String {
         let [height, width] = [self.window.kernel[0], self.window.kernel[1]];
-        let taps = height * width;
+        let (taps, channels) = (height * width, self.channels / self.groups);
         let positions = self.batch * self.output[0] * self.output[1];
         let rows = self.taps(tape, x);
-        let by_filter = tape.transpose(dy, &[1, 0, 2, 3]);
-        let product = if self.groups > 1 {
+        let by_filter = tape.transpose(dy, &[1, 2, 3, 0]);
+        let gradient = if self.groups > 1 {
             let stacked = join(tape, &rows);
             let grouped = [self.groups, self.filters / self.groups, positions];
             let by_filter = tape.reshape(&by_filter, &grouped);
-            let channels = self.channels / self.groups;
             let split = tape.reshape(&stacked, &[positions, taps, self.groups, channels]);
-            let by_group = tape.transpose(&split, &[2, 0, 1, 3]);
-            let by_group = tape.reshape(&by_group, &[self.groups, positions, taps * channels]);
+            let by_group = tape.transpose(&split, &[2, 0, 3, 1]);
+            let by_group = tape.reshape(&by_group, &[self.groups, positions, channels * taps]);
             tape.emit("MatMul", &[&by_filter, &by_group], Vec::new())
         } else {
             let by_filter = tape.reshape(&by_filter, &[self.filters, positions]);
-            let products: Vec<String> = rows.iter().map(|tap| tape.emit("MatMul", &[&by_filter, tap], Vec::new())).collect();
-            join(tape, &products)
+            let mut columns = Vec::with_capacity(taps);
+            for tap in &rows {
+                let product = tape.emit("MatMul", &[&by_filter, tap], Vec::new());
+                columns.push(tape.reshape(&product, &[self.filters * channels, 1]));
+            }
+            join(tape, &columns)
         };
-        let channels = self.channels / self.groups;
-        if taps == 1 {
-            return tape.reshape(&product, &[self.filters, channels, 1, 1]);
-        }
-        let by_tap = tape.reshape(&product, &[self.filters, taps, channels]);
-        let by_channel = tape.transpose(&by_tap, &[0, 2, 1]);
-        tape.reshape(&by_channel, &[self.filters, channels, height, width])
+        tape.reshape(&gradient, &[self.filters, channels, height, width])
     }
 
-    /// Per tap of the kernel, the inputs that it meets: (batch × rows × columns, channels).
+    /// Per tap of the kernel, the inputs that it meets: (rows × columns × batch, channels).
+    ///
+    /// Positions come first and images last, so that what a tap meets is copied in blocks of all images.
     fn taps(&self, tape: &mut Tape, x: &str) -> Vec<String> {
         let window = &self.window;
         let reach = window.reach(&self.input, &self.output);
-        let mut padded = x.to_owned();
+        let [height, width] = self.input;
+        let flat = tape.reshape(x, &[self.batch * self.channels, height * width]);
+        let first = tape.transpose(&flat, &[1, 0]);
+        let mut first = tape.reshape(&first, &[height, width, self.batch * self.channels]);
         if window.begin.iter().chain(&reach).any(|&side| side > 0) {
-            let pads = [0, 0, window.begin[0], window.begin[1], 0, 0, reach[0], reach[1]];
-            let pads = tape.sizes(&pads);
-            padded = tape.emit("Pad", &[x, &pads], Vec::new());
+            let pads = tape.sizes(&[window.begin[0], window.begin[1], 0, reach[0], reach[1], 0]);
+            first = tape.emit("Pad", &[&first, &pads], Vec::new());
         }
-        let last = tape.transpose(&padded, &[0, 2, 3, 1]);
         let sides = [0, 1].map(|axis| self.input[axis] + window.begin[axis] + reach[axis]);
         let whole = window.taps() == 1 && window.has_unit_strides() && sides == self.output;
-        let axes = tape.integers(&[1, 2]);
+        let axes = tape.integers(&[0, 1]);
         let steps = tape.sizes(&window.strides);
-        let shape = [self.batch * self.output[0] * self.output[1], self.channels];
+        let shape = [self.output[0] * self.output[1] * self.batch, self.channels];
         let mut taps = Vec::with_capacity(window.taps());
         for row in 0..window.kernel[0] {
             for column in 0..window.kernel[1] {
                 let start = [row * window.dilations[0], column * window.dilations[1]];
                 let end = [0, 1].map(|axis| start[axis] + (self.output[axis] - 1) * window.strides[axis] + 1);
                 let part = if whole {
-                    last.clone()
+                    first.clone()
                 } else {
                     let (start, end) = (tape.sizes(&start), tape.sizes(&end));
-                    tape.emit("Slice", &[&last, &start, &end, &axes, &steps], Vec::new())
+                    tape.emit("Slice", &[&first, &start, &end, &axes, &steps], Vec::new())
                 };
                 taps.push(tape.reshape(&part, &shape));
             }

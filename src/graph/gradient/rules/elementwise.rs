@@ -31,9 +31,8 @@ pub(super) fn mul(tape: &mut Tape, op: Op<'_>, dy: &str) -> Result<(), Refusal> 
 
 /// Where the output is positive.
 pub(super) fn relu(tape: &mut Tape, op: Op<'_>, dy: &str) -> Result<(), Refusal> {
-    // The output is 0 or positive, so that its sign is the slope.
-    let slope = tape.emit("Sign", &[op.output()], Vec::new());
-    let dx = tape.emit("Mul", &[dy, &slope], Vec::new());
+    let zero = tape.scalar(0.0);
+    let dx = within(tape, dy, "Greater", op.output(), &zero);
     tape.give(op.input(0), dx);
     Ok(())
 }
@@ -43,12 +42,17 @@ pub(super) fn clip(tape: &mut Tape, op: Op<'_>, dy: &str) -> Result<(), Refusal>
     let mut dx = dy.to_owned();
     for (bound, comparison) in [(1, "Greater"), (2, "Less")] {
         let Some(bound) = op.optional(bound) else { continue };
-        let inside = tape.emit(comparison, &[op.output(), bound], Vec::new());
-        let slope = tape.emit("Cast", &[&inside], vec![int("to", i64::from(data_type::FLOAT))]);
-        dx = tape.emit("Mul", &[&dx, &slope], Vec::new());
+        dx = within(tape, &dx, comparison, op.output(), bound);
     }
     tape.give(op.input(0), dx);
     Ok(())
+}
+
+/// `dy` where the comparison of `y` with `bound` holds, 0 elsewhere.
+fn within(tape: &mut Tape, dy: &str, comparison: &str, y: &str, bound: &str) -> String {
+    let holds = tape.emit(comparison, &[y, bound], Vec::new());
+    let slope = tape.emit("Cast", &[&holds], vec![int("to", i64::from(data_type::FLOAT))]);
+    tape.emit("Mul", &[dy, &slope], Vec::new())
 }
 
 /// Y′ = Y · (1 − Y).

@@ -56,7 +56,6 @@ pub(super) fn average(tape: &mut Tape, op: Op<'_>, dy: &str) -> Result<(), Refus
     let mean = tape.emit("AveragePool", &[&ones], op.node.attribute.clone());
     let covered = tape.floats(&[1, 1, output[0], output[1]], &window.coverage(&input, &output));
     let share = tape.emit("Div", &[&mean, &covered], Vec::new());
-    let part = tape.emit("Mul", &[dy, &share], Vec::new());
     let spare = |padding: &[usize]| [0, 1].map(|axis| window.kernel[axis].checked_sub(padding[axis] + 1));
     let dx = match (spare(&window.begin), spare(&window.end)) {
         ([Some(top), Some(left)], [Some(bottom), Some(right)]) if window.has_unit_strides() => {
@@ -66,10 +65,12 @@ pub(super) fn average(tape: &mut Tape, op: Op<'_>, dy: &str) -> Result<(), Refus
                 int("count_include_pad", 1),
             ];
             let taps = tape.scalar(window.taps() as f32);
-            let part = tape.emit("Mul", &[&part, &taps], Vec::new());
+            let share = tape.emit("Mul", &[&share, &taps], Vec::new());
+            let part = tape.emit("Mul", &[dy, &share], Vec::new());
             tape.emit("AveragePool", &[&part], attributes)
         }
         _ => {
+            let part = tape.emit("Mul", &[dy, &share], Vec::new());
             let planes = x[0] * x[1];
             let part = tape.reshape(&part, &[planes, 1, output[0], output[1]]);
             let kernel = tape.floats(&[1, 1, window.kernel[0], window.kernel[1]], &vec![1.0; window.taps()]);
