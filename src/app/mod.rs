@@ -53,7 +53,7 @@ impl App {
         let engine = Engine::new(runtime.clone(), repository.clone(), &config.models, &config.images, &config.runtime)?;
         engine.refuse_untrained()?;
         let jobs = Jobs::open(&config.jobs, &config.data.dir, jobs::system_clock()).await?;
-        let limits = Limits { max_bytes: config.images.max_bytes, max_pixels: config.images.max_pixels };
+        let limits = Limits::from(&config.images);
         let datasets = Datasets::open(config.datasets.clone(), &config.data.dir, limits)?;
         let finetuner = Arc::new(Finetuner::new(runtime, repository, datasets.clone(), engine.clone(), &config));
         let workers = (0..config.jobs.workers).map(|_| Worker::new(jobs.clone(), finetuner.clone())).collect();

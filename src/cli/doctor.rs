@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 
-use super::Global;
+use super::{Global, answer};
 use crate::{
     config::{Config, Provider},
     registry::Repository,
@@ -36,7 +36,7 @@ impl Doctor {
             Some(url) => server(url, &mut report),
             None => installation(&global.config(&[])?, &mut report),
         }
-        println!("{}", if report.failed { "something is wrong; see FAIL above" } else { "all is well" });
+        report.line(if report.failed { "something is wrong; see FAIL above" } else { "all is well" });
         Ok(if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }
@@ -47,17 +47,22 @@ struct Report {
 }
 
 impl Report {
+    /// Without a reader the exit status still tells.
+    fn line(&self, text: impl std::fmt::Display) {
+        let _ = answer::line(text);
+    }
+
     fn ok(&self, what: &str, detail: impl std::fmt::Display) {
-        println!("ok    {what}: {detail}");
+        self.line(format_args!("ok    {what}: {detail}"));
     }
 
     fn warn(&self, what: &str, detail: impl std::fmt::Display) {
-        println!("warn  {what}: {detail}");
+        self.line(format_args!("warn  {what}: {detail}"));
     }
 
     fn fail(&mut self, what: &str, detail: impl std::fmt::Display) {
         self.failed = true;
-        println!("FAIL  {what}: {detail}");
+        self.line(format_args!("FAIL  {what}: {detail}"));
     }
 }
 

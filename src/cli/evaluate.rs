@@ -2,13 +2,13 @@
 //!
 //! Classifies as `graft predict` does and counts as fine-tuning does.
 
-use std::{io::Write as _, path::PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use super::{
-    Global,
+    Global, answer,
     batch::{self, BATCH},
     context::{block_on, engine, open},
     predict::Overrides,
@@ -78,12 +78,11 @@ impl Evaluate {
         let text = if self.json {
             let mut skipped = [folder.skipped.as_slice(), &left_out].concat();
             skipped.sort_by(|a, b| a.path.cmp(&b.path));
-            format!("{}\n", json(&plan, split, &report, &skipped))
+            json(&plan, split, &report, &skipped).to_string()
         } else {
             report.to_string()
         };
-        // Unlike `print!`, no panic where the reader wanted the first lines alone.
-        std::io::stdout().write_all(text.as_bytes()).context("cannot write the report")
+        Ok(answer::line(text.trim_end())?)
     }
 
     /// The model's class of every class folder.

@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 
 use super::{
-    Global,
+    Global, answer,
     batch::{self, BATCH},
     context::{block_on, engine, open},
     predict::ImageOptions,
@@ -101,7 +101,7 @@ impl Features {
             bail!("none of the {} files is an image that can be read", files.len());
         }
         spool.write(&self.output, format)?;
-        println!("{}: {} images, {} left out", self.output.display(), spool.names.len(), bad);
+        answer::line(format_args!("{}: {} images, {} left out", self.output.display(), spool.names.len(), bad))?;
         Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
     }
 

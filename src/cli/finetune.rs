@@ -13,7 +13,7 @@ use clap::Args;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Global,
+    Global, answer,
     context::open,
     progress::{Progress, Unit},
 };
@@ -67,7 +67,7 @@ impl Finetune {
         }
         let base = base(&repository.scan()?, &request, &config)?;
         eprintln!("reading {}", self.folder.display());
-        let datasets = Datasets::open(config.datasets.clone(), &config.data.dir, limits(&config))?;
+        let datasets = Datasets::open(config.datasets.clone(), &config.data.dir, Limits::from(&config.images))?;
         let dataset = datasets.import_folder(&self.folder)?;
         let result = self.train(&config, &repository, &base, &request, &dataset);
         let removed = datasets.remove(&dataset.id);
@@ -93,8 +93,7 @@ impl Finetune {
         recipe.fits(config.training.memory_bytes).map_err(problems)?;
         recipe.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
         if self.dry_run {
-            println!("{}", serde_json::to_string_pretty(&recipe)?);
-            return Ok(());
+            return Ok(answer::line(serde_json::to_string_pretty(&recipe)?)?);
         }
         let job = identity(&recipe)?;
         let folder = config.data.dir.join("runs").join(&job);
@@ -105,7 +104,7 @@ impl Finetune {
                 base,
                 choice: config.runtime.model_providers.get(&base.metadata.name).copied().unwrap_or(config.runtime.provider),
                 threads: NonZeroUsize::new(config.training.threads).unwrap_or(NonZeroUsize::MIN),
-                limits: limits(config),
+                limits: Limits::from(&config.images),
                 root: &config.data.dir.join("cache"),
                 bound: config.training.cache_bytes,
             },
@@ -117,8 +116,7 @@ impl Finetune {
         let display = Display(Mutex::new(Shown { progress: None, steps: recipe.steps_per_epoch }));
         let outcome = training::run(context, &recipe, &samples, &display)?;
         std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-        print(&outcome);
-        Ok(())
+        print(&outcome)
     }
 
     /// The file's request, with the flags in their place.
@@ -137,10 +135,6 @@ impl Finetune {
         request.seed = self.seed.or(request.seed);
         Ok(request)
     }
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits { max_bytes: config.images.max_bytes, max_pixels: config.images.max_pixels }
 }
 
 /// The version that `request` starts from.
@@ -166,17 +160,17 @@ fn problems(problems: Vec<Problem>) -> anyhow::Error {
     anyhow::anyhow!("the recipe cannot be run:\n{}", lines.join("\n"))
 }
 
-fn print(outcome: &Outcome) {
+fn print(outcome: &Outcome) -> anyhow::Result<()> {
     let metadata = &outcome.version.metadata;
-    println!("{}", outcome.report);
-    println!(
+    answer::line(&outcome.report)?;
+    Ok(answer::line(format_args!(
         "{}@{}: epoch {} of phase {} was the best; try `graft predict --model {} PHOTO`",
         metadata.name,
         metadata.version,
         outcome.history[outcome.best].epoch + 1,
         outcome.history[outcome.best].phase + 1,
         metadata.name
-    );
+    ))?)
 }
 
 /// Shows a run on stderr.

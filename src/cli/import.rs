@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use super::Global;
+use super::{Global, answer};
 use crate::{
     preprocess::{ChannelOrder, Mode, Orientation, Resize},
     registry::{self, ModelVersion, OnnxSettings, OutputKind, read_settings},
@@ -83,8 +83,7 @@ impl Import {
             }
             None => self.onnx(global)?,
         };
-        report(&version);
-        Ok(())
+        report(&version)
     }
 
     fn keras(&self, global: &Global, file: &Path) -> anyhow::Result<ModelVersion> {
@@ -138,15 +137,15 @@ fn numbers<T: std::str::FromStr, const N: usize>(text: &str) -> Result<[T; N], S
 }
 
 /// Says on stdout what was published.
-pub(super) fn report(version: &ModelVersion) {
+pub(super) fn report(version: &ModelVersion) -> anyhow::Result<()> {
     let metadata = &version.metadata;
     let trained = if metadata.pretrained { "" } else { " — UNTRAINED weights: answers mean nothing" };
-    println!(
+    Ok(answer::line(format_args!(
         "{} version {}: {} layers, {} classes, {:.1} MB of weights{trained}",
         metadata.name,
         metadata.version,
         metadata.layers.len(),
         metadata.labels.len(),
         metadata.weights.bytes as f64 / 1e6
-    );
+    ))?)
 }

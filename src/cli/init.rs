@@ -25,7 +25,6 @@ impl Init {
         let repository = global.repository()?;
         let name = self.name.as_deref().unwrap_or(&self.architecture);
         let version = registry::import_seeded(&repository, name, &self.architecture, self.seed)?;
-        report(&version);
-        Ok(())
+        report(&version)
     }
 }

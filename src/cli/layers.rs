@@ -3,7 +3,7 @@
 use anyhow::bail;
 use clap::Args;
 
-use super::{Global, context::model_and_version};
+use super::{Global, answer, context::model_and_version};
 use crate::{arch, registry::nearest};
 
 /// List a model's layers: index, name, output shape.
@@ -25,20 +25,19 @@ impl Layers {
                 let versions: Vec<String> = model.versions.iter().map(|known| known.metadata.version.to_string()).collect();
                 bail!("model `{name}` has no version {version}; it has {}", versions.join(", "));
             };
-            version.metadata.layers.iter().for_each(|layer| print(layer.index, &layer.name, &layer.shape));
-            return Ok(());
+            return version.metadata.layers.iter().try_for_each(|layer| print(layer.index, &layer.name, &layer.shape));
         }
         let Some(architecture) = arch::by_name(&name, true).filter(|_| wanted.is_none()) else {
             let known = snapshot.models.iter().map(|model| model.name.as_str()).chain(arch::NAMES);
             bail!("unknown model `{name}`; near it: {}", nearest(&name, known).join(", "));
         };
-        architecture.layers.iter().enumerate().for_each(|(index, layer)| print(index, &layer.name, &layer.output_shape));
-        Ok(())
+        let mut layers = architecture.layers.iter().enumerate();
+        layers.try_for_each(|(index, layer)| print(index, &layer.name, &layer.output_shape))
     }
 }
 
 /// A row as `for i, layer in enumerate(model.layers): print(i, layer.name, layer.output_shape)` has it.
-fn print(index: usize, name: &str, shape: &[usize]) {
+fn print(index: usize, name: &str, shape: &[usize]) -> anyhow::Result<()> {
     let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
-    println!("{index} {name} (None, {})", shape.join(", "));
+    Ok(answer::line(format_args!("{index} {name} (None, {})", shape.join(", ")))?)
 }

@@ -2,6 +2,7 @@
 //!
 //! Long work shows a progress bar on a terminal and plain lines elsewhere; answers go to stdout, all else to stderr.
 
+mod answer;
 mod batch;
 mod context;
 mod doctor;
@@ -82,6 +83,7 @@ pub fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     match run(&global, command) {
         Ok(code) => code,
+        Err(error) if error.downcast_ref::<answer::Unwritten>().is_some_and(answer::Unwritten::is_closed) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("graft: {error:#}");
             ExitCode::FAILURE

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::Global;
+use super::{Global, answer};
 
 /// List the models of the repository, and what in it is ignored.
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ impl Models {
         for model in &snapshot.models {
             for version in &model.versions {
                 let metadata = &version.metadata;
-                println!(
+                answer::line(format_args!(
                     "{:<24} {:>4}{} {:<13} {:>5} classes {:>8.1} MB  {}{}",
                     metadata.name,
                     metadata.version,
@@ -31,7 +31,7 @@ impl Models {
                     metadata.weights.bytes as f64 / 1e6,
                     metadata.weights.source,
                     if metadata.pretrained { "" } else { "  UNTRAINED" },
-                );
+                ))?;
             }
         }
         for problem in &snapshot.problems {

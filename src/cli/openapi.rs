@@ -2,13 +2,14 @@
 
 use clap::Args;
 
+use super::answer;
+
 /// Print the OpenAPI document; `openapi.yaml` is made with it.
 #[derive(Debug, Args)]
 pub(super) struct Openapi {}
 
 impl Openapi {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        print!("{}", crate::http::openapi_yaml());
-        Ok(())
+        Ok(answer::line(crate::http::openapi_yaml().trim_end())?)
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::{
-    Global,
+    Global, answer,
     context::{block_on, engine, model_and_version, open},
 };
 use crate::{
@@ -84,23 +84,26 @@ impl Predict {
                 let answer = engine.run(plan.clone(), vec![Image { bytes: bytes.into() }]).await;
                 let answer = answer.map_err(unwrap_single).with_context(|| path.display().to_string())?;
                 for image in answer.images.iter().flatten() {
-                    self.print(path, image);
+                    self.print(path, image)?;
                 }
             }
             anyhow::Ok(())
         })?
     }
 
-    fn print(&self, path: &std::path::Path, image: &crate::inference::ImageAnswer) {
+    fn print(&self, path: &std::path::Path, image: &crate::inference::ImageAnswer) -> anyhow::Result<()> {
         if self.json {
             let class = |class: &crate::inference::Class| serde_json::json!({"index": class.index, "label": class.label, "wnid": class.wnid, "score": class.score});
             let top_k: Vec<_> = image.top_k.iter().map(class).collect();
-            println!("{}", serde_json::json!({"image": path.display().to_string(), "top_k": top_k}));
+            answer::line(serde_json::json!({"image": path.display().to_string(), "top_k": top_k}))?;
         } else {
-            println!("{}", path.display());
-            image.top_k.iter().for_each(|class| println!("  {:>7.3}%  {} ({})", class.score * 100.0, class.label, class.index));
+            answer::line(path.display())?;
+            for class in &image.top_k {
+                answer::line(format_args!("  {:>7.3}%  {} ({})", class.score * 100.0, class.label, class.index))?;
+            }
         }
         image.warnings.iter().for_each(|warning| eprintln!("{}: {warning}", path.display()));
+        Ok(())
     }
 }
 

@@ -61,7 +61,6 @@ impl Pull {
         if !self.keep {
             std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
-        report(&version);
-        Ok(())
+        report(&version)
     }
 }

@@ -34,7 +34,7 @@ impl Intake {
             max_body_bytes: server.max_body_bytes,
             max_images: server.max_images,
             max_pixels: server.max_request_pixels,
-            limits: Limits { max_bytes: images.max_bytes, max_pixels: images.max_pixels },
+            limits: Limits::from(images),
             timeout: server.body_timeout,
             budget: Budget::new(server.max_buffered_bytes),
         }

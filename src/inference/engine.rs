@@ -66,7 +66,7 @@ impl Engine {
         let snapshot = RwLock::new(Arc::new(repository.scan()?));
         let inner = Inner {
             config: config.clone(),
-            limits: Limits { max_bytes: images.max_bytes, max_pixels: images.max_pixels },
+            limits: Limits::from(images),
             models: Models::new(runtime, config, runtime_config.clone()),
             repository,
             snapshot,

@@ -15,6 +15,8 @@ mod resize;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::ImagesConfig;
+
 pub use decode::{decode, header};
 pub use error::{ImageError, PreprocessingError};
 pub use names::UnknownName;
@@ -111,6 +113,12 @@ pub struct Limits {
     pub max_bytes: usize,
     /// Width × height. Besides, no side is longer than [`MAX_IMAGE_SIDE`].
     pub max_pixels: u64,
+}
+
+impl From<&ImagesConfig> for Limits {
+    fn from(images: &ImagesConfig) -> Self {
+        Self { max_bytes: images.max_bytes, max_pixels: images.max_pixels }
+    }
 }
 
 /// An image format that is decoded.

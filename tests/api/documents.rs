@@ -1,6 +1,6 @@
 //! `/openapi.yaml` and `/docs`: the committed document, and its browser without a network.
 
-use crate::support::{Setup, encoded_fixture, fixture};
+use crate::support::{Ran, Setup, encoded_fixture, fixture};
 
 #[tokio::test]
 async fn the_served_document_is_the_committed_one() {
@@ -8,6 +8,17 @@ async fn the_served_document_is_the_committed_one() {
     let answer = app.get("/openapi.yaml").await.ok();
     assert_eq!(answer.header("content-type"), "application/yaml");
     assert!(answer.body == fixture("../../openapi.yaml"), "openapi.yaml is stale; `make openapi` writes it");
+}
+
+#[test]
+fn a_reader_who_leaves_is_no_error() {
+    let models = tempfile::tempdir().expect("a temporary folder can be made");
+    let models = models.path().join("models");
+    // More than a pipe holds, and a few lines.
+    for arguments in [["openapi"].as_slice(), &["layers", "vgg16"]] {
+        let ran = Ran::graft_unread(&models, arguments);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+    }
 }
 
 #[tokio::test]

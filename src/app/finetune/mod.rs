@@ -63,7 +63,7 @@ impl Finetuner {
             models: config.models.clone(),
             providers: config.runtime.clone(),
             training: config.training.clone(),
-            limits: Limits { max_bytes: config.images.max_bytes, max_pixels: config.images.max_pixels },
+            limits: Limits::from(&config.images),
             caches: config.data.dir.join("cache"),
             checkpoints: config.data.dir.join("jobs"),
             measuring: Mutex::default(),

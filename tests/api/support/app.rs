@@ -112,7 +112,7 @@ impl Setup {
         let engine = Engine::new(runtime(), repository.clone(), &config.models, &config.images, &config.runtime);
         let engine = engine.expect("the repository can be read");
         let jobs = Jobs::open(&config.jobs, &config.data.dir, system_clock()).await.expect("a new store");
-        let limits = Limits { max_bytes: config.images.max_bytes, max_pixels: config.images.max_pixels };
+        let limits = Limits::from(&config.images);
         let datasets = Datasets::open(config.datasets, &config.data.dir, limits).expect("a new store");
         let state = State::new(engine, datasets, config.server, &config.images, None);
         let state = state.with_jobs(jobs.clone(), Some(Arc::new(planner)));

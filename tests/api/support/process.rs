@@ -1,10 +1,10 @@
 //! The `graft` binary as a child process, for what only a whole process shows: exit codes, its log, its files.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     net::SocketAddr,
     path::Path,
-    process::{Child, ChildStderr, Command, Stdio},
+    process::{Child, ChildStderr, Command, Output, Stdio},
 };
 
 use reqwest::{Body, Client};
@@ -149,10 +149,26 @@ pub struct Ran {
 impl Ran {
     /// Runs `graft` with `arguments` over the repository `models`, with nothing in its environment.
     pub fn graft(models: &Path, arguments: &[&str]) -> Self {
+        Self::of(Self::command(models, arguments).output())
+    }
+
+    /// The same, where the reader of its answer leaves at once.
+    pub fn graft_unread(models: &Path, arguments: &[&str]) -> Self {
+        let mut command = Self::command(models, arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        drop(child.stdout.take());
+        Self::of(child.wait_with_output())
+    }
+
+    fn command(models: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_graft"));
-        command.args(arguments).arg("--models-dir").arg(models).env_clear();
+        command.args(arguments).arg("--models-dir").arg(models).env_clear().stdin(Stdio::null());
         command.arg("--set").arg(format!("data.dir={}", models.with_file_name("data").display()));
-        let output = command.stdin(Stdio::null()).output().expect("the binary runs");
+        command
+    }
+
+    fn of(output: io::Result<Output>) -> Self {
+        let output = output.expect("the binary runs");
         let text = |bytes| String::from_utf8(bytes).expect("it writes UTF-8");
         Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
