@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{RwLock, Semaphore, watch};
 
 use super::{error::ApiError, intake::Intake};
 use crate::{
@@ -38,6 +38,9 @@ pub(super) struct JobsPart {
     pub planner: Option<Arc<dyn Planner>>,
     /// One permit per open event stream.
     pub streams: Arc<Semaphore>,
+    /// Read while a job is accepted, written while something that jobs use is deleted: between the look and the deed neither
+    /// may see the other half done.
+    pub uses: RwLock<()>,
 }
 
 impl State {
@@ -58,7 +61,7 @@ impl State {
     #[must_use]
     pub fn with_jobs(self, jobs: Jobs, planner: Option<Arc<dyn Planner>>) -> Self {
         let streams = Arc::new(Semaphore::new(jobs.config().max_streams));
-        Self { jobs: Some(Arc::new(JobsPart { jobs, planner, streams })), ..self }
+        Self { jobs: Some(Arc::new(JobsPart { jobs, planner, streams, uses: RwLock::default() })), ..self }
     }
 
     /// What answers.

@@ -1,5 +1,7 @@
 //! `/jobs`: submission with and without a key, lists, the job itself, cancellation, the bounded queue.
 
+use std::time::Duration;
+
 use graft::{
     config::JobsConfig,
     jobs::{Event, Failure, Jobs, Progress},
@@ -217,4 +219,27 @@ async fn what_an_unfinished_job_needs_cannot_be_deleted() {
     held.problem(409, "dataset_in_use", &id);
     cancel(&app, &id).await.ok();
     app.send(app.ask(Method::DELETE, "/datasets/photos")).await.problem(404, "unknown_dataset", "photos");
+}
+
+#[tokio::test]
+async fn what_a_job_is_being_planned_with_is_deleted_before_or_not_at_all() {
+    let (plans, gate) = Plans::gated();
+    let (app, _) = Setup::empty().with_jobs(plans).await;
+    let slow = app.send(finetune(&app, "", &json!({"name": "slow"})));
+    let delete = async {
+        gate.reached.notified().await;
+        let delete = app.send(app.ask(Method::DELETE, "/datasets/photos"));
+        tokio::pin!(delete);
+        // Time for an answer that would come too early.
+        let early = tokio::time::timeout(Duration::from_millis(200), &mut delete).await.ok();
+        gate.open.send(()).expect("the planner waits");
+        match early {
+            Some(answer) => answer,
+            None => delete.await,
+        }
+    };
+    let (accepted, deleted) = tokio::join!(slow, delete);
+    assert_eq!(accepted.status, 202, "{}", accepted.text());
+    let id = accepted.json()["id"].as_str().expect("a job has an id").to_owned();
+    deleted.problem(409, "dataset_in_use", &id);
 }

@@ -64,13 +64,18 @@ pub async fn show(extract::State(state): extract::State<State>, request: Request
 #[utoipa::path(delete, path = "/datasets/{id}", tag = "datasets", params(DatasetPath), responses((status = 204, description = "It is gone")))]
 pub async fn remove(extract::State(state): extract::State<State>, request: Request) -> Result<StatusCode, ApiError> {
     let id = id(request).await?;
-    if let Ok(part) = state.jobs()
-        && let Some(job) = part.jobs.using_dataset(&id).await?.into_iter().next()
-    {
+    // A client that leaves must not let a job in halfway.
+    tokio::spawn(remove_unused(state, id)).await.map_err(ApiError::internal)??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn remove_unused(state: State, id: String) -> Result<(), ApiError> {
+    let Ok(part) = state.jobs() else { return on_disk(&state, move |datasets| datasets.remove(&id)).await };
+    let _alone = part.uses.write().await;
+    if let Some(job) = part.jobs.using_dataset(&id).await?.into_iter().next() {
         return Err(Error::InUse { id, job }.into());
     }
-    on_disk(&state, move |datasets| datasets.remove(&id)).await?;
-    Ok(StatusCode::NO_CONTENT)
+    on_disk(&state, move |datasets| datasets.remove(&id)).await
 }
 
 /// Reads the path's id, and refuses query parameters.

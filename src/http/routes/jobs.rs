@@ -134,29 +134,29 @@ fn refuse(state: &State, headers: &HeaderMap, body: Body, error: ApiError) -> Ap
 /// The job of this key and body; a new one unless it was accepted before.
 async fn accept(part: Arc<JobsPart>, planner: Arc<dyn Planner>, key: Option<String>, bytes: Bytes) -> Result<Job, ApiError> {
     let Some(key) = key else {
-        let plan = plan(planner, bytes).await?;
-        return Ok(part.jobs.enqueue(&plan, None).await?);
+        return plan_and_enqueue(&part, planner, None, bytes).await;
     };
     let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let reservation = match part.jobs.reserve(&key, &hash).await? {
         Admission::Known(job) => return Ok(*job),
         Admission::New(reservation) => reservation,
     };
-    let accepted = accept_first(&part, planner, &reservation, bytes).await;
+    let accepted = plan_and_enqueue(&part, planner, Some(&reservation), bytes).await;
     if accepted.is_err() {
         part.jobs.give_up(reservation).await?;
     }
     accepted
 }
 
-async fn accept_first(
+async fn plan_and_enqueue(
     part: &JobsPart,
     planner: Arc<dyn Planner>,
-    reservation: &Reservation,
+    reservation: Option<&Reservation>,
     bytes: Bytes,
 ) -> Result<Job, ApiError> {
+    let _kept = part.uses.read().await;
     let plan = plan(planner, bytes).await?;
-    Ok(part.jobs.enqueue(&plan, Some(reservation)).await?)
+    Ok(part.jobs.enqueue(&plan, reservation).await?)
 }
 
 async fn plan(planner: Arc<dyn Planner>, bytes: Bytes) -> Result<Plan, ApiError> {

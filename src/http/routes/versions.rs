@@ -64,6 +64,12 @@ pub async fn choose(extract::State(state): extract::State<State>, request: Reque
 pub async fn remove(extract::State(state): extract::State<State>, request: Request) -> Result<StatusCode, ApiError> {
     let (mut parts, _) = request.into_parts();
     let (model, version) = target(&mut parts).await?;
+    // A client that leaves must not let a job in halfway.
+    tokio::spawn(remove_unused(state, model, version)).await.map_err(ApiError::internal)??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn remove_unused(state: State, model: String, version: u32) -> Result<(), ApiError> {
     state.engine().rescan().await?;
     let view = state.engine().model(&model)?;
     if view.default && view.versions.iter().all(|known| known.version.metadata.version == version) {
@@ -72,14 +78,13 @@ pub async fn remove(extract::State(state): extract::State<State>, request: Reque
         );
         return Err(ApiError::VersionInUse(detail));
     }
-    if let Ok(part) = state.jobs()
-        && let [job, ..] = part.jobs.using_version(&model, version).await?.as_slice()
-    {
+    let Ok(part) = state.jobs() else { return Ok(state.engine().remove_version(&model, version).await?) };
+    let _alone = part.uses.write().await;
+    if let [job, ..] = part.jobs.using_version(&model, version).await?.as_slice() {
         let detail = format!("job `{job}` starts from version {version} of `{model}`; wait for its end or cancel it");
         return Err(ApiError::VersionInUse(detail));
     }
-    state.engine().remove_version(&model, version).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(state.engine().remove_version(&model, version).await?)
 }
 
 /// Download a version as one ONNX file
