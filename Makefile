@@ -52,8 +52,8 @@ parity: build $(VENV_STAMP) ## compare every layer with Keras over HTTP (minutes
 	$(VENV)/bin/python tests/parity/parity.py --graft $(GRAFT) $(PARITY_ARGS)
 
 .PHONY: trajectory
-trajectory: library $(VENV_STAMP) ## compare twenty training steps with Keras, batch by batch (minutes; WEIGHTS=FILE.h5)
-	$(VENV)/bin/python tests/parity/trajectory.py prepare $(if $(WEIGHTS),--weights $(WEIGHTS))
+trajectory: library $(VENV_STAMP) ## compare twenty training steps with Keras, batch by batch (minutes; WEIGHTS=FILE.h5 PHOTOS=DIR)
+	$(VENV)/bin/python tests/parity/trajectory.py prepare $(if $(WEIGHTS),--weights $(WEIGHTS)) $(if $(PHOTOS),--photos $(PHOTOS))
 	$(CARGO) run --locked --quiet --example trajectory -- .parity/trajectory
 	$(VENV)/bin/python tests/parity/trajectory.py compare
 

@@ -2,16 +2,23 @@
 
 `prepare` writes a weight file, photos and recipes; tests/parity/trajectory.rs runs each recipe as graft's trainer runs a
 job, and writes the head that it began with and every step's images and loss; `compare` takes the same steps in Keras, from
-the same weights, on the same batches, with the metrics reset before each step. Exits with 1 when a loss is off.
+the same weights, on the same batches, with the metrics reset before each step.
+
+Steps amplify rounding: at high rates Keras's own losses depend on the precision it computes in. So every case runs at every
+rate of RATES, in Keras with float32 and with float64, and judges graft where Keras tells what is right: where its two
+precisions agree ten times better than graft is asked to agree with Keras. Exits with 1 when a loss is off there, or when a
+case has no such rate at which Keras learns.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import math
+import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
@@ -22,14 +29,20 @@ from keras_files import Array, keras
 
 ROOT = Path(__file__).resolve().parents[2]
 INCEPTION = keras_files.ARCHITECTURES["inception_v3"]
-CLASSES, PHOTOS = ["checks", "discs", "stripes", "waves"], 9
-# 36 photos: five steps an epoch, the last of four photos.
-BATCH, EPOCHS, STEPS = 8, 4, 20
+SUFFIXES = {".jpg", ".jpeg", ".png"}
+PATTERNS = ["checks", "discs", "stripes", "waves"]
+# Of all classes together: five steps an epoch, the last of four photos; twenty steps in all.
+PHOTOS, BATCH, EPOCHS = 36, 8, 4
 HIDDEN = 1024
+# Half-decades about the defaults of a recipe: RMSprop's 1e-3 and SGD's 1e-4.
+RATES = [1e-4, 3e-4, 1e-3, 3e-3]
+PRECISIONS = ["float32", "float64"]
 # Of a batch's loss, or of LEAST where the loss is less.
 BOUND, LEAST = 1e-3, 0.05
+# Keras's precisions must agree within this share of BOUND for the rest to be judged.
+AGREED = 0.1
 # Share of the first loss that the last one must be under for a comparison to say anything.
-LEARNT = 0.75
+LEARNT = 0.9
 
 
 @dataclass(frozen=True)
@@ -74,22 +87,25 @@ class Case:
         }
 
 
-# Rates at which the loss falls visibly, and rounding does not grow to a thousandth within the steps.
-CASES = {
-    "head": Case([head(1e-3)]),
-    "momentum": Case([blocks(5e-4)]),
-    "nesterov": Case([blocks(5e-4, nesterov=True)]),
-    "decay": Case([blocks(1e-3, decay=0.1)]),
-    "affine": Case([blocks(1e-3)], batch_norm="affine"),
-    "two_phases": Case([head(3e-5), blocks(5e-4)]),
-}
+def cases() -> dict[str, Case]:
+    """Every case at every rate, as `momentum-0.001`."""
+    kinds = {
+        "head": lambda rate: Case([head(rate)]),
+        "momentum": lambda rate: Case([blocks(rate)]),
+        "nesterov": lambda rate: Case([blocks(rate, nesterov=True)]),
+        "decay": lambda rate: Case([blocks(rate, decay=0.1)]),
+        "affine": lambda rate: Case([blocks(rate)], batch_norm="affine"),
+        # A head that has learnt all there is would leave nothing to the second phase.
+        "two_phases": lambda rate: Case([head(rate / 10), blocks(rate)]),
+    }
+    return {f"{kind}-{rate:g}": case(rate) for kind, case in kinds.items() for rate in RATES}
 
 
 def main() -> int:
     options = parse_arguments()
     if options.command == "prepare":
         options.work.mkdir(parents=True, exist_ok=True)
-        prepare(options.work, options.weights)
+        prepare(options.work, options.weights, options.photos)
         return 0
     return compare(options.work)
 
@@ -99,27 +115,54 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("command", choices=["prepare", "compare"])
     parser.add_argument("--work", type=Path, default=ROOT / ".parity/trajectory", help="where both sides read and write")
     parser.add_argument("--weights", type=Path, help="prepare: InceptionV3's weights in any of Keras's files [default: random]")
+    parser.add_argument("--photos", type=Path, help=f"prepare: class folders, {PHOTOS} photos are taken [default: drawn]")
     return parser.parse_args()
 
 
-def prepare(work: Path, weights: Path | None) -> None:
+def prepare(work: Path, weights: Path | None, photos: Path | None) -> None:
     (work / "runs.json").unlink(missing_ok=True)
-    rng = np.random.default_rng(8)
-    for label in CLASSES:
-        folder = work / "photos" / label
-        folder.mkdir(parents=True, exist_ok=True)
-        colours = rng.choice([30, 225], (2, 3))
-        for number in range(PHOTOS):
-            keras.utils.array_to_img(photo(rng, label, colours), scale=False).save(folder / f"{number}.png")
+    shutil.rmtree(work / "photos", ignore_errors=True)
+    draw(work / "photos") if photos is None else take(photos, work / "photos")
     if weights is None:
         weights = work / "random.h5"
         model = INCEPTION.model()
-        inputs = np.concatenate([INCEPTION.load(path) for path in sorted(work.glob("photos/*/*.png"))])
+        inputs = load_photos(work, listing(work)[0])
         keras_files.randomize(model, 8, inputs)
         normalise(model, inputs)
         keras_files.write_legacy(model, weights)
-    recipes = {name: case.recipe(name) for name, case in CASES.items()}
+    recipes = {name: case.recipe(name) for name, case in cases().items()}
     (work / "cases.json").write_text(json.dumps({"weights": str(weights.resolve()), "recipes": recipes}))
+
+
+def draw(photos: Path) -> None:
+    rng = np.random.default_rng(8)
+    for label in PATTERNS:
+        folder = photos / label
+        folder.mkdir(parents=True)
+        colours = rng.choice([30, 225], (2, 3))
+        for number in range(PHOTOS // len(PATTERNS)):
+            keras.utils.array_to_img(photo(rng, label, colours), scale=False).save(folder / f"{number}.png")
+
+
+def take(source: Path, photos: Path) -> None:
+    """Takes the first of each class, at the model's size and without loss: decoders of JPEG are not what is compared."""
+    folders = sorted(path for path in source.iterdir() if path.is_dir())
+    for folder in folders:
+        (photos / folder.name).mkdir(parents=True)
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+        for path in paths[: PHOTOS // len(folders)]:
+            image = keras.utils.load_img(path, target_size=(INCEPTION.size, INCEPTION.size))
+            image.save(photos / folder.name / f"{path.stem}.png")
+
+
+def listing(work: Path) -> tuple[list[str], list[str]]:
+    """Photos as `class/name.png`, and classes in the order of their indices."""
+    names = sorted(path.relative_to(work / "photos").as_posix() for path in work.glob("photos/*/*.png"))
+    return names, sorted({name.split("/")[0] for name in names})
+
+
+def load_photos(work: Path, names: list[str]) -> Array:
+    return np.concatenate([INCEPTION.load(work / "photos" / name) for name in names])
 
 
 def normalise(model: keras.Model, inputs: Array) -> None:
@@ -157,56 +200,92 @@ def photo(rng: np.random.Generator, label: str, colours: Array) -> Array:
         "stripes": np.sign(wave(x)),
         "waves": wave(np.hypot(x, y)),
     }[label]
-    image = np.where(pattern[..., np.newaxis] > 0, *(colours + rng.normal(0, 5, colours.shape))) + rng.normal(0, 15, (299, 299, 3))
-    return np.clip(np.rint(image), 0, 255)
+    image = np.where(pattern[..., np.newaxis] > 0, *(colours + rng.normal(0, 5, colours.shape)))
+    return np.clip(np.rint(image + rng.normal(0, 15, (299, 299, 3))), 0, 255)
 
 
 @dataclass
 class Row:
-    """The losses of a case, on both sides."""
+    """The losses of a case at a rate: graft's, and Keras's in each precision."""
 
     name: str
     steps: int
-    expected: list[float] = field(default_factory=list)
-    found: list[float] = field(default_factory=list)
+    found: list[float]
+    expected: dict[str, list[float]]
 
-    def worst(self) -> float:
-        """The largest difference, as a share of the loss; what is not a number is infinite."""
-        shares = [abs(a - b) / max(b, LEAST) for a, b in zip(self.found, self.expected)]
-        return math.inf if any(math.isnan(share) for share in shares) else max(shares, default=math.inf)
+    @property
+    def agreed(self) -> float:
+        """How far Keras is from itself."""
+        return worst(self.expected["float32"], self.expected["float64"])
+
+    @property
+    def counts(self) -> bool:
+        return self.agreed <= AGREED * BOUND and self.has_learnt
+
+    @property
+    def has_learnt(self) -> bool:
+        losses = self.expected["float64"]
+        return bool(losses) and losses[-1] < LEARNT * losses[0]
+
+    def delta(self, precision: str = "float32") -> float:
+        return worst(self.found, self.expected[precision])
 
     def failures(self) -> list[str]:
         failures = []
-        if len(self.expected) != self.steps:
-            failures.append(f"{self.name}: {len(self.expected)} steps instead of {self.steps}")
-        if self.worst() > BOUND:
-            failures.append(f"{self.name}: a loss is off by {self.worst():.1e} of Keras's, more than {BOUND:.0e}")
-        if not self.expected or not self.expected[-1] < LEARNT * self.expected[0]:
-            failures.append(f"{self.name}: Keras learns too little for the comparison to say anything")
+        if len(self.found) != self.steps:
+            failures.append(f"{self.name}: {len(self.found)} steps instead of {self.steps}")
+        if self.counts and self.delta() > BOUND:
+            failures.append(f"{self.name}: a loss is off by {self.delta():.1e} of Keras's, more than {BOUND:.0e}")
         return failures
+
+
+def worst(found: list[float], expected: list[float]) -> float:
+    """The largest difference, as a share of the loss; what is not a number is infinite."""
+    shares = [abs(a - b) / max(b, LEAST) for a, b in zip(found, expected)]
+    return math.inf if any(math.isnan(share) for share in shares) else max(shares, default=math.inf)
 
 
 def compare(work: Path) -> int:
     weights = Path(json.loads((work / "cases.json").read_text())["weights"])
     runs = json.loads((work / "runs.json").read_text())
-    first = np.load(work / "head.npz")
-    base = load(weights)
-    names = sorted(path.relative_to(work / "photos").as_posix() for path in work.glob("photos/*/*.png"))
-    inputs = np.concatenate([INCEPTION.load(work / "photos" / name) for name in names])
-    mixed8 = keras.Model(base.input, base.get_layer("mixed8").output).predict(inputs, batch_size=BATCH, verbose=0)
-    features = dict(zip(names, mixed8))
-    rows = []
-    for name, case in CASES.items():
-        print(f"{name}: Keras takes the steps", flush=True)
-        network = Network(base, first, case.batch_norm)
-        row = Row(name, STEPS * len(case.phases))
+    steps = EPOCHS * math.ceil(len(listing(work)[0]) / BATCH)
+    rows = [
+        Row(name, steps * len(case.phases), [step["loss"] for step in runs[name]], {}) for name, case in cases().items()
+    ]
+    for precision in PRECISIONS:
+        keras.config.set_floatx(precision)
+        reference = Reference(work, weights)
+        for row in rows:
+            print(f"{row.name}: Keras takes the steps in {precision}", flush=True)
+            row.expected[precision] = reference.losses(cases()[row.name], runs[row.name])
+    return report(weights, rows)
+
+
+class Reference:
+    """Keras, in the precision that it is set to."""
+
+    def __init__(self, work: Path, weights: Path):
+        self.first = np.load(work / "head.npz")
+        base = load(weights)
+        names, self.classes = listing(work)
+        mixed8, mixed10 = (base.get_layer(name).output for name in ("mixed8", "mixed10"))
+        self.blocks = keras.Model(mixed8, mixed10)
+        until = keras.Model(base.input, mixed8)
+        self.features = dict(zip(names, until.predict(load_photos(work, names), batch_size=BATCH, verbose=0)))
+
+    def losses(self, case: Case, steps: list[dict]) -> list[float]:
+        """Of the steps that graft took, on the images that it took."""
+        network = Network(self.blocks, self.first, case.batch_norm)
+        losses = []
         for number, phase in enumerate(case.phases):
             network.begin(phase)
-            for step in (step for step in runs[name] if step["phase"] == number):
-                row.found.append(step["loss"])
-                row.expected.append(network.step(features, step["images"]))
-        rows.append(row)
-    return report(weights, rows)
+            for step in (step for step in steps if step["phase"] == number):
+                labels = np.array([self.classes.index(name.split("/")[0]) for name in step["images"]])
+                losses.append(network.step(np.stack([self.features[name] for name in step["images"]]), labels))
+        # Keras's models hold each other: a hundred megabytes each, of which there are many.
+        del network
+        gc.collect()
+        return losses
 
 
 def load(weights: Path) -> keras.Model:
@@ -223,15 +302,14 @@ def load(weights: Path) -> keras.Model:
 class Network(keras.Model):
     """What lies behind `mixed8`, and a head with graft's first weights."""
 
-    def __init__(self, base: keras.Model, first: dict[str, Array], batch_norm: str):
+    def __init__(self, blocks: keras.Model, first: dict[str, Array], batch_norm: str):
         super().__init__()
-        copy = keras.models.clone_model(base)
-        copy.set_weights(base.get_weights())
-        self.blocks = keras.Model(copy.get_layer("mixed8").output, copy.get_layer("mixed10").output)
+        self.blocks = keras.models.clone_model(blocks)
+        self.blocks.set_weights(blocks.get_weights())
         self.is_affine = batch_norm == "affine"
         dense = {
             "dense": keras.layers.Dense(HIDDEN, activation="relu"),
-            "predictions": keras.layers.Dense(len(CLASSES), activation="softmax"),
+            "predictions": keras.layers.Dense(len(first["predictions/bias"]), activation="softmax"),
         }
         self.head = keras.Sequential(
             [keras.Input(self.blocks.output.shape[1:]), keras.layers.GlobalAveragePooling2D(), *dense.values()]
@@ -249,11 +327,10 @@ class Network(keras.Model):
             layer.trainable = self.blocks.trainable and self.is_affine
         self.compile(phase.optimizer(), loss="sparse_categorical_crossentropy")
 
-    def step(self, features: dict[str, Array], names: list[str]) -> float:
+    def step(self, mixed8: Array, labels: Array) -> float:
         before = self.statistics()
-        labels = np.array([CLASSES.index(name.split("/")[0]) for name in names])
         self.reset_metrics()
-        loss = self.train_on_batch(np.stack([features[name] for name in names]), labels)
+        loss = self.train_on_batch(mixed8, labels)
         if any((a != b).any() for a, b in zip(before, self.statistics())):
             raise SystemExit("Keras has changed the statistics of its batch normalisation: this is no reference")
         return float(loss)
@@ -264,14 +341,25 @@ class Network(keras.Model):
 
 def report(weights: Path, rows: list[Row]) -> int:
     print(f"\nInceptionV3 with {weights.name}, Keras {keras.__version__}, {BATCH} photos a step")
-    print(f"| case | steps | first loss | last loss | worst |delta| / max(loss, {LEAST}) |\n|---|---|---|---|---|")
+    print(f"worst |delta| / max(loss, {LEAST}), and whether it counts: Keras's precisions agree within {AGREED * BOUND:.0e}")
+    print("| case-rate | first loss | last loss | graft - float32 | graft - float64 | float32 - float64 | counts |")
+    print("|---|---|---|---|---|---|---|")
     for row in rows:
-        print(f"| {row.name} | {row.steps} | {row.expected[0]:.4f} | {row.expected[-1]:.4f} | {row.worst():.1e} |")
+        losses = row.expected["float64"]
+        deltas = f"{row.delta():.1e} | {row.delta('float64'):.1e} | {row.agreed:.1e}"
+        print(f"| {row.name} | {losses[0]:.4f} | {losses[-1]:.4f} | {deltas} | {'yes' if row.counts else 'no'} |")
     failures = [failure for row in rows for failure in row.failures()]
+    for kind in dict.fromkeys(kind_of(row) for row in rows):
+        if not any(row.counts for row in rows if kind_of(row) == kind):
+            failures.append(f"{kind}: at no rate Keras both learns and agrees with itself, so nothing is compared")
     for failure in failures:
         print(f"FAIL {failure}")
     print(f"trajectory: {len(failures)} failures" if failures else f"trajectory: every batch within {BOUND:.0e} of Keras")
     return 1 if failures or not rows else 0
+
+
+def kind_of(row: Row) -> str:
+    return row.name.partition("-")[0]
 
 
 if __name__ == "__main__":

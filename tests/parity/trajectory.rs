@@ -83,7 +83,7 @@ impl Bench {
         let scratch = tempfile::tempdir_in(folder)?;
         let repository = Repository::open(scratch.path().join("models"))?;
         let base = import_keras(&repository, "base", "inception_v3", weights, "keras:trajectory".to_owned())?;
-        let datasets = Datasets::open(config.datasets.clone(), scratch.path(), limits(&config))?;
+        let datasets = Datasets::open(config.datasets.clone(), scratch.path(), Limits::from(&config.images))?;
         let samples = Samples::from(&datasets.import_folder(&folder.join("photos"))?);
         Ok(Self { runtime: Runtime::open(&config.runtime)?, config, repository, base, samples, scratch })
     }
@@ -99,7 +99,7 @@ impl Bench {
                 base: &self.base,
                 choice: CPU,
                 threads: NonZeroUsize::new(self.config.training.threads).unwrap_or(NonZeroUsize::MIN),
-                limits: limits(&self.config),
+                limits: Limits::from(&self.config.images),
                 root: &root,
                 bound: self.config.training.cache_bytes,
             },
@@ -139,10 +139,6 @@ impl Bench {
         let images = batch.map(|batch| batch.images).unwrap_or_default();
         images.iter().map(|pick| self.samples.images[pick.image as usize].path.clone()).collect()
     }
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits { max_bytes: config.images.max_bytes, max_pixels: config.images.max_pixels }
 }
 
 fn write_head(path: &Path, graph: &Graph) -> anyhow::Result<()> {
