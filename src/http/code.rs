@@ -54,7 +54,7 @@ pub enum Code {
     BadDataset,
     /// The folder of the server may not be read.
     FolderRefused,
-    /// No room for data sets: `datasets.max_store_bytes`, or the disk.
+    /// No room for data sets (`datasets.max_store_bytes`), or none for jobs: the disk is full.
     StorageFull,
     /// Untrained weights, which this configuration does not serve.
     UntrainedModel,

@@ -243,6 +243,7 @@ fn jobs_code(error: &JobsError) -> Code {
         JobsError::QueueFull { .. } => Code::QueueFull,
         JobsError::KeyReused { .. } => Code::IdempotencyKeyReused,
         JobsError::KeyInProgress { .. } => Code::IdempotencyInProgress,
+        JobsError::DiskFull(_) => Code::StorageFull,
         JobsError::Folder { .. }
         | JobsError::Open { .. }
         | JobsError::Migrate { .. }

@@ -26,6 +26,8 @@ struct Inner {
     server: ServerConfig,
     intake: Intake,
     telemetry: Option<Telemetry>,
+    /// See [`State::uses`].
+    uses: RwLock<()>,
     /// Whether the server goes down: streams that would not end by themselves end then.
     closing: watch::Sender<bool>,
 }
@@ -38,9 +40,6 @@ pub(super) struct JobsPart {
     pub planner: Option<Arc<dyn Planner>>,
     /// One permit per open event stream.
     pub streams: Arc<Semaphore>,
-    /// Read while a job is accepted, written while something that jobs use is deleted: between the look and the deed neither
-    /// may see the other half done.
-    pub uses: RwLock<()>,
 }
 
 impl State {
@@ -54,14 +53,17 @@ impl State {
     ) -> Self {
         let intake = Intake::new(&server, images);
         let closing = watch::channel(false).0;
-        Self { inner: Arc::new(Inner { engine, datasets, server, intake, telemetry, closing }), jobs: None }
+        Self {
+            inner: Arc::new(Inner { engine, datasets, server, intake, telemetry, uses: RwLock::default(), closing }),
+            jobs: None,
+        }
     }
 
     /// The same with jobs, which `planner` plans.
     #[must_use]
     pub fn with_jobs(self, jobs: Jobs, planner: Option<Arc<dyn Planner>>) -> Self {
         let streams = Arc::new(Semaphore::new(jobs.config().max_streams));
-        Self { jobs: Some(Arc::new(JobsPart { jobs, planner, streams, uses: RwLock::default() })), ..self }
+        Self { jobs: Some(Arc::new(JobsPart { jobs, planner, streams })), ..self }
     }
 
     /// What answers.
@@ -90,6 +92,12 @@ impl State {
     /// [`ApiError::NoJobs`] for a server without.
     pub(super) fn jobs(&self) -> Result<&Arc<JobsPart>, ApiError> {
         self.jobs.as_ref().ok_or(ApiError::NoJobs)
+    }
+
+    /// Read while a job is accepted, written while something is deleted that jobs, or another deletion, count on: what was
+    /// looked at stays as it was until the deed is done.
+    pub(super) fn uses(&self) -> &RwLock<()> {
+        &self.inner.uses
     }
 
     /// Ends the streams that would not end by themselves.

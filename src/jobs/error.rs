@@ -6,6 +6,9 @@ use std::{io, path::PathBuf};
 
 use super::state::State;
 
+/// What SQLite says of a full disk (<https://sqlite.org/rescode.html#full>).
+const SQLITE_FULL: &str = "13";
+
 /// Why a job cannot be accepted, found, changed or stored.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -36,9 +39,12 @@ pub enum Error {
         #[source]
         source: Box<sqlx::migrate::MigrateError>,
     },
+    /// The disk has no room for what was to be kept.
+    #[error("the disk that holds the jobs is full; free some space in the folder of `data.dir`")]
+    DiskFull(#[source] sqlx::Error),
     /// A statement failed.
     #[error("the job store failed")]
-    Store(#[from] sqlx::Error),
+    Store(#[source] sqlx::Error),
     /// A stored value cannot be read back.
     #[error("the job store holds `{column}` that cannot be read")]
     Damaged {
@@ -95,4 +101,11 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(source: sqlx::Error) -> Self {
+        let is_full = source.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == SQLITE_FULL);
+        if is_full { Self::DiskFull(source) } else { Self::Store(source) }
+    }
 }

@@ -1,6 +1,6 @@
 //! A volume that is too small: what does not fit fails with the reason and leaves nothing, and the server serves on.
 
-use std::path::Path;
+use std::{fs::File, io::Write, path::Path};
 
 use serde_json::json;
 
@@ -40,6 +40,52 @@ async fn what_does_not_fit_fails_and_leaves_nothing() {
     assert_eq!(names, 1, "nothing is registered");
     let features = graft.post("/features?layer=max_pooling2d_2", "image/png", png(32, 32, |_, _| [1, 2, 3])).await;
     assert_eq!(features.status, 200, "it serves on: {}", features.text());
+}
+
+#[tokio::test]
+async fn jobs_are_kept_again_as_soon_as_there_is_room() {
+    let setup = Setup::empty().with(Tiny::Convolutions, "seeded");
+    let variables = [("GRAFT__TELEMETRY__LOG_LEVEL", "error,graft::app=info"), ("GRAFT__JOBS__LEASE_MS", "2000")];
+    let Some(graft) = Graft::with_volume(&setup.config().models.dir, "seeded", &variables, "8m") else {
+        eprintln!("skipped: this user may not mount a volume");
+        return;
+    };
+    let data = format!("/proc/{}/root{}", graft.id(), setup.config().data.dir.display());
+    let uploaded = graft.post("/datasets", "application/zip", drawings(5, 1)).await;
+    let dataset = uploaded.json()["id"].as_str().expect("a data set has an id").to_owned();
+    let mut recipe = recipe(&dataset, "shapes");
+    recipe["phases"] = json!([{"trainable": "head", "epochs": 1}]);
+    let submit = async || graft.post("/jobs/finetune", "application/json", recipe.to_string()).await;
+
+    let filler = Path::new(&data).join("filler");
+    fill(&filler);
+    let mut answer = submit().await;
+    // What is left of the journal's last round may take the first few.
+    for _ in 0..20 {
+        if answer.status != 202 {
+            break;
+        }
+        fill(&filler);
+        answer = submit().await;
+    }
+    answer.problem(507, "storage_full", "the disk that holds the jobs is full; free some space in the folder of `data.dir`");
+    for _ in 0..8 {
+        // Every connection of the store has met it.
+        submit().await.problem(507, "storage_full", "the disk that holds the jobs is full");
+    }
+    std::fs::remove_file(&filler).expect("it is there");
+    let accepted = submit().await;
+    assert_eq!(accepted.status, 202, "{}", accepted.text());
+    let job = graft.ended(accepted.header("location")).await;
+    assert_eq!(job["state"], "succeeded", "{job}");
+}
+
+/// Writes to `file` until nothing more goes in.
+fn fill(file: &Path) {
+    let mut file = File::options().create(true).append(true).open(file).expect("it can be made");
+    for size in [1 << 20, 1 << 12, 1] {
+        while file.write_all(&vec![1; size]).is_ok() {}
+    }
 }
 
 /// A tar of 10 MB of photos that cannot be compressed.

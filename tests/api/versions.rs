@@ -99,3 +99,13 @@ async fn a_downloaded_version_is_one_file_with_the_same_answer() {
     let head = app.send(app.ask(Method::HEAD, "/models/colours/versions/1/onnx")).await.ok();
     assert!(head.body.is_empty() && head.header("content-length").parse::<u64>().is_ok_and(|length| length > 0));
 }
+
+#[tokio::test]
+async fn two_deletions_at_once_leave_the_default_model_a_version() {
+    let app = unwatched().spawn().await;
+    let (first, second) = tokio::join!(delete(&app, "colours", "1"), delete(&app, "colours", "2"));
+    let mut statuses = [first.status, second.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [204, 409]);
+    assert_eq!(app.get("/models/colours").await.ok().json()["versions"].as_array().map(Vec::len), Some(1));
+}

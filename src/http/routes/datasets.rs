@@ -70,9 +70,10 @@ pub async fn remove(extract::State(state): extract::State<State>, request: Reque
 }
 
 async fn remove_unused(state: State, id: String) -> Result<(), ApiError> {
-    let Ok(part) = state.jobs() else { return on_disk(&state, move |datasets| datasets.remove(&id)).await };
-    let _alone = part.uses.write().await;
-    if let Some(job) = part.jobs.using_dataset(&id).await?.into_iter().next() {
+    let _alone = state.uses().write().await;
+    if let Ok(part) = state.jobs()
+        && let Some(job) = part.jobs.using_dataset(&id).await?.into_iter().next()
+    {
         return Err(Error::InUse { id, job }.into());
     }
     on_disk(&state, move |datasets| datasets.remove(&id)).await

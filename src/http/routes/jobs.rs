@@ -54,7 +54,8 @@ pub async fn submit(extract::State(state): extract::State<State>, request: Reque
         return Ok(Json(PlannedJob::from(plan(planner, bytes).await?)).into_response());
     }
     // A client that leaves must not leave its key behind half-used.
-    let job = tokio::spawn(accept(jobs, planner, key, bytes)).await.map_err(ApiError::internal)??;
+    let job =
+        tokio::spawn(async move { accept(&state, &jobs, planner, key, bytes).await }).await.map_err(ApiError::internal)??;
     let location = format!("/jobs/{}", job.id);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(AcceptedJob::from(job))).into_response())
 }
@@ -132,16 +133,20 @@ fn refuse(state: &State, headers: &HeaderMap, body: Body, error: ApiError) -> Ap
 }
 
 /// The job of this key and body; a new one unless it was accepted before.
-async fn accept(part: Arc<JobsPart>, planner: Arc<dyn Planner>, key: Option<String>, bytes: Bytes) -> Result<Job, ApiError> {
-    let Some(key) = key else {
-        return plan_and_enqueue(&part, planner, None, bytes).await;
-    };
+async fn accept(
+    state: &State,
+    part: &JobsPart,
+    planner: Arc<dyn Planner>,
+    key: Option<String>,
+    bytes: Bytes,
+) -> Result<Job, ApiError> {
+    let Some(key) = key else { return plan_and_enqueue(state, part, planner, None, bytes).await };
     let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let reservation = match part.jobs.reserve(&key, &hash).await? {
         Admission::Known(job) => return Ok(*job),
         Admission::New(reservation) => reservation,
     };
-    let accepted = plan_and_enqueue(&part, planner, Some(&reservation), bytes).await;
+    let accepted = plan_and_enqueue(state, part, planner, Some(&reservation), bytes).await;
     if accepted.is_err() {
         part.jobs.give_up(reservation).await?;
     }
@@ -149,12 +154,14 @@ async fn accept(part: Arc<JobsPart>, planner: Arc<dyn Planner>, key: Option<Stri
 }
 
 async fn plan_and_enqueue(
+    state: &State,
     part: &JobsPart,
     planner: Arc<dyn Planner>,
     reservation: Option<&Reservation>,
     bytes: Bytes,
 ) -> Result<Job, ApiError> {
-    let _kept = part.uses.read().await;
+    // Until the job is in the queue nothing that it is planned with may be deleted.
+    let _kept = state.uses().read().await;
     let plan = plan(planner, bytes).await?;
     Ok(part.jobs.enqueue(&plan, reservation).await?)
 }

@@ -70,6 +70,7 @@ pub async fn remove(extract::State(state): extract::State<State>, request: Reque
 }
 
 async fn remove_unused(state: State, model: String, version: u32) -> Result<(), ApiError> {
+    let _alone = state.uses().write().await;
     state.engine().rescan().await?;
     let view = state.engine().model(&model)?;
     if view.default && view.versions.iter().all(|known| known.version.metadata.version == version) {
@@ -78,9 +79,9 @@ async fn remove_unused(state: State, model: String, version: u32) -> Result<(), 
         );
         return Err(ApiError::VersionInUse(detail));
     }
-    let Ok(part) = state.jobs() else { return Ok(state.engine().remove_version(&model, version).await?) };
-    let _alone = part.uses.write().await;
-    if let [job, ..] = part.jobs.using_version(&model, version).await?.as_slice() {
+    if let Ok(part) = state.jobs()
+        && let [job, ..] = part.jobs.using_version(&model, version).await?.as_slice()
+    {
         let detail = format!("job `{job}` starts from version {version} of `{model}`; wait for its end or cancel it");
         return Err(ApiError::VersionInUse(detail));
     }

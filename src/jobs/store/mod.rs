@@ -10,7 +10,7 @@ mod rows;
 use std::{fs, fs::File, path::Path, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Sqlite, SqlitePool, Transaction,
+    ConnectOptions, Connection, Sqlite, SqlitePool, Transaction,
     migrate::{Migration, MigrationType, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -61,7 +61,12 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(BUSY)
             .disable_statement_logging();
-        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await;
+        let pool = SqlitePoolOptions::new()
+            .max_connections(CONNECTIONS)
+            // On a full disk SQLite rolls back by itself, and the connection then believes for good to be in a transaction.
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+            .connect_with(options)
+            .await;
         let pool = pool.map_err(|source| Error::Open { path: path.clone(), source: source.into() })?;
         let migrated = migrator().run(&pool).await;
         migrated.map_err(|source| Error::Migrate { path, source: source.into() })?;
