@@ -4,13 +4,14 @@
 
 use std::{
     num::NonZeroUsize,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use anyhow::Context as _;
 use clap::Args;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::{
     Global, answer,
@@ -21,7 +22,7 @@ use crate::{
     config::Config,
     datasets::{Dataset, Datasets},
     preprocess::Limits,
-    registry::{ModelVersion, Repository},
+    registry::{ModelVersion, Repository, make_folder},
     runtime::Runtime,
     training::{
         self, Context, Outcome, Samples, cache,
@@ -68,12 +69,8 @@ impl Finetune {
         let base = base(&repository.scan()?, &request, &config)?;
         eprintln!("reading {}", self.folder.display());
         let datasets = Datasets::open(config.datasets.clone(), &config.data.dir, Limits::from(&config.images))?;
-        let dataset = datasets.import_folder(&self.folder)?;
-        let result = self.train(&config, &repository, &base, &request, &dataset);
-        let removed = datasets.remove(&dataset.id);
-        // Why training failed comes first: a full disk may keep the copy from going, too.
-        result?;
-        Ok(removed?)
+        let dataset = datasets.copy_folder(&self.folder)?;
+        self.train(&config, &repository, &base, &request, &dataset)
     }
 
     /// Trains on `dataset`, the folder's copy.
@@ -95,8 +92,8 @@ impl Finetune {
         if self.dry_run {
             return Ok(answer::line(serde_json::to_string_pretty(&recipe)?)?);
         }
-        let job = identity(&recipe)?;
-        let folder = config.data.dir.join("runs").join(&job);
+        let folder = config.data.dir.join("runs").join(identity(&recipe)?);
+        let job = run_id(&folder)?;
         let runtime = Runtime::open(&config.runtime)?;
         let context = Context {
             cache: cache::Context {
@@ -110,7 +107,7 @@ impl Finetune {
             },
             repository,
             checkpoint_interval: config.training.checkpoint_interval,
-            folder: &folder,
+            folder: &folder.join("checkpoints"),
             job: &job,
         };
         let display = Display(Mutex::new(Shown { progress: None, steps: recipe.steps_per_epoch }));
@@ -153,6 +150,18 @@ fn identity(recipe: &Recipe) -> anyhow::Result<String> {
     recipe.dataset.clear();
     let hash = Sha256::digest(serde_json::to_vec(&recipe)?);
     Ok(hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The id of the run in `folder`: the same until the run has ended, so that it registers one version however often it goes on.
+fn run_id(folder: &Path) -> anyhow::Result<String> {
+    let path = folder.join("id");
+    if let Some(id) = std::fs::read_to_string(&path).ok().filter(|id| Uuid::try_parse(id).is_ok()) {
+        return Ok(id);
+    }
+    let id = Uuid::now_v7().to_string();
+    make_folder(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    std::fs::write(&path, &id).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(id)
 }
 
 fn problems(problems: Vec<Problem>) -> anyhow::Error {
@@ -205,7 +214,7 @@ impl Observer for Display {
         let steps = shown.steps;
         match event {
             Event::Resumed { at } => eprintln!("going on from phase {}, epoch {}", at.phase + 1, at.epoch + 1),
-            Event::Warning { detail } => eprintln!("warning: {detail}"),
+            Event::Warning { detail, .. } => eprintln!("warning: {detail}"),
             Event::Caching { phase, done, total } => {
                 shown.at(format!("phase {}: frozen layers", phase + 1), done as u64, total as u64);
             }
@@ -225,6 +234,7 @@ impl Observer for Display {
                     metrics.images_per_second
                 );
             }
+            Event::Evaluating { .. } => {}
             Event::Exporting => shown.end(),
         }
     }

@@ -31,8 +31,11 @@ pub(super) fn shown(path: &str) -> String {
 
 fn check(raw: &str) -> Result<(), EntryFault> {
     let drive = matches!(raw.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
-    if raw.starts_with('/') || raw.starts_with('\\') || drive {
+    if raw.starts_with('/') || raw.starts_with('\\') {
         return Err(EntryFault::Absolute);
+    }
+    if drive {
+        return Err(EntryFault::Drive);
     }
     if raw.split(['/', '\\']).any(|part| part == "..") {
         return Err(EntryFault::Traversal);
@@ -79,8 +82,8 @@ mod tests {
     #[test]
     fn hostile_paths_are_refused() {
         check("/etc/passwd", Err(EntryFault::Absolute));
-        check("C:/x", Err(EntryFault::Absolute));
-        check("c:x", Err(EntryFault::Absolute));
+        check("C:/x", Err(EntryFault::Drive));
+        check("c:x", Err(EntryFault::Drive));
         check("\\\\server\\x", Err(EntryFault::Absolute));
         check("../x", Err(EntryFault::Traversal));
         check("a/../b", Err(EntryFault::Traversal));

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::archive::ArchiveKind;
+use super::{archive::ArchiveKind, entry_path::shown};
 
 /// Why a data set cannot be taken in, read or removed.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +47,16 @@ pub enum Error {
         /// The bound in bytes.
         limit: u64,
     },
+    /// An archive of another kind than was said.
+    #[error("this is a {found}, not a {kind}; send it with `Content-Type: {}`", .found.media_type())]
+    Mislabelled {
+        /// What it was to be.
+        kind: ArchiveKind,
+        /// What it is.
+        found: ArchiveKind,
+    },
     /// The archive cannot be read.
-    #[error("the {kind} is broken: {source}; pack it again")]
+    #[error("the {kind} is broken: {}; pack it again", shown(&.source.to_string()))]
     Broken {
         /// What it was to be.
         kind: ArchiveKind,
@@ -136,9 +144,12 @@ pub enum Excess {
 /// Why an entry is never unpacked; reads on after the entry's path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EntryFault {
-    /// Starts at the root or at a drive.
+    /// Starts at the root.
     #[error("is an absolute path; pack the folder from within it")]
     Absolute,
+    /// Starts with what is a drive elsewhere.
+    #[error("begins with a drive (`C:`); pack the folder from within it, or rename it")]
+    Drive,
     /// Has `..` in it.
     #[error("leads out of its folder (`..`); pack the folder from within it")]
     Traversal,

@@ -22,7 +22,7 @@ pub use archive::ArchiveKind;
 pub use error::{ContentsFault, EntryFault, Error, Excess, FolderFault};
 pub use labelled::{LabelledFolder, LabelledImage};
 pub use manifest::{ClassCount, Dataset, ImageEntry, MAX_SKIPPED, Skipped, Split, Summary};
-pub use store::Datasets;
+pub use store::{Datasets, PrivateDataset};
 pub use upload::Upload;
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::{
 use crate::registry::{
     flush,
     hidden::{self, HiddenFolder, REMOVED_PREFIX, STAGING_PREFIX},
-    rename_without_replacing,
+    make_folder, rename_without_replacing,
 };
 
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Staging {
 impl Staging {
     /// Makes the folder in `store`, and `store` when it is missing.
     pub fn new(store: &Path, quota: &Quota) -> Result<Self, Error> {
-        fs::create_dir_all(store).at("create the data sets' folder", store)?;
+        make_folder(store).at("create the data sets' folder", store)?;
         let dir = HiddenFolder::new(store, STAGING_PREFIX).at("create a folder in", store)?;
         let images = dir.path().join(IMAGES);
         fs::create_dir(&images).at("create", &images)?;

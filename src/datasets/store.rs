@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
+    ops::Deref,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -41,6 +42,21 @@ pub(super) struct Inner {
     checker: Checker,
     /// Jobs by the data set that they hold. Held too while a data set is taken away, so that none is held meanwhile.
     holds: Mutex<BTreeMap<String, BTreeSet<String>>>,
+}
+
+/// A data set that nobody else sees; it goes when this is dropped, and when its process dies.
+#[derive(Debug)]
+pub struct PrivateDataset {
+    dataset: Dataset,
+    _staging: Staging,
+}
+
+impl Deref for PrivateDataset {
+    type Target = Dataset;
+
+    fn deref(&self) -> &Dataset {
+        &self.dataset
+    }
 }
 
 impl Datasets {
@@ -169,21 +185,28 @@ impl Datasets {
         .await
     }
 
-    /// Takes in any folder of this machine, for a caller that may read it anyway; links in it may not lead out of it.
+    /// Copies any folder of this machine, for a caller that may read it anyway; links in it may not lead out of it.
     ///
     /// # Errors
     /// A folder that cannot be read; contents that are no data set.
-    pub fn import_folder(&self, folder: &Path) -> Result<Dataset, Error> {
+    pub fn copy_folder(&self, folder: &Path) -> Result<PrivateDataset, Error> {
         let folder = fs::canonicalize(folder).at("read", folder)?;
-        self.take_folder(&folder, &folder, &Cancel::default())
+        let cancel = Cancel::default();
+        let (staging, mut dataset) = assemble(self.receive(&folder, &folder, &cancel)?.finish(), &self.inner.checker, &cancel)?;
+        dataset.dir = staging.dir().to_owned();
+        Ok(PrivateDataset { dataset, _staging: staging })
     }
 
     fn take_folder(&self, folder: &Path, bounds: &Path, cancel: &Cancel) -> Result<Dataset, Error> {
+        self.complete(self.receive(folder, bounds, cancel)?, cancel)
+    }
+
+    fn receive(&self, folder: &Path, bounds: &Path, cancel: &Cancel) -> Result<Inbox, Error> {
         let staging = Staging::new(&self.inner.dir, &self.inner.quota)?;
         let meter = Meter::new(&self.inner.config, None);
         let mut inbox = Inbox::new(staging, meter, self.inner.checker.limits(), cancel.clone());
         folder::deliver(folder, bounds, &mut inbox)?;
-        self.complete(inbox, cancel)
+        Ok(inbox)
     }
 
     /// Unpacks and publishes the archive of `archive_bytes` in `staging`.

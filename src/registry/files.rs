@@ -1,7 +1,7 @@
 //! Names in a version's folder, the form of `metadata.json`, and durable writes.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Write},
     path::Path,
 };
@@ -46,6 +46,21 @@ pub(crate) fn flush(path: &Path) -> io::Result<()> {
     match File::open(path).and_then(|file| file.sync_all()) {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         other => other,
+    }
+}
+
+/// Makes the folder `dir` and what is missing above it, and waits until the disk has their names.
+pub(crate) fn make_folder(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_folder(parent)?;
+    match fs::create_dir(dir) {
+        // Whoever made it meanwhile may not have synced it yet.
+        Err(_) if dir.is_dir() => flush(parent),
+        Err(error) => Err(error),
+        Ok(()) => flush(parent),
     }
 }
 

@@ -18,7 +18,7 @@ mod timestamp;
 
 pub use class_names::{ClassNameError, find_class};
 pub use error::Error;
-pub(crate) use files::flush;
+pub(crate) use files::{flush, make_folder};
 pub use hashing::HashingWriter;
 pub use import::{
     ImportError, OnnxSettings, Provenance, import_keras, import_onnx, import_seeded, import_weights, read_settings, write_graph,

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     error::{At, Error},
-    files::{GRAPH, STABLE, WEIGHTS, sync, write_synced},
+    files::{GRAPH, STABLE, WEIGHTS, make_folder, sync, write_synced},
     hidden::{self, HiddenFolder, REMOVED_PREFIX},
     metadata::{Metadata, valid_name},
     scan::{self, Cache},
@@ -73,7 +73,7 @@ impl Repository {
             Ok(metadata) if !metadata.is_dir() => return Err(Error::NotAFolder(root.to_owned())),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(root).at("create the model repository", root)?;
+                make_folder(root).at("create the model repository", root)?;
             }
             Err(error) => return Err(error).at("open the model repository", root),
         }

@@ -12,7 +12,10 @@ use std::{
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::tensor::{Dtype as Width, Tensor, little_endian};
+use crate::{
+    registry::make_folder,
+    tensor::{Dtype as Width, Tensor, little_endian},
+};
 
 const ENDING: &str = "safetensors";
 /// Key of the file's metadata that holds the state as JSON.
@@ -71,7 +74,7 @@ impl Checkpoints {
     /// # Errors
     /// [`CheckpointError::Io`].
     pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
-        fs::create_dir_all(dir).map_err(io_error("make", dir))?;
+        make_folder(dir).map_err(io_error("make", dir))?;
         let mut newest = 0;
         for entry in fs::read_dir(dir).map_err(io_error("read", dir))? {
             let path = entry.map_err(io_error("read", dir))?.path();

@@ -2,6 +2,11 @@
 //!
 //! Knows classes and positions; reads no image.
 
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
+
 use super::{
     batches::Pick,
     random::{Purpose, Stream},
@@ -21,8 +26,10 @@ pub struct Division {
 impl Division {
     /// The folders' own division, when `split` is `None`.
     ///
-    /// Otherwise `split` is the share of every class for validation, drawn with `seed`: rounded to whole images, half away
-    /// from zero, at least one and at most all but one of a class that has two; a class with one image is trained on.
+    /// Otherwise `split` is the share of every class for validation, drawn with `seed`: rounded to whole photos, half away
+    /// from zero, at least one and at most all but one of a class that has two; a class with one photo is trained on.
+    /// Images with the same content are one photo, so that none is measured that was trained on; a photo that several classes
+    /// have is trained on.
     pub fn of(samples: &Samples, split: Option<f64>, seed: u64) -> Self {
         let mut is_val = vec![false; samples.images.len()];
         match split {
@@ -32,8 +39,9 @@ impl Division {
                 }
             }
             Some(share) => {
+                let photos = Photos::of(samples);
                 for class in 0..samples.classes.len() {
-                    for position in drawn(samples, class, share, seed) {
+                    for position in photos.drawn(class, share, seed) {
                         is_val[position as usize] = true;
                     }
                 }
@@ -64,19 +72,41 @@ impl Division {
     }
 }
 
-/// The validation images of one class.
-fn drawn(samples: &Samples, class: usize, share: f64, seed: u64) -> Vec<u32> {
-    let of_class = (0..).zip(&samples.images).filter(|(_, image)| image.class == class);
-    let mut positions: Vec<u32> = of_class.map(|(position, _)| position).collect();
-    Stream::new(seed, Purpose::Split, 0, 0, class as u64).shuffle(&mut positions);
-    let most = positions.len().saturating_sub(1);
-    let least = usize::from(share > 0.0).min(most);
-    positions.truncate(((positions.len() as f64 * share).round() as usize).clamp(least, most));
-    positions
+/// Positions of the images of every photo, by its first one; a data set keeps a content once, so its file tells them apart.
+struct Photos<'a> {
+    samples: &'a Samples,
+    positions: BTreeMap<u32, Vec<u32>>,
+}
+
+impl<'a> Photos<'a> {
+    fn of(samples: &'a Samples) -> Self {
+        let mut first: HashMap<&Path, u32> = HashMap::new();
+        let mut positions: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for (position, image) in (0..).zip(&samples.images) {
+            positions.entry(*first.entry(&image.file).or_insert(position)).or_default().push(position);
+        }
+        Self { samples, positions }
+    }
+
+    /// The validation images of one class.
+    fn drawn(&self, class: usize, share: f64, seed: u64) -> Vec<u32> {
+        let is_here = |&position: &u32| self.samples.images[position as usize].class == class;
+        let of_class = self.positions.values().filter(|photo| photo.iter().all(is_here));
+        let mut photos: Vec<&Vec<u32>> = of_class.collect();
+        Stream::new(seed, Purpose::Split, 0, 0, class as u64).shuffle(&mut photos);
+        let is_shared = self.positions.values().any(|photo| photo.iter().any(is_here) && !photo.iter().all(is_here));
+        // A class that has a photo to train on in any case can give all others.
+        let most = if is_shared { photos.len() } else { photos.len().saturating_sub(1) };
+        let least = usize::from(share > 0.0).min(most);
+        photos.truncate(((photos.len() as f64 * share).round() as usize).clamp(least, most));
+        photos.into_iter().flatten().copied().collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::Division;
@@ -86,12 +116,49 @@ mod tests {
     };
 
     fn samples(classes: &[usize]) -> Samples {
-        let image = |class| Sample { path: format!("{class}.png"), file: "".into(), class, split: Split::Train };
+        let image = |class, number| {
+            let path = format!("{class}/{number}.png");
+            Sample { file: path.clone().into(), path, class, split: Split::Train }
+        };
+        let of_class = |(class, &count): (usize, &usize)| (0..count).map(move |number| image(class, number));
         Samples {
             fingerprint: String::new(),
             classes: (0..classes.len()).map(|class| class.to_string()).collect(),
-            images: classes.iter().enumerate().flat_map(|(class, &count)| vec![image(class); count]).collect(),
+            images: classes.iter().enumerate().flat_map(of_class).collect(),
         }
+    }
+
+    /// Samples of two classes whose images have these contents.
+    fn contents(first: &[&str], second: &[&str]) -> Samples {
+        let mut samples = samples(&[first.len(), second.len()]);
+        for (image, content) in samples.images.iter_mut().zip(first.iter().chain(second)) {
+            image.file = content.into();
+        }
+        samples
+    }
+
+    #[test]
+    fn twins_are_on_the_same_side() {
+        let samples = contents(&["a", "b", "a", "c", "b", "a"], &["d", "d", "d", "e"]);
+        for seed in 0..20 {
+            let division = Division::of(&samples, Some(0.5), seed);
+            let contents = |positions: &[u32]| {
+                let file = |&position: &u32| samples.images[position as usize].file.clone();
+                positions.iter().map(file).collect::<BTreeSet<_>>()
+            };
+            let (train, val) = (contents(&division.train), contents(&division.val));
+            assert!(train.is_disjoint(&val), "{division:?}");
+            assert_eq!((train.len(), val.len()), (2, 3), "{division:?}");
+        }
+    }
+
+    #[test]
+    fn a_photo_of_two_classes_is_trained_on() {
+        let samples = contents(&["a", "b"], &["a", "c", "d"]);
+        let division = Division::of(&samples, Some(0.9), 1);
+        assert_eq!((division.train, division.val), (vec![0, 2], vec![1, 3, 4]));
+        let twice = contents(&["a"], &["a"]);
+        assert_eq!(Division::of(&twice, Some(0.5), 1).val, Vec::<u32>::new());
     }
 
     #[test]

@@ -86,11 +86,11 @@ pub enum Error {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// The loss is no number any more.
-    #[error("the loss is {loss} in phase {}, epoch {}, step {}; try a lower learning rate", at.phase, at.epoch, at.step)]
+    #[error("the loss is {loss} in phase {}, epoch {}, step {}; try a lower learning rate", at.phase + 1, at.epoch + 1, at.step)]
     Diverged {
         /// What it is.
         loss: f32,
-        /// Where.
+        /// Where; the message counts phases and epochs from 1.
         at: Place,
     },
     /// The model as it would be served does not answer as it was trained.

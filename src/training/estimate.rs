@@ -48,6 +48,17 @@ pub struct Estimate {
     pub memory_bytes: u64,
     /// Minutes from start to end if no phase ends early, without what earlier jobs have cached.
     pub minutes: f64,
+    /// What these are made of, by phase.
+    pub phases: Vec<PhaseEstimate>,
+}
+
+/// What a phase costs, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PhaseEstimate {
+    /// To compute the tensors at its frontier that are cached; 0 when an earlier phase has them.
+    pub caching_seconds: f64,
+    /// For its epochs, with what they compute anew.
+    pub training_seconds: f64,
 }
 
 impl Speed {
@@ -92,22 +103,25 @@ impl Estimate {
         let (train, val) = (recipe.validation.train as f64, recipe.validation.val as f64);
         let variants = if recipe.horizontal_flip { 2.0 } else { 1.0 };
         let records = train * variants + val;
-        let (mut cache_bytes, mut cached_bytes, mut seconds) = (0, 0, 0.0);
-        for (index, phase) in recipe.phases.iter().enumerate() {
+        let (mut cache_bytes, mut cached_bytes) = (0, 0);
+        let of_phase = |(index, phase): (usize, &Phase)| {
             let bytes = (phase.frontier_bytes_per_image as f64 * records) as u64;
             let is_new = !recipe.phases[..index].iter().any(|earlier| earlier.frontier == phase.frontier);
             let share = if bytes == 0 { 1.0 } else { (bound as f64 / bytes as f64).min(1.0) };
+            let mut caching_seconds = 0.0;
             if is_new {
                 cache_bytes += bytes;
                 cached_bytes += bytes.min(bound);
-                seconds += speed.frozen(records * share, phase);
+                caching_seconds = speed.frozen(records * share, phase);
             }
-            let epochs = phase.epochs as f64;
-            seconds += epochs * speed.frozen((train + val) * (1.0 - share), phase);
-            seconds += epochs * speed.seconds(train * PASSES_PER_STEP + val, phase.trained_flops as f64);
-        }
+            let epoch = speed.frozen((train + val) * (1.0 - share), phase)
+                + speed.seconds(train * PASSES_PER_STEP + val, phase.trained_flops as f64);
+            PhaseEstimate { caching_seconds, training_seconds: phase.epochs as f64 * epoch }
+        };
+        let phases: Vec<PhaseEstimate> = recipe.phases.iter().enumerate().map(of_phase).collect();
+        let seconds: f64 = phases.iter().map(|phase| phase.caching_seconds + phase.training_seconds).sum();
         let memory_bytes = recipe.memory_bytes();
-        Self { cache_bytes, cached_bytes: cached_bytes.min(bound), memory_bytes, minutes: seconds / 60.0 }
+        Self { cache_bytes, cached_bytes: cached_bytes.min(bound), memory_bytes, minutes: seconds / 60.0, phases }
     }
 
     /// The estimate for `samples`, measured now: seconds, on the threads of `context`.

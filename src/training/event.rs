@@ -26,8 +26,10 @@ pub enum Event {
         #[serde(flatten)]
         at: Place,
     },
-    /// Something that the user should know.
+    /// Something that the user should know of a phase.
     Warning {
+        /// The phase.
+        phase: usize,
         /// In words.
         detail: String,
     },
@@ -51,6 +53,14 @@ pub enum Event {
         accuracy: f64,
         /// Of this step.
         learning_rate: f64,
+        /// Training images per second of stepping, in this epoch so far.
+        images_per_second: f64,
+    },
+    /// The steps of an epoch are done, and the validation images are measured.
+    Evaluating {
+        /// Where; `step` counts all of the epoch's.
+        #[serde(flatten)]
+        at: Place,
     },
     /// An epoch has ended.
     Epoch(EpochMetrics),

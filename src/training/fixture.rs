@@ -64,11 +64,14 @@ pub(super) fn model(architecture: &Architecture) -> Model {
 
 /// Ten images of each of two classes.
 pub(super) fn samples() -> Samples {
-    let image = |class: usize| Sample { path: format!("{class}.jpg"), file: "".into(), class, split: Split::Train };
+    let image = |class: usize, number: usize| {
+        let path = format!("{class}/{number}.jpg");
+        Sample { file: path.clone().into(), path, class, split: Split::Train }
+    };
     Samples {
         fingerprint: "f".to_owned(),
         classes: vec!["ants".to_owned(), "bees".to_owned()],
-        images: (0..20).map(|position| image(position / 10)).collect(),
+        images: (0..20).map(|position| image(position / 10, position % 10)).collect(),
     }
 }
 

@@ -20,7 +20,7 @@ mod trainer;
 
 pub use division::Division;
 pub use error::Error;
-pub use estimate::{Estimate, Speed};
+pub use estimate::{Estimate, PhaseEstimate, Speed};
 pub use priority::lower as lower_priority;
 pub use random::{Purpose, Stream};
 pub use samples::{Sample, Samples};

@@ -50,11 +50,13 @@ fn a_fine_tuned_model_is_as_good_as_its_job_said() {
     let (folder, recipe) = (photos.path().display().to_string(), recipe.path().join("recipe.json").display().to_string());
     let finetune = ["finetune", &folder, "--base", "seeded", "--name", "shapes", "--recipe", &recipe];
     Ran::graft(&setup.config().models.dir, &finetune).ok();
+    Ran::graft(&setup.config().models.dir, &finetune).ok();
+    assert_eq!(setup.repository().scan().expect("readable").model("shapes").map(|model| model.versions.len()), Some(2));
 
     let ran = evaluate(&setup, "shapes", photos.path(), &["--json"]);
     let found: Value = serde_json::from_str(ran.ok()).expect("one JSON object");
     let head = ["model", "version", "pretrained", "split", "skipped"].map(|key| found[key].clone());
-    assert_eq!(head, [json!("shapes"), json!(1), json!(true), json!("val"), json!([])]);
+    assert_eq!(head, [json!("shapes"), json!(2), json!(true), json!("val"), json!([])]);
     let snapshot = setup.repository().scan().expect("the repository can be read");
     let version = snapshot.model("shapes").and_then(|model| model.version(1)).expect("it was registered");
     let job = version.metadata.lineage.as_ref().expect("it was fine-tuned").metrics.clone();

@@ -103,6 +103,9 @@ async fn drawings_teach_seeded_weights_and_the_model_is_served_at_once() {
     let job = ended(&app, accepted.header("location")).await;
     assert_eq!(job["state"], "succeeded", "{job}");
     assert_eq!(job["history"].as_array().map(Vec::len), Some(14), "{job}");
+    for known in ["phase", "epoch", "step", "loss", "accuracy", "images_per_second"] {
+        assert!(!job[known].is_null(), "{known}: {job}");
+    }
     let report = &job["result"]["report"];
     assert!(report["accuracy"].as_f64().is_some_and(|accuracy| accuracy >= 0.9), "{report}");
 
@@ -176,6 +179,10 @@ async fn a_cancelled_job_ends_at_once_and_leaves_nothing() {
     let job = submit(&app, &endless).await.header("location").to_owned();
     let epochs = async || app.get(&job).await.json()["history"].as_array().map_or(0, Vec::len);
     eventually("the second phase trains", async || epochs().await >= 3).await;
+    let running = app.get(&job).await.json();
+    for known in ["phase", "epoch", "step", "loss", "accuracy", "images_per_second", "estimated_finish"] {
+        assert!(!running[known].is_null(), "{known}: {running}");
+    }
     let asked = Instant::now();
     let answer = app.send(app.ask(Method::POST, &format!("{job}/cancel"))).await;
     assert_eq!(answer.status, 202, "{}", answer.text());
@@ -191,7 +198,7 @@ async fn a_cancelled_job_ends_at_once_and_leaves_nothing() {
 
 #[tokio::test]
 async fn a_job_whose_loss_is_no_number_fails_and_one_whose_base_is_gone_too() {
-    let setup = Setup::empty().with(Tiny::Convolutions, "seeded").with(Tiny::Block, "removed");
+    let setup = Setup::empty().with(Tiny::Convolutions, "seeded").with(Tiny::Block, "removed").with(Tiny::Convolutions, "lost");
     let app = setup.configured(|config| config.jobs.lease = Duration::from_secs(5)).start().await;
     let dataset = upload(&app, drawings(20, 1)).await;
     let mut wild = recipe(&dataset, "wild");
@@ -209,6 +216,13 @@ async fn a_job_whose_loss_is_no_number_fails_and_one_whose_base_is_gone_too() {
         assert_eq!((&job["state"], &job["error"]["code"]), (&json!("failed"), &json!(code)), "{job}");
         assert!(job["error"]["detail"].as_str().is_some_and(|text| text.contains(detail)), "{job}");
     }
+    let mut orphan = recipe(&dataset, "orphan");
+    (orphan["base"], orphan["phases"][0]["epochs"]) = (json!("lost"), json!(300));
+    let orphan = submit(&app, &orphan).await.header("location").to_owned();
+    let trains = async || app.get(&orphan).await.json()["history"].as_array().is_some_and(|epochs| !epochs.is_empty());
+    eventually("it trains its head", trains).await;
+    std::fs::remove_dir_all(app.repository.root().join("lost")).expect("it is there");
+    assert_eq!(ended(&app, &orphan).await["error"]["code"], "base_gone", "the second phase reads the base again");
     let models = app.get("/models").await.ok().json();
     assert_eq!(models["models"].as_array().map(Vec::len), Some(1), "nothing is registered: {models}");
     app.send(app.post_image("/features?model=seeded", draw("circle", &mut ChaCha8Rng::seed_from_u64(1)))).await.ok();

@@ -1,5 +1,5 @@
 //! A server that is killed at eleven moments, from an upload to a registration: nothing is lost, nothing half-made stays,
-//! nothing is told twice, and the weights are the same bits as without kills.
+//! nothing is told twice, and the weights are the same bits as without kills. So it is with kills within an epoch.
 
 use std::{
     collections::HashSet,
@@ -19,6 +19,8 @@ use crate::{
 const JSON: &str = "application/json";
 /// Drawings of each of the three shapes.
 const DRAWINGS: usize = 200;
+/// Longer than any epoch here.
+const WHOLE_EPOCHS: &str = "30000";
 const HEAD_EPOCHS: u64 = 2;
 const EPOCHS: u64 = 4;
 /// One checkpoint per epoch, and one per phase.
@@ -28,23 +30,26 @@ const LAST_CHECKPOINT: u64 = HEAD_EPOCHS + 1 + EPOCHS + 1;
 struct Site {
     setup: Setup,
     graft: Graft,
+    /// Between checkpoints within an epoch, in milliseconds.
+    interval: &'static str,
     /// What was awaited before each kill.
     kills: Vec<&'static str>,
 }
 
 impl Site {
-    fn new() -> Self {
+    fn new(interval: &'static str) -> Self {
         let setup = Setup::empty().with(Tiny::Convolutions, "seeded");
-        let graft = Self::start(&setup);
-        Self { setup, graft, kills: Vec::new() }
+        let graft = Self::start(&setup, interval);
+        Self { setup, graft, interval, kills: Vec::new() }
     }
 
-    fn start(setup: &Setup) -> Graft {
+    fn start(setup: &Setup, interval: &str) -> Graft {
         // A killed worker's job is another's after two seconds instead of half a minute. Nobody reads the log of requests, and
         // a full pipe would stop the server.
         let variables = [
             ("GRAFT__JOBS__LEASE_MS", "2000"),
             ("GRAFT__JOBS__MAX_ATTEMPTS", "10"),
+            ("GRAFT__TRAINING__CHECKPOINT_INTERVAL_MS", interval),
             ("GRAFT__TELEMETRY__LOG_LEVEL", "warn,graft::app=info"),
         ];
         Graft::serve(&setup.config().models.dir, "seeded", &variables)
@@ -60,7 +65,7 @@ impl Site {
         tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap_or_else(|_| panic!("never came: {moment}"));
         self.graft.kill();
         look(self);
-        self.graft = Self::start(&self.setup);
+        self.graft = Self::start(&self.setup, self.interval);
         self.kills.push(moment);
     }
 
@@ -133,7 +138,7 @@ impl Site {
 
 #[tokio::test]
 async fn kills_from_upload_to_registration_lose_nothing() {
-    let mut site = Site::new();
+    let mut site = Site::new(WHOLE_EPOCHS);
     let archive = drawings(DRAWINGS, 1);
     let _half = send(&site.graft, &archive[..archive.len() / 2], archive.len());
     let arriving = |site: &Site| site.uploads().iter().any(|upload| size(&upload.join("archive")) > 0);
@@ -178,7 +183,23 @@ async fn kills_from_upload_to_registration_lose_nothing() {
     check_events(&events, site.kills.len() - 4 - usize::from(had_ended));
     eventually("the checkpoints are removed", async || entries(&site.data("jobs")).is_empty()).await;
 
-    let undisturbed = Site::new();
+    let undisturbed = Site::new(WHOLE_EPOCHS);
+    let job = undisturbed.submit(&undisturbed.upload().await).await;
+    undisturbed.succeeded(&job).await;
+    assert_eq!(site.hash(), undisturbed.hash());
+}
+
+#[tokio::test]
+async fn kills_within_an_epoch_lose_nothing() {
+    let mut site = Site::new("0");
+    let job = site.submit(&site.upload().await).await;
+    for (moment, at) in [("the head trains", 7), ("it trains on", 21), ("the top trains", 50)] {
+        site.kill(moment, |site| site.checkpoint() >= at, |_| ()).await;
+    }
+    site.succeeded(&job).await;
+    check_events(&site.graft.events(&job).await, site.kills.len());
+
+    let undisturbed = Site::new(WHOLE_EPOCHS);
     let job = undisturbed.submit(&undisturbed.upload().await).await;
     undisturbed.succeeded(&job).await;
     assert_eq!(site.hash(), undisturbed.hash());
@@ -214,9 +235,16 @@ fn check_events(stream: &str, resumed: usize) {
     assert_eq!(ids, expected);
     assert_eq!(kinds.last(), Some(&"end"));
     assert_eq!(kinds.iter().filter(|kind| **kind == "resumed").count(), resumed, "{kinds:?}");
-    let mut told = HashSet::new();
-    for (kind, data) in kinds.iter().zip(data).filter(|(kind, _)| matches!(**kind, "step" | "epoch")) {
+    let (mut told, mut goes_on) = (HashSet::new(), None);
+    for (kind, data) in kinds.iter().zip(data).filter(|(kind, _)| matches!(**kind, "resumed" | "step" | "epoch")) {
         let data: Value = serde_json::from_str(data).expect("events are JSON");
+        if *kind == "resumed" {
+            goes_on = Some(data);
+            continue;
+        }
+        if let Some(from) = goes_on.take_if(|from| from["phase"] == data["phase"]) {
+            assert_eq!(data["step"].as_u64(), from["step"].as_u64().map(|step| step + 1), "{data} after {from}");
+        }
         assert!(told.insert((*kind, data["phase"].as_u64(), data["step"].as_u64())), "{kind} {data} was told twice");
     }
 }

@@ -130,6 +130,18 @@ async fn vgg16_may_keep_its_own_dense_layers() {
 }
 
 #[tokio::test]
+async fn without_validation_images_nothing_is_claimed_and_the_export_is_compared_all_the_same() {
+    let trainer = Trainer::new(Tiny::Convolutions).await;
+    let job = trainer.train("blind", json!({"validation_split": 0})).await;
+    let report = &job["result"]["report"];
+    assert_eq!((&report["images"], &report["accuracy"], &report["loss"]), (&json!(0), &json!(null), &json!(null)), "{report}");
+    let model = trainer.app.get("/models/blind").await.ok().json();
+    let lineage = &model["versions"][0]["lineage"];
+    assert_eq!((&lineage["base"], &lineage["metrics"]["images"]), (&json!("base@1"), &json!(0)), "{lineage}");
+    assert_eq!(lineage["recipe"]["validation"]["val"], 0, "{lineage}");
+}
+
+#[tokio::test]
 async fn a_phase_ends_early_when_validation_no_longer_improves() {
     let trainer = Trainer::new(Tiny::Convolutions).await;
     let stopping = json!({"patience": 2, "min_delta": 1000.0});

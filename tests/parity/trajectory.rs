@@ -84,7 +84,8 @@ impl Bench {
         let repository = Repository::open(scratch.path().join("models"))?;
         let base = import_keras(&repository, "base", "inception_v3", weights, "keras:trajectory".to_owned())?;
         let datasets = Datasets::open(config.datasets.clone(), scratch.path(), Limits::from(&config.images))?;
-        let samples = Samples::from(&datasets.import_folder(&folder.join("photos"))?);
+        let photos = datasets.copy_folder(&folder.join("photos"))?;
+        let samples = Samples::from(&*photos);
         Ok(Self { runtime: Runtime::open(&config.runtime)?, config, repository, base, samples, scratch })
     }
 

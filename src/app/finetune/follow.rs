@@ -3,15 +3,17 @@
 //! Counts phases and epochs from 1, as clients do; knows nothing of how a run trains or where events are kept.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use serde_json::{Map, Value};
 
+use super::forecast::{Forecast, Part};
 use crate::{
-    jobs::{self, Control, Progress},
+    jobs::{self, Control, Job, Progress},
     training::{
+        Estimate,
         event::{EpochMetrics, Event, Observer, Place},
         recipe::Recipe,
     },
@@ -31,21 +33,26 @@ pub struct Follow<'a> {
     control: &'a dyn Control,
     recipe: &'a Recipe,
     /// A plain lock: the run tells from one thread, the watcher only asks whether to stop.
-    speed: Mutex<Speed>,
+    known: Mutex<Known>,
 }
 
-/// Time per step of the phase at hand.
-#[derive(Debug, Default)]
-struct Speed {
-    phase: Option<usize>,
-    started: Option<Instant>,
-    steps: u64,
+/// What stays said until there is news of it.
+#[derive(Debug)]
+struct Known {
+    forecast: Forecast,
+    loss: Option<f64>,
+    accuracy: Option<f64>,
+    images_per_second: Option<f64>,
 }
 
 impl<'a> Follow<'a> {
-    /// Follows a run of `recipe`.
-    pub fn new(control: &'a dyn Control, recipe: &'a Recipe) -> Self {
-        Self { control, recipe, speed: Mutex::default() }
+    /// Follows a run of `recipe` for `job`.
+    pub fn new(control: &'a dyn Control, recipe: &'a Recipe, job: &Job) -> Self {
+        let estimate: Option<Estimate> = serde_json::from_value(job.spec.estimates.clone()).ok();
+        let forecast = Forecast::new(estimate.map(|estimate| estimate.phases).unwrap_or_default());
+        // Those of an earlier attempt.
+        let Progress { loss, accuracy, images_per_second, .. } = job.progress.clone().unwrap_or_default();
+        Self { control, recipe, known: Mutex::new(Known { forecast, loss, accuracy, images_per_second }) }
     }
 
     /// Steps done in the phase.
@@ -58,46 +65,44 @@ impl<'a> Follow<'a> {
         event.at(number(at.phase as u64 + 1), number(at.epoch + 1), self.steps(at))
     }
 
-    fn progress(&self, stage: &str, at: Place) -> Progress {
+    /// Tells how far the run is: `step` of `steps` of a part of the phase of `at`.
+    fn progress(&self, stage: &str, at: Place, (step, steps): (u64, u64), part: Part) {
         let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         let epochs = self.recipe.phases.get(at.phase).map_or(0, |phase| phase.epochs);
-        Progress {
+        let done = if steps > 0 { step as f64 / steps as f64 } else { 1.0 };
+        let mut known = self.known();
+        let remaining_seconds = known.forecast.seconds(at.phase, part, done, Instant::now());
+        let progress = Progress {
             stage: Some(stage.to_owned()),
             phase: Some(number(at.phase as u64 + 1)),
             phases: Some(number(self.recipe.phases.len() as u64)),
             epoch: Some(number((at.epoch + 1).min(epochs))),
             epochs: Some(number(epochs)),
-            step: Some(self.steps(at)),
-            steps: Some(epochs * self.recipe.steps_per_epoch),
-            ..Progress::default()
-        }
+            step: Some(step),
+            steps: Some(steps),
+            loss: known.loss,
+            accuracy: known.accuracy,
+            images_per_second: known.images_per_second,
+            remaining_seconds,
+            reported_ms: None,
+        };
+        drop(known);
+        self.control.progress(progress);
     }
 
-    fn step(&self, at: Place, loss: f64, accuracy: f64, learning_rate: f64) {
-        let event = jobs::Event::new("step").with("loss", loss).with("accuracy", accuracy).with("learning_rate", learning_rate);
-        self.control.event(self.mark(event, at));
-        let (images_per_second, remaining_seconds) = self.timed(at);
-        let progress = self.progress("training", at);
-        let (loss, accuracy) = (Some(loss), Some(accuracy));
-        self.control.progress(Progress { loss, accuracy, images_per_second, remaining_seconds, ..progress });
+    fn trains(&self, stage: &str, at: Place) {
+        let epochs = self.recipe.phases.get(at.phase).map_or(0, |phase| phase.epochs);
+        self.progress(stage, at, (self.steps(at), epochs * self.recipe.steps_per_epoch), Part::Training);
     }
 
-    /// Images per second in this phase, and the seconds left: later steps cost as much more as they compute more.
-    fn timed(&self, at: Place) -> (Option<f64>, Option<f64>) {
-        let mut speed = self.speed.lock().unwrap_or_else(PoisonError::into_inner);
-        if speed.phase != Some(at.phase) {
-            *speed = Speed { phase: Some(at.phase), started: Some(Instant::now()), steps: 0 };
-            return (None, None);
-        }
-        speed.steps += 1;
-        let Some(started) = speed.started else { return (None, None) };
-        let seconds = started.elapsed().as_secs_f64() / speed.steps as f64;
-        let flops = |phase: usize| self.recipe.phases[phase].trained_flops.max(1) as f64;
-        let left = |phase: usize| (self.recipe.phases[phase].epochs * self.recipe.steps_per_epoch) as f64;
-        let here = (left(at.phase) - self.steps(at) as f64).max(0.0) * seconds;
-        let later: f64 =
-            (at.phase + 1..self.recipe.phases.len()).map(|phase| left(phase) * seconds * flops(phase) / flops(at.phase)).sum();
-        (Some(self.recipe.batch_size as f64 / seconds), Some(here + later))
+    fn knows(&self, loss: f64, accuracy: f64, images_per_second: f64) {
+        let mut known = self.known();
+        (known.loss, known.accuracy) = (Some(loss), Some(accuracy));
+        known.images_per_second = Some(images_per_second);
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn epoch(&self, metrics: EpochMetrics) {
@@ -107,12 +112,8 @@ impl<'a> Follow<'a> {
         event.data.retain(|key, _| !matches!(key.as_str(), "phase" | "epoch"));
         let end = Place { phase, epoch, step: self.recipe.steps_per_epoch };
         self.control.event(self.mark(event, end));
-        self.control.progress(Progress {
-            loss: Some(metrics.loss),
-            accuracy: Some(metrics.accuracy),
-            images_per_second: Some(metrics.images_per_second),
-            ..self.progress("evaluating", end)
-        });
+        self.knows(metrics.loss, metrics.accuracy, metrics.images_per_second);
+        self.trains("training", end);
     }
 }
 
@@ -123,29 +124,37 @@ impl Observer for Follow<'_> {
                 let mut place = Map::new();
                 place.insert("phase".to_owned(), (at.phase + 1).into());
                 place.insert("epoch".to_owned(), at.epoch.saturating_add(1).into());
-                place.insert("step".to_owned(), at.step.into());
+                place.insert("step".to_owned(), self.steps(at).into());
                 let mut event = jobs::Event::new("resumed");
                 event.data = place;
                 self.control.event(event);
             }
-            Event::Warning { detail } => self.control.event(jobs::Event::warning(detail)),
+            // With a place, so that it is told once, however often the phase begins.
+            Event::Warning { phase, detail } => {
+                self.control.event(self.mark(jobs::Event::warning(detail), Place { phase, epoch: 0, step: 0 }));
+            }
             Event::Caching { phase, done, total } => {
                 let event = jobs::Event::new("caching").with("done", done).with("total", total);
                 if done == 0 || done == total {
                     self.control.event(event.at(u32::try_from(phase + 1).unwrap_or(u32::MAX), 0, done as u64));
                 }
-                let progress = self.progress("caching", Place { phase, epoch: 0, step: 0 });
-                self.control.progress(Progress { step: Some(done as u64), steps: Some(total as u64), ..progress });
+                let at = Place { phase, epoch: 0, step: 0 };
+                self.progress("caching", at, (done as u64, total as u64), Part::Caching);
             }
-            Event::Step { at, loss, accuracy, learning_rate } => self.step(at, loss, accuracy, learning_rate),
+            Event::Step { at, loss, accuracy, learning_rate, images_per_second } => {
+                let event = jobs::Event::new("step").with("loss", loss).with("accuracy", accuracy);
+                self.control.event(self.mark(event.with("learning_rate", learning_rate), at));
+                self.knows(loss, accuracy, images_per_second);
+                self.trains("training", at);
+            }
+            Event::Evaluating { at } => self.trains("evaluating", at),
             Event::Epoch(metrics) => self.epoch(metrics),
             Event::Exporting => {
                 let phase = self.recipe.phases.len().saturating_sub(1);
                 let epoch = self.recipe.phases.last().map_or(0, |phase| phase.epochs.saturating_sub(1));
                 let end = Place { phase, epoch, step: self.recipe.steps_per_epoch };
                 self.control.event(self.mark(jobs::Event::new("exporting"), end));
-                let progress = self.progress("exporting", end);
-                self.control.progress(Progress { remaining_seconds: Some(0.0), ..progress });
+                self.trains("exporting", end);
             }
         }
     }

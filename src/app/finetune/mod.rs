@@ -3,11 +3,13 @@
 //! Joins what `jobs` knows of queues and `training` of recipes; decides nothing that they do not.
 
 mod follow;
+mod forecast;
 
 use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -37,6 +39,8 @@ pub struct Finetuner {
     models: ModelsConfig,
     providers: RuntimeConfig,
     training: TrainingConfig,
+    /// Time between checkpoints within an epoch: no longer than the lease, so that a dead worker's work is not lost with it.
+    checkpoint_interval: Duration,
     limits: Limits,
     /// Folder of the jobs' checkpoints, a folder per job.
     checkpoints: PathBuf,
@@ -63,6 +67,7 @@ impl Finetuner {
             models: config.models.clone(),
             providers: config.runtime.clone(),
             training: config.training.clone(),
+            checkpoint_interval: config.training.checkpoint_interval.min(config.jobs.lease),
             limits: Limits::from(&config.images),
             caches: config.data.dir.join("cache"),
             checkpoints: config.data.dir.join("jobs"),
@@ -121,15 +126,15 @@ impl Finetuner {
         let dataset = self.datasets.get(&recipe.dataset).map_err(|error| Failure::new("dataset_gone", chain(&error)))?;
         let samples = Samples::from(&dataset);
         let base = self.find(&recipe)?;
-        let follow = Follow::new(control, &recipe);
+        let follow = Follow::new(control, &recipe, job);
         let context = Context {
             cache: self.cache(&base),
             repository: &self.repository,
-            checkpoint_interval: self.training.checkpoint_interval,
+            checkpoint_interval: self.checkpoint_interval,
             folder,
             job: &job.id,
         };
-        let outcome = training::run(context, &recipe, &samples, &follow).map_err(|error| failure(&error))?;
+        let outcome = training::run(context, &recipe, &samples, &follow).map_err(|error| self.failure(&error, &recipe))?;
         // Served from this moment on; what a scan cannot read now, the next one will.
         if let Err(error) = self.handle.block_on(self.engine.rescan()) {
             tracing::warn!(error = chain(&error), "cannot scan the model repository after a job");
@@ -144,10 +149,17 @@ impl Finetuner {
         }))
     }
 
-    /// `failure` as a client reads it: folders of this server are called as its configuration calls them.
-    fn shown(&self, failure: Failure) -> Failure {
-        let name = |text: String, (path, name): &(String, &str)| text.replace(path.as_str(), name);
-        Failure { detail: self.folders.iter().fold(failure.detail, name), ..failure }
+    /// Why a run failed; that its base has gone meanwhile explains whatever happened.
+    fn failure(&self, error: &training::Error, recipe: &Recipe) -> Failure {
+        use training::Error;
+        let needs_base = matches!(error, Error::Graph { .. } | Error::Runtime { .. } | Error::Learner { .. });
+        let gone = needs_base.then(|| self.find(recipe).err()).flatten();
+        gone.unwrap_or_else(|| failure(error))
+    }
+
+    /// `text` as a client reads it: folders of this server are called as its configuration calls them.
+    fn shown(&self, text: String) -> String {
+        self.folders.iter().fold(text, |text, (path, name)| text.replace(path.as_str(), name))
     }
 
     /// The base as it was when the job was accepted.
@@ -176,7 +188,11 @@ impl Planner for Finetuner {
             (Err(error), _) | (_, Err(error)) => return Err(error),
         };
         let recipe = request.resolve(&base, &samples);
-        let recipe = recipe.map_err(|problems| PlanError::Invalid(problems.into_iter().map(problem).collect()))?;
+        let recipe = recipe.map_err(|problems| {
+            let shown =
+                |found: training::recipe::Problem| jobs::Problem { detail: self.shown(found.detail.clone()), ..problem(found) };
+            PlanError::Invalid(problems.into_iter().map(shown).collect())
+        })?;
         let fits = recipe.fits(self.training.memory_bytes);
         fits.map_err(|problems| PlanError::Invalid(problems.into_iter().map(problem).collect()))?;
         let estimate = self.estimate(&base, &recipe, &samples).map_err(|error| PlanError::Failed(error.into()))?;
@@ -199,7 +215,7 @@ impl Runner for Finetuner {
         let result = result.and_then(|()| self.train(job, &self.folder(&job.id), control));
         self.datasets.release(&job.spec.dataset, &job.id);
         runtime::trim();
-        result.map_err(|failure| self.shown(failure))
+        result.map_err(|failure| Failure { detail: self.shown(failure.detail), ..failure })
     }
 
     fn leftovers(&self) -> Vec<String> {
@@ -236,16 +252,16 @@ fn known(error: PlanError) -> Vec<jobs::Problem> {
 
 /// Why a run failed.
 fn failure(error: &training::Error) -> Failure {
-    use training::Error;
+    use training::{Error, checkpoint::CheckpointError};
     let code = match error {
         _ if error.is_disk_full() => "disk_full",
+        Error::Checkpoint(CheckpointError::NotFinite { .. }) | Error::Diverged { .. } => "diverged",
         Error::Io { .. } | Error::Checkpoint(_) => "disk",
         Error::Image { .. } => "image",
         Error::Graph { .. } | Error::Learner { .. } | Error::Size { .. } => "graph",
         Error::Runtime { .. } => "runtime",
         Error::BaseChanged { .. } => "base_changed",
         Error::DatasetChanged { .. } => "dataset_changed",
-        Error::Diverged { .. } => "diverged",
         Error::Parity { .. } => "parity",
         Error::Register { .. } => "register",
         Error::Cancelled => "cancelled",

@@ -5,7 +5,12 @@
 mod tar;
 mod zip;
 
-use std::{fmt, fs::File, io::BufReader, path::Path};
+use std::{
+    fmt,
+    fs::File,
+    io::{BufRead, BufReader},
+    path::Path,
+};
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -40,6 +45,26 @@ impl ArchiveKind {
     }
 }
 
+impl ArchiveKind {
+    /// The media type that says so.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Zip => "application/zip",
+            Self::Tar => "application/x-tar",
+            Self::TarGz => "application/gzip",
+        }
+    }
+
+    /// The kind whose marks the first bytes of a file have.
+    fn of_bytes(first: &[u8]) -> Option<Self> {
+        match first {
+            [b'P', b'K', 3 | 5, 4 | 6, ..] => Some(Self::Zip),
+            [0x1F, 0x8B, ..] => Some(Self::TarGz),
+            _ => (first.get(257..262) == Some(b"ustar")).then_some(Self::Tar),
+        }
+    }
+}
+
 impl fmt::Display for ArchiveKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -56,9 +81,13 @@ impl fmt::Display for ArchiveKind {
 /// The first entry that is refused, a broken archive, a bound that is exceeded.
 pub(super) fn unpack(kind: ArchiveKind, path: &Path, inbox: &mut Inbox) -> Result<(), Error> {
     let open = || Ok(BufReader::with_capacity(BUFFER_BYTES, File::open(path).at("read", path)?));
+    let mut reader: BufReader<File> = open()?;
+    if let Some(found) = ArchiveKind::of_bytes(reader.fill_buf().at("read", path)?).filter(|found| *found != kind) {
+        return Err(Error::Mislabelled { kind, found });
+    }
     match kind {
-        ArchiveKind::Zip => zip::unpack(open()?, open()?, inbox),
-        ArchiveKind::Tar => tar::unpack(kind, open()?, inbox),
-        ArchiveKind::TarGz => tar::unpack(kind, MultiGzDecoder::new(open()?), inbox),
+        ArchiveKind::Zip => zip::unpack(reader, open()?, inbox),
+        ArchiveKind::Tar => tar::unpack(kind, reader, inbox),
+        ArchiveKind::TarGz => tar::unpack(kind, MultiGzDecoder::new(reader), inbox),
     }
 }

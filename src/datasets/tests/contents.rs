@@ -155,7 +155,7 @@ fn real_photos_are_taken_in_whole() {
     }
     let store = tempfile::tempdir().unwrap();
     let datasets = Datasets::open(bounds(), store.path(), Limits { max_bytes: 32 << 20, max_pixels: 50_000_000 }).unwrap();
-    let imported = datasets.import_folder(&folder).unwrap();
+    let imported = datasets.copy_folder(&folder).unwrap();
     // `imageNotFound.gif` is a drawing of those words, and as such an image.
     assert_eq!(classes(&imported), ["ants 124/70", "bees 121/83"]);
     assert_eq!(skipped(&imported), Vec::<String>::new());

@@ -14,18 +14,20 @@ pub struct ZipEntry {
     pub flags: u16,
     pub method: u16,
     pub wrong_checksum: bool,
+    /// The size that it is said to have unpacked; its own unless given.
+    pub claimed: Option<u32>,
 }
 
 impl Default for ZipEntry {
     fn default() -> Self {
-        Self { name: Vec::new(), data: Vec::new(), mode: 0o100_644, flags: 0, method: 0, wrong_checksum: false }
+        Self { name: Vec::new(), data: Vec::new(), mode: 0o100_644, flags: 0, method: 0, wrong_checksum: false, claimed: None }
     }
 }
 
 /// A zip archive, as APPNOTE 4.3 lays it out.
 pub fn zip(entries: &[ZipEntry]) -> Vec<u8> {
     let (mut archive, mut directory) = (Vec::new(), Vec::new());
-    for ZipEntry { name, data, mode, flags, method, wrong_checksum } in entries {
+    for ZipEntry { name, data, mode, flags, method, wrong_checksum, claimed } in entries {
         let mut checksum = Crc::new();
         checksum.update(data);
         let packed = if *method == 8 { deflate(data) } else { data.clone() };
@@ -36,7 +38,7 @@ pub fn zip(entries: &[ZipEntry]) -> Vec<u8> {
         shared.extend([0, 0, 0x21, 0]);
         shared.extend((checksum.sum() ^ u32::from(*wrong_checksum)).to_le_bytes());
         shared.extend(u32::try_from(packed.len()).unwrap().to_le_bytes());
-        shared.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
+        shared.extend(claimed.unwrap_or(u32::try_from(data.len()).unwrap()).to_le_bytes());
         shared.extend(u16::try_from(name.len()).unwrap().to_le_bytes());
         shared.extend([0, 0]);
         let offset = u32::try_from(archive.len()).unwrap();

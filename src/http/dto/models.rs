@@ -7,7 +7,7 @@ use crate::{
     config::Provider,
     inference::{ModelView, VersionView},
     preprocess::Preprocessing,
-    registry::{Label, Layer, Metadata, Problem, WeightsOrigin},
+    registry::{Label, Layer, Lineage, Metadata, Problem, WeightsOrigin},
 };
 
 /// The answer of `/models`.
@@ -80,6 +80,10 @@ pub struct VersionDto {
     pub provider: ProviderDto,
     /// Whether it is in memory.
     pub loaded: bool,
+    /// How it was trained, if graft fine-tuned it; in `/models/{m}` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<LineageDto>)]
+    pub lineage: Option<Lineage>,
     /// RFC 3339 time of publication.
     #[schema(example = "2026-01-31T12:00:00Z")]
     pub created: String,
@@ -94,6 +98,26 @@ pub struct LabelDto {
     /// WordNet id, for ImageNet's classes.
     #[schema(example = "n01440764")]
     pub wnid: Option<String>,
+}
+
+/// How a version was trained.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LineageDto {
+    /// The job that made it.
+    pub job: String,
+    /// What it started from.
+    #[schema(example = "inception_v3@1")]
+    pub base: String,
+    /// SHA-256 of the base's weights, hexadecimal.
+    pub base_sha256: String,
+    /// The data set's fingerprint: SHA-256 over paths, classes, splits and contents, hexadecimal.
+    pub dataset: String,
+    /// The recipe with every default filled in.
+    #[schema(value_type = Object)]
+    pub recipe: String,
+    /// What was measured on the validation images, as in the job's report.
+    #[schema(value_type = Object)]
+    pub metrics: String,
 }
 
 /// Where a version's weights came from.
@@ -214,6 +238,7 @@ impl VersionDto {
             weights: metadata.weights.clone(),
             provider: ProviderDto { in_effect: view.provider, note: view.provider_note.clone() },
             loaded: view.provider.is_some(),
+            lineage: metadata.lineage.clone().filter(|_| with_labels),
             created: metadata.created.clone(),
         }
     }

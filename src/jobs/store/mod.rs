@@ -7,7 +7,7 @@ mod history;
 mod leases;
 mod rows;
 
-use std::{fs, fs::File, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use sqlx::{
     ConnectOptions, Connection, Sqlite, SqlitePool, Transaction,
@@ -26,6 +26,7 @@ use super::{
     state::{Change, State},
     time::Timestamp,
 };
+use crate::registry::{flush, make_folder};
 
 /// File name in `data.dir`.
 const FILE: &str = "jobs.db";
@@ -51,7 +52,7 @@ impl Store {
     /// A folder that cannot be written, a file that is no database or that a newer graft wrote.
     pub async fn open(dir: &Path) -> Result<Self, Error> {
         let folder = |source| Error::Folder { path: dir.to_owned(), source };
-        fs::create_dir_all(dir).map_err(folder)?;
+        make_folder(dir).map_err(folder)?;
         let path = dir.join(FILE);
         let options = SqliteConnectOptions::new()
             .filename(&path)
@@ -71,7 +72,7 @@ impl Store {
         let migrated = migrator().run(&pool).await;
         migrated.map_err(|source| Error::Migrate { path, source: source.into() })?;
         // The file's own name must survive a power cut too.
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(folder)?;
+        flush(dir).map_err(folder)?;
         Ok(Self { pool })
     }
 

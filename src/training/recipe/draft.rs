@@ -2,7 +2,7 @@
 //!
 //! Looks nothing up.
 
-use std::ops::Bound::{Excluded, Unbounded};
+use std::ops::Bound::{Excluded, Included};
 
 use super::{
     optimizer::{self, Rule},
@@ -170,5 +170,5 @@ fn phase(field: &str, request: &PhaseRequest, problems: &mut Problems) -> PhaseD
     PhaseDraft { from, epochs, rule }
 }
 
-/// More than 0.
-pub(super) const POSITIVE: (std::ops::Bound<f64>, std::ops::Bound<f64>) = (Excluded(0.0), Unbounded);
+/// More than 0, and well within what f32 holds.
+pub(super) const POSITIVE: (std::ops::Bound<f64>, std::ops::Bound<f64>) = (Excluded(0.0), Included(1e9));

@@ -22,15 +22,15 @@ pub struct Report {
     pub images: u64,
     /// Those whose most probable class is theirs.
     pub correct: u64,
-    /// `correct / images`; 0 without images.
-    pub accuracy: f64,
+    /// `correct / images`; `None` without images.
+    pub accuracy: Option<f64>,
     /// Wilson's interval of the accuracy at 95 %.
     pub accuracy_interval: [f64; 2],
     /// Share of the images whose class is among the five most probable; only with more than five classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_5_accuracy: Option<f64>,
-    /// Mean cross-entropy, natural logarithm, without class weights or regularisation.
-    pub loss: f64,
+    /// Mean cross-entropy, natural logarithm, without class weights or regularisation; `None` without images.
+    pub loss: Option<f64>,
     /// By class, in index order.
     pub classes: Vec<ClassReport>,
     /// `confusion[t][p]`: images of class `t` for which `p` was most probable.

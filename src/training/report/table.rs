@@ -11,7 +11,10 @@ const SHOWN_CLASSES: usize = 20;
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { images, correct, accuracy, accuracy_interval: [low, high], loss, .. } = self;
+        let Self { images, correct, accuracy_interval: [low, high], .. } = self;
+        let (Some(accuracy), Some(loss)) = (self.accuracy, self.loss) else {
+            return writeln!(out, "no images to measure on");
+        };
         write!(out, "accuracy {accuracy:.4} (95% {low:.4} to {high:.4}), {correct} of {images} images")?;
         if let Some(top_5) = self.top_5_accuracy {
             write!(out, "; top-5 accuracy {top_5:.4}")?;

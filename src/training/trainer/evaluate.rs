@@ -1,4 +1,4 @@
-//! What a learner does on the validation images.
+//! What a learner does on images that it is not taught.
 //!
 //! Changes no weight and keeps no image.
 
@@ -11,39 +11,36 @@ use crate::training::{
     report::{Report, Tally, WORST},
 };
 
-/// A report, and the first images' probabilities.
-#[derive(Debug)]
-pub(super) struct Evaluation {
-    pub(super) report: Report,
-    /// Of the first validation images.
-    pub(super) probabilities: Vec<Vec<f32>>,
+/// The report on the validation images.
+pub(super) fn report(run: &Run<'_>, learner: &mut Learner, cache: &mut FrontierCache<'_>) -> Result<Report, Error> {
+    let mut tally = Tally::new(&run.recipe.classes, WORST);
+    classify(run, learner, cache, &run.division.val, |image, probabilities| {
+        let sample = &run.samples.images[image as usize];
+        tally.add(&sample.path, sample.class, &probabilities);
+    })?;
+    Ok(tally.finish())
 }
 
-impl Evaluation {
-    /// Runs every validation image and keeps the probabilities of the first `keep`.
-    pub(super) fn of(run: &Run<'_>, learner: &mut Learner, cache: &mut FrontierCache<'_>, keep: usize) -> Result<Self, Error> {
-        let rows = run.recipe.batch_size;
-        let mut tally = Tally::new(&run.recipe.classes, WORST);
-        let mut probabilities = Vec::new();
-        for images in run.division.val.chunks(rows) {
-            if run.observer.cancelled() {
-                return Err(Error::Cancelled);
-            }
-            let picks: Vec<Pick> = images.iter().map(|&image| Pick { image, flipped: false }).collect();
-            let inputs = cache.batch(&picks, rows)?;
-            let batch = Batch { inputs, labels: vec![0; rows], weights: vec![0.0; rows] };
-            let logits = learner.evaluate(batch).map_err(|source| run.failed(source))?.logits;
-            for (row, &image) in logits.data().chunks_exact(run.recipe.classes.len()).zip(images) {
-                let row = softmax(row);
-                let sample = &run.samples.images[image as usize];
-                tally.add(&sample.path, sample.class, &row);
-                if probabilities.len() < keep {
-                    probabilities.push(row);
-                }
-            }
+/// Runs the images at the positions `images`, and hands each one's probabilities to `each`, in that order.
+pub(super) fn classify(
+    run: &Run<'_>,
+    learner: &mut Learner,
+    cache: &mut FrontierCache<'_>,
+    images: &[u32],
+    mut each: impl FnMut(u32, Vec<f32>),
+) -> Result<(), Error> {
+    let rows = run.recipe.batch_size;
+    for images in images.chunks(rows) {
+        run.go_on()?;
+        let picks: Vec<Pick> = images.iter().map(|&image| Pick { image, flipped: false }).collect();
+        let inputs = cache.batch(&picks, rows)?;
+        let batch = Batch { inputs, labels: vec![0; rows], weights: vec![0.0; rows] };
+        let logits = learner.evaluate(batch).map_err(|source| run.failed(source))?.logits;
+        for (row, &image) in logits.data().chunks_exact(run.recipe.classes.len()).zip(images) {
+            each(image, softmax(row));
         }
-        Ok(Self { report: tally.finish(), probabilities })
     }
+    Ok(())
 }
 
 fn softmax(logits: &[f32]) -> Vec<f32> {

@@ -121,10 +121,10 @@ impl<'a> Run<'a> {
     /// The cache of `phase`, filled.
     fn cache(&self, phase: &Phase) -> Result<FrontierCache<'a>, Error> {
         let mut cache = FrontierCache::open(self.context.cache, self.recipe, phase, self.samples)?;
-        if let Some(detail) = cache.warning() {
-            self.observer.event(Event::Warning { detail });
-        }
         let (number, phases) = (self.progress.at.phase, self.recipe.phases.len());
+        if let Some(detail) = cache.warning().filter(|_| number < phases) {
+            self.observer.event(Event::Warning { phase: number, detail });
+        }
         cache.fill(&self.division.picks(self.recipe.horizontal_flip), &mut |filled| {
             // Behind the last phase the cache is read once more, for the report.
             if number < phases {
@@ -170,6 +170,11 @@ impl<'a> Run<'a> {
         self.checkpointed = Instant::now();
         self.observer.checkpointed(self.progress.at);
         Ok(())
+    }
+
+    /// Whether the run is to go on; asked before whatever takes long.
+    fn go_on(&self) -> Result<(), Error> {
+        if self.observer.cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
     /// A failure of a learner; one that was stopped was cancelled.

@@ -7,16 +7,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Run, evaluate::Evaluation, progress::Running};
+use super::{Run, evaluate, progress::Running};
 use crate::{
+    runtime::Stop,
     tensor::Tensor,
     training::{
         Error, Watch,
         batches::{Batch, Batches, Epoch},
         cache::FrontierCache,
-        event::{EpochMetrics, Event, Place},
+        event::{EpochMetrics, Event, Observer, Place},
         learner::{self, Learner},
         recipe::Phase,
+        report::Report,
     },
 };
 
@@ -31,22 +33,8 @@ impl Run<'_> {
         let tensors = &self.tensors;
         let kept = |name: &str| tensors.now.get(name).or_else(|| tensors.state.get(name)).cloned();
         learner.restore(kept).map_err(|source| self.failed(source))?;
-        let (observer, stops, ended) = (self.observer, learner.stops(), AtomicBool::new(false));
-        std::thread::scope(|scope| {
-            let watcher = scope.spawn(|| {
-                while !ended.load(Ordering::Acquire) {
-                    if observer.cancelled() {
-                        // A step that cannot be stopped ends by itself.
-                        return stops.iter().for_each(|stop| drop(stop.stop()));
-                    }
-                    std::thread::park_timeout(POLL);
-                }
-            });
-            let result = self.epochs(phase, &mut learner, &mut cache);
-            ended.store(true, Ordering::Release);
-            watcher.thread().unpark();
-            result
-        })?;
+        let (observer, stops) = (self.observer, learner.stops());
+        interruptible(observer, stops, || self.epochs(phase, &mut learner, &mut cache))?;
         self.progress.at = Place { phase: self.progress.at.phase + 1, epoch: 0, step: 0 };
         self.progress.watch = Watch::default();
         self.tensors.state.clear();
@@ -56,8 +44,9 @@ impl Run<'_> {
     fn epochs(&mut self, phase: &Phase, learner: &mut Learner, cache: &mut FrontierCache<'_>) -> Result<(), Error> {
         while self.progress.at.epoch < phase.epochs {
             self.steps(phase, learner, cache)?;
-            let evaluation = Evaluation::of(self, learner, cache, 0)?;
-            if self.end_epoch(learner, &evaluation)? {
+            self.observer.event(Event::Evaluating { at: self.progress.at });
+            let report = evaluate::report(self, learner, cache)?;
+            if self.end_epoch(learner, &report)? {
                 break;
             }
         }
@@ -96,9 +85,7 @@ impl Run<'_> {
         learner: &mut Learner,
         cache: &mut FrontierCache<'_>,
     ) -> Result<(), Error> {
-        if self.observer.cancelled() {
-            return Err(Error::Cancelled);
-        }
+        self.go_on()?;
         let (started, at, steps) = (Instant::now(), self.progress.at, self.recipe.steps_per_epoch);
         let (done, images) = (at.epoch * steps + at.step, batch.images.len());
         let learning_rate = phase.learning_rate.at(done, steps * phase.epochs);
@@ -119,7 +106,8 @@ impl Run<'_> {
         running.seconds += started.elapsed().as_secs_f64();
         self.progress.at = at;
         let (loss, accuracy) = (f64::from(output.loss), correct as f64 / images as f64);
-        self.observer.event(Event::Step { at, loss, accuracy, learning_rate });
+        let images_per_second = running.images_per_second();
+        self.observer.event(Event::Step { at, loss, accuracy, learning_rate, images_per_second });
         if self.checkpointed.elapsed() >= self.context.checkpoint_interval && at.step < steps {
             self.checkpoint(learner)?;
         }
@@ -127,19 +115,17 @@ impl Run<'_> {
     }
 
     /// Records the epoch; whether the phase ends with it.
-    fn end_epoch(&mut self, learner: &Learner, evaluation: &Evaluation) -> Result<bool, Error> {
+    fn end_epoch(&mut self, learner: &Learner, report: &Report) -> Result<bool, Error> {
         let Place { phase, epoch, .. } = self.progress.at;
         let (loss, accuracy) = self.progress.running.means();
-        let Running { images, seconds, .. } = self.progress.running;
-        let measured = evaluation.report.images > 0;
         let metrics = EpochMetrics {
             phase,
             epoch,
             loss,
             accuracy,
-            val_loss: measured.then_some(evaluation.report.loss),
-            val_accuracy: measured.then_some(evaluation.report.accuracy),
-            images_per_second: if seconds > 0.0 { images as f64 / seconds } else { 0.0 },
+            val_loss: report.loss,
+            val_accuracy: report.accuracy,
+            images_per_second: self.progress.running.images_per_second(),
         };
         let is_best = self.progress.is_best(&metrics);
         self.progress.history.push(metrics);
@@ -161,6 +147,26 @@ impl Run<'_> {
         self.checkpoint(learner)?;
         Ok(stop)
     }
+}
+
+/// Does `work` with a learner; when the run is to stop, ends the step at hand through `stops`.
+pub(super) fn interruptible<T>(observer: &dyn Observer, stops: [Stop; 2], work: impl FnOnce() -> T) -> T {
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            while !ended.load(Ordering::Acquire) {
+                if observer.cancelled() {
+                    // A step that cannot be stopped ends by itself.
+                    return stops.iter().for_each(|stop| drop(stop.stop()));
+                }
+                std::thread::park_timeout(POLL);
+            }
+        });
+        let result = work();
+        ended.store(true, Ordering::Release);
+        watcher.thread().unpark();
+        result
+    })
 }
 
 /// A mask per dropout of the graph, drawn for every image of the batch.

@@ -66,6 +66,11 @@ impl Running {
         let images = self.images.max(1) as f64;
         (self.loss / images, self.correct as f64 / images)
     }
+
+    /// Training images per second of stepping; 0 before the first step.
+    pub(super) fn images_per_second(&self) -> f64 {
+        if self.seconds > 0.0 { self.images as f64 / self.seconds } else { 0.0 }
+    }
 }
 
 impl Tensors {

@@ -2,16 +2,16 @@
 //!
 //! Trains nothing.
 
-use super::{Context, Outcome, Run, evaluate::Evaluation, graph_error, model};
+use super::{Context, Outcome, Run, evaluate, graph_error, model, phase::interruptible};
 use crate::{
     graph::Graph,
     registry::{ImportError, Label, Layer, Lineage, Metadata, ModelVersion, Output, OutputKind, Staging, write_graph},
     runtime::{SessionSource, SharedWeights},
     tensor::Tensor,
-    training::{Error, cache, event::Event, recipe::Recipe, report::Report},
+    training::{Division, Error, cache, event::Event, recipe::Recipe, report::Report},
 };
 
-/// How many validation images are compared.
+/// How many images are compared.
 const COMPARED: usize = 32;
 
 /// Largest difference of a probability.
@@ -28,14 +28,20 @@ impl Run<'_> {
         let mut learner = self.learner(last)?;
         let tensors = &self.tensors.best;
         learner.restore(|name| tensors.get(name).cloned()).map_err(|source| self.failed(source))?;
-        let evaluation = Evaluation::of(&self, &mut learner, &mut cache, COMPARED)?;
+        let (observer, stops) = (self.observer, learner.stops());
+        let (report, trained) = interruptible(observer, stops, || {
+            let report = evaluate::report(&self, &mut learner, &mut cache)?;
+            let mut trained = Vec::new();
+            evaluate::classify(&self, &mut learner, &mut cache, self.compared(), |_, row| trained.push(row))?;
+            Ok::<_, Error>((report, trained))
+        })?;
         drop(learner);
         let version = match self.registered()? {
             Some(version) => version,
-            None => self.register(&evaluation)?,
+            None => self.register(&report, &trained)?,
         };
         let history = std::mem::take(&mut self.progress.history);
-        Ok(Outcome { version, report: evaluation.report, history, best })
+        Ok(Outcome { version, report, history, best })
     }
 
     /// The version that this job registered before it was interrupted.
@@ -46,18 +52,19 @@ impl Run<'_> {
         Ok(versions.into_iter().find(mine))
     }
 
-    fn register(&self, evaluation: &Evaluation) -> Result<ModelVersion, Error> {
+    fn register(&self, report: &Report, trained: &[Vec<f32>]) -> Result<ModelVersion, Error> {
         let Context { repository, cache: cache::Context { base, .. }, .. } = self.context;
         let mut graph = self.trained.graph.clone();
         for (name, tensor) in &self.tensors.best {
             graph.store(name, tensor).map_err(|source| graph_error(&self.context, source))?;
         }
         let refused = |source| register_error(self.recipe, source);
+        self.go_on()?;
         let staging = repository.stage(&self.recipe.name).map_err(refused)?;
         let source = format!("finetuned:{}", model(&self.context));
         let (graph, weights) =
             write_graph(graph, &staging, source).map_err(|source| Error::Register { name: self.recipe.name.clone(), source })?;
-        self.compare(&graph, &staging, evaluation)?;
+        self.compare(&graph, &staging, trained)?;
         let mut layers = kept(&base.metadata, &graph, self.recipe.head.on_index);
         let first = layers.last().map_or(0, |layer| layer.index + 1);
         layers.extend(self.trained.layers.iter().zip(first..).map(|(layer, index)| Layer {
@@ -82,13 +89,11 @@ impl Run<'_> {
             layers,
             pretrained: true,
             weights,
-            lineage: Some(self.lineage(&evaluation.report)),
+            lineage: Some(self.lineage(report)),
             created: String::new(),
         };
         // A worker whose lease is lost must not publish: another has the job.
-        if self.observer.cancelled() {
-            return Err(Error::Cancelled);
-        }
+        self.go_on()?;
         staging.publish(metadata).map_err(refused)
     }
 
@@ -104,16 +109,25 @@ impl Run<'_> {
         }
     }
 
-    /// Runs the first validation images through the files as they will be served.
-    fn compare(&self, graph: &Graph, staging: &Staging, evaluation: &Evaluation) -> Result<(), Error> {
+    /// The images on which the exported model is compared: the first for validation, or of those trained on without any.
+    fn compared(&self) -> &[u32] {
+        let Division { train, val } = &self.division;
+        let images = if val.is_empty() { train } else { val };
+        &images[..images.len().min(COMPARED)]
+    }
+
+    /// Runs the compared images, which the trainer gave the probabilities `trained`, through the files as they will be served.
+    fn compare(&self, graph: &Graph, staging: &Staging, trained: &[Vec<f32>]) -> Result<(), Error> {
         let cache::Context { runtime, choice, threads, limits, .. } = self.context.cache;
         let failed = |source| Error::Runtime { model: self.recipe.name.clone(), source };
+        self.go_on()?;
         let shared = SharedWeights::default();
         let source = SessionSource { graph: &graph.to_bytes(), folder: staging.dir(), shared: &shared };
         let mut session = runtime.background_session(source, choice, threads).map_err(failed)?;
         let rows = self.context.cache.base.metadata.fixed_batch.unwrap_or(1);
         let mut difference = 0.0f32;
-        for (&image, trained) in self.division.val.iter().zip(&evaluation.probabilities) {
+        for (&image, trained) in self.compared().iter().zip(trained) {
+            self.go_on()?;
             let file = &self.samples.images[image as usize].file;
             let input = batched(cache::image(file, &self.recipe.preprocessing, &limits)?, rows);
             let served = session.run(&input).map_err(failed)?.swap_remove(0);
