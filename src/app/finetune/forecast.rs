@@ -13,6 +13,10 @@ pub(super) enum Part {
     Training,
 }
 
+/// Share of a whole run's estimate that must be measured before measurements count as much as the estimate: the first seconds
+/// of a run, and parts that take next to nothing, say little of what comes.
+const PRIOR: f64 = 0.1;
+
 /// The seconds that a run will still take.
 #[derive(Debug)]
 pub(super) struct Forecast {
@@ -30,8 +34,10 @@ struct Measured {
 }
 
 impl Measured {
-    fn ratio(self) -> Option<f64> {
-        (self.expected > 0.0).then(|| self.taken / self.expected)
+    /// How much longer it takes than expected, when `prior` seconds are taken to have gone as expected.
+    fn ratio(self, prior: f64) -> f64 {
+        let expected = self.expected + prior;
+        if expected > 0.0 { (self.taken + prior) / expected } else { 1.0 }
     }
 }
 
@@ -51,8 +57,8 @@ impl Forecast {
             measured.taken += now.duration_since(since).as_secs_f64();
             measured.expected += expected * (done - before);
         }
-        let ratio = |own: Measured, other: Measured| own.ratio().or(other.ratio()).unwrap_or(1.0);
-        let (caching, training) = (ratio(self.caching, self.training), ratio(self.training, self.caching));
+        let whole: f64 = self.phases.iter().map(|phase| phase.caching_seconds + phase.training_seconds).sum();
+        let [caching, training] = [self.caching, self.training].map(|measured| measured.ratio(PRIOR * whole));
         let here = match part {
             Part::Caching => expected * (1.0 - done) * caching + self.phases[phase].training_seconds * training,
             Part::Training => expected * (1.0 - done) * training,
@@ -86,14 +92,14 @@ mod tests {
     #[test]
     fn what_was_measured_corrects_what_is_left() {
         let phase = |caching_seconds, training_seconds| PhaseEstimate { caching_seconds, training_seconds };
-        let mut forecast = Forecast::new(vec![phase(10.0, 20.0), phase(0.0, 40.0)]);
+        let mut forecast = Forecast::new(vec![phase(10.0, 50.0), phase(0.0, 40.0)]);
         let start = Instant::now();
         let mut left = |phase, part, done, seconds| forecast.seconds(phase, part, done, start + Duration::from_secs(seconds));
-        assert_eq!(left(0, Caching, 0.0, 0), Some(70.0), "nothing is known but the estimate");
-        assert_eq!(left(0, Caching, 0.5, 10), Some(10.0 + 2.0 * 60.0), "twice as slow, and so may be what comes");
-        assert_eq!(left(0, Caching, 1.0, 20), Some(120.0));
-        assert_eq!(left(0, Training, 0.0, 21), Some(120.0), "nothing of it is measured yet");
-        assert_eq!(left(0, Training, 0.5, 26), Some(5.0 + 20.0), "training is twice as fast");
+        assert_eq!(left(0, Caching, 0.0, 0), Some(100.0), "nothing is known but the estimate");
+        assert_eq!(left(0, Caching, 0.5, 20), Some(5.0 * 2.0 + 90.0), "20 seconds for 5, and the prior's 10 as they were");
+        assert_eq!(left(0, Caching, 1.0, 30), Some(90.0));
+        assert_eq!(left(0, Training, 0.0, 31), Some(90.0), "nothing of it is measured yet");
+        assert_eq!(left(0, Training, 0.2, 31), Some((40.0 + 40.0) * 0.5), "nothing for 10, and the prior's 10");
         assert_eq!(left(1, Caching, 1.0, 40), Some(20.0));
         assert_eq!(left(1, Training, 1.0, 60), Some(0.0));
         assert_eq!(left(2, Training, 0.0, 60), None, "there is no such phase");
