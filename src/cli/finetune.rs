@@ -23,7 +23,7 @@ use crate::{
     datasets::{Dataset, Datasets},
     preprocess::Limits,
     registry::{ModelVersion, Repository, make_folder},
-    runtime::Runtime,
+    runtime::{Runtime, lower_priority},
     training::{
         self, Context, Outcome, Samples, cache,
         event::{Event, Observer, Place},
@@ -50,7 +50,7 @@ pub(super) struct Finetune {
     recipe: Option<PathBuf>,
     /// What initial weights, order and split are derived from [default: 0]
     #[arg(long)]
-    seed: Option<u64>,
+    seed: Option<i64>,
     /// Only print the recipe as it would be run, as JSON
     #[arg(long)]
     dry_run: bool,
@@ -93,13 +93,19 @@ impl Finetune {
             return Ok(answer::line(serde_json::to_string_pretty(&recipe)?)?);
         }
         let folder = config.data.dir.join("runs").join(identity(&recipe)?);
-        let job = run_id(&folder)?;
         let runtime = Runtime::open(&config.runtime)?;
+        let provider = config.runtime.model_providers.get(&base.metadata.name).copied().unwrap_or(config.runtime.provider);
+        let found = training::untrainable(base, &recipe, provider.provider);
+        if !found.is_empty() {
+            return Err(problems(found));
+        }
+        let job = run_id(&folder)?;
+        lower_priority(config.jobs.nice);
         let context = Context {
             cache: cache::Context {
                 runtime: &runtime,
                 base,
-                choice: config.runtime.model_providers.get(&base.metadata.name).copied().unwrap_or(config.runtime.provider),
+                choice: provider,
                 threads: NonZeroUsize::new(config.training.threads).unwrap_or(NonZeroUsize::MIN),
                 limits: Limits::from(&config.images),
                 root: &config.data.dir.join("cache"),
@@ -123,7 +129,11 @@ impl Finetune {
             Some(path) => {
                 let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
                 let value = serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?;
-                Request::from_json(&value).map_err(|problem| problems(vec![problem]))?
+                let (request, found) = Request::from_json(&value);
+                if !found.is_empty() {
+                    return Err(problems(found));
+                }
+                request
             }
         };
         request.dataset = Some(self.folder.display().to_string());

@@ -19,7 +19,7 @@ pub struct JobsConfig {
     pub lease: Duration,
     /// How often a job may die with its worker since its last checkpoint; default 3; `GRAFT__JOBS__MAX_ATTEMPTS`.
     pub max_attempts: u32,
-    /// How much lower than serving the priority of a job's threads is, 0 to 19; default 10; `GRAFT__JOBS__NICE`.
+    /// How much lower than serving the priority of a job's threads is, 0 to 19; default 19; `GRAFT__JOBS__NICE`.
     pub nice: u8,
     /// Event streams that may be open at once; default 64; `GRAFT__JOBS__MAX_STREAMS`.
     pub max_streams: usize,

@@ -32,7 +32,7 @@ fn defaults_are_as_documented() {
     assert_eq!((config.jobs.workers, config.jobs.max_queued, config.jobs.max_finished), (1, 100, 1000));
     assert_eq!(
         (config.jobs.lease.as_secs(), config.jobs.max_attempts, config.jobs.nice, config.jobs.max_streams),
-        (30, 3, 10, 64)
+        (30, 3, 19, 64)
     );
     assert_eq!((config.telemetry.log_format, config.telemetry.log_level.as_str()), (LogFormat::Text, "info"));
 }

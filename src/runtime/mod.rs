@@ -5,6 +5,7 @@
 mod library;
 mod memory;
 mod opt_out;
+mod priority;
 mod session;
 mod shared;
 mod stepper;
@@ -20,6 +21,7 @@ use tracing::warn;
 
 pub use library::{SEARCHED, locate};
 pub use memory::trim;
+pub use priority::lower_priority;
 pub use session::Session;
 pub use shared::SharedWeights;
 pub use stepper::{Feed, Stepper, StepperSource, Stop};

@@ -124,6 +124,17 @@ impl Estimate {
         Self { cache_bytes, cached_bytes: cached_bytes.min(bound), memory_bytes, minutes: seconds / 60.0, phases }
     }
 
+    /// What the user should know: that not all of the cache fits.
+    pub fn warning(&self) -> Option<String> {
+        let Self { cache_bytes, cached_bytes, .. } = self;
+        (cached_bytes < cache_bytes).then(|| {
+            format!(
+                "the cached tensors need {cache_bytes} bytes, of which {cached_bytes} fit: the rest is computed anew in every \
+                 epoch; raise `training.cache_bytes`"
+            )
+        })
+    }
+
     /// The estimate for `samples`, measured now: seconds, on the threads of `context`.
     ///
     /// # Errors

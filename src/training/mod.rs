@@ -10,7 +10,6 @@ mod error;
 mod estimate;
 pub mod event;
 pub mod learner;
-mod priority;
 mod random;
 pub mod recipe;
 pub mod report;
@@ -21,11 +20,10 @@ mod trainer;
 pub use division::Division;
 pub use error::Error;
 pub use estimate::{Estimate, PhaseEstimate, Speed};
-pub use priority::lower as lower_priority;
 pub use random::{Purpose, Stream};
 pub use samples::{Sample, Samples};
 pub use stopping::{Verdict, Watch};
-pub use trainer::{Context, Outcome, run};
+pub use trainer::{Context, Outcome, run, untrainable};
 
 #[cfg(test)]
 mod fixture;

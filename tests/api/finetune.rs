@@ -144,18 +144,60 @@ async fn a_recipe_that_cannot_be_run_is_refused_with_every_problem() {
 }
 
 #[tokio::test]
+async fn one_problem_hides_no_other() {
+    let app = spawn().await;
+    let fields = async |recipe: Value| {
+        let body = submit(&app, &recipe).await.problem(422, "invalid_recipe", "`problems` names each");
+        let problems = body["problems"].as_array().expect("a list").clone();
+        let mut fields: Vec<String> =
+            problems.iter().map(|problem| problem["field"].as_str().unwrap_or_default().to_owned()).collect();
+        fields.sort_unstable();
+        fields
+    };
+    let unreadable =
+        json!({"dataset": "none", "name": "-", "batch_size": "x", "hed": 1, "seed": -1, "head": {"hidden": [8, "y"]}});
+    assert_eq!(fields(unreadable).await, ["base", "batch_size", "dataset", "head.hidden[1]", "hed", "name", "seed"]);
+    let unknown = json!({"dataset": "none", "base": "seeded", "name": "a", "phases": [{"trainable_from": "nolayer"}], "head": {"keep_fc": true}});
+    assert_eq!(fields(unknown).await, ["dataset", "head.keep_fc"]);
+    let layer = json!({"dataset": "none", "base": "seeded", "name": "a", "phases": [{"trainable_from": "nolayer"}]});
+    assert_eq!(fields(layer).await, ["dataset", "phases[0].trainable_from"]);
+    assert_eq!(fields(json!({})).await, ["base", "dataset", "name"]);
+}
+
+#[tokio::test]
 async fn a_field_of_another_type_or_name_is_named() {
     let app = spawn().await;
     for (recipe, field, detail) in [
+        (json!({"phases": [{"trainable_from": 2.5}]}), "phases[0].trainable_from", "is `2.5`; use a layer's name or index"),
+        (json!({"class_weights": {"a": 1}}), "class_weights", "is `{\"a\":1}`; use `none` or `balanced`"),
         (json!({"phases": [{}, {"epochs": "ten"}]}), "phases[1].epochs", "invalid type: string \"ten\", expected i64"),
         (json!({"head": {"hiden": [1]}}), "head.hiden", "unknown field `hiden`, expected one of `pool`, `hidden`"),
         (json!(["dataset"]), "", "is no JSON object"),
     ] {
         let body = submit(&app, &recipe).await.problem(422, "invalid_recipe", "`problems` names each");
-        let problem = &body["problems"][0];
-        assert_eq!(problem["field"], field, "{body}");
+        let of_field = |problem: &&Value| problem["field"] == field;
+        let problem = body["problems"].as_array().and_then(|problems| problems.iter().find(of_field));
+        let problem = problem.unwrap_or_else(|| panic!("no problem with {field}: {body}"));
         assert!(problem["detail"].as_str().is_some_and(|text| text.contains(detail)), "{body}");
     }
+}
+
+#[tokio::test]
+async fn what_has_no_gradient_is_refused_before_anything_is_queued() {
+    let app = Setup::empty().with(Tiny::Leaky, "leaky").start().await;
+    let dataset = upload(&app, drawings(5, 1)).await;
+    let from = |layer: &str| {
+        let phases = json!([{"trainable": "head", "epochs": 1}, {"trainable_from": layer, "epochs": 1}]);
+        json!({"dataset": dataset, "base": "leaky", "name": "shapes", "phases": phases})
+    };
+    let body = submit(&app, &from("conv")).await.problem(422, "invalid_recipe", "`problems` names each");
+    let detail = "cannot be trained: LeakyRelu node `leaky` has no gradient in graft; train only parameters behind `leaky`; \
+                  begin at `conv_1` (2) or behind it";
+    assert_eq!(body["problems"], json!([{"field": "phases[1].trainable_from", "detail": detail}]));
+    assert_eq!(app.get("/jobs").await.ok().json()["jobs"], json!([]));
+    let accepted = submit(&app, &from("conv_1")).await;
+    let job = ended(&app, accepted.header("location")).await;
+    assert_eq!(job["state"], "succeeded", "{job}");
 }
 
 #[tokio::test]
@@ -164,7 +206,12 @@ async fn a_dry_run_tells_recipe_and_costs() {
     let dataset = upload(&app, drawings(5, 1)).await;
     let body = recipe(&dataset, "shapes").to_string();
     let plan = app.send(app.post_typed("/jobs/finetune?dry_run=true", "application/json", body)).await.ok().json();
-    assert_eq!(plan["recipe"]["phases"][1]["trainable"]["layer"], "conv2d");
+    let phase = &plan["recipe"]["phases"][1];
+    assert_eq!((&phase["trainable"]["layer"], &phase["frontier"][0]["bytes"]), (&json!("conv2d"), &json!(4 * 3 * 32 * 32)));
+    let warning = plan["warnings"][0].as_str().expect("a warning");
+    assert!(warning.starts_with("base: `seeded@1` has untrained weights"), "{plan}");
+    assert_eq!(plan["estimates"]["phases"].as_array().map(Vec::len), Some(2), "{plan}");
+    assert!(plan["estimates"]["cache_bytes"].as_u64().is_some_and(|bytes| bytes >= 15 * 4 * 3 * 32 * 32), "{plan}");
     assert!(plan["estimates"]["memory_bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{plan}");
     assert!(plan["estimates"]["minutes"].as_f64().is_some_and(|minutes| minutes > 0.0), "{plan}");
     assert_eq!(app.get("/jobs").await.ok().json()["jobs"], json!([]));

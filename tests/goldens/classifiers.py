@@ -2,7 +2,7 @@
 
 `colours` passes pixels through unchanged up to `relu` and scores the mean colour; its last class ties with its second.
 `colours_pair` is the same with the batch fixed at two. `slow` computes for as long as the brightest pixel says: not at
-all for a black image. Run from the repository's root with Python's onnx 1.23: python tests/goldens/classifiers.py
+all for a black image. `leaky` has an operator without a gradient. Run from the repository's root with Python's onnx 1.23: python tests/goldens/classifiers.py
 """
 
 import pathlib
@@ -63,6 +63,20 @@ def colours(name, batch):
     write(name, nodes + head("relu"), tensors, batch)
 
 
+def leaky():
+    """Two convolutions with an operator between them that graft knows no gradient of."""
+    tensors = [
+        tensor("first", np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)),
+        tensor("second", np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)),
+    ]
+    nodes = [
+        node("Conv", "image first", "conv"),
+        node("LeakyRelu", "conv", "leaky"),
+        node("Conv", "leaky second", "conv_1"),
+    ]
+    write("leaky", nodes + head("conv_1"), tensors)
+
+
 def slow():
     any_shape = [None] * 4
     body = helper.make_graph(
@@ -92,4 +106,5 @@ if __name__ == "__main__":
     MODELS.mkdir(exist_ok=True)
     colours("colours", "batch")
     colours("colours_pair", 2)
+    leaky()
     slow()

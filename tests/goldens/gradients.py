@@ -232,12 +232,16 @@ def pool_cases():
     pool("max_pool_padded", "MaxPool", kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1])
     pool("max_pool_uneven", "MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])
     pool("max_pool_disjoint_padded", "MaxPool", kernel_shape=[2, 2], strides=[3, 3], pads=[1, 1, 1, 1])
+    # The window of the last row would start in the padding, and there is none.
+    pool("max_pool_ceil_dropped", "MaxPool", (2, 3, 7, 5), kernel_shape=[2, 2], strides=[2, 2], pads=[1, 1, 1, 1], ceil_mode=1)
+    pool("max_pool_ceil_skipped", "MaxPool", (2, 3, 6, 5), kernel_shape=[1, 1], strides=[2, 2], ceil_mode=1)
     pool("average_pool", "AveragePool", kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1])
     pool("average_pool_counting", "AveragePool", kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1], count_include_pad=1)
     pool("average_pool_uneven", "AveragePool", kernel_shape=[3, 2], strides=[1, 1], pads=[0, 1, 2, 0])
     pool("average_pool_stride", "AveragePool", kernel_shape=[2, 2], strides=[2, 2])
     pool("average_pool_ceil", "AveragePool", (2, 3, 8, 6), kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
     pool("average_pool_ceil_padded", "AveragePool", (2, 3, 8, 6), kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], ceil_mode=1, count_include_pad=1)
+    pool("average_pool_ceil_dropped", "AveragePool", (2, 3, 7, 5), kernel_shape=[2, 2], strides=[2, 2], pads=[1, 1, 1, 1], ceil_mode=1)
     pool("global_average_pool", "GlobalAveragePool")
 
 

@@ -32,6 +32,8 @@ pub fn epoch_json(metrics: &EpochMetrics) -> Map<String, Value> {
 pub struct Follow<'a> {
     control: &'a dyn Control,
     recipe: &'a Recipe,
+    /// Whether the plan told already that not all of the cache fits.
+    is_warned: bool,
     /// A plain lock: the run tells from one thread, the watcher only asks whether to stop.
     known: Mutex<Known>,
 }
@@ -49,10 +51,11 @@ impl<'a> Follow<'a> {
     /// Follows a run of `recipe` for `job`.
     pub fn new(control: &'a dyn Control, recipe: &'a Recipe, job: &Job) -> Self {
         let estimate: Option<Estimate> = serde_json::from_value(job.spec.estimates.clone()).ok();
+        let is_warned = estimate.as_ref().is_some_and(|estimate| estimate.warning().is_some());
         let forecast = Forecast::new(estimate.map(|estimate| estimate.phases).unwrap_or_default());
         // Those of an earlier attempt.
         let Progress { loss, accuracy, images_per_second, .. } = job.progress.clone().unwrap_or_default();
-        Self { control, recipe, known: Mutex::new(Known { forecast, loss, accuracy, images_per_second }) }
+        Self { control, recipe, is_warned, known: Mutex::new(Known { forecast, loss, accuracy, images_per_second }) }
     }
 
     /// Steps done in the phase.
@@ -130,6 +133,7 @@ impl Observer for Follow<'_> {
                 self.control.event(event);
             }
             // With a place, so that it is told once, however often the phase begins.
+            Event::Warning { .. } if self.is_warned => {}
             Event::Warning { phase, detail } => {
                 self.control.event(self.mark(jobs::Event::warning(detail), Place { phase, epoch: 0, step: 0 }));
             }

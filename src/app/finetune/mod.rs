@@ -41,6 +41,8 @@ pub struct Finetuner {
     training: TrainingConfig,
     /// Time between checkpoints within an epoch: no longer than the lease, so that a dead worker's work is not lost with it.
     checkpoint_interval: Duration,
+    /// How much lower than serving the priority of measurements is.
+    nice: u8,
     limits: Limits,
     /// Folder of the jobs' checkpoints, a folder per job.
     checkpoints: PathBuf,
@@ -67,6 +69,7 @@ impl Finetuner {
             models: config.models.clone(),
             providers: config.runtime.clone(),
             training: config.training.clone(),
+            nice: config.jobs.nice,
             checkpoint_interval: config.training.checkpoint_interval.min(config.jobs.lease),
             limits: Limits::from(&config.images),
             caches: config.data.dir.join("cache"),
@@ -113,11 +116,28 @@ impl Finetuner {
         }
     }
 
-    fn estimate(&self, base: &ModelVersion, recipe: &Recipe, samples: &Samples) -> Result<Estimate, training::Error> {
+    /// What `recipe` costs, once it is known that it can be run.
+    fn estimate(&self, base: &ModelVersion, recipe: &Recipe, samples: &Samples) -> Result<Estimate, PlanError> {
         let _one_at_a_time = self.measuring.lock().unwrap_or_else(PoisonError::into_inner);
-        let estimate = Estimate::measured(self.cache(base), recipe, samples);
+        let cache = self.cache(base);
+        let problems = training::untrainable(base, recipe, cache.choice.provider);
+        if !problems.is_empty() {
+            return Err(self.invalid(problems));
+        }
+        let measured = || {
+            // A thread of its own: what is lowered here must not serve.
+            runtime::lower_priority(self.nice);
+            Estimate::measured(cache, recipe, samples)
+        };
+        let estimate = std::thread::scope(|scope| scope.spawn(measured).join());
         runtime::trim();
-        estimate
+        let estimate = estimate.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        estimate.map_err(|error| PlanError::Failed(error.into()))
+    }
+
+    fn invalid(&self, problems: Vec<training::recipe::Problem>) -> PlanError {
+        let shown = |found: training::recipe::Problem| jobs::Problem { field: found.field, detail: self.shown(found.detail) };
+        PlanError::Invalid(problems.into_iter().map(shown).collect())
     }
 
     fn train(&self, job: &Job, folder: &Path, control: &dyn Control) -> Result<Value, Failure> {
@@ -173,35 +193,32 @@ impl Finetuner {
 
 impl Planner for Finetuner {
     fn plan(&self, request: &Value) -> Result<Plan, PlanError> {
-        let request = Request::from_json(request).map_err(|found| PlanError::Invalid(vec![problem(found)]))?;
-        let (base, samples) = match (self.base(&request), self.samples(&request)) {
-            (Ok(base), Ok(samples)) => (base, samples),
-            (Err(PlanError::Invalid(mut problems)), other) => {
-                problems.extend(other.err().into_iter().flat_map(known));
-                problems.extend(request.check().into_iter().map(problem));
-                return Err(PlanError::Invalid(problems));
-            }
-            (Ok(_), Err(PlanError::Invalid(mut problems))) => {
-                problems.extend(request.check().into_iter().map(problem));
-                return Err(PlanError::Invalid(problems));
-            }
-            (Err(error), _) | (_, Err(error)) => return Err(error),
+        let (request, unreadable) = Request::from_json(request);
+        let mut problems: Vec<jobs::Problem> = unreadable.into_iter().map(problem).collect();
+        let (base, samples) = (self.base(&request), self.samples(&request));
+        let base = known(base, &mut problems)?;
+        let samples = known(samples, &mut problems)?;
+        let found = match (&base, &samples) {
+            (Some(base), Some(samples)) => request.resolve(base, samples),
+            // Most of what is wrong shows on any data set.
+            (Some(base), None) => request.resolve(base, &Samples::stand_in()),
+            (None, _) => Err(request.check()),
         };
-        let recipe = request.resolve(&base, &samples);
-        let recipe = recipe.map_err(|problems| {
-            let shown =
-                |found: training::recipe::Problem| jobs::Problem { detail: self.shown(found.detail.clone()), ..problem(found) };
-            PlanError::Invalid(problems.into_iter().map(shown).collect())
-        })?;
-        let fits = recipe.fits(self.training.memory_bytes);
-        fits.map_err(|problems| PlanError::Invalid(problems.into_iter().map(problem).collect()))?;
-        let estimate = self.estimate(&base, &recipe, &samples).map_err(|error| PlanError::Failed(error.into()))?;
+        let recipe = found.map_err(|found| add(&mut problems, found.into_iter().map(problem))).ok();
+        let (Some(base), Some(samples), Some(recipe), true) = (base, samples, recipe, problems.is_empty()) else {
+            let shown = problems.into_iter().map(|problem| jobs::Problem { detail: self.shown(problem.detail), ..problem });
+            return Err(PlanError::Invalid(shown.collect()));
+        };
+        recipe.fits(self.training.memory_bytes).map_err(|problems| self.invalid(problems))?;
+        let estimate = self.estimate(&base, &recipe, &samples)?;
+        let mut warnings = recipe.warnings.clone();
+        warnings.extend(estimate.warning());
         let json = |value: Result<Value, serde_json::Error>| value.map_err(|error| PlanError::Failed(error.into()));
         Ok(NewJob {
             name: recipe.name.clone(),
             dataset: recipe.dataset.clone(),
             base: jobs::Base { model: recipe.base.model.clone(), version: recipe.base.version },
-            warnings: recipe.warnings.clone(),
+            warnings,
             estimates: json(serde_json::to_value(&estimate))?,
             recipe: json(serde_json::to_value(&recipe))?,
         })
@@ -243,11 +260,25 @@ fn problem(problem: training::recipe::Problem) -> jobs::Problem {
     jobs::Problem { field: problem.field, detail: problem.detail }
 }
 
-fn known(error: PlanError) -> Vec<jobs::Problem> {
-    match error {
-        PlanError::Invalid(problems) => problems,
-        PlanError::Failed(_) => Vec::new(),
+/// What was found, or `None` with what is wrong among the problems.
+fn known<T>(found: Result<T, PlanError>, problems: &mut Vec<jobs::Problem>) -> Result<Option<T>, PlanError> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(PlanError::Invalid(found)) => {
+            add(problems, found.into_iter());
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
+}
+
+/// Adds what is wrong with fields of which nothing was said yet, nor of what they are in.
+fn add(problems: &mut Vec<jobs::Problem>, found: impl Iterator<Item = jobs::Problem>) {
+    let named: Vec<String> = problems.iter().map(|problem| problem.field.clone()).collect();
+    let is_within = |field: &str, named: &String| {
+        field.strip_prefix(named.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    problems.extend(found.filter(|problem| !named.iter().any(|named| named.is_empty() || is_within(&problem.field, named))));
 }
 
 /// Why a run failed.

@@ -98,7 +98,9 @@ async fn uploads_that_are_given_up_leave_nothing() {
     drop(upload);
     assert_eq!(store.left(), Vec::<std::path::PathBuf>::new());
     let mut upload = store.datasets.upload(ArchiveKind::Zip).await.expect("its place is free again");
-    upload.write(&archive()).await.unwrap();
+    // Enough work for its sender to leave before the end.
+    let names: Vec<String> = (0..500).map(|number| format!("{}/{number}.png", ["a", "b"][number % 2])).collect();
+    upload.write(&zip_of(&photos(&names.iter().map(String::as_str).collect::<Vec<_>>()))).await.unwrap();
     let finishing = upload.finish();
     let left = tokio::time::timeout(Duration::ZERO, finishing).await;
     assert!(left.is_err(), "nothing is ready at once");

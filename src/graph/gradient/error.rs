@@ -46,10 +46,12 @@ pub enum GradientError {
         batch: usize,
     },
     /// The shape of an input or of the logits cannot be found out.
-    #[error("the shape of tensor `{tensor}` is not known; training needs it")]
+    #[error("the shape of tensor `{tensor}` is not known; training needs it{}", behind(.node))]
     NoShape {
         /// The tensor.
         tensor: String,
+        /// Operator and name of the node whose output's shape is not known, though those of its inputs are.
+        node: Option<String>,
     },
     /// A shape that a rule needs and that cannot be found out.
     #[error("the shape of tensor `{tensor}` is not known, but the gradient of {node} needs it{}", start_from(.start))]
@@ -83,8 +85,22 @@ pub enum GradientError {
     },
 }
 
+fn behind(node: &Option<String>) -> String {
+    node.as_ref().map_or_else(String::new, |node| format!(": graft cannot tell the shape that {node} gives; begin behind it"))
+}
+
 fn start_from(tensor: &str) -> String {
     format!("; train only parameters behind `{tensor}`")
+}
+
+impl GradientError {
+    /// The tensor behind which training is possible, if one node stands in the way.
+    pub fn start(&self) -> Option<&str> {
+        match self {
+            Self::UnknownShape { start, .. } | Self::NoRule { start, .. } | Self::Unsupported { start, .. } => Some(start),
+            _ => None,
+        }
+    }
 }
 
 /// Why a rule gives no gradient; the pass adds which node it was.

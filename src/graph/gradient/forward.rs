@@ -4,10 +4,10 @@
 
 use std::{collections::HashSet, path::PathBuf};
 
-use super::{DropoutMask, GradientError, TensorSpec, TrainingSpec, op::Op, shapes::Shapes};
+use super::{DropoutMask, GradientError, TensorSpec, TrainingSpec, op::Op, shapes::Shapes, window::Window};
 use crate::graph::{
     Graph, inspect, make,
-    order::{self, uses},
+    order::{self, describe, uses},
     proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto},
     tensors::data_type,
 };
@@ -47,6 +47,10 @@ impl Forward {
         check_types(&body, spec, &logits)?;
         let mut shapes = Shapes::infer(&body, spec.batch);
         let inputs = inputs(&body, &shapes)?;
+        if shapes.of(&logits).is_none() {
+            return Err(GradientError::NoShape { node: unknown(&body, &shapes), tensor: logits });
+        }
+        explicit_ceil(&mut body, &shapes);
         let masks = if drops { explicit_dropout(&mut body, &mut shapes) } else { without_dropout(&mut body) };
         let wanted = dependents(&body, spec);
         body.initializer.retain(|tensor| !wanted.contains(tensor.name()));
@@ -97,10 +101,37 @@ fn inputs(body: &GraphProto, shapes: &Shapes) -> Result<Vec<TensorSpec>, Gradien
         }
         match shapes.of(&name) {
             Some(shape) => Ok(TensorSpec { shape: shape.to_vec(), name }),
-            None => Err(GradientError::NoShape { tensor: name }),
+            None => Err(GradientError::NoShape { tensor: name, node: None }),
         }
     };
     infos.map(spec).collect()
+}
+
+/// The first node whose output's shape is not known.
+fn unknown(body: &GraphProto, shapes: &Shapes) -> Option<String> {
+    body.node.iter().find(|node| shapes.of(Op { node }.output()).is_none()).map(describe)
+}
+
+/// Says the same by padding where ceil mode leaves out a window that would start in the padding: ONNX Runtime runs such pools,
+/// but counts that window when it infers shapes.
+fn explicit_ceil(body: &mut GraphProto, shapes: &Shapes) {
+    for node in &mut body.node {
+        let op = Op { node };
+        if !matches!(op.kind(), "MaxPool" | "AveragePool") || op.int("ceil_mode", 0) == 0 {
+            continue;
+        }
+        let sides = shapes.of(op.input(0)).and_then(|shape| shape.get(2..));
+        let window = sides.and_then(|sides| Window::of(op, op.sizes("kernel_shape").unwrap_or_default(), sides));
+        let (Some(sides), Some(window)) = (sides, window) else { continue };
+        let Some(end) = window.exact_end(sides) else { continue };
+        let counts_padding = op.kind() == "AveragePool" && op.int("count_include_pad", 0) != 0;
+        if counts_padding && end.iter().zip(&window.end).any(|(exact, declared)| exact > declared) {
+            continue;
+        }
+        let pads = [window.begin, end].concat();
+        node.attribute.retain(|attribute| !matches!(attribute.name(), "ceil_mode" | "auto_pad" | "pads"));
+        node.attribute.push(make::sizes("pads", &pads));
+    }
 }
 
 /// Makes each Dropout that leaves something out a product with an input.

@@ -26,7 +26,7 @@ pub(super) fn add(
     factor: Option<&str>,
 ) -> Result<ValueInfoProto, GradientError> {
     let shape = tape.known().of(logits).map(<[usize]>::to_vec);
-    let shape = shape.ok_or_else(|| GradientError::NoShape { tensor: logits.to_owned() })?;
+    let shape = shape.ok_or_else(|| GradientError::NoShape { tensor: logits.to_owned(), node: None })?;
     let &[batch, classes] = shape.as_slice() else { return Err(bad_shape(spec, logits, shape)) };
     if batch != spec.batch {
         return Err(bad_shape(spec, logits, shape));

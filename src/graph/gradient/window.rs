@@ -78,6 +78,15 @@ impl Window {
         (0..input.len()).map(side).collect()
     }
 
+    /// The padding behind with which plain counting gives the positions of ceil mode; `None` when ceil mode leaves no window out.
+    pub(super) fn exact_end(&self, input: &[usize]) -> Option<Vec<usize>> {
+        let output = self.output(input)?;
+        let without =
+            |axis: usize| (input[axis] + self.begin[axis] + self.end[axis] - self.span(axis)).div_ceil(self.strides[axis]) + 1;
+        let leaves_out = self.ceil && (0..input.len()).any(|axis| output[axis] < without(axis));
+        leaves_out.then(|| self.reach(input, &output))
+    }
+
     /// How far the windows reach over the input's end, beyond the padding that is declared too.
     pub(super) fn reach(&self, input: &[usize], output: &[usize]) -> Vec<usize> {
         let side = |axis: usize| {

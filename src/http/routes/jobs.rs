@@ -26,6 +26,7 @@ use crate::{
         state::{JobsPart, State},
     },
     jobs::{self, Admission, Job, Listing, Plan, Planner, Reservation},
+    training::recipe,
 };
 
 /// Jobs in one page unless told otherwise, and at most.
@@ -39,7 +40,7 @@ const FLAG: [(&str, bool); 2] = [("true", true), ("false", false)];
 /// Accepts the job and answers at once; `Location` is where it can be watched. With `dry_run=true` nothing is accepted, and
 /// the answer (200) is what would be done. Send an `Idempotency-Key` to make a retry safe: the same key and body always
 /// answer with the same job.
-#[utoipa::path(post, path = "/jobs/finetune", tag = "jobs", params(FinetuneQuery, ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe; at most 255 characters, bare or quoted")), request_body(content = Value, content_type = "application/json", description = "The recipe; only `dataset` and `name` are required"), responses(
+#[utoipa::path(post, path = "/jobs/finetune", tag = "jobs", params(FinetuneQuery, ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe; at most 255 characters, bare or quoted")), request_body(content = recipe::Request, content_type = "application/json", description = "The recipe; only `dataset` and `name` are required"), responses(
     (status = 200, description = "With `dry_run=true`: what would be done", body = PlannedJob),
     (status = 202, description = "Accepted", body = AcceptedJob, headers(("Location" = String, description = "`/jobs/{id}`")))
 ))]

@@ -14,9 +14,12 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::line::Line;
-use crate::jobs::{
-    job::{Failure, Job},
-    runner::Runner,
+use crate::{
+    jobs::{
+        job::{Failure, Job},
+        runner::Runner,
+    },
+    runtime::lower_priority,
 };
 
 /// What a runner came to; a panic is a failure.
@@ -35,23 +38,6 @@ pub fn start(runner: Arc<dyn Runner>, job: Job, line: Line, nice: u8) -> io::Res
     })?;
     Ok(outcome)
 }
-
-/// Linux knows no lower priority.
-#[cfg(target_os = "linux")]
-const LOWEST: i32 = 19;
-
-#[cfg(target_os = "linux")]
-fn lower_priority(nice: u8) {
-    use rustix::process::{getpriority_process, setpriority_process};
-    // Linux has priorities per thread, and `None` means the calling one.
-    let lowered = getpriority_process(None).and_then(|own| setpriority_process(None, (own + i32::from(nice)).min(LOWEST)));
-    if let Err(error) = lowered {
-        tracing::warn!(%error, nice, "cannot lower the priority of a job; it competes with serving");
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn lower_priority(_: u8) {}
 
 fn text_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));

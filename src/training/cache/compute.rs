@@ -22,7 +22,6 @@ use crate::{
         Samples,
         batches::Pick,
         error::{At, Error},
-        priority,
         recipe::Recipe,
     },
 };
@@ -110,7 +109,6 @@ impl<'a> Computer<'a> {
             &mut self.lanes,
         );
         let run = |lane: &mut Lane| {
-            priority::lower();
             let result = work.lane(lane, picks, &next, sink);
             if result.is_err() {
                 next.store(picks.len(), Ordering::Relaxed);

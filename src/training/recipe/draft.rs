@@ -6,7 +6,7 @@ use std::ops::Bound::{Excluded, Included};
 
 use super::{
     optimizer::{self, Rule},
-    problem::{Problem, Problems, quoted},
+    problem::{Choice, Problem, Problems, quoted, shown},
     request::{EarlyStoppingRequest, HeadRequest, LayerRef, PhaseRequest, Request},
     resolved::{BatchNorm, ClassWeighting, EarlyStopping, Monitor, Pool},
 };
@@ -73,7 +73,7 @@ impl Draft {
             head: head(request.head.as_ref(), problems),
             phases: request.phases.as_ref().map(|phases| all_phases(phases, problems)),
             batch_size: problems.within("batch_size", request.batch_size, 32, 1..=MAX_BATCH) as usize,
-            seed: request.seed.unwrap_or(0),
+            seed: problems.within("seed", request.seed, 0, 0..).unsigned_abs(),
             validation_split: request
                 .validation_split
                 .map(|share| problems.within("validation_split", Some(share), 0.0, 0.0..1.0)),
@@ -162,11 +162,18 @@ fn phase(field: &str, request: &PhaseRequest, problems: &mut Problems) -> PhaseD
         }
         _ => {}
     }
-    let from = request.trainable_from.clone();
+    let from = match &request.trainable_from {
+        Some(Choice::Unknown(value)) => {
+            problems.add(format!("{field}.trainable_from"), format!("is {}; use a layer's name or index", shown(value)));
+            None
+        }
+        Some(Choice::Known(layer)) => Some(layer.clone()),
+        None => None,
+    };
     let default = if from.is_none() { EPOCHS.0 } else { EPOCHS.1 };
     let epochs = problems.within(&format!("{field}.epochs"), request.epochs, default as i64, 1..=MAX_EPOCHS).unsigned_abs();
     let mut rule = optimizer::rule(field, request, problems);
-    rule.l2 = problems.within(&format!("{field}.l2"), request.l2, 0.0, 0.0..);
+    rule.l2 = problems.single(&format!("{field}.l2"), request.l2, 0.0, (Included(0.0), POSITIVE.1));
     PhaseDraft { from, epochs, rule }
 }
 

@@ -84,8 +84,9 @@ impl<'a> Foundation<'a> {
             }
             LayerRef::Name(layer) => {
                 let near = nearest(layer, self.metadata.layers.iter().map(|layer| layer.name.as_str()));
-                let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", quoted(&near)) };
-                format!("is `{layer}`, which is no layer of `{name}`{hint}")
+                let lists = || format!("`GET /models/{name}/layers` lists them");
+                let hint = if near.is_empty() { lists() } else { format!("did you mean {}?", quoted(&near)) };
+                format!("is `{layer}`, which is no layer of `{name}`; {hint}")
             }
         }
     }

@@ -67,7 +67,7 @@ type Range = (std::ops::Bound<f64>, std::ops::Bound<f64>);
 impl Either<'_> {
     fn number(&mut self, name: &str, outer: Option<f64>, inner: Option<f64>, default: f64, range: Range) -> f64 {
         let place = self.place(name, outer.is_some(), inner.is_some());
-        self.problems.within(&place, outer.or(inner), default, range)
+        self.problems.single(&place, outer.or(inner), default, range)
     }
 
     fn schedule(&mut self, outer: Option<&Choice<Schedule>>, inner: Option<&Choice<Schedule>>) -> Schedule {
@@ -94,7 +94,7 @@ fn optimizer(field: &str, request: &OptimizerRequest, problems: &mut Problems) -
         foreign(field, *kind, request, problems);
     }
     let mut number = |name: &str, value: Option<f64>, default: f64, range: Range| {
-        problems.within(&format!("{field}.{name}"), value, default, range)
+        problems.single(&format!("{field}.{name}"), value, default, range)
     };
     let share = (std::ops::Bound::Included(0.0), std::ops::Bound::Excluded(1.0));
     let momentum = number("momentum", request.momentum, 0.0, (std::ops::Bound::Included(0.0), std::ops::Bound::Included(1.0)));

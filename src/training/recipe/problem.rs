@@ -18,14 +18,14 @@ pub struct Problem {
     pub detail: String,
 }
 
-/// A word of the request: one of `T`'s, or another, which is reported together with everything else.
+/// A word of the request: one of `T`'s, or something else, which is reported together with everything else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Choice<T> {
     /// One of the words there are.
     Known(T),
-    /// Another.
-    Unknown(String),
+    /// Something else.
+    Unknown(serde_json::Value),
 }
 
 /// An enumeration whose words can be listed.
@@ -58,12 +58,25 @@ impl Problems {
         }
     }
 
+    /// As [`Self::within`], for a value that is computed with as float32, in which it must be within `range` too.
+    pub(super) fn single(&mut self, field: &str, value: Option<f64>, default: f64, range: impl RangeBounds<f64>) -> f64 {
+        let rounded = |value: f64| f64::from(value as f32);
+        match value {
+            Some(value) if range.contains(&value) && !range.contains(&rounded(value)) => {
+                let detail = format!("is {value:e}, in float32 {}; it must be {}", rounded(value), describe(&range));
+                self.add(field, detail);
+                default
+            }
+            _ => self.within(field, value, default, range),
+        }
+    }
+
     /// The word chosen, or `default`; a problem when there is no such word.
     pub(super) fn choice<T: Words + Copy>(&mut self, field: &str, choice: Option<&Choice<T>>, default: T) -> T {
         match choice {
             Some(Choice::Known(value)) => *value,
-            Some(Choice::Unknown(word)) => {
-                self.add(field, format!("is `{word}`; use {}", quoted(T::WORDS)));
+            Some(Choice::Unknown(value)) => {
+                self.add(field, format!("is {}; use {}", shown(value), quoted(T::WORDS)));
                 default
             }
             None => default,
@@ -75,6 +88,13 @@ impl<T> From<T> for Choice<T> {
     fn from(value: T) -> Self {
         Self::Known(value)
     }
+}
+
+/// A value for a message: a word as it is, anything else as JSON, at most 60 characters.
+pub(super) fn shown(value: &serde_json::Value) -> String {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let short: String = text.chars().take(60).collect();
+    if short.len() < text.len() { format!("`{short}…`") } else { format!("`{short}`") }
 }
 
 /// `` `a`, `b` or `c` ``.
@@ -119,6 +139,18 @@ mod tests {
         check(2.0, ..=1.0, &["is 2; it must be at most 1"]);
         check(f64::NAN, 0.0.., &["is NaN; it must be at least 0"]);
         check(0.0, (Bound::Excluded(0.0), Bound::Unbounded), &["is 0; it must be more than 0"]);
+    }
+
+    #[test]
+    fn what_float32_cannot_hold_is_out_of_range() {
+        let positive = || (Bound::Excluded(0.0), Bound::Included(1e9));
+        let mut problems = Problems::default();
+        assert_eq!(problems.single("f", Some(1e-5), 0.5, positive()), 1e-5);
+        assert_eq!(problems.single("f", Some(1e-300), 0.5, positive()), 0.5);
+        problems.single("f", Some(0.999_999_999_9), 0.5, 0.0..1.0);
+        let found: Vec<&str> = problems.0.iter().map(|problem| problem.detail.as_str()).collect();
+        let positive = "is 1e-300, in float32 0; it must be more than 0 and at most 1000000000";
+        assert_eq!(found, [positive, "is 9.999999999e-1, in float32 1; it must be at least 0 and less than 1"]);
     }
 
     #[test]

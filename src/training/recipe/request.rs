@@ -3,17 +3,23 @@
 //! Defaults and rules are those of [`super::Recipe`]; numbers are signed so that a negative one is a problem with a field.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_path_to_error::Segment;
 use utoipa::ToSchema;
 
 use super::{
-    problem::{Choice, Words},
+    problem::{Choice, Problem, Words},
     resolved::{BatchNorm, ClassWeighting, Monitor, Pool},
     rule::{OptimizerKind, Schedule},
 };
 use crate::preprocess::{Orientation, Resize};
 
+/// Most fields that are reported as unreadable.
+const MAX_PROBLEMS: usize = 32;
+
 /// A request to fine-tune; `dataset` and `name` are required.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = FinetuneRequest)]
 #[serde(default, deny_unknown_fields)]
 pub struct Request {
     /// Id of the data set.
@@ -32,9 +38,9 @@ pub struct Request {
     /// Images per step, 1 to 1024; default 32.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<i64>,
-    /// What initial weights, shuffles, masks and the split are derived from; default 0.
+    /// What initial weights, shuffles, masks and the split are derived from, at least 0; default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
+    pub seed: Option<i64>,
     /// Share of every class that is kept for validation, 0 to under 1; default 0.2. Not with a data set that has `val/`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_split: Option<f64>,
@@ -88,7 +94,8 @@ pub struct PhaseRequest {
     pub trainable: Option<String>,
     /// The first layer of the base that trains, by name or index, as in `model.layers[i:]`; the head trains too.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub trainable_from: Option<LayerRef>,
+    #[schema(value_type = Option<LayerRef>)]
+    pub trainable_from: Option<Choice<LayerRef>>,
     /// The optimizer; default `rmsprop` at 0.001 for the head, `sgd` at 0.0001 with momentum 0.9 otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optimizer: Option<OptimizerRequest>,
@@ -193,35 +200,62 @@ impl Words for Orientation {
 }
 
 impl Request {
-    /// Reads a request; what cannot be read names its field.
-    ///
-    /// # Errors
-    /// No object, a field of another type or name.
-    pub fn from_json(value: &serde_json::Value) -> Result<Self, super::Problem> {
+    /// Reads a request without the fields that cannot be read, and says what is wrong with each of them: another type, another
+    /// name.
+    pub fn from_json(value: &Value) -> (Self, Vec<Problem>) {
+        let problem = |field: &str, detail: String| Problem { field: field.to_owned(), detail };
         if !value.is_object() {
-            let detail = "is no JSON object; send `{\"dataset\": …, \"name\": …}`".to_owned();
-            return Err(super::Problem { field: String::new(), detail });
+            return (Self::default(), vec![problem("", "is no JSON object; send `{\"dataset\": …, \"name\": …}`".to_owned())]);
         }
-        serde_path_to_error::deserialize(value).map_err(|error| {
-            let path = error.path().to_string();
-            let field = if path == "." { String::new() } else { path };
-            super::Problem { field, detail: format!("cannot be read: {}", error.into_inner()) }
-        })
+        let (mut value, mut problems) = (value.clone(), Vec::new());
+        loop {
+            let error = match serde_path_to_error::deserialize::<_, Self>(&value) {
+                Ok(request) => return (request, problems),
+                Err(error) => error,
+            };
+            let path: Vec<Segment> = error.path().iter().cloned().collect();
+            let field = if path.is_empty() { String::new() } else { error.path().to_string() };
+            problems.push(problem(&field, format!("cannot be read: {}", error.inner())));
+            if problems.len() == MAX_PROBLEMS || !take_out(&mut value, &path) {
+                return (Self::default(), problems);
+            }
+        }
     }
 
     /// Name and version of the base, when the request names one; the version is `None` for the stable one.
     ///
     /// # Errors
     /// A version that is no positive number.
-    pub fn base_model(&self) -> Result<Option<(&str, Option<u32>)>, super::Problem> {
+    pub fn base_model(&self) -> Result<Option<(&str, Option<u32>)>, Problem> {
         let Some(base) = self.base.as_deref() else { return Ok(None) };
         let Some((name, version)) = base.split_once('@') else { return Ok(Some((base, None))) };
         match version.parse() {
             Ok(version) if version > 0 => Ok(Some((name, Some(version)))),
-            _ => Err(super::Problem {
+            _ => Err(Problem {
                 field: "base".to_owned(),
                 detail: format!("is `{base}`; write `NAME`, or `NAME@VERSION` with a version such as `{name}@1`"),
             }),
         }
+    }
+}
+
+/// Takes the field at `path` out of `value`, or of a list's entry the list that it is in; whether there was one.
+fn take_out(value: &mut Value, path: &[Segment]) -> bool {
+    let Some(last) = path.iter().rposition(|segment| matches!(segment, Segment::Map { .. })) else { return false };
+    let mut at = value;
+    for segment in &path[..last] {
+        let next = match segment {
+            Segment::Map { key } => at.get_mut(key),
+            Segment::Seq { index } => at.get_mut(index),
+            _ => None,
+        };
+        match next {
+            Some(next) => at = next,
+            None => return false,
+        }
+    }
+    match (&path[last], at) {
+        (Segment::Map { key }, Value::Object(fields)) => fields.remove(key).is_some(),
+        _ => false,
     }
 }

@@ -9,9 +9,9 @@ use super::{
     head::head,
     layers::Foundation,
     optimizer::Rule,
-    problem::{Problem, Problems},
+    problem::{Choice, Problem, Problems},
     request::{LayerRef, Request},
-    resolved::{Base, BatchNorm, ClassCount, ClassWeighting, Head, Phase, Recipe, Trainable, Validation},
+    resolved::{Base, BatchNorm, ClassCount, ClassWeighting, Head, Phase, Pool, Recipe, Trainable, Validation},
 };
 use crate::{
     datasets::Split,
@@ -57,6 +57,7 @@ impl Request {
         };
         warnings.splice(0..0, untrained(metadata));
         warnings.extend(head_first(&phases));
+        warnings.extend(self.without_effect(&head, &phases));
         Ok(Recipe {
             dataset: draft.dataset,
             fingerprint: samples.fingerprint.clone(),
@@ -77,6 +78,21 @@ impl Request {
             batch_norm: draft.batch_norm,
             warnings,
         })
+    }
+}
+
+impl Request {
+    /// Warnings of what is said and changes nothing.
+    fn without_effect(&self, head: &Head, phases: &[Phase]) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.head.as_ref().is_some_and(|head| head.pool.is_some()) && head.pool == Pool::None {
+            warnings.push(format!("head.pool: changes nothing, since `{}`, on which the head sits, is a vector", head.on));
+        }
+        let is_affine = self.batch_norm == Some(Choice::Known(BatchNorm::Affine));
+        if is_affine && phases.iter().all(|phase| phase.trainable == Trainable::Head) {
+            warnings.push("batch_norm: `affine` changes nothing, since only the head trains".to_owned());
+        }
+        warnings
     }
 }
 

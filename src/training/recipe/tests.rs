@@ -161,7 +161,7 @@ fn phases_are_checked() {
             "phases[4].optimizer.beta_1 is 1; it must be at least 0 and less than 1",
             "phases[5].optimizer.type is missing; use `sgd`, `rmsprop` or `adam`",
             "phases[5].optimizer.learning_rate is 0; it must be more than 0 and at most 1000000000",
-            "phases[5].l2 is -1; it must be at least 0",
+            "phases[5].l2 is -1; it must be at least 0 and at most 1000000000",
         ],
     );
     check_problems(

@@ -7,15 +7,18 @@ mod head;
 mod phase;
 mod progress;
 mod publish;
+mod trainable;
 
 use std::{
     path::Path,
     time::{Duration, Instant},
 };
 
+pub use self::trainable::untrainable;
 use self::{
     head::Trained,
     progress::{Progress, Tensors},
+    trainable::spec,
 };
 use super::{
     Division, Error, Samples,
@@ -27,10 +30,7 @@ use super::{
     report::Report,
 };
 use crate::{
-    graph::{
-        Graph,
-        gradient::{Labels, Trainable, TrainingSpec},
-    },
+    graph::Graph,
     registry::{ModelVersion, Repository},
 };
 
@@ -64,13 +64,12 @@ pub struct Outcome {
 
 /// Trains as `recipe` says and registers the best epoch; goes on from the last checkpoint in the run's folder.
 ///
-/// Blocks until the end; its threads have the lowest priority. The same recipe gives the same weights bit for bit, interrupted
+/// Blocks until the end; its threads have the caller's priority. The same recipe gives the same weights bit for bit, interrupted
 /// or not, on the CPU of the same machine with the same library and threads.
 ///
 /// # Errors
 /// [`Error::Cancelled`] when the observer says so, and whatever keeps the run from its end; what it learnt stays in its folder.
 pub fn run(context: Context<'_>, recipe: &Recipe, samples: &Samples, observer: &dyn Observer) -> Result<Outcome, Error> {
-    super::lower_priority();
     let mut run = Run::open(context, recipe, samples, observer)?;
     while let Some(phase) = recipe.phases.get(run.progress.at.phase) {
         run.phase(phase)?;
@@ -138,17 +137,7 @@ impl<'a> Run<'a> {
     /// What `phase` trains, with the base's values and the head's first ones.
     fn learner(&self, phase: &Phase) -> Result<Learner, Error> {
         let graph = self.trained.behind(&phase.frontier).map_err(|source| graph_error(&self.context, source))?;
-        let base = phase.parameters.iter().map(|parameter| (parameter.name.clone(), parameter.regularized));
-        let trainable = base.chain(self.trained.parameters());
-        let l2 = |regularized| if regularized { phase.l2 as f32 } else { 0.0 };
-        let spec = TrainingSpec {
-            logits: self.trained.output().to_owned(),
-            batch: self.recipe.batch_size,
-            labels: Labels::Classes,
-            trainable: trainable.map(|(name, regularized)| Trainable { name, l2: l2(regularized) }).collect(),
-            optimizer: phase.optimizer.into(),
-            provider: self.context.cache.choice.provider,
-        };
+        let spec = spec(&self.trained, self.recipe, phase, self.context.cache.choice.provider);
         let cache::Context { runtime, threads, choice, base, .. } = self.context.cache;
         let place = learner::Place { runtime, folder: base.dir(), threads, provider: choice };
         Learner::new(place, &graph, &spec).map_err(|source| self.failed(source))

@@ -20,6 +20,8 @@ pub enum Tiny {
     Colours,
     /// The same with the batch fixed at two images.
     Pair,
+    /// Two convolutions with LeakyRelu between them, of which graft knows no gradient.
+    Leaky,
     /// The brighter the image, the longer it computes: nothing for black, seconds for white.
     Slow,
     /// ImageNet's 1000 classes over three features, trained weights by its own account.
@@ -41,6 +43,7 @@ pub fn publish(repository: &Repository, model: Tiny, name: &str) -> ModelVersion
     match model {
         Tiny::Colours => onnx(repository, name, "colours.onnx"),
         Tiny::Pair => onnx(repository, name, "colours_pair.onnx"),
+        Tiny::Leaky => onnx(repository, name, "leaky.onnx"),
         Tiny::Slow => onnx(repository, name, "slow.onnx"),
         Tiny::Thousand => keras(repository, name, true, true),
         Tiny::Untrained => keras(repository, name, true, false),

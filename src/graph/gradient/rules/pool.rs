@@ -15,6 +15,9 @@ use crate::{
 pub(super) fn max(tape: &mut Tape, op: Op<'_>, dy: &str) -> Result<(), Refusal> {
     let (x, y) = (tape.shape(op.input(0))?, tape.shape(op.output())?);
     let (window, input, output) = window(op, &x, &y)?;
+    if window.dilations.iter().any(|&dilation| dilation != 1) && op.text("auto_pad").is_some_and(|pad| pad.starts_with(b"SAME")) {
+        return Err(Refusal::Unsupported("it is dilated and pads by itself"));
+    }
     if op.int("storage_order", 0) != 0 {
         return Err(Refusal::Unsupported("its indices are in column order"));
     }
