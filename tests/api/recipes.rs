@@ -8,7 +8,7 @@ use zip::{ZipWriter, write::SimpleFileOptions};
 
 use crate::{
     finetune::{drawings, ended, submit, upload},
-    support::{Setup, TestApp, Tiny, plain},
+    support::{Setup, TestApp, Tiny, encoded_fixture, plain},
 };
 
 /// Drawings of each shape.
@@ -164,6 +164,10 @@ async fn every_choice_makes_another_model_and_a_repetition_the_same() {
         ("seeded", json!({"seed": 1})),
         ("batched", json!({"batch_size": 7})),
         ("decayed", json!({"phases": [{"trainable": "head", "epochs": 3, "optimizer": {"type": "adam"}, "l2": 0.01}]})),
+        (
+            "slowed",
+            json!({"phases": [{"trainable": "head", "epochs": 3, "optimizer": {"type": "adam"}, "learning_rate_decay": 0.1}]}),
+        ),
         ("cosine", json!({"phases": [{"trainable": "head", "epochs": 3, "optimizer": {"type": "adam", "schedule": "cosine"}}]})),
     ] {
         trainer.train(name, fields.clone()).await;
@@ -174,6 +178,66 @@ async fn every_choice_makes_another_model_and_a_repetition_the_same() {
         trainer.train(&again, fields).await;
         assert_eq!(seen.last(), Some(&trainer.hash(&again)), "{name} is not the same twice");
     }
+}
+
+#[tokio::test]
+async fn a_folder_for_validation_is_what_is_measured() {
+    let counts = [("train/red", 6), ("train/blue", 5), ("val/red", 3), ("val/blue", 4)];
+    let classes = counts.map(|(name, count)| (name, if name.ends_with("red") { [150, 20, 20] } else { [20, 20, 150] }, count));
+    // None is the same as another.
+    let shifted =
+        classes.map(|(name, colour, count)| (name, colour.map(|value| value + 10 * u8::from(name.starts_with("val"))), count));
+    let trainer = Trainer::on(Tiny::Colours, coloured(&shifted)).await;
+    let job = trainer.train("split", json!({"head": {"hidden": [16]}})).await;
+    let validation = &job["recipe"]["validation"];
+    assert_eq!((&validation["split"], &validation["train"], &validation["val"]), (&json!(null), &json!(11), &json!(7)));
+    let report = &job["result"]["report"];
+    let images: Vec<_> = report["classes"].as_array().expect("a list").iter().map(|class| class["images"].as_u64()).collect();
+    assert_eq!((&report["images"], images), (&json!(7), vec![Some(4), Some(3)]), "{report}");
+    assert!(report["worst"][0]["path"].as_str().is_some_and(|path| path.starts_with("val/")), "{report}");
+}
+
+#[tokio::test]
+async fn photos_are_turned_as_they_say_at_training_and_at_serving() {
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    for (class, file) in [("a", "exif_6.png"), ("a", "exif_3.jpg"), ("b", "exif_8.webp"), ("b", "xmp_5.jpg")] {
+        archive.start_file(format!("{class}/{file}"), SimpleFileOptions::default()).expect("the name is new");
+        archive.write_all(&encoded_fixture(file)).expect("memory can be written to");
+    }
+    let archive = archive.finish().expect("memory can be written to").into_inner();
+    let trainer = Trainer::on(Tiny::Convolutions, archive).await;
+    let whole = json!({"validation_split": 0});
+    trainer.train("turned", whole.clone()).await;
+    trainer.train("as-stored", json!({"validation_split": 0, "preprocessing": {"orientation": "ignore"}})).await;
+    assert_ne!(trainer.hash("turned"), trainer.hash("as-stored"));
+    let answer = async |model: &str, orientation: &str| {
+        let path = format!("/predict?model={model}{orientation}");
+        trainer.app.send(trainer.app.post_image(&path, encoded_fixture("exif_6.png"))).await.ok().json()["predictions"][0]["top_k"].clone()
+    };
+    assert_eq!(answer("turned", "").await, answer("turned", "&orientation=exif").await);
+    assert_ne!(answer("turned", "").await, answer("turned", "&orientation=ignore").await);
+    assert_eq!(answer("as-stored", "").await, answer("as-stored", "&orientation=ignore").await);
+}
+
+#[tokio::test]
+async fn a_later_job_reads_what_an_earlier_one_cached() {
+    let trainer = Trainer::new(Tiny::Convolutions).await;
+    let caching = async |job: Value| {
+        let path = format!("/jobs/{}/events", job["id"].as_str().expect("a job has an id"));
+        let events = trainer.app.get(&path).await.ok().text();
+        let of_caching = events.split("\n\n").find(|event| event.contains("event: caching")).expect("it caches").to_owned();
+        let data = of_caching.lines().find_map(|line| line.strip_prefix("data:")).expect("an event has data").to_owned();
+        let data: Value = serde_json::from_str(&data).expect("it is JSON");
+        [data["done"].as_u64(), data["total"].as_u64()].map(|count| count.expect("a number"))
+    };
+    let images = 3 * DRAWINGS as u64;
+    let first = trainer.train("first", json!({"phases": tops("conv2d_2")})).await;
+    assert_eq!(caching(first).await, [0, images]);
+    let second = trainer.train("second", json!({"phases": tops("conv2d_2"), "seed": 5})).await;
+    assert_eq!(caching(second).await, [images, images], "another seed has the same images");
+    let flipped = trainer.train("flipped", json!({"phases": tops("conv2d_2"), "horizontal_flip": true})).await;
+    let [done, total] = caching(flipped).await;
+    assert!(done == images && total > images, "only the mirrored ones are missing: {done} of {total}");
 }
 
 #[tokio::test]

@@ -45,6 +45,8 @@ struct Known {
     loss: Option<f64>,
     accuracy: Option<f64>,
     images_per_second: Option<f64>,
+    /// The phase whose cache was told of.
+    caching: Option<usize>,
 }
 
 impl<'a> Follow<'a> {
@@ -55,7 +57,12 @@ impl<'a> Follow<'a> {
         let forecast = Forecast::new(estimate.map(|estimate| estimate.phases).unwrap_or_default());
         // Those of an earlier attempt.
         let Progress { loss, accuracy, images_per_second, .. } = job.progress.clone().unwrap_or_default();
-        Self { control, recipe, is_warned, known: Mutex::new(Known { forecast, loss, accuracy, images_per_second }) }
+        Self {
+            control,
+            recipe,
+            is_warned,
+            known: Mutex::new(Known { forecast, loss, accuracy, images_per_second, caching: None }),
+        }
     }
 
     /// Steps done in the phase.
@@ -139,7 +146,8 @@ impl Observer for Follow<'_> {
             }
             Event::Caching { phase, done, total } => {
                 let event = jobs::Event::new("caching").with("done", done).with("total", total);
-                if done == 0 || done == total {
+                let is_first = self.known().caching.replace(phase) != Some(phase);
+                if is_first || done == total {
                     self.control.event(event.at(u32::try_from(phase + 1).unwrap_or(u32::MAX), 0, done as u64));
                 }
                 let at = Place { phase, epoch: 0, step: 0 };

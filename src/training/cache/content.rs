@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Changes whenever files or numbers would be made differently.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What a cache holds; caches of equal content are the same cache.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -28,7 +28,8 @@ pub struct Content {
     pub(super) graph_sha256: String,
     pub(super) preprocessing: Preprocessing,
     pub(super) frontier: Vec<Frontier>,
-    /// Whether mirrored images have records too.
+    /// Whether mirrored images have records too, behind all others: with and without them it is the same cache.
+    #[serde(skip)]
     pub(super) flips: bool,
     /// The library and the provider: others give other last bits.
     pub(super) engine: String,
@@ -77,15 +78,11 @@ impl Content {
 
     /// Records of the whole data set.
     pub fn records(&self) -> usize {
-        self.images * self.variants()
+        self.images * (1 + usize::from(self.flips))
     }
 
     /// Where the record of `pick` lies.
     pub(super) fn record(&self, pick: Pick) -> usize {
-        pick.image as usize * self.variants() + usize::from(pick.flipped && self.flips)
-    }
-
-    fn variants(&self) -> usize {
-        1 + usize::from(self.flips)
+        pick.image as usize + if pick.flipped && self.flips { self.images } else { 0 }
     }
 }
