@@ -11,7 +11,7 @@ use crate::{
     },
     registry::{Metadata, ModelVersion},
     telemetry::chain,
-    training::recipe::{Phase, Problem, Recipe, Trainable},
+    training::recipe::{Head, Phase, Problem, Recipe, Trainable},
 };
 
 /// The training graph that `phase` needs.
@@ -32,6 +32,8 @@ pub(super) fn spec(trained: &Trained, recipe: &Recipe, phase: &Phase, provider: 
 /// What of `base` the phases of `recipe` cannot be trained through on `provider`: an operator without a gradient, a shape that
 /// cannot be told, operators in another version.
 pub fn untrainable(base: &ModelVersion, recipe: &Recipe, provider: Provider) -> Vec<Problem> {
+    // Whatever the head is made of has gradients: the smallest one takes the least memory.
+    let recipe = &Recipe { head: Head { hidden: Vec::new(), outputs: 1, ..recipe.head.clone() }, ..recipe.clone() };
     let trained = match Graph::read(&base.graph_path()).and_then(|graph| Trained::new(&graph, recipe)) {
         Ok(trained) => trained,
         Err(error) => return vec![problem("base", &error)],
