@@ -16,7 +16,7 @@ pub struct TrainingConfig {
     pub cache_bytes: u64,
     /// Memory that a job's training may take by its estimate, in bytes; default 16 GiB; `GRAFT__TRAINING__MEMORY_BYTES`.
     pub memory_bytes: u64,
-    /// Time between checkpoints within an epoch; default 30 s; `GRAFT__TRAINING__CHECKPOINT_INTERVAL_MS`.
+    /// Time between checkpoints within an epoch, at most a job's lease; default 30 s; `GRAFT__TRAINING__CHECKPOINT_INTERVAL_MS`.
     pub checkpoint_interval: Duration,
 }
 

@@ -72,31 +72,41 @@ impl Division {
     }
 }
 
-/// Positions of the images of every photo, by its first one; a data set keeps a content once, so its file tells them apart.
-struct Photos<'a> {
-    samples: &'a Samples,
-    positions: BTreeMap<u32, Vec<u32>>,
+/// The photos that may be drawn: positions of the images with the same content, in the order of their first ones. A data set
+/// keeps a content once, so its file tells contents apart.
+struct Photos {
+    /// By class, those that no other class has.
+    own: Vec<Vec<Vec<u32>>>,
+    /// By class, whether it has a photo that another has too.
+    is_shared: Vec<bool>,
 }
 
-impl<'a> Photos<'a> {
-    fn of(samples: &'a Samples) -> Self {
+impl Photos {
+    fn of(samples: &Samples) -> Self {
         let mut first: HashMap<&Path, u32> = HashMap::new();
-        let mut positions: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        let mut photos: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for (position, image) in (0..).zip(&samples.images) {
-            positions.entry(*first.entry(&image.file).or_insert(position)).or_default().push(position);
+            photos.entry(*first.entry(&image.file).or_insert(position)).or_default().push(position);
         }
-        Self { samples, positions }
+        let class = |&position: &u32| samples.images[position as usize].class;
+        let classes = samples.classes.len();
+        let (mut own, mut is_shared) = (vec![Vec::new(); classes], vec![false; classes]);
+        for (first, photo) in photos {
+            if photo.iter().all(|position| class(position) == class(&first)) {
+                own[class(&first)].push(photo);
+            } else {
+                photo.iter().for_each(|position| is_shared[class(position)] = true);
+            }
+        }
+        Self { own, is_shared }
     }
 
     /// The validation images of one class.
     fn drawn(&self, class: usize, share: f64, seed: u64) -> Vec<u32> {
-        let is_here = |&position: &u32| self.samples.images[position as usize].class == class;
-        let of_class = self.positions.values().filter(|photo| photo.iter().all(is_here));
-        let mut photos: Vec<&Vec<u32>> = of_class.collect();
+        let mut photos: Vec<&Vec<u32>> = self.own[class].iter().collect();
         Stream::new(seed, Purpose::Split, 0, 0, class as u64).shuffle(&mut photos);
-        let is_shared = self.positions.values().any(|photo| photo.iter().any(is_here) && !photo.iter().all(is_here));
         // A class that has a photo to train on in any case can give all others.
-        let most = if is_shared { photos.len() } else { photos.len().saturating_sub(1) };
+        let most = if self.is_shared[class] { photos.len() } else { photos.len().saturating_sub(1) };
         let least = usize::from(share > 0.0).min(most);
         photos.truncate(((photos.len() as f64 * share).round() as usize).clamp(least, most));
         photos.into_iter().flatten().copied().collect()

@@ -59,6 +59,8 @@ pub struct PhaseEstimate {
     pub caching_seconds: f64,
     /// For its epochs, with what they compute anew.
     pub training_seconds: f64,
+    /// Share of its cached tensors that `training.cache_bytes` has room for.
+    pub cached_share: f64,
 }
 
 impl Speed {
@@ -116,7 +118,7 @@ impl Estimate {
             }
             let epoch = speed.frozen((train + val) * (1.0 - share), phase)
                 + speed.seconds(train * PASSES_PER_STEP + val, phase.trained_flops as f64);
-            PhaseEstimate { caching_seconds, training_seconds: phase.epochs as f64 * epoch }
+            PhaseEstimate { caching_seconds, training_seconds: phase.epochs as f64 * epoch, cached_share: share }
         };
         let phases: Vec<PhaseEstimate> = recipe.phases.iter().enumerate().map(of_phase).collect();
         let seconds: f64 = phases.iter().map(|phase| phase.caching_seconds + phase.training_seconds).sum();
@@ -124,15 +126,17 @@ impl Estimate {
         Self { cache_bytes, cached_bytes: cached_bytes.min(bound), memory_bytes, minutes: seconds / 60.0, phases }
     }
 
-    /// What the user should know: that not all of the cache fits.
-    pub fn warning(&self) -> Option<String> {
-        let Self { cache_bytes, cached_bytes, .. } = self;
-        (cached_bytes < cache_bytes).then(|| {
+    /// What the user should know: of which phases not everything that is cached fits.
+    pub fn warnings(&self) -> Vec<String> {
+        let short = self.phases.iter().enumerate().filter(|(_, phase)| phase.cached_share < 1.0);
+        let warning = |(index, phase): (usize, &PhaseEstimate)| {
+            let percent = 100.0 * phase.cached_share;
             format!(
-                "the cached tensors need {cache_bytes} bytes, of which {cached_bytes} fit: the rest is computed anew in every \
-                 epoch; raise `training.cache_bytes`"
+                "phases[{index}]: {percent:.0} % of its cached tensors fit, the rest is computed anew in every epoch; \
+                 raise `training.cache_bytes`"
             )
-        })
+        };
+        short.map(warning).collect()
     }
 
     /// The estimate for `samples`, measured now: seconds, on the threads of `context`.
@@ -169,6 +173,11 @@ mod tests {
         let recipe = resolved_inception();
         let minutes = |bound| Estimate::of(&recipe, &speed, bound).minutes;
         assert!(minutes(0) > 3.0 * minutes(u64::MAX));
-        assert_eq!(Estimate::of(&recipe, &speed, 1000).cached_bytes, 1000);
+        let estimate = Estimate::of(&recipe, &speed, 20 * 8192);
+        assert_eq!(estimate.cached_bytes, 20 * 8192);
+        let warnings = estimate.warnings();
+        assert!(warnings.len() == 1 && warnings[0].starts_with("phases[1]: 2 % of its cached tensors fit"), "{warnings:?}");
+        // Caches go for others: together they need not fit.
+        assert_eq!(Estimate::of(&recipe, &speed, 20 * 327_680).warnings(), Vec::<String>::new());
     }
 }

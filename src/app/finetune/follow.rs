@@ -53,7 +53,7 @@ impl<'a> Follow<'a> {
     /// Follows a run of `recipe` for `job`.
     pub fn new(control: &'a dyn Control, recipe: &'a Recipe, job: &Job) -> Self {
         let estimate: Option<Estimate> = serde_json::from_value(job.spec.estimates.clone()).ok();
-        let is_warned = estimate.as_ref().is_some_and(|estimate| estimate.warning().is_some());
+        let is_warned = estimate.as_ref().is_some_and(|estimate| !estimate.warnings().is_empty());
         let forecast = Forecast::new(estimate.map(|estimate| estimate.phases).unwrap_or_default());
         // Those of an earlier attempt.
         let Progress { loss, accuracy, images_per_second, .. } = job.progress.clone().unwrap_or_default();
@@ -139,8 +139,8 @@ impl Observer for Follow<'_> {
                 event.data = place;
                 self.control.event(event);
             }
-            // With a place, so that it is told once, however often the phase begins.
             Event::Warning { .. } if self.is_warned => {}
+            // With a place, so that it is told once, however often the phase begins.
             Event::Warning { phase, detail } => {
                 self.control.event(self.mark(jobs::Event::warning(detail), Place { phase, epoch: 0, step: 0 }));
             }

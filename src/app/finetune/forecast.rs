@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn what_was_measured_corrects_what_is_left() {
-        let phase = |caching_seconds, training_seconds| PhaseEstimate { caching_seconds, training_seconds };
+        let phase = |caching_seconds, training_seconds| PhaseEstimate { caching_seconds, training_seconds, cached_share: 1.0 };
         let mut forecast = Forecast::new(vec![phase(10.0, 50.0), phase(0.0, 40.0)]);
         let start = Instant::now();
         let mut left = |phase, part, done, seconds| forecast.seconds(phase, part, done, start + Duration::from_secs(seconds));

@@ -212,7 +212,7 @@ impl Planner for Finetuner {
         recipe.fits(self.training.memory_bytes).map_err(|problems| self.invalid(problems))?;
         let estimate = self.estimate(&base, &recipe, &samples)?;
         let mut warnings = recipe.warnings.clone();
-        warnings.extend(estimate.warning());
+        warnings.extend(estimate.warnings());
         let json = |value: Result<Value, serde_json::Error>| value.map_err(|error| PlanError::Failed(error.into()));
         Ok(NewJob {
             name: recipe.name.clone(),

@@ -43,9 +43,7 @@ impl ArchiveKind {
             _ => None,
         }
     }
-}
 
-impl ArchiveKind {
     /// The media type that says so.
     pub fn media_type(self) -> &'static str {
         match self {

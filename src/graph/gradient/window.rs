@@ -80,7 +80,7 @@ impl Window {
 
     /// The padding behind with which plain counting gives the positions of ceil mode; `None` when ceil mode leaves no window out.
     pub(super) fn exact_end(&self, input: &[usize]) -> Option<Vec<usize>> {
-        let output = self.output(input)?;
+        let output = self.output(input).filter(|output| !output.contains(&0))?;
         let without =
             |axis: usize| (input[axis] + self.begin[axis] + self.end[axis] - self.span(axis)).div_ceil(self.strides[axis]) + 1;
         let leaves_out = self.ceil && (0..input.len()).any(|axis| output[axis] < without(axis));

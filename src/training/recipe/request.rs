@@ -217,6 +217,8 @@ impl Request {
             let field = if path.is_empty() { String::new() } else { error.path().to_string() };
             problems.push(problem(&field, format!("cannot be read: {}", error.inner())));
             if problems.len() == MAX_PROBLEMS || !take_out(&mut value, &path) {
+                // Of what was not read nothing can be said.
+                problems.push(problem("", "has more that cannot be read; mend these first".to_owned()));
                 return (Self::default(), problems);
             }
         }

@@ -79,9 +79,7 @@ impl Request {
             warnings,
         })
     }
-}
 
-impl Request {
     /// Warnings of what is said and changes nothing.
     fn without_effect(&self, head: &Head, phases: &[Phase]) -> Vec<String> {
         let mut warnings = Vec::new();

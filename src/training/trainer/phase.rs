@@ -4,6 +4,7 @@
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
+    thread::Thread,
     time::{Duration, Instant},
 };
 
@@ -34,7 +35,7 @@ impl Run<'_> {
         let kept = |name: &str| tensors.now.get(name).or_else(|| tensors.state.get(name)).cloned();
         learner.restore(kept).map_err(|source| self.failed(source))?;
         let (observer, stops) = (self.observer, learner.stops());
-        interruptible(observer, stops, || self.epochs(phase, &mut learner, &mut cache))?;
+        interruptible(observer, &stops, || self.epochs(phase, &mut learner, &mut cache))?;
         self.progress.at = Place { phase: self.progress.at.phase + 1, epoch: 0, step: 0 };
         self.progress.watch = Watch::default();
         self.tensors.state.clear();
@@ -150,7 +151,7 @@ impl Run<'_> {
 }
 
 /// Does `work` with a learner; when the run is to stop, ends the step at hand through `stops`.
-pub(super) fn interruptible<T>(observer: &dyn Observer, stops: [Stop; 2], work: impl FnOnce() -> T) -> T {
+pub(super) fn interruptible<T>(observer: &dyn Observer, stops: &[Stop], work: impl FnOnce() -> T) -> T {
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let watcher = scope.spawn(|| {
@@ -162,11 +163,23 @@ pub(super) fn interruptible<T>(observer: &dyn Observer, stops: [Stop; 2], work: 
                 std::thread::park_timeout(POLL);
             }
         });
-        let result = work();
-        ended.store(true, Ordering::Release);
-        watcher.thread().unpark();
-        result
+        // On the way out of a panic too: the scope waits for the watcher.
+        let _end = Ending { ended: &ended, watcher: watcher.thread() };
+        work()
     })
+}
+
+/// Ends a watcher when it goes.
+struct Ending<'a> {
+    ended: &'a AtomicBool,
+    watcher: &'a Thread,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+        self.watcher.unpark();
+    }
 }
 
 /// A mask per dropout of the graph, drawn for every image of the batch.
@@ -189,4 +202,34 @@ fn right(logits: &Tensor, labels: &[i64]) -> u64 {
     let best = |row: &[f32]| (0..row.len()).fold(0, |best, at| if row[at] > row[best] { at } else { best });
     let rows = logits.data().chunks_exact(width).zip(labels);
     rows.filter(|(row, label)| best(row) as i64 == **label).count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Quiet;
+
+    impl Observer for Quiet {
+        fn event(&self, _: Event) {}
+
+        fn flush(&self) {}
+
+        fn checkpointed(&self, _: Place) {}
+
+        fn cancelled(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_panic_comes_out_instead_of_waiting_for_the_watcher() {
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let run = || interruptible(&Quiet, &[], || panic!("a defect"));
+            let outcome = std::panic::catch_unwind(run).map(|()| ());
+            let _ = done.send(outcome.is_err());
+        });
+        assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(true));
+    }
 }

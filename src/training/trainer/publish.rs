@@ -29,7 +29,7 @@ impl Run<'_> {
         let tensors = &self.tensors.best;
         learner.restore(|name| tensors.get(name).cloned()).map_err(|source| self.failed(source))?;
         let (observer, stops) = (self.observer, learner.stops());
-        let (report, trained) = interruptible(observer, stops, || {
+        let (report, trained) = interruptible(observer, &stops, || {
             let report = evaluate::report(&self, &mut learner, &mut cache)?;
             let mut trained = Vec::new();
             evaluate::classify(&self, &mut learner, &mut cache, self.compared(), |_, row| trained.push(row))?;
