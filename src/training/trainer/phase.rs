@@ -226,8 +226,8 @@ mod tests {
     fn a_panic_comes_out_instead_of_waiting_for_the_watcher() {
         let (done, ended) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let run = || interruptible(&Quiet, &[], || panic!("a defect"));
-            let outcome = std::panic::catch_unwind(run).map(|()| ());
+            let run = || interruptible::<()>(&Quiet, &[], || panic!("a defect"));
+            let outcome = std::panic::catch_unwind(run);
             let _ = done.send(outcome.is_err());
         });
         assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(true));
