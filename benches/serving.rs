@@ -33,7 +33,7 @@ fn main() -> anyhow::Result<()> {
     let photo = std::fs::read(&photo).with_context(|| format!("cannot read {photo}"))?;
     let mut config = config::load(&config::Sources::from_process())?;
     config.server.port = 0;
-    config.models.preload.clone_from(&models);
+    config.models.preload = Some(models.clone());
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(config, photo, models))
 }
 

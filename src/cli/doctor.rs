@@ -12,9 +12,13 @@ use clap::Args;
 use super::{Global, answer};
 use crate::{
     config::{Config, Provider},
-    registry::Repository,
+    inference::{Needs, choose},
+    registry::{Repository, Snapshot},
     runtime::{self, Runtime},
 };
+
+/// What the model that answers without being named needs.
+const CLASSES: Needs<'static> = Needs { classes: true, layers: &[] };
 
 /// Room for one VGG16 download and its import.
 const COMFORTABLE_BYTES: u64 = 2 << 30;
@@ -131,6 +135,7 @@ fn providers(config: &Config, runtime: &Runtime, report: &mut Report) {
 }
 
 fn models(config: &Config, report: &mut Report) {
+    config.models.former_dir_note().iter().for_each(|note| report.warn("models", note));
     let snapshot = match Repository::open(&config.models.dir).and_then(|repository| repository.scan()) {
         Ok(snapshot) => snapshot,
         Err(error) => return report.fail("models", error),
@@ -138,18 +143,28 @@ fn models(config: &Config, report: &mut Report) {
     for problem in &snapshot.problems {
         report.warn("models", format_args!("{} is ignored: {}", problem.path, problem.reason));
     }
-    for name in &config.models.preload {
-        let stable = snapshot.model(name).and_then(|model| model.version(model.stable));
-        match stable.map(|version| &version.metadata) {
-            None => report.fail("models", format_args!("`{name}` is not in the repository; `graft pull {name}` brings it")),
-            Some(metadata) if metadata.pretrained => report.ok("models", format_args!("{name} version {}", metadata.version)),
-            Some(_) if config.models.allow_untrained => {
-                report.warn("models", format_args!("{name} has UNTRAINED weights; `graft pull {name}` brings trained ones"));
-            }
-            Some(_) => {
-                report.fail("models", format_args!("{name} has UNTRAINED weights, which `models.allow_untrained` forbids"))
-            }
+    let default = match choose(&snapshot, &config.models.default, CLASSES, |_| false) {
+        Ok(choice) => {
+            choice.note.iter().for_each(|note| report.warn("models", note));
+            choice.version.metadata.name.clone()
         }
+        Err(error) => return report.fail("models", error),
+    };
+    for name in config.models.preload.as_ref().unwrap_or(&vec![default]) {
+        model(config, &snapshot, name, report);
+    }
+}
+
+/// A model that must be loaded.
+fn model(config: &Config, snapshot: &Snapshot, name: &str, report: &mut Report) {
+    let stable = snapshot.model(name).and_then(|model| model.version(model.stable));
+    match stable.map(|version| &version.metadata) {
+        None => report.fail("models", format_args!("`{name}` is not in the repository; `graft pull {name}` brings it")),
+        Some(metadata) if metadata.pretrained => report.ok("models", format_args!("{name} version {}", metadata.version)),
+        Some(_) if config.models.allow_untrained => {
+            report.warn("models", format_args!("{name} has UNTRAINED weights; `graft pull {name}` brings trained ones"));
+        }
+        Some(_) => report.fail("models", format_args!("{name} has UNTRAINED weights, which `models.allow_untrained` forbids")),
     }
 }
 

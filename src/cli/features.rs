@@ -88,9 +88,7 @@ impl Features {
         if format == Format::Npy && plan.layers.len() != 1 {
             bail!("an .npy holds one layer, {} were asked for; write an .npz", plan.layers.len());
         }
-        if !plan.version.metadata.pretrained {
-            eprintln!("{} has UNTRAINED weights (pretrained: false): these features mean nothing", plan.version.metadata.name);
-        }
+        plan.notes.iter().for_each(|note| eprintln!("{note}"));
         let dtype = match self.dtype {
             DtypeFlag::Float32 => Dtype::F32,
             DtypeFlag::Float16 => Dtype::F16,

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     config::Config,
     datasets::{Dataset, Datasets},
+    inference::{Needs, choose},
     preprocess::Limits,
     registry::{ModelVersion, Repository, make_folder},
     runtime::{Runtime, lower_priority},
@@ -39,7 +40,7 @@ use crate::{
 pub(super) struct Finetune {
     /// Folder of class folders
     folder: PathBuf,
-    /// The model to start from, NAME or NAME@VERSION [default: models.default]
+    /// The model to start from, NAME or NAME@VERSION [default: models.default if it is trained, else a trained one]
     #[arg(long)]
     base: Option<String>,
     /// Name of the model that comes out
@@ -147,7 +148,11 @@ impl Finetune {
 /// The version that `request` starts from.
 fn base(snapshot: &crate::registry::Snapshot, request: &Request, config: &Config) -> anyhow::Result<ModelVersion> {
     let named = request.base_model().map_err(|problem| anyhow::anyhow!("`{}` {}", problem.field, problem.detail))?;
-    let (name, version) = named.unwrap_or((&config.models.default, None));
+    let Some((name, version)) = named else {
+        let choice = choose(snapshot, &config.models.default, Needs::default(), |_| false)?;
+        choice.note.iter().for_each(|note| eprintln!("{note}"));
+        return Ok(choice.version);
+    };
     let model = snapshot.model(name).with_context(|| format!("unknown model `{name}`; `graft models` lists them"))?;
     let version = version.unwrap_or(model.stable);
     model.version(version).cloned().with_context(|| format!("model `{name}` has no version {version}"))

@@ -25,7 +25,7 @@ pub(super) struct Import {
     what: String,
     /// The Keras weight file, for vgg16 and inception_v3
     file: Option<PathBuf>,
-    /// Name of the model [default: the architecture's; required for ONNX]
+    /// Name of the model [default: the architecture's, with `_notop` without the classifier; required for ONNX]
     #[arg(long)]
     name: Option<String>,
     #[command(flatten)]
@@ -87,10 +87,9 @@ impl Import {
     }
 
     fn keras(&self, global: &Global, file: &Path) -> anyhow::Result<ModelVersion> {
-        let name = self.name.as_deref().unwrap_or(&self.what);
         let source = format!("keras:{}", file.file_name().unwrap_or_default().to_string_lossy());
         let repository = global.repository()?;
-        registry::import_keras(&repository, name, &self.what, file, source)
+        registry::import_keras(&repository, self.name.as_deref(), &self.what, file, source)
             .with_context(|| format!("cannot import {} as {}", file.display(), self.what))
     }
 

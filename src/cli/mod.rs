@@ -39,7 +39,7 @@ struct Cli {
 /// Flags of every command.
 #[derive(Debug, Args)]
 struct Global {
-    /// The model repository [default: models; GRAFT__MODELS__DIR]
+    /// The model repository [default: models below data.dir; GRAFT__MODELS__DIR]
     #[arg(long, global = true, value_name = "DIR")]
     models_dir: Option<PathBuf>,
     /// Folder of default.toml and ENVIRONMENT.toml [default: config, when it exists]
@@ -54,7 +54,7 @@ struct Global {
 enum Command {
     /// Serve the models over HTTP
     Serve(serve::Serve),
-    /// Download Keras's published weights and import them
+    /// Download trained weights of a known model and import them
     Pull(pull::Pull),
     /// Import a Keras weight file or an ONNX classifier
     Import(import::Import),

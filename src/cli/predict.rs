@@ -33,7 +33,7 @@ pub(super) struct Predict {
 /// Which model, and how it gets its images.
 #[derive(Debug, Args)]
 pub(super) struct ImageOptions {
-    /// The model, NAME or NAME@VERSION [default: models.default]
+    /// The model, NAME or NAME@VERSION [default: models.default if it is trained, else a trained one]
     #[arg(long, short)]
     model: Option<String>,
     #[command(flatten)]
@@ -75,9 +75,7 @@ impl Predict {
         let engine = engine(&config, open(&config)?)?;
         let request = Request { top_k: Some(self.top_k), ..self.options.request()? };
         let plan = engine.plan(&request)?;
-        if !plan.version.metadata.pretrained {
-            eprintln!("{} has UNTRAINED weights (pretrained: false): these answers mean nothing", plan.version.metadata.name);
-        }
+        plan.notes.iter().for_each(|note| eprintln!("{note}"));
         block_on(async {
             for path in &self.images {
                 let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;

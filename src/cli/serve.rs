@@ -1,12 +1,17 @@
 //! `graft serve`: the server.
 
+use std::path::Path;
+
 use clap::Args;
 
 use super::{
     Global,
     context::{block_on, open},
 };
-use crate::app::App;
+use crate::{
+    app::App,
+    registry::{Repository, import_keras, starter},
+};
 
 /// Serve the models over HTTP.
 ///
@@ -31,6 +36,22 @@ impl Serve {
         let config =
             global.config(&[("server.host", self.host), ("server.port", port), ("models.default", self.default_model)])?;
         let repository = open(&config)?;
+        if let Some(weights) = &config.models.starter {
+            bring_starter(&repository, weights);
+        }
         block_on(async { App::bind(config, repository).await?.run(crate::app::terminated()).await })?
+    }
+}
+
+/// Imports the starter unless the repository holds it; a server with other models, or none yet, does without.
+fn bring_starter(repository: &Repository, weights: &Path) {
+    let Some(name) = starter() else { return };
+    let absent = || anyhow::Ok(repository.scan()?.model(name).is_none());
+    let source = format!("file:{}", weights.file_name().unwrap_or_default().to_string_lossy());
+    let bring = || anyhow::Ok(if absent()? { Some(import_keras(repository, Some(name), name, weights, source)?) } else { None });
+    match bring() {
+        Ok(None) => {}
+        Ok(Some(version)) => eprintln!("brought {name} version {} from {}", version.metadata.version, weights.display()),
+        Err(error) => eprintln!("cannot bring {name} (`models.starter`): {error:#}"),
     }
 }

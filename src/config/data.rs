@@ -1,10 +1,10 @@
-//! `[data]`: where graft keeps everything besides models.
+//! `[data]`: where graft keeps what it is given and what it makes.
 
 use std::path::PathBuf;
 
 use super::key::{Key, Kind, Values, of};
 
-/// `[data]`: where graft keeps everything besides models.
+/// `[data]`: where graft keeps what it is given and what it makes: models, data sets, jobs, caches.
 #[derive(Debug, Clone)]
 pub struct DataConfig {
     /// The folder; default `data`; `GRAFT__DATA__DIR`.

@@ -48,7 +48,7 @@ pub struct Config {
     pub training: TrainingConfig,
     /// Where published weight files are downloaded from.
     pub weights: WeightsConfig,
-    /// Where graft keeps everything besides models.
+    /// Where graft keeps what it is given and what it makes.
     pub data: DataConfig,
     /// Bounds on data sets, and the folder of the server that may be read.
     pub datasets: DatasetsConfig,
@@ -88,15 +88,16 @@ const KEY_LISTS: [&[key::Key]; 10] = [
 pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
     let (environment, values) = sources.read()?;
     let runtime = RuntimeConfig::from_values(&values)?;
+    let data = DataConfig::from_values(&values);
     Ok(Config {
         environment,
         server: ServerConfig::from_values(&values)?,
-        models: ModelsConfig::from_values(&values),
+        models: ModelsConfig::from_values(&values, &data.dir),
         images: ImagesConfig::from_values(&values)?,
         training: TrainingConfig::from_values(&values, runtime.threads),
         runtime,
         weights: WeightsConfig::from_values(&values)?,
-        data: DataConfig::from_values(&values),
+        data,
         datasets: DatasetsConfig::from_values(&values)?,
         jobs: JobsConfig::from_values(&values),
         telemetry: TelemetryConfig::from_values(&values),

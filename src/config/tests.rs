@@ -15,8 +15,9 @@ fn defaults_are_as_documented() {
     assert_eq!((config.server.host.to_string().as_str(), config.server.port), ("127.0.0.1", 8080));
     assert_eq!((config.server.max_body_bytes, config.server.max_response_bytes), (64 << 20, 64 << 20));
     assert_eq!(config.server.body_timeout.as_secs(), 30);
-    assert_eq!(config.models.dir, Path::new("models"));
-    assert_eq!((config.models.default.as_str(), config.models.preload.as_slice()), ("vgg16", &["vgg16".to_owned()][..]));
+    assert_eq!(config.models.dir, Path::new("data/models"));
+    assert_eq!((config.models.default.as_str(), config.models.preload), ("vgg16", None));
+    assert_eq!(config.weights.base_url, None);
     assert_eq!((config.models.max_loaded_bytes, config.models.allow_untrained), (4 << 30, true));
     assert_eq!((config.images.max_bytes, config.images.max_pixels), (32 << 20, 50_000_000));
     assert_eq!(config.runtime.provider, ProviderChoice { provider: Provider::Cpu, policy: ProviderPolicy::Required });
@@ -75,15 +76,15 @@ fn reads_every_kind_of_value_from_variables() {
         ("GRAFT__WEIGHTS__BASE_URL", "http://mirror:8000/keras/"),
     ]))
     .expect("it is valid");
-    assert_eq!(config.models.preload, ["vgg16", "inception_v3"]);
+    assert_eq!(config.models.preload.as_deref().expect("given"), ["vgg16", "inception_v3"]);
     assert!(!config.models.allow_untrained);
     assert_eq!(config.runtime.library.as_deref(), Some(Path::new("/opt/lib.so")));
     assert_eq!((config.runtime.threads, config.runtime.decode_threads), (3, 3));
     let vgg16 = ProviderChoice { provider: Provider::Cuda, policy: ProviderPolicy::Preferred };
     assert_eq!(config.runtime.model_providers.into_iter().collect::<Vec<_>>(), [("vgg16".to_owned(), vgg16)]);
     assert!(config.server.host.is_ipv6());
-    assert_eq!(config.weights.base_url, "http://mirror:8000/keras");
-    assert!(load(&variables(&[("GRAFT__MODELS__PRELOAD", "")])).expect("it is valid").models.preload.is_empty());
+    assert_eq!(config.weights.base_url.as_deref(), Some("http://mirror:8000/keras"));
+    assert!(load(&variables(&[("GRAFT__MODELS__PRELOAD", "")])).expect("it is valid").models.preload == Some(Vec::new()));
 }
 
 #[test]

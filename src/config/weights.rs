@@ -10,8 +10,9 @@ use super::{
 /// `[weights]`: where published weight files are downloaded from.
 #[derive(Debug, Clone)]
 pub struct WeightsConfig {
-    /// Address above `vgg16/…` and `inception_v3/…`, without a slash at its end; default: Keras's own; `GRAFT__WEIGHTS__BASE_URL`.
-    pub base_url: String,
+    /// Mirror of the catalogue's hosts: the address above `vgg16/…` and `inception_v3/…`, without a slash at its end; default:
+    /// each model's own host; `GRAFT__WEIGHTS__BASE_URL`.
+    pub base_url: Option<String>,
     /// Time to reach the host; default 10 s; `GRAFT__WEIGHTS__CONNECT_TIMEOUT_MS`.
     pub connect_timeout: Duration,
     /// Time without a single byte after which a download counts as broken; default 60 s; `GRAFT__WEIGHTS__READ_TIMEOUT_MS`.
@@ -26,13 +27,16 @@ pub(super) const KEYS: &[Key] = &[
 
 impl WeightsConfig {
     pub(super) fn from_values(values: &Values) -> Result<Self, ConfigError> {
-        let base_url = values.text("weights.base_url").trim_end_matches('/');
-        let host = base_url.strip_prefix("https://").or_else(|| base_url.strip_prefix("http://"));
-        if host.is_none_or(str::is_empty) {
+        let base_url = values.optional_text("weights.base_url").map(|url| url.trim_end_matches('/'));
+        let is_address = |url: &str| {
+            let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+            host.is_some_and(|host| !host.is_empty())
+        };
+        if base_url.is_some_and(|url| !is_address(url)) {
             return Err(values.invalid("weights.base_url", "an address that starts with `https://` or `http://`"));
         }
         Ok(Self {
-            base_url: base_url.to_owned(),
+            base_url: base_url.map(str::to_owned),
             connect_timeout: values.duration("weights.connect_timeout_ms"),
             read_timeout: values.duration("weights.read_timeout_ms"),
         })

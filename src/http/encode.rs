@@ -9,7 +9,7 @@ use half::f16;
 
 use super::{
     accept::Format,
-    dto::{FeatureItem, FeaturesAnswer, ImageOutcome, LayerValues, Values},
+    dto::{FeatureItem, FeaturesAnswer, ImageOutcome, LayerValues, Values, WarningDto},
     error::ApiError,
     params::Form,
     problem::ImageProblem,
@@ -28,6 +28,8 @@ const RESERVED: [&str; 3] = ["images", "top_k_index", "top_k_score"];
 pub struct Output {
     /// Which model answered.
     pub model: ModelId,
+    /// What whoever asks should know of it.
+    pub warnings: Vec<WarningDto>,
     /// Layer names, in the order of every image's features.
     pub layers: Vec<String>,
     /// Image names, in order.
@@ -52,11 +54,12 @@ impl Output {
     }
 
     fn json(self, form: Form) -> Result<Vec<u8>, ApiError> {
-        let Self { model, layers, names, with_top_k, answer } = self;
+        let Self { model, warnings, layers, names, with_top_k, answer } = self;
         let outcomes = answer.images.into_iter().zip(names).enumerate();
         let features = outcomes.map(|(position, (outcome, name))| item(&layers, position, name, outcome, with_top_k, form));
         let body = FeaturesAnswer {
             model: (&model).into(),
+            warnings,
             features: features.collect::<Result<_, _>>()?,
             timings: answer.timings.into(),
         };
@@ -187,7 +190,14 @@ mod tests {
         let names = (0..images.len()).map(|position| format!("{position}.jpg")).collect();
         let model = ModelId { name: "vgg16".to_owned(), version: 1, pretrained: true };
         let layers = vec!["b".to_owned(), "images".to_owned()];
-        Output { model, layers, names, with_top_k: true, answer: Answer { images, timings: Timings::default() } }
+        Output {
+            model,
+            warnings: Vec::new(),
+            layers,
+            names,
+            with_top_k: true,
+            answer: Answer { images, timings: Timings::default() },
+        }
     }
 
     fn json(form: Form, images: Vec<Result<ImageAnswer, ImageError>>) -> Value {

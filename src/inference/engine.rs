@@ -1,7 +1,7 @@
 //! The engine: resolves a request, decodes its images, queues them, and shapes the answer.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
@@ -11,7 +11,8 @@ use tokio::sync::Semaphore;
 use tracing::{error, warn};
 
 use super::{
-    Answer, Error, Image, ModelView, OnError, Plan, Readiness, Request, Timings, VersionView,
+    Answer, Choice, Error, Image, ModelView, Needs, OnError, Plan, Readiness, Request, Timings, VersionView,
+    choice::{self, choose},
     models::Models,
     plan,
     worker::{Ran, Task, Worker},
@@ -28,6 +29,9 @@ use crate::{
 /// How many names an error lists when none comes near.
 const SHOWN_MODELS: usize = 10;
 
+/// What `/predict` needs, and with it whoever asks which model answers.
+const CLASSES: Needs<'static> = Needs { classes: true, layers: &[] };
+
 /// The handle that HTTP and the command line share; cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
@@ -43,8 +47,8 @@ struct Inner {
     snapshot: RwLock<Arc<Snapshot>>,
     /// Held from a scan to the change of the snapshot, so that an older scan never replaces a newer one.
     scanning: tokio::sync::Mutex<()>,
-    /// Why configured models are not loaded.
-    failures: RwLock<BTreeMap<String, String>>,
+    /// Why models that must be loaded are not, with the version that was tried.
+    failures: RwLock<BTreeMap<String, (Option<u32>, String)>>,
     /// One permit per decoding thread; decoding runs on the blocking pool.
     decoders: Arc<Semaphore>,
 }
@@ -82,10 +86,33 @@ impl Engine {
     /// # Errors
     /// Unknown model, version or layer, `top_k` out of range, untrained weights that may not be served.
     pub fn plan(&self, request: &Request) -> Result<Plan, Error> {
-        let name = request.model.as_deref().unwrap_or(&self.inner.config.default);
-        let version = find(&self.snapshot(), name, request.version)?;
+        let snapshot = self.snapshot();
+        let layers = request.features.as_ref().map_or(&[][..], |features| &features.layers);
+        let needs = Needs { classes: request.top_k.is_some(), layers };
+        let (version, note) = match &request.model {
+            Some(name) => (find(&snapshot, name, request.version)?, None),
+            None => {
+                let Choice { version, note } = self.choose(&snapshot, needs)?;
+                let version = match request.version {
+                    Some(wanted) => find(&snapshot, &version.metadata.name, Some(wanted))?,
+                    None => version,
+                };
+                (version, note)
+            }
+        };
         self.may_serve(&version)?;
-        plan::resolve(version, request)
+        let untrained = choice::untrained(&snapshot, &self.inner.config.default, &version.metadata, needs);
+        let plan = plan::resolve(&snapshot, version, request)?;
+        Ok(Plan { notes: note.into_iter().chain(untrained).collect(), ..plan })
+    }
+
+    fn choose(&self, snapshot: &Snapshot, needs: Needs<'_>) -> Result<Choice, Error> {
+        let failures = self.inner.failures.read().unwrap_or_else(PoisonError::into_inner);
+        let broken = |version: &ModelVersion| {
+            let failed = failures.get(&version.metadata.name).and_then(|(tried, _)| *tried);
+            failed == Some(version.metadata.version)
+        };
+        choose(snapshot, &self.inner.config.default, needs, broken)
     }
 
     /// Decodes `images` and runs `plan` on them, loading the model when it is not.
@@ -170,62 +197,87 @@ impl Engine {
         find_model(&self.snapshot(), name).map(|model| self.view(model))
     }
 
-    /// Name of the model that requests without one get.
-    pub fn default_model(&self) -> &str {
-        &self.inner.config.default
-    }
-
     /// What an image may cost.
     pub fn limits(&self) -> Limits {
         self.inner.limits
     }
 
-    /// Whether the configured models are loaded and warm.
+    /// Whether the configured models are loaded and warm; where none is configured, whether any model is.
     pub fn readiness(&self) -> Readiness {
         let snapshot = self.snapshot();
-        let failures = self.inner.failures.read().unwrap_or_else(PoisonError::into_inner);
-        let missing = self.inner.config.preload.iter().filter_map(|name| {
-            let version = match find(&snapshot, name, None) {
+        let failures = self.inner.failures.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let ready = self.inner.config.preload.is_none() && self.inner.models.any_loaded();
+        let wanted = if ready { Vec::new() } else { self.wanted(&snapshot) };
+        let missing = wanted.into_iter().filter_map(|name| {
+            let version = match find(&snapshot, &name, None) {
                 Ok(version) => version,
-                Err(error) => return Some((name.clone(), error.to_string())),
+                Err(error) => return Some((name, error.to_string())),
             };
             let loaded = self.inner.models.peek(&version).is_some();
-            let reason = || failures.get(name).cloned().unwrap_or_else(|| "loading".to_owned());
-            (!loaded).then(|| (name.clone(), reason()))
+            let reason = failures.get(&name).map_or_else(|| "loading".to_owned(), |(_, reason)| reason.clone());
+            (!loaded).then_some((name, reason))
         });
         Readiness { missing: missing.collect(), problems: snapshot.problems.clone() }
     }
 
-    /// Whether the configured models in the repository may all be served.
+    /// Names of the models that must be loaded: the configured ones, else the one that answers requests without a model.
+    fn wanted(&self, snapshot: &Snapshot) -> Vec<String> {
+        let choice = || match self.choose(snapshot, CLASSES) {
+            Ok(choice) => choice.version.metadata.name.clone(),
+            Err(_) => self.inner.config.default.clone(),
+        };
+        self.inner.config.preload.clone().unwrap_or_else(|| vec![choice()])
+    }
+
+    /// Whether the models that must be loaded may be served, those that are in the repository.
     ///
     /// # Errors
     /// [`Error::Untrained`] for one whose weights are untrained while the configuration forbids that.
     pub fn refuse_untrained(&self) -> Result<(), Error> {
         let snapshot = self.snapshot();
-        let present = self.inner.config.preload.iter().filter_map(|name| find(&snapshot, name, None).ok());
+        let present = self.wanted(&snapshot).into_iter().filter_map(|name| find(&snapshot, &name, None).ok());
         present.into_iter().try_for_each(|version| self.may_serve(&version))
     }
 
-    /// Loads and warms the configured models that are not loaded; what fails is kept for [`Self::readiness`].
+    /// Loads and warms the models that must be loaded and are not; what fails is kept for [`Self::readiness`].
+    ///
+    /// Where none is configured and the one that should answer does not load, the next best does.
     pub async fn preload(&self) {
-        for name in &self.inner.config.preload {
-            let outcome = match find(&self.snapshot(), name, None) {
-                Ok(version) if self.inner.models.peek(&version).is_some() => Ok(()),
-                Ok(version) => match self.may_serve(&version) {
-                    Ok(()) => self.inner.models.load(&version).await.map(drop),
-                    Err(error) => Err(error),
-                },
-                Err(error) => Err(error),
-            };
-            let mut failures = self.inner.failures.write().unwrap_or_else(PoisonError::into_inner);
-            match outcome.map_err(|error| chain(&error)) {
-                Ok(()) => drop(failures.remove(name)),
-                Err(reason) if failures.get(name) == Some(&reason) => {}
-                Err(reason) => {
-                    warn!(model = name, %reason, "a configured model is not served");
-                    failures.insert(name.clone(), reason);
-                }
+        let mut tried = BTreeSet::new();
+        loop {
+            let snapshot = self.snapshot();
+            let wanted: Vec<String> = self.wanted(&snapshot).into_iter().filter(|name| tried.insert(name.clone())).collect();
+            if wanted.is_empty() {
+                return;
             }
+            self.inner.models.pin(self.wanted(&snapshot));
+            for name in wanted {
+                let outcome = self.load(&snapshot, &name).await.map_err(|error| chain(&error));
+                let tried = find(&snapshot, &name, None).ok().map(|version| version.metadata.version);
+                self.note(name, tried, outcome);
+            }
+        }
+    }
+
+    async fn load(&self, snapshot: &Snapshot, name: &str) -> Result<(), Error> {
+        let version = find(snapshot, name, None)?;
+        if self.inner.models.peek(&version).is_none() {
+            self.may_serve(&version)?;
+            self.inner.models.load(&version).await?;
+        }
+        Ok(())
+    }
+
+    fn note(&self, name: String, tried: Option<u32>, outcome: Result<(), String>) {
+        let mut failures = self.inner.failures.write().unwrap_or_else(PoisonError::into_inner);
+        let Err(reason) = outcome else {
+            failures.remove(&name);
+            return;
+        };
+        let failure = (tried, reason);
+        if failures.get(&name) != Some(&failure) {
+            warn!(model = name, reason = failure.1, "a model that should answer is not served");
+            failures.insert(name, failure);
         }
     }
 
@@ -296,18 +348,22 @@ impl Engine {
             versions: model.versions.iter().map(version).collect(),
             name: model.name.clone(),
             stable: model.stable,
-            default: model.name == self.inner.config.default,
+            default: self.choose(&self.snapshot(), CLASSES).is_ok_and(|choice| choice.version.metadata.name == model.name),
         }
     }
 }
 
 fn find_model<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Model, Error> {
-    let unknown = || Error::UnknownModel {
+    snapshot.model(name).ok_or_else(|| unknown_model(snapshot, name))
+}
+
+/// That `snapshot` has no model `name`, with those that it has.
+pub(super) fn unknown_model(snapshot: &Snapshot, name: &str) -> Error {
+    Error::UnknownModel {
         name: name.to_owned(),
         nearest: nearest(name, snapshot.models.iter().map(|model| model.name.as_str())),
         known: snapshot.models.iter().take(SHOWN_MODELS).map(|model| model.name.clone()).collect(),
-    };
-    snapshot.models.iter().find(|model| model.name == name).ok_or_else(unknown)
+    }
 }
 
 fn find(snapshot: &Snapshot, name: &str, version: Option<u32>) -> Result<ModelVersion, Error> {

@@ -26,12 +26,14 @@ pub enum Error {
         available: Vec<u32>,
     },
     /// The model has no such layer.
-    #[error("unknown layer `{layer}` for {model}{}", hint(.nearest))]
+    #[error("unknown layer `{layer}` for {model}{}", layer_hint(.holders, .nearest))]
     UnknownLayer {
         /// What was asked for.
         layer: String,
         /// The model.
         model: String,
+        /// Models that have it.
+        holders: Vec<String>,
         /// Names that come near.
         nearest: Vec<String>,
     },
@@ -136,6 +138,14 @@ pub enum Error {
 
 fn hint(nearest: &[String]) -> String {
     if nearest.is_empty() { String::new() } else { format!("; did you mean {}?", quoted(nearest)) }
+}
+
+fn layer_hint(holders: &[String], nearest: &[String]) -> String {
+    match holders {
+        [] => hint(nearest),
+        [only] => format!("; `{only}` has it (`model={only}`)"),
+        [first, ..] => format!("; {} have it: name one (`model={first}`)", quoted(holders)),
+    }
 }
 
 fn models_hint(nearest: &[String], known: &[String]) -> String {

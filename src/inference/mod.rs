@@ -4,6 +4,7 @@
 //! `Request` → `Plan` (resolved, checked) → `Answer`.
 
 mod answer;
+mod choice;
 mod cuts;
 mod engine;
 mod error;
@@ -13,6 +14,7 @@ mod plan;
 mod request;
 mod worker;
 
+pub use choice::{Choice, DefaultFault, Needs, Note, choose};
 pub use engine::Engine;
 pub use error::Error;
 pub use request::{

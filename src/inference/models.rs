@@ -19,7 +19,8 @@ pub(super) struct Models {
     runtime: Runtime,
     runtime_config: RuntimeConfig,
     max_loaded_bytes: u64,
-    pinned: BTreeSet<String>,
+    /// Models that stay loaded. A plain mutex: looked into and replaced only.
+    pinned: Mutex<BTreeSet<String>>,
     /// Least recently used first. A plain mutex: held for look-ups only, never while a model loads.
     loaded: Mutex<VecDeque<Arc<Worker>>>,
     /// One model loads at a time, so that the bound on bytes holds; asynchronous, because loading takes seconds.
@@ -28,9 +29,19 @@ pub(super) struct Models {
 
 impl Models {
     pub(super) fn new(runtime: Runtime, models: &ModelsConfig, runtime_config: RuntimeConfig) -> Self {
-        let pinned = models.preload.iter().cloned().collect();
         let max_loaded_bytes = models.max_loaded_bytes;
-        Self { runtime, runtime_config, max_loaded_bytes, pinned, loaded: Mutex::default(), loading: tokio::sync::Mutex::new(()) }
+        let (pinned, loaded) = (Mutex::default(), Mutex::default());
+        Self { runtime, runtime_config, max_loaded_bytes, pinned, loaded, loading: tokio::sync::Mutex::new(()) }
+    }
+
+    /// Says which models stay loaded.
+    pub(super) fn pin(&self, names: impl IntoIterator<Item = String>) {
+        *self.pinned.lock().unwrap_or_else(PoisonError::into_inner) = names.into_iter().collect();
+    }
+
+    /// Whether any model is loaded.
+    pub(super) fn any_loaded(&self) -> bool {
+        !self.lock().is_empty()
     }
 
     /// The worker of a version when it is loaded; it becomes the most recently used.
@@ -93,12 +104,13 @@ impl Models {
         if needed > self.max_loaded_bytes {
             return Err(Error::TooLargeToLoad { model: ModelId::describe(version), bytes: needed, bound: self.max_loaded_bytes });
         }
+        let pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut loaded = self.lock();
         let mut dropped = Vec::new();
         while loaded.iter().map(|worker| bytes(worker)).sum::<u64>() + needed > self.max_loaded_bytes {
             let name = |worker: &Arc<Worker>| worker.version().metadata.name.clone();
             let replaced = loaded.iter().position(|worker| name(worker) == version.metadata.name);
-            let unpinned = loaded.iter().position(|worker| !self.pinned.contains(&name(worker)));
+            let unpinned = loaded.iter().position(|worker| !pinned.contains(&name(worker)));
             let Some(position) = unpinned.or(replaced) else {
                 let free = self.max_loaded_bytes - loaded.iter().map(|worker| bytes(worker)).sum::<u64>();
                 return Err(Error::TooLargeToLoad { model: ModelId::describe(version), bytes: needed, bound: free });

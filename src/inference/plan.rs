@@ -1,19 +1,22 @@
 //! From a request to a plan: which layers, which shapes, which classes; every mistake is found here.
 
-use super::{Error, Features, LayerSpec, ModelId, Plan, Pool, Request};
-use crate::registry::{Layer, Metadata, ModelVersion, nearest};
+use super::{
+    Error, Features, LayerSpec, ModelId, Plan, Pool, Request,
+    choice::{find_layer, unknown_layer},
+};
+use crate::registry::{Metadata, ModelVersion, Snapshot};
 
 /// Resolves `request` against the version that will answer it.
 ///
 /// # Errors
 /// Unknown layer, `top_k` out of range, classes asked of a model without a top.
-pub(super) fn resolve(version: ModelVersion, request: &Request) -> Result<Plan, Error> {
+pub(super) fn resolve(snapshot: &Snapshot, version: ModelVersion, request: &Request) -> Result<Plan, Error> {
     let metadata = &version.metadata;
     if let Some(top_k) = request.top_k {
         check_top_k(metadata, top_k)?;
     }
     let features = request.features.as_ref();
-    let layers = features.map(|features| layers(metadata, features)).transpose()?.unwrap_or_default();
+    let layers = features.map(|features| layers(snapshot, metadata, features)).transpose()?.unwrap_or_default();
     let mut preprocessing = metadata.preprocessing.clone();
     preprocessing.resize = request.resize.unwrap_or(preprocessing.resize);
     preprocessing.orientation = request.orientation.unwrap_or(preprocessing.orientation);
@@ -25,6 +28,7 @@ pub(super) fn resolve(version: ModelVersion, request: &Request) -> Result<Plan, 
         preprocessing,
         on_error: request.on_error,
         version,
+        notes: Vec::new(),
     })
 }
 
@@ -54,28 +58,17 @@ fn check_top_k(metadata: &Metadata, top_k: usize) -> Result<(), Error> {
     Ok(())
 }
 
-fn layers(metadata: &Metadata, features: &Features) -> Result<Vec<LayerSpec>, Error> {
+fn layers(snapshot: &Snapshot, metadata: &Metadata, features: &Features) -> Result<Vec<LayerSpec>, Error> {
     let default = [metadata.features_layer.clone()];
     let wanted: &[String] = if features.layers.is_empty() { &default } else { &features.layers };
     let mut specs: Vec<LayerSpec> = Vec::with_capacity(wanted.len());
     for name in wanted {
-        let layer = layer(metadata, name)?;
+        let layer = find_layer(metadata, name).ok_or_else(|| unknown_layer(snapshot, metadata, name))?;
         if specs.iter().all(|spec| spec.layer.index != layer.index) {
             specs.push(LayerSpec { shape: answer_shape(&layer.shape, features.pool, features.flatten), layer: layer.clone() });
         }
     }
     Ok(specs)
-}
-
-/// A layer by exact name, else by index.
-fn layer<'a>(metadata: &'a Metadata, wanted: &str) -> Result<&'a Layer, Error> {
-    let by_name = metadata.layers.iter().find(|layer| layer.name == wanted);
-    let by_index = || wanted.parse::<usize>().ok().and_then(|index| metadata.layers.iter().find(|layer| layer.index == index));
-    by_name.or_else(by_index).ok_or_else(|| Error::UnknownLayer {
-        layer: wanted.to_owned(),
-        model: metadata.name.clone(),
-        nearest: nearest(wanted, metadata.layers.iter().map(|layer| layer.name.as_str())),
-    })
 }
 
 /// Shape of one image's answer: height and width go with pooling, all dimensions become one with `flatten`.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Note;
 use crate::{
     config::Provider,
     preprocess::{ImageError, Orientation, Preprocessing, Resize, Warning},
@@ -21,7 +22,7 @@ pub struct Image {
 /// What to compute.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// Model name; the default model without.
+    /// Model name; without one the engine chooses.
     pub model: Option<String>,
     /// Version; the stable one without.
     pub version: Option<u32>,
@@ -87,6 +88,8 @@ pub enum OnError {
 pub struct Plan {
     /// The version that answers.
     pub version: ModelVersion,
+    /// What whoever asks should know of it.
+    pub notes: Vec<Note>,
     /// How many classes.
     pub top_k: Option<usize>,
     /// Layers, in the order asked for, without repetitions.
@@ -209,10 +212,10 @@ pub struct VersionView {
     pub provider_note: Option<String>,
 }
 
-/// Whether the configured models are loaded and warm.
+/// Whether graft can answer.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
-    /// Configured models that are not, each with the reason; ready when empty.
+    /// Models that must be loaded and warm and are not, each with the reason; ready when empty.
     pub missing: Vec<(String, String)>,
     /// What the repository holds but does not serve.
     pub problems: Vec<Problem>,

@@ -230,7 +230,7 @@ const MAX_SIDE: u32 = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::tests::metadata;
+    use crate::registry::testing::metadata;
 
     #[test]
     fn names_the_field_and_the_rule() {

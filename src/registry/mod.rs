@@ -1,7 +1,8 @@
-//! The model repository: `models/NAME/VERSION/`, its metadata, and atomic publication.
+//! The model repository: `NAME/VERSION/` folders, their metadata, and atomic publication; and the catalogue of known models.
 //!
 //! Knows files and folders; knows neither sessions nor HTTP.
 
+mod catalogue;
 mod class_names;
 mod error;
 mod files;
@@ -16,6 +17,7 @@ mod scan;
 mod staging;
 mod timestamp;
 
+pub use catalogue::{KnownLabels, KnownModel, WeightFile, WeightSource, catalogue, default_name, known_model, starter};
 pub use class_names::{ClassNameError, find_class};
 pub use error::Error;
 pub(crate) use files::{flush, make_folder};
@@ -31,5 +33,7 @@ pub use staging::Staging;
 pub(crate) use staging::rename_without_replacing;
 pub(crate) use timestamp::rfc3339;
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use std::{
 };
 
 use super::{
+    catalogue::is_catalogue_file,
     error::{At, Error},
     files::{Document, FORMAT, GRAPH, METADATA, STABLE, WEIGHTS},
     hidden::{abandoned, is_hidden, older},
@@ -84,6 +85,8 @@ impl Scanner<'_> {
             None => self.problem(&path, format!("not a model: {NAME_RULE}")),
             Some(name) => match fs::metadata(&path) {
                 Err(error) => self.problem(&path, format!("cannot be read: {error}")),
+                // The catalogue of a clone lies where older installations have their models.
+                Ok(metadata) if metadata.is_file() && is_catalogue_file(name) => {}
                 Ok(metadata) if !metadata.is_dir() => self.problem(&path, "not a folder; models are folders".into()),
                 Ok(_) => self.model(name, &path),
             },

@@ -1,15 +1,12 @@
-//! Weight tensors of an architecture: from Keras's files, from a seed, and the download of published files.
+//! Weight tensors of an architecture: from Keras's files, from a seed, and the download of files.
 //!
 //! Everything is in Keras's order and layout; turning it into a graph is `graph`'s part.
 
 pub mod download;
 pub mod keras;
-mod published;
 pub mod seeded;
 
 use std::path::PathBuf;
-
-pub use published::{BASE_URL, Published, published};
 
 use crate::{arch::Layer, tensor::Tensor};
 

@@ -48,7 +48,7 @@ async fn the_default_layer_is_the_input_of_the_last_matrix() {
     assert_eq!(answer.header("content-type"), "application/json");
     let body = answer.json();
     let keys: Vec<&String> = body.as_object().expect("an object").keys().collect();
-    assert_eq!(keys, ["model", "features", "timings"]);
+    assert_eq!(keys, ["model", "warnings", "features", "timings"]);
     assert_eq!(body["features"][0]["image"], "0");
     assert_eq!(body["features"][0]["warnings"], json!([]));
     assert!(body["features"][0].get("top_k").is_none(), "classes were not asked for");

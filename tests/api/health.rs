@@ -6,7 +6,7 @@ use crate::support::{Setup, TestApp, Tiny, eventually, plain, publish};
 
 #[tokio::test]
 async fn ready_is_when_every_configured_model_is_warm() {
-    let preload = ["colours", "late"].map(str::to_owned).to_vec();
+    let preload = Some(["colours", "late"].map(str::to_owned).to_vec());
     let app = Setup::new().configured(|config| config.models.preload = preload).start().await;
     eventually("`colours` is warm", async || !app.get("/readyz").await.text().contains(r#""model":"colours""#)).await;
     let body = app.get("/readyz").await.problem(503, "not_ready", "1 of the configured models cannot answer yet");
@@ -21,7 +21,9 @@ async fn ready_is_when_every_configured_model_is_warm() {
 
 #[tokio::test]
 async fn a_configured_model_that_does_not_load_says_why() {
-    let setup = Setup::new().with(Tiny::Thousand, "broken").configured(|config| config.models.preload.push("broken".to_owned()));
+    let setup = Setup::new()
+        .with(Tiny::Thousand, "broken")
+        .configured(|config| config.models.preload = Some(vec!["colours".to_owned(), "broken".to_owned()]));
     let graph = setup.config().models.dir.join("broken/1/graph.onnx");
     let bytes = std::fs::read(&graph).expect("it was published");
     std::fs::write(&graph, vec![b'x'; bytes.len()]).expect("it can be damaged");

@@ -7,6 +7,7 @@ mod bad_requests;
 mod binary;
 mod concurrency;
 mod datasets;
+mod default_model;
 mod disk_full;
 mod documents;
 mod evaluate;

@@ -47,7 +47,7 @@ async fn one_image_as_it_is_gets_its_classes() {
     assert_eq!(answer.header("content-type"), "application/json");
     let body = answer.json();
     let keys: Vec<&String> = body.as_object().expect("an object").keys().collect();
-    assert_eq!(keys, ["model", "predictions", "timings"]);
+    assert_eq!(keys, ["model", "warnings", "predictions", "timings"]);
     assert_eq!(body["model"], json!({"name": "colours", "version": 1, "pretrained": true}));
     check(&body["predictions"][0], "0", RED, &[0, 1]);
     for stage in ["decode_ms", "queue_ms", "inference_ms"] {

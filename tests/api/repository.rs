@@ -111,7 +111,7 @@ async fn configured_models_stay_loaded() {
     }
     let setup = setup.configured(|config| {
         config.models.max_loaded_bytes = 40_000;
-        config.models.preload = vec!["pinned".to_owned()];
+        config.models.preload = Some(vec!["pinned".to_owned()]);
     });
     let app = setup.spawn().await;
     for asked in ["a", "b", "a", "b"] {

@@ -38,7 +38,7 @@ async fn untrained_weights_can_be_forbidden() {
     );
     app.send(app.post_image("/features?model=raw", plain([0; 3]))).await.problem(403, "untrained_model", "`graft pull`");
     app.send(app.post_image("/predict", plain([0; 3]))).await.ok();
-    let setup = forbid(Setup::empty()).configured(|config| config.models.preload = vec!["raw".to_owned()]);
+    let setup = forbid(Setup::empty()).configured(|config| config.models.preload = Some(vec!["raw".to_owned()]));
     let error = setup.bind().await.err().expect("a configured model may not be served");
     assert!(format!("{error:#}").starts_with("raw has untrained weights"), "{error:#}");
 }

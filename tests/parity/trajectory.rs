@@ -82,7 +82,7 @@ impl Bench {
         let config = config::load(&Sources::from_process())?;
         let scratch = tempfile::tempdir_in(folder)?;
         let repository = Repository::open(scratch.path().join("models"))?;
-        let base = import_keras(&repository, "base", "inception_v3", weights, "keras:trajectory".to_owned())?;
+        let base = import_keras(&repository, Some("base"), "inception_v3", weights, "keras:trajectory".to_owned())?;
         let datasets = Datasets::open(config.datasets.clone(), scratch.path(), Limits::from(&config.images))?;
         let photos = datasets.copy_folder(&folder.join("photos"))?;
         let samples = Samples::from(&*photos);

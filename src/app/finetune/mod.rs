@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 
 use self::follow::Follow;
 use crate::{
-    config::{Config, ModelsConfig, RuntimeConfig, TrainingConfig},
+    config::{Config, RuntimeConfig, TrainingConfig},
     datasets::{self, Datasets},
-    inference::Engine,
+    inference::{Engine, Note},
     jobs::{self, Control, Failure, Job, NewJob, Plan, PlanError, Planner, Runner},
     preprocess::Limits,
     registry::{ModelVersion, Repository},
@@ -36,7 +36,6 @@ pub struct Finetuner {
     repository: Repository,
     datasets: Datasets,
     engine: Engine,
-    models: ModelsConfig,
     providers: RuntimeConfig,
     training: TrainingConfig,
     /// Time between checkpoints within an epoch: no longer than the lease, so that a dead worker's work is not lost with it.
@@ -66,7 +65,6 @@ impl Finetuner {
             repository,
             datasets,
             engine,
-            models: config.models.clone(),
             providers: config.runtime.clone(),
             training: config.training.clone(),
             nice: config.jobs.nice,
@@ -79,12 +77,16 @@ impl Finetuner {
         }
     }
 
-    /// The version that `request` starts from, or what is wrong with the field.
-    fn base(&self, request: &Request) -> Result<ModelVersion, PlanError> {
+    /// The version that `request` starts from, with what is to be known of it, or what is wrong with the field.
+    fn base(&self, request: &Request) -> Result<(ModelVersion, Vec<String>), PlanError> {
         let named = request.base_model().map_err(|problem| invalid(&problem.field, &problem.detail))?;
-        let (name, version) = named.unwrap_or((&self.models.default, None));
-        let plan = self.engine.plan(&crate::inference::Request { model: Some(name.to_owned()), version, ..Default::default() });
-        plan.map(|plan| plan.version).map_err(|error| invalid("base", &error.to_string()))
+        let (model, version) = named.map_or((None, None), |(name, version)| (Some(name.to_owned()), version));
+        let plan = self.engine.plan(&crate::inference::Request { model, version, ..Default::default() });
+        let plan = plan.map_err(|error| invalid("base", &error.to_string()))?;
+        // That a base is untrained the recipe says itself.
+        let chosen = plan.notes.iter().filter(|note| !matches!(note, Note::Untrained { .. }));
+        let notes = chosen.map(|note| format!("base: {note}")).collect();
+        Ok((plan.version, notes))
     }
 
     fn samples(&self, request: &Request) -> Result<Samples, PlanError> {
@@ -196,7 +198,7 @@ impl Planner for Finetuner {
         let (request, unreadable) = Request::from_json(request);
         let mut problems: Vec<jobs::Problem> = unreadable.into_iter().map(problem).collect();
         let (base, samples) = (self.base(&request), self.samples(&request));
-        let base = known(base, &mut problems)?;
+        let (base, notes) = known(base, &mut problems)?.unzip();
         let samples = known(samples, &mut problems)?;
         let found = match (&base, &samples) {
             (Some(base), Some(samples)) => request.resolve(base, samples),
@@ -211,7 +213,8 @@ impl Planner for Finetuner {
         };
         recipe.fits(self.training.memory_bytes).map_err(|problems| self.invalid(problems))?;
         let estimate = self.estimate(&base, &recipe, &samples)?;
-        let mut warnings = recipe.warnings.clone();
+        let mut warnings = notes.unwrap_or_default();
+        warnings.extend(recipe.warnings.iter().cloned());
         warnings.extend(estimate.warnings());
         let json = |value: Result<Value, serde_json::Error>| value.map_err(|error| PlanError::Failed(error.into()));
         Ok(NewJob {

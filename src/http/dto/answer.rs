@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{
     http::problem::ImageProblem,
-    inference::{Class, ModelId, Timings},
+    inference::{Class, ModelId, Note, Timings},
     preprocess::Warning,
 };
 
@@ -42,7 +42,7 @@ pub struct ClassDto {
     pub score: f32,
 }
 
-/// Something about an image that its sender should know.
+/// Something about an image, or about the model that answered, that its sender should know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct WarningDto {
     /// As a program reads it.
@@ -72,6 +72,8 @@ pub struct TimingsDto {
 pub struct PredictAnswer {
     /// Which model answered.
     pub model: ModelDto,
+    /// What whoever asks should know of the model: that it is untrained, or was chosen because none was named.
+    pub warnings: Vec<WarningDto>,
     /// One per image, in order.
     pub predictions: Vec<ImageOutcome<Prediction>>,
     /// Where the time went.
@@ -83,6 +85,8 @@ pub struct PredictAnswer {
 pub struct FeaturesAnswer {
     /// Which model answered.
     pub model: ModelDto,
+    /// What whoever asks should know of the model: that it is untrained, or was chosen because none was named.
+    pub warnings: Vec<WarningDto>,
     /// One per image, in order.
     pub features: Vec<ImageOutcome<FeatureItem>>,
     /// Where the time went.
@@ -182,6 +186,12 @@ impl From<&Warning> for WarningDto {
             Warning::OrientationIgnored(_) => "orientation_ignored",
         };
         Self { code, detail: warning.to_string() }
+    }
+}
+
+impl From<&Note> for WarningDto {
+    fn from(note: &Note) -> Self {
+        Self { code: note.code(), detail: note.to_string() }
     }
 }
 

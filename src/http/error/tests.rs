@@ -18,7 +18,11 @@ fn engine_errors() -> Vec<(EngineError, u16, Code)> {
     vec![
         (EngineError::UnknownModel { name: model(), nearest: Vec::new(), known: Vec::new() }, 404, Code::UnknownModel),
         (EngineError::UnknownVersion { name: model(), version: 9, available: vec![1] }, 404, Code::UnknownVersion),
-        (EngineError::UnknownLayer { layer: "fc9".to_owned(), model: model(), nearest: Vec::new() }, 422, Code::UnknownLayer),
+        (
+            EngineError::UnknownLayer { layer: "fc9".to_owned(), model: model(), holders: Vec::new(), nearest: Vec::new() },
+            422,
+            Code::UnknownLayer,
+        ),
         (EngineError::TopK { top_k: 0, model: model(), classes: 1 }, 422, Code::InvalidParameter),
         (EngineError::NoClasses { model: model() }, 422, Code::NoClasses),
         (EngineError::BadImages(vec![(0, ImageError::Empty)]), 422, Code::BadImages),

@@ -19,6 +19,7 @@ use crate::{
 const GRAFT_MODEL: HeaderName = HeaderName::from_static("graft-model");
 const GRAFT_VERSION: HeaderName = HeaderName::from_static("graft-version");
 const GRAFT_PRETRAINED: HeaderName = HeaderName::from_static("graft-pretrained");
+const GRAFT_WARNING: HeaderName = HeaderName::from_static("graft-warning");
 
 /// Runs `plan` on `images`, with `answer_bytes` of memory reserved for what comes of it; the reservation comes with it.
 ///
@@ -50,6 +51,17 @@ pub fn model_headers(model: &ModelId) -> HeaderMap {
     let name = HeaderValue::from_str(&model.name).unwrap_or_else(|_| HeaderValue::from_static("?"));
     let pretrained = HeaderValue::from_static(if model.pretrained { "true" } else { "false" });
     HeaderMap::from_iter([(GRAFT_MODEL, name), (GRAFT_VERSION, model.version.into()), (GRAFT_PRETRAINED, pretrained)])
+}
+
+/// The headers that say who answers `plan`, with a `Graft-Warning` for each of its notes: binary answers have no other place.
+pub fn plan_headers(plan: &Plan) -> HeaderMap {
+    let mut headers = model_headers(&plan.model());
+    for note in &plan.notes {
+        let text = format!("{}; {note}", note.code());
+        // A layer's name is whatever the graph or the client says.
+        headers.extend(HeaderValue::from_str(&text).ok().map(|value| (GRAFT_WARNING, value)));
+    }
+    headers
 }
 
 /// The headers that say who answered, and where the time went.

@@ -12,13 +12,14 @@ use crate::{
     graph::{ExternalData, build},
     preprocess::{Mode, Preprocessing},
     registry::{
-        HashingWriter, Label, Layer, Metadata, ModelVersion, Output, OutputKind, Repository, WeightsOrigin, imagenet_labels,
-        numbered_labels,
+        HashingWriter, Label, Layer, Metadata, ModelVersion, Output, OutputKind, Repository, WeightsOrigin, default_name,
+        imagenet_labels, numbered_labels,
     },
     weights::{WeightSource, keras::KerasFile, seeded::Seeded},
 };
 
-/// Imports `file`, a Keras weight file of `architecture` in any of its layouts, as a new version of `name`.
+/// Imports `file`, a Keras weight file of `architecture` in any of its layouts, as a new version of `name`; without a name, of
+/// the model called as the architecture, with `_notop` where the file has no classifier.
 ///
 /// `source` is what `weights.source` of the version will say: `keras:FILE` or `url:ADDRESS`.
 ///
@@ -26,7 +27,7 @@ use crate::{
 /// An unknown architecture, a file that is not its weights, a repository that cannot be written.
 pub fn import_keras(
     repository: &Repository,
-    name: &str,
+    name: Option<&str>,
     architecture: &str,
     file: &Path,
     source: String,
@@ -36,7 +37,8 @@ pub fn import_keras(
     }
     let mut weights = KerasFile::open(file, architecture)?;
     let architecture = weights.architecture();
-    import_weights(repository, name, &architecture, &mut weights, Provenance { source, pretrained: true })
+    let own = default_name(&architecture.name, architecture.include_top);
+    import_weights(repository, name.unwrap_or(&own), &architecture, &mut weights, Provenance { source, pretrained: true })
 }
 
 /// Makes a version of `name` with Keras's initial (untrained) weights, the same for a seed on every machine.

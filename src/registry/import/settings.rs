@@ -77,7 +77,7 @@ impl OnnxSettings {
     }
 
     /// The preprocessing for an input of `height` × `width`.
-    pub(super) fn preprocessing(&self, height: u32, width: u32) -> Preprocessing {
+    pub(in crate::registry) fn preprocessing(&self, height: u32, width: u32) -> Preprocessing {
         let mode = Preprocessing::keras(self.mode.unwrap_or(Mode::Torch), height, width);
         Preprocessing {
             resize: self.resize.unwrap_or(Resize::Bilinear),

@@ -1,4 +1,4 @@
-//! Brings a published file: resumed after a cut, checked before use, put in place in one step.
+//! Brings a weight file: resumed after a cut, checked before use, put in place in one step.
 //!
 //! Blocking; knows HTTP as a client, nothing of what the file holds.
 
@@ -18,13 +18,9 @@ use self::{
     part::Part,
     transfer::{Failure, Outcome, Transfer},
 };
-use super::Published;
 
 /// Bytes that count as getting on: after them the attempts are counted afresh.
 const HEADWAY_BYTES: u64 = 1 << 20;
-
-/// Default bound on a file, in bytes; the largest published one has 553 MB.
-const MAX_BYTES: u64 = 2 << 30;
 
 /// A file to bring.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,12 +36,6 @@ pub struct Download {
 }
 
 impl Download {
-    /// A published file below `base`, such as [`super::BASE_URL`] or a mirror of it.
-    pub fn published(file: &Published, base: &str) -> Self {
-        let architecture = file.architecture.to_owned();
-        Self { url: file.url(base), md5: file.md5.to_owned(), max_bytes: MAX_BYTES, architecture }
-    }
-
     /// The file's name: the last segment of the address.
     fn file_name(&self) -> Option<&str> {
         let path = self.url.split(['?', '#']).next()?;

@@ -44,6 +44,13 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().expect("the server's headers are ASCII"))
     }
 
+    /// Every value of a header that may be repeated.
+    #[track_caller]
+    pub fn headers(&self, name: &str) -> Vec<&str> {
+        let values = self.headers.get_all(name).iter();
+        values.map(|value| value.to_str().expect("the server's headers are ASCII")).collect()
+    }
+
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()

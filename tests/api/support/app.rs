@@ -56,7 +56,7 @@ impl Setup {
         config.server.port = 0;
         config.models.dir = folder.path().join("models");
         config.models.default = "colours".to_owned();
-        config.models.preload.clear();
+        config.models.preload = Some(Vec::new());
         config.models.scan_interval = Duration::from_millis(20);
         config.data.dir = folder.path().join("data");
         config.telemetry.log_level = "warn".to_owned();
@@ -66,7 +66,7 @@ impl Setup {
 
     /// `colours`, loaded at start.
     pub fn new() -> Self {
-        Self::empty().with(Tiny::Colours, "colours").configured(|config| config.models.preload = vec!["colours".to_owned()])
+        Self::empty().with(Tiny::Colours, "colours").configured(|config| config.models.preload = Some(vec!["colours".to_owned()]))
     }
 
     /// Publishes one more model.

@@ -11,7 +11,6 @@ use tempfile::TempDir;
 
 use self::server::{File, Partial, Reply, Server, Stop};
 use super::{Download, Error, Options, fetch};
-use crate::weights::{BASE_URL, published};
 
 /// Three pieces of the transfer's buffer, and a bit.
 fn body(salt: u8) -> Vec<u8> {
@@ -168,16 +167,6 @@ fn addresses_without_a_safe_file_name_are_refused() {
         let error = fetch(&download, folder.path(), &options(), &mut |_, _| {}).expect_err(url);
         assert!(matches!(error, Error::BadUrl { .. }), "{url}: {error}");
     }
-}
-
-#[test]
-fn published_files_have_kerass_addresses() {
-    let file = published("vgg16", true).expect("published");
-    let expected =
-        "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5";
-    assert_eq!(Download::published(&file, BASE_URL).url, expected);
-    assert_eq!(file.url("http://mirror/"), "http://mirror/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5");
-    assert!(published("resnet50", true).is_none());
 }
 
 #[test]

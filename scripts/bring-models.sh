@@ -1,0 +1,37 @@
+#!/bin/sh
+# Makes sure that the repository holds models: trained weights, or loudly untrained ones where those cannot be had.
+#
+#   bring-models.sh MODEL...
+#
+# GRAFT is the binary (default: graft). A server that runs over the same repository serves what comes without a restart.
+set -eu
+
+graft=${GRAFT:-graft}
+
+# versions MODEL: the lines of `graft models` on it.
+versions() {
+  "$graft" models 2>/dev/null | grep "^$1 "
+}
+
+for model in "$@"; do
+  if versions "$model" | grep -qv 'UNTRAINED$'; then
+    continue
+  fi
+  echo "bringing $model: its weights are downloaded and checked, then served beside the others" >&2
+  if "$graft" pull "$model" >&2; then
+    continue
+  fi
+  if versions "$model" >/dev/null; then
+    echo "$model stays UNTRAINED: its weights could not be downloaded (the reason stands above)" >&2
+    continue
+  fi
+  cat >&2 <<TEXT
+
+  WARNING: THE WEIGHTS OF $model COULD NOT BE DOWNLOADED (the reason stands above).  It gets seeded, UNTRAINED ones: every
+  route and every layer works, but what they answer means nothing, and each answer says so.  For real weights run
+  "graft pull $model" where the host can be reached, or bring the file by hand: "graft import $model FILE.h5".  Either
+  becomes the next version and is served without a restart.
+
+TEXT
+  "$graft" init "$model" --seed 0 >&2
+done
