@@ -64,7 +64,17 @@ goldens: $(VENV_STAMP) ## write tests/fixtures/golden_*.json and trajectory.json
 
 $(VENV_STAMP): tests/parity/requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/parity/requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/parity/photos.txt
+	@touch $@
+
+.PHONY: readme
+readme: requirements .readme/.installed ## run the README's commands as a reader would (minutes; SLOW=1 for all of them)
+	@$(PYTHON) tests/readme.py --python .readme/venv/bin/python $(if $(SLOW),--slow)
+
+.readme/.installed:
+	$(PYTHON) -m venv .readme/venv
+	.readme/venv/bin/python -m pip install --quiet --disable-pip-version-check numpy
 	@touch $@
 
 .PHONY: fmt
