@@ -2,13 +2,14 @@
 # The cuda variant has not been tested: it was written on machines without a GPU.
 # An argument chooses between them, not a stage: builders without BuildKit build every stage above the one asked for.
 ARG PROVIDER=cpu
-# The base images, by exact version; RUST_IMAGE is rust-toolchain.toml's.
-ARG RUST_IMAGE=rust:1.95.0-slim-bookworm
-ARG PYTHON_IMAGE=python:3.13.7-slim-bookworm
-ARG DEBIAN_IMAGE=debian:12.12-slim
+# These replace the base images, which have exact versions (Rust's is rust-toolchain.toml's). Empty is as good as unset:
+# docker-compose 1 passes empty arguments for unset variables.
+ARG RUST_IMAGE
+ARG PYTHON_IMAGE
+ARG DEBIAN_IMAGE
 
 # The binary. Dependencies are built before the sources are copied, so that a change in src/ rebuilds only graft.
-FROM ${RUST_IMAGE} AS build
+FROM ${RUST_IMAGE:-rust:1.95.0-slim-bookworm} AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 RUN sed -i -E '/^\[\[(bench|example)\]\]/,/^$/d' Cargo.toml \
@@ -19,7 +20,7 @@ COPY . .
 RUN cargo build --release --locked --bin graft && strip --strip-debug target/release/graft
 
 # ONNX Runtime's library, out of its wheel; for cuda also CUDA 13 and cuDNN, out of NVIDIA's wheels with their licences.
-FROM ${PYTHON_IMAGE} AS library
+FROM ${PYTHON_IMAGE:-python:3.13.7-slim-bookworm} AS library
 ARG PROVIDER
 WORKDIR /opt/onnxruntime
 COPY scripts/fetch-onnxruntime.sh scripts/onnxruntime.txt scripts/cuda.txt /tmp/
@@ -39,7 +40,7 @@ RUN if [ "$PROVIDER" = cuda ]; then \
       && rm -r /tmp/nvidia; \
     fi
 
-FROM ${DEBIAN_IMAGE}
+FROM ${DEBIAN_IMAGE:-debian:12.12-slim}
 ARG PROVIDER
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin graft \
  && mkdir -p /app /models /data \
