@@ -62,7 +62,7 @@ goldens: $(VENV_STAMP) ## write tests/fixtures/golden_*.json and trajectory.json
 	$(VENV)/bin/python tests/goldens/layers_golden.py
 	$(VENV)/bin/python tests/goldens/trajectory.py
 
-$(VENV_STAMP): tests/parity/requirements.txt
+$(VENV_STAMP): tests/parity/requirements.txt tests/parity/photos.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/parity/requirements.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/parity/photos.txt
