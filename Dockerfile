@@ -2,9 +2,14 @@
 # The cuda variant has not been tested: it was written on machines without a GPU.
 # An argument chooses between them, not a stage: builders without BuildKit build every stage above the one asked for.
 ARG PROVIDER=cpu
+# These replace the base images, which have exact versions (Rust's is rust-toolchain.toml's). Empty is as good as unset:
+# docker-compose 1 passes empty arguments for unset variables.
+ARG RUST_IMAGE
+ARG PYTHON_IMAGE
+ARG DEBIAN_IMAGE
 
 # The binary. Dependencies are built before the sources are copied, so that a change in src/ rebuilds only graft.
-FROM rust:1-slim-bookworm AS build
+FROM ${RUST_IMAGE:-rust:1.95.0-slim-bookworm} AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 RUN sed -i -E '/^\[\[(bench|example)\]\]/,/^$/d' Cargo.toml \
@@ -15,20 +20,19 @@ COPY . .
 RUN cargo build --release --locked --bin graft && strip --strip-debug target/release/graft
 
 # ONNX Runtime's library, out of its wheel; for cuda also CUDA 13 and cuDNN, out of NVIDIA's wheels with their licences.
-FROM python:3-slim-bookworm AS library
+FROM ${PYTHON_IMAGE:-python:3.13.7-slim-bookworm} AS library
 ARG PROVIDER
 WORKDIR /opt/onnxruntime
-COPY scripts/fetch-onnxruntime.sh /tmp/
+COPY scripts/fetch-onnxruntime.sh scripts/onnxruntime.txt scripts/cuda.txt /tmp/
 RUN case "$PROVIDER" in \
-      cpu) sh /tmp/fetch-onnxruntime.sh onnxruntime==1.32.0 . ;; \
-      cuda) sh /tmp/fetch-onnxruntime.sh onnxruntime-gpu==1.31.1 . && rm -f libonnxruntime_providers_tensorrt.so ;; \
+      cpu) sh /tmp/fetch-onnxruntime.sh onnxruntime . ;; \
+      cuda) sh /tmp/fetch-onnxruntime.sh onnxruntime-gpu . && rm -f libonnxruntime_providers_tensorrt.so ;; \
       *) echo "PROVIDER is $PROVIDER: it must be cpu or cuda" >&2; exit 1 ;; \
     esac \
  && ln -s libonnxruntime.so.* libonnxruntime.so
 RUN if [ "$PROVIDER" = cuda ]; then \
       pip install --quiet --no-cache-dir --only-binary=:all: --target /tmp/nvidia \
-        'nvidia-cuda-runtime~=13.0' 'nvidia-cuda-nvrtc~=13.0' 'nvidia-cufft~=12.0' 'nvidia-curand~=10.0' \
-        nvidia-cublas 'nvidia-cudnn-cu13~=9.0' \
+        --require-hashes --requirement /tmp/cuda.txt \
       && find /tmp/nvidia -name '*.so*' -type f -exec mv -t . {} + \
       && for notice in $(cd /tmp/nvidia && find . -path '*.dist-info/*' -iname 'license*' -type f); do \
            cp "/tmp/nvidia/$notice" "$(echo "${notice#./}" | tr / _)"; \
@@ -36,7 +40,7 @@ RUN if [ "$PROVIDER" = cuda ]; then \
       && rm -r /tmp/nvidia; \
     fi
 
-FROM debian:bookworm-slim
+FROM ${DEBIAN_IMAGE:-debian:12.12-slim}
 ARG PROVIDER
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin graft \
  && mkdir -p /app /models /data \

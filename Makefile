@@ -1,6 +1,6 @@
 # The commands that developers and CI run. `make` alone lists them.
 
-ORT_VERSION := 1.32.0
+ORT_VERSION := $(shell sed -n 's/^onnxruntime==\([^ ]*\).*/\1/p' scripts/onnxruntime.txt)
 ORT_STAMP   := .onnxruntime/.fetched-$(ORT_VERSION)
 GRAFT       := target/release/graft
 VENV        := .parity/venv
@@ -15,7 +15,11 @@ SERVER_PORT := $(or $(GRAFT__SERVER__PORT),8080)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: requirements
+requirements: ## say what is missing that building graft needs
+	@CARGO="$(CARGO)" CC="$(CC)" PYTHON="$(PYTHON)" sh scripts/requirements.sh
 
 .PHONY: serve
 serve: build ## build, bring the weights, serve on 127.0.0.1:8080
@@ -24,28 +28,24 @@ serve: build ## build, bring the weights, serve on 127.0.0.1:8080
 	@exec $(GRAFT) serve
 
 .PHONY: build
-build: library ## build target/release/graft and bring the ONNX Runtime library
+build: requirements library ## build target/release/graft and bring the ONNX Runtime library
 	$(CARGO) build --release --locked --bin graft
 
 .PHONY: library
 library: $(ORT_STAMP) ## bring the ONNX Runtime library into .onnxruntime
 
-$(ORT_STAMP): scripts/fetch-onnxruntime.sh
-	@PYTHON=$(PYTHON) sh scripts/fetch-onnxruntime.sh onnxruntime==$(ORT_VERSION) .onnxruntime
+$(ORT_STAMP): scripts/fetch-onnxruntime.sh scripts/onnxruntime.txt | requirements
+	@PYTHON=$(PYTHON) sh scripts/fetch-onnxruntime.sh onnxruntime .onnxruntime
 	@rm -f .onnxruntime/.fetched-* && touch $@
 
 .PHONY: test
-test: fmt-check lint python-check docs units ## everything that must pass: format, lints, docs, tests
-
-# Tests come last: the closing line of the runner is the closing line of `make test`.
-.PHONY: units
-units: library
+test: requirements library ## run the tests
+	@$(PYTHON) -m unittest discover --quiet --start-directory tests/scripts
 	$(CARGO) test --locked --doc
-	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	  echo "$(CARGO) nextest run --locked"; $(CARGO) nextest run --locked; \
-	else \
-	  echo "cargo-nextest is not installed: running the same tests with cargo test"; $(CARGO) test --locked --lib --bins --tests; \
-	fi
+	@CARGO="$(CARGO)" sh tests/run.sh
+
+.PHONY: check
+check: requirements fmt-check lint docs python-check ## formatting, lints, API documentation: warnings are errors
 
 .PHONY: parity
 parity: build $(VENV_STAMP) ## compare every layer with Keras over HTTP (minutes, 12 GB of memory)
@@ -62,9 +62,19 @@ goldens: $(VENV_STAMP) ## write tests/fixtures/golden_*.json and trajectory.json
 	$(VENV)/bin/python tests/goldens/layers_golden.py
 	$(VENV)/bin/python tests/goldens/trajectory.py
 
-$(VENV_STAMP): tests/parity/requirements.txt
+$(VENV_STAMP): tests/parity/requirements.txt tests/parity/photos.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/parity/requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/parity/photos.txt
+	@touch $@
+
+.PHONY: readme
+readme: requirements .readme/.installed ## run the README's commands as a reader would (minutes; SLOW=1 for all of them)
+	@$(PYTHON) tests/readme.py --python .readme/venv/bin/python $(if $(SLOW),--slow)
+
+.readme/.installed:
+	$(PYTHON) -m venv .readme/venv
+	.readme/venv/bin/python -m pip install --quiet --disable-pip-version-check numpy
 	@touch $@
 
 .PHONY: fmt
@@ -76,16 +86,16 @@ fmt-check:
 	$(CARGO) fmt --check
 
 .PHONY: lint
-lint: ## clippy on all targets, warnings are errors
+lint:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 .PHONY: docs
-docs: ## build the API documentation, warnings are errors
+docs:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
 .PHONY: python-check
 python-check:
-	@$(PYTHON) -c 'import ast, pathlib, sys; [ast.parse(p.read_text(), str(p)) for p in pathlib.Path("tests").rglob("*.py")]'
+	@$(PYTHON) -c 'import ast, pathlib; [ast.parse(p.read_text(), str(p)) for d in ("scripts", "tests") for p in pathlib.Path(d).rglob("*.py")]'
 
 .PHONY: openapi
 openapi: ## write openapi.yaml from the code
@@ -93,19 +103,14 @@ openapi: ## write openapi.yaml from the code
 	@mv openapi.yaml.new openapi.yaml
 
 .PHONY: audit
-audit: deny machete ## licences, advisories and unused dependencies
+audit: ## licences, known vulnerabilities and unused dependencies
+	@CARGO="$(CARGO)" sh scripts/audit.sh
 
-.PHONY: deny
-deny: ## licences and advisories of the dependencies (cargo-deny)
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; \
-	else echo "skipped: cargo-deny is not installed (cargo install --locked cargo-deny)"; fi
-
-.PHONY: machete
-machete: ## unused dependencies (cargo-machete)
-	@if $(CARGO) machete --version >/dev/null 2>&1; then $(CARGO) machete; \
-	else echo "skipped: cargo-machete is not installed (cargo install --locked cargo-machete)"; fi
+.PHONY: audit-tools
+audit-tools: ## build what `make audit` needs: cargo-deny and cargo-machete (minutes, once)
+	@CARGO="$(CARGO)" sh scripts/audit-tools.sh
 
 .PHONY: clean
 clean: ## remove what was built and fetched; models and data stay
 	$(CARGO) clean
-	rm -rf .onnxruntime .parity
+	rm -rf .onnxruntime .parity .readme

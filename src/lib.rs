@@ -32,3 +32,7 @@ pub mod http;
 pub mod app;
 
 pub mod cli;
+
+#[path = "../tests/data/mod.rs"]
+#[cfg(test)]
+mod test_data;

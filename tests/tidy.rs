@@ -21,7 +21,7 @@ const RESERVED: [(&str, &[&str]); 6] = [
     ("ort_sys", &["src/runtime/"]),
     ("prost", &["src/graph/"]),
     ("sqlx", &["src/jobs/"]),
-    ("axum", &["src/http/", "src/app.rs", "src/app/"]),
+    ("axum", &["src/http/", "src/app/"]),
     ("env::var", &["src/config/"]),
 ];
 
@@ -204,6 +204,39 @@ fn check_tests_last(source: &Source) -> Vec<String> {
     complaints
 }
 
+/// Files, `make` targets and `graft` commands that `text` names in backticks, and which `exists` does not know. A path counts
+/// when it ends in `.rs` or begins in a folder of the project; capital letters are placeholders.
+fn check_names(path: &str, text: &str, exists: fn(&str) -> bool) -> Vec<String> {
+    let is_path = |name: &str| name.chars().all(|letter| letter.is_ascii_lowercase() || "0123456789_./-".contains(letter));
+    let folder = |name: &str| ["src/", "tests/", "benches/", "scripts/", "config/"].iter().any(|folder| name.starts_with(folder));
+    let named = |span: &&str| {
+        let mut words = span.split(' ');
+        match (words.next(), words.next()) {
+            (Some(command @ ("make" | "graft")), Some(word)) if is_path(word) && !word.starts_with('-') => {
+                Some(format!("{command} {word}"))
+            }
+            (Some(name), None) if is_path(name) && (folder(name) || name.ends_with(".rs")) => Some(name.to_owned()),
+            _ => None,
+        }
+    };
+    // Between fences backticks come in pairs within a line.
+    let spans = text.lines().filter(|line| !line.starts_with("```")).flat_map(|line| line.split('`').skip(1).step_by(2));
+    let unknown = spans.filter_map(|span| named(&span)).filter(|name| !exists(name));
+    unknown.map(|name| format!("{path}: `{name}` does not exist")).collect()
+}
+
+/// Whether the tree has what a document names: a path from the root or from `src`, `make TARGET`, or `graft COMMAND`.
+fn is_in_the_tree(name: &str) -> bool {
+    match name.split_once(' ') {
+        Some(("make", target)) => {
+            let makefile = fs::read_to_string(root().join("Makefile")).expect("the Makefile can be read");
+            makefile.lines().any(|line| line.strip_prefix(target).is_some_and(|rest| rest.starts_with(':')))
+        }
+        Some((_, command)) => root().join(format!("src/cli/{command}.rs")).is_file(),
+        None => root().join(name).exists() || root().join("src").join(name).exists(),
+    }
+}
+
 fn check_folders(folders: &[String]) -> Vec<String> {
     let foreign = folders.iter().filter(|folder| !folder.starts_with('.') && !FOLDERS.contains(&folder.as_str()));
     foreign.map(|folder| format!("{folder}/: not a folder of this project")).collect()
@@ -291,6 +324,16 @@ fn crates_stay_in_their_modules() {
 }
 
 #[test]
+fn documents_name_what_exists() {
+    let documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "tests/README.md"];
+    let complaints = documents.iter().flat_map(|path| {
+        let text = fs::read_to_string(root().join(path)).expect("the document can be read");
+        check_names(path, &text, is_in_the_tree)
+    });
+    assert_tidy(&complaints.collect::<Vec<_>>());
+}
+
+#[test]
 fn top_level_folders_are_known() {
     let entries = fs::read_dir(root()).expect("the root can be read").map(|entry| entry.expect("the root can be read"));
     let folders = entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -330,6 +373,9 @@ fn every_rule_can_go_red() {
     );
     check(check_reserved, "src/runtime/mod.rs", "use ort::Session; support::a(); utoipa_axum; \"axum\"", 0);
     check(check_reserved, "src/cli/mod.rs", "use axum::Router;", 1);
+    let names = "`src/app.rs` and `app.rs`, `src/lib.rs`, `http/error.rs`, `make tests` and `make test`, `graft serves`";
+    assert_eq!(check_names("A.md", names, is_in_the_tree).len(), 4);
+    assert_eq!(check_names("A.md", "`models/NAME/x.rs` `graft --help` `a b.rs` src/app.rs", |_| false), Vec::<String>::new());
     assert_eq!(check_folders(&["src".into(), ".git".into(), "utils".into()]).len(), 1);
 }
 

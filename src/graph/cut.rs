@@ -102,10 +102,13 @@ fn output_infos(body: &GraphProto, outputs: &[&str]) -> Vec<ValueInfoProto> {
 
 #[cfg(test)]
 mod tests {
-    use crate::graph::{
-        Error, Graph,
-        fixture::{branch, classifier, graph, node, untyped, value},
-        proto::GraphProto,
+    use crate::{
+        graph::{
+            Error, Graph,
+            fixture::{branch, classifier, graph, node, untyped, value},
+            proto::GraphProto,
+        },
+        test_data::real,
     };
 
     /// Node outputs, initializers, inputs, value infos and outputs, each joined by spaces.
@@ -185,12 +188,9 @@ mod tests {
 
     #[test]
     fn real_models_can_be_cut_at_every_layer() {
+        let Some(folder) = real("weights") else { return };
         for (name, nodes, affine) in [("googlenet.onnx", 142, "fl"), ("squeezenet_fp16.onnx", 66, "fire9/concat_2")] {
-            let path = format!("{}/../shared/data/weights/{name}", env!("CARGO_MANIFEST_DIR"));
-            let Ok(whole) = Graph::read(path.as_ref()) else {
-                println!("skipped: {path} is absent");
-                continue;
-            };
+            let whole = Graph::read(&folder.join(name)).expect("a real file");
             let layers = whole.image_layers();
             assert_eq!(layers.len(), nodes);
             assert_eq!(whole.last_affine_input().as_deref(), Some(affine));

@@ -9,6 +9,7 @@ use super::{
     fixture::{branch, classifier, graph, model, node, untyped, zeros},
     proto::{GraphProto, ModelProto, TensorProto},
 };
+use crate::test_data::real;
 
 /// Written by the `onnx` package with every field of every message set.
 const EVERY_FIELD: &[u8] = include_bytes!("testdata/every_field.onnx");
@@ -21,15 +22,13 @@ fn no_field_is_lost() {
 
 #[test]
 fn real_models_come_out_byte_for_byte() {
+    let Some(folder) = real("weights") else { return };
     for name in ["googlenet.onnx", "squeezenet_fp16.onnx"] {
-        let path = format!("{}/../shared/data/weights/{name}", env!("CARGO_MANIFEST_DIR"));
-        let Ok(bytes) = std::fs::read(&path) else {
-            println!("skipped: {path} is absent");
-            continue;
-        };
+        let path = folder.join(name);
+        let bytes = std::fs::read(&path).expect("a real file");
         let graph = Graph::parse(bytes.clone().into()).expect("a real model");
         assert!(graph.to_bytes() == bytes, "{name} changed");
-        assert_eq!(graph, Graph::read(path.as_ref()).map(|read| Graph { dir: None, ..read }).expect("a real file"));
+        assert_eq!(graph, Graph::read(&path).map(|read| Graph { dir: None, ..read }).expect("a real file"));
     }
 }
 

@@ -1,11 +1,14 @@
 //! The server over loopback: every route with tiny models, the errors it answers, and the two architectures against Keras.
 //!
-//! One module per concern; `support` holds what they share. No test sleeps, downloads, or needs a weight file.
+//! One module per concern; `support` holds what they share. No test sleeps or downloads;
+//! `real` wants files that the repository does not hold, and skips without them.
 
 mod bad_images;
 mod bad_requests;
 mod binary;
 mod concurrency;
+#[path = "../data/mod.rs"]
+mod data;
 mod datasets;
 mod default_model;
 mod disk_full;

@@ -1,6 +1,6 @@
 //! Classifiers that others trained, on photos: what a user's own ONNX file is like, from old operators to float16.
 //!
-//! The files are no part of the project: without `../shared/data` each test says what it skips.
+//! The files are no part of the project: without a folder of them (`tests/README.md`) each test says that it is skipped.
 
 use std::{
     fs,
@@ -13,40 +13,33 @@ use graft::{
 };
 use serde_json::json;
 
-use crate::support::{Setup, TestApp, runtime};
-
-/// The folder of real data, or `None` after saying what is skipped.
-fn data(needed: &str) -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let present = folder.join(needed).is_file();
-    if !present {
-        println!("skipped: {needed} is not in {}", folder.display());
-    }
-    present.then_some(folder)
-}
+use crate::{
+    data::real,
+    support::{Setup, TestApp, runtime},
+};
 
 /// Photos of one thing each and the index of its class.
-fn photos(data: &Path) -> Vec<(String, Vec<u8>, u64)> {
-    let table = fs::read_to_string(data.join("photos/expected_classes.csv")).expect("the table lies beside the photos");
+fn photos(folder: &Path) -> Vec<(String, Vec<u8>, u64)> {
+    let table = fs::read_to_string(folder.join("expected_classes.csv")).expect("the table lies beside the photos");
     let row = |line: &str| {
         let (file, index) = line.split_once(',').expect("two columns");
-        let bytes = fs::read(data.join("photos").join(file)).expect("a photo of the table");
+        let bytes = fs::read(folder.join(file)).expect("a photo of the table");
         (file.to_owned(), bytes, index.parse().expect("an index"))
     };
     table.lines().filter(|line| line.starts_with("ovms_")).map(row).collect()
 }
 
 /// Both are fed as Caffe feeds its models.
-async fn spawn(data: &Path, file: &str) -> TestApp {
+async fn spawn(file: &Path, labels: PathBuf) -> TestApp {
     let setup = Setup::empty().configured(|config| config.models.default = "real".to_owned());
     let settings = OnnxSettings {
         mode: Some(Mode::Caffe),
         mean: Some([104.0, 117.0, 123.0]),
         shorter_side: Some(256),
-        labels: Some(data.join("labels/imagenet_class_index.json")),
+        labels: Some(labels),
         ..OnnxSettings::default()
     };
-    import_onnx(setup.repository(), &runtime(), "real", &data.join(file), &settings).expect("it is a classifier");
+    import_onnx(setup.repository(), &runtime(), "real", file, &settings).expect("it is a classifier");
     setup.spawn().await
 }
 
@@ -64,9 +57,10 @@ async fn hits(app: &TestApp, photos: &[(String, Vec<u8>, u64)]) -> usize {
 }
 
 async fn check(file: &str) {
-    let Some(data) = data(file) else { return };
-    let app = spawn(&data, file).await;
-    let photos = photos(&data);
+    let Some(file) = real(file) else { return };
+    let (Some(labels), Some(folder)) = (real("labels/imagenet_class_index.json"), real("photos")) else { return };
+    let app = spawn(&file, labels).await;
+    let photos = photos(&folder);
     let right = hits(&app, &photos).await;
     assert!(photos.len() == 10 && right >= 9, "{right} of {} photos", photos.len());
 }

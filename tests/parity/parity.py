@@ -8,6 +8,8 @@ is above the tolerance.
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import os
 import shutil
 import sys
 import tempfile
@@ -23,8 +25,12 @@ from client import GraftError, Photo, Server, groups, import_file, weights_sha25
 from keras_files import ARCHITECTURES, KINDS, Architecture, Array, Kind, keras
 
 ROOT = Path(__file__).resolve().parents[2]
+# In the folder of real data (`tests/README.md`), and what takes their place without it: scikit-image's and graft's own.
 PHOTOS = ["cat.bmp", "bird.bmp", "grace_hopper.bmp", "hot_dog.jpg"]
 JPEGS = ["cat_720p.jpg", "hot_dog.jpg", "owl.jpg", "tract_elephants.jpg", "ovms_zebra.jpeg", "triton_vulture.jpeg"]
+PACKAGED_PHOTOS = ["chelsea.png", "coffee.png", "astronaut.png", "rocket.jpg"]
+PACKAGED_JPEGS = ["rocket.jpg", "hubble_deep_field.jpg", "retina.jpg"]
+OWN_JPEGS = ["espresso.jpg", "cat.jpg"]
 # Two models of VGG16's size (553 MB) at a time: the others are loaded and unloaded on the way.
 MAX_LOADED_BYTES = 1_300_000_000
 IMPORT_PEAK_BYTES = 1_500_000_000
@@ -86,23 +92,24 @@ class Run:
 
 def main() -> int:
     options = parse_arguments()
-    folder = options.data / "photos"
-    if not folder.is_dir():
-        print(f"{folder} is absent: parity needs real photos; name a folder that holds photos/ with --data")
+    try:
+        sources, jpegs = photo_files(options.data)
+    except FileNotFoundError as error:
+        print(error)
         return 2
     started = time.monotonic()
     architectures = options.only or list(ARCHITECTURES)
     options.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.work) as name:
         scratch = Path(name)
-        photos = [as_lossless(folder / photo, scratch) for photo in PHOTOS]
-        run = Run(options.graft, scratch, photos, [Photo(folder / photo) for photo in JPEGS])
+        photos = [as_lossless(photo, scratch) for photo in sources]
+        run = Run(options.graft, scratch, photos, [Photo(photo) for photo in jpegs])
         try:
             for architecture in architectures:
                 kinds = [kind for kind in KINDS if options.kind is None or kind.name in options.kind]
                 check_architecture(run, ARCHITECTURES[architecture], kinds, options.seed)
             if "inception_v3" in architectures:
-                check_partial(run, options.data / "weights" / "inception_v3_2015_partial.h5")
+                check_partial(run, options.data)
         except (GraftError, OSError) as error:
             run.row("run").failures.append(f"the run ended early: {error}")
     compare.print_rows(run.rows)
@@ -113,12 +120,31 @@ def main() -> int:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--graft", type=lambda value: Path(value).resolve(), required=True, help="the binary to test")
-    parser.add_argument("--data", type=Path, default=ROOT / "../shared/data", help="folder with photos/ and weights/")
+    folder = os.environ.get("GRAFT_TEST_DATA") or None
+    parser.add_argument("--data", type=Path, default=folder, help="folder with photos/ and weights/ (tests/README.md)")
     parser.add_argument("--work", type=Path, default=ROOT / ".parity/work", help="where files are written for a while")
     parser.add_argument("--only", choices=list(ARCHITECTURES), action="append", help="one architecture")
     parser.add_argument("--kind", choices=[kind.name for kind in KINDS], action="append", help="one kind of file")
     parser.add_argument("--seed", type=int, default=2016, help="of the random weights")
     return parser.parse_args()
+
+
+def photo_files(data: Path | None) -> tuple[list[Path], list[Path]]:
+    """Photos to compare at every layer, and JPEGs to compare decoders on."""
+    if data is not None:
+        folder = data / "photos"
+        files = [folder / name for name in PHOTOS], [folder / name for name in JPEGS]
+    else:
+        package = importlib.util.find_spec("skimage")
+        if package is None:
+            raise FileNotFoundError("scikit-image is not installed: `make parity` installs it; or name a folder with --data")
+        folder = Path(package.submodule_search_locations[0]) / "data"
+        own = [ROOT / "tests/fixtures" / name for name in OWN_JPEGS]
+        files = [folder / name for name in PACKAGED_PHOTOS], own + [folder / name for name in PACKAGED_JPEGS]
+    missing = [str(file) for file in files[0] + files[1] if not file.is_file()]
+    if missing:
+        raise FileNotFoundError(f"parity needs real photos, and these are absent: {', '.join(missing)}")
+    return files
 
 
 def as_lossless(path: Path, scratch: Path) -> Photo:
@@ -221,11 +247,12 @@ def check_jpegs(server: Server, reference: Reference, model: str, layer: str, cl
     return report
 
 
-def check_partial(run: Run, file: Path) -> None:
+def check_partial(run: Run, data: Path | None) -> None:
     """InceptionV3 with trained convolutions, up to `mixed10`; its classes mean nothing."""
-    if not file.is_file():
-        print(f"skipped: {file} is absent")
+    if data is None:
+        print("skipped: trained convolutions; set GRAFT_TEST_DATA=FOLDER (tests/README.md)")
         return
+    file = data / "weights" / "inception_v3_2015_partial.h5"
     architecture = ARCHITECTURES["inception_v3"]
     model = architecture.model()
     model.load_weights(file)

@@ -1,6 +1,6 @@
 //! What becomes of good archives: classes, splits, skipped files, and the real photos when they are at hand.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use super::{
     super::{ArchiveKind, Dataset, Split},
@@ -8,7 +8,7 @@ use super::{
     packing::{ZipEntry, gzip, photos, png, tar_of, zip, zip_of},
     skipped,
 };
-use crate::{datasets::Datasets, preprocess::Limits};
+use crate::{datasets::Datasets, preprocess::Limits, test_data::real};
 
 type Files = Vec<(String, Vec<u8>)>;
 
@@ -148,11 +148,7 @@ fn zip_entries_may_be_deflated_and_called_as_old_tools_did() {
 
 #[test]
 fn real_photos_are_taken_in_whole() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/hymenoptera");
-    if !folder.is_dir() {
-        println!("skipped: {} is absent", folder.display());
-        return;
-    }
+    let Some(folder) = real("hymenoptera") else { return };
     let store = tempfile::tempdir().unwrap();
     let datasets = Datasets::open(bounds(), store.path(), Limits { max_bytes: 32 << 20, max_pixels: 50_000_000 }).unwrap();
     let imported = datasets.copy_folder(&folder).unwrap();

@@ -1,6 +1,6 @@
 //! `/jobs/finetune`, `/jobs`, `/jobs/{id}` and its cancellation: work that goes on after the answer.
 //!
-//! Knows neither recipes nor trainers: a planner that the composition root supplies does.
+//! Knows no trainers, and a recipe as the schema of a body only: a planner that the composition root supplies reads it.
 
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@ use std::{fs, path::PathBuf};
 use super::{KerasFile, Layout};
 use crate::{
     arch::{Activation, Architecture, Builder, Description, InputMode, LayerKind, Padding},
+    test_data::real,
     weights::WeightSource,
 };
 
@@ -143,11 +144,7 @@ fn another_architecture_is_named() {
 
 #[test]
 fn a_file_of_full_size_is_read() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/weights/inception_v3_2015_partial.h5");
-    if !path.exists() {
-        eprintln!("skipped: {} is not there", path.display());
-        return;
-    }
+    let Some(path) = real("weights/inception_v3_2015_partial.h5") else { return };
     let mut file = KerasFile::open(&path, "inception_v3").expect("InceptionV3's weights");
     let arch = file.architecture();
     assert_eq!((file.layout(), arch.include_top), (Layout::Legacy, true));
