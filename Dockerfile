@@ -19,10 +19,13 @@ RUN sed -i -E '/^\[\[(bench|example)\]\]/,/^$/d' Cargo.toml \
 COPY . .
 RUN cargo build --release --locked --bin graft && strip --strip-debug target/release/graft
 
-# ONNX Runtime's library, out of its wheel; for cuda also CUDA 13 and cuDNN, out of NVIDIA's wheels with their licences.
+# EfficientNet-Lite0's weights, which graft imports at start: beside the volume of models, where an existing one hides nothing.
+# And ONNX Runtime's library, out of its wheel; for cuda also CUDA 13 and cuDNN, out of NVIDIA's wheels with their licences.
 FROM ${PYTHON_IMAGE:-python:3.13.7-slim-bookworm} AS library
 ARG PROVIDER
 WORKDIR /opt/onnxruntime
+COPY scripts/fetch-starter.sh scripts/starter.py /tmp/
+RUN sh /tmp/fetch-starter.sh /opt/graft
 COPY scripts/fetch-onnxruntime.sh scripts/onnxruntime.txt scripts/cuda.txt /tmp/
 RUN case "$PROVIDER" in \
       cpu) sh /tmp/fetch-onnxruntime.sh onnxruntime . ;; \
@@ -46,13 +49,15 @@ RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --
  && mkdir -p /app /models /data \
  && chown graft:graft /models /data
 COPY --from=library /opt/onnxruntime /opt/onnxruntime
+COPY --from=library /opt/graft /opt/graft
 COPY --from=build /build/target/release/graft /usr/local/bin/graft
 COPY config /app/config
-COPY scripts/ensure-model.sh /usr/local/bin/ensure-model
+COPY scripts/bring-models.sh /usr/local/bin/bring-models
 WORKDIR /app
 ENV GRAFT__SERVER__HOST=0.0.0.0 \
     GRAFT__SERVER__PORT=8080 \
     GRAFT__MODELS__DIR=/models \
+    GRAFT__MODELS__STARTER=/opt/graft/efficientnet_lite0.safetensors \
     GRAFT__DATA__DIR=/data \
     GRAFT__RUNTIME__LIBRARY=/opt/onnxruntime/libonnxruntime.so \
     GRAFT__RUNTIME__PROVIDER=$PROVIDER \

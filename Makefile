@@ -2,14 +2,12 @@
 
 ORT_VERSION := $(shell sed -n 's/^onnxruntime==\([^ ]*\).*/\1/p' scripts/onnxruntime.txt)
 ORT_STAMP   := .onnxruntime/.fetched-$(ORT_VERSION)
+STARTER     := .starter/efficientnet_lite0.safetensors
 GRAFT       := target/release/graft
 VENV        := .parity/venv
 VENV_STAMP  := .parity/.installed
 PYTHON      ?= python3
 CARGO       ?= cargo
-
-SERVER_HOST := $(or $(GRAFT__SERVER__HOST),127.0.0.1)
-SERVER_PORT := $(or $(GRAFT__SERVER__PORT),8080)
 
 .DEFAULT_GOAL := help
 
@@ -22,10 +20,8 @@ requirements: ## say what is missing that building graft needs
 	@CARGO="$(CARGO)" CC="$(CC)" PYTHON="$(PYTHON)" sh scripts/requirements.sh
 
 .PHONY: serve
-serve: build ## build, bring the weights, serve on 127.0.0.1:8080
-	@GRAFT=$(GRAFT) sh scripts/ensure-model.sh vgg16
-	@echo "serving on http://$(SERVER_HOST):$(SERVER_PORT) (documentation: /docs, stop: Ctrl-C)"
-	@exec $(GRAFT) serve
+serve: build starter ## build and serve on 127.0.0.1:8080: EfficientNet-Lite0 at once, VGG16 and InceptionV3 beside it
+	@GRAFT=$(GRAFT) exec sh scripts/serve.sh $(STARTER) vgg16 inception_v3
 
 .PHONY: build
 build: requirements library ## build target/release/graft and bring the ONNX Runtime library
@@ -37,6 +33,13 @@ library: $(ORT_STAMP) ## bring the ONNX Runtime library into .onnxruntime
 $(ORT_STAMP): scripts/fetch-onnxruntime.sh scripts/onnxruntime.txt | requirements
 	@PYTHON=$(PYTHON) sh scripts/fetch-onnxruntime.sh onnxruntime .onnxruntime
 	@rm -f .onnxruntime/.fetched-* && touch $@
+
+.PHONY: starter
+starter: $(STARTER) ## bring EfficientNet-Lite0's weights into .starter
+
+$(STARTER): scripts/fetch-starter.sh scripts/starter.py | requirements
+	@PYTHON=$(PYTHON) sh scripts/fetch-starter.sh .starter
+	@touch $@
 
 .PHONY: test
 test: requirements library ## run the tests
@@ -113,4 +116,4 @@ audit-tools: ## build what `make audit` needs: cargo-deny and cargo-machete (min
 .PHONY: clean
 clean: ## remove what was built and fetched; models and data stay
 	$(CARGO) clean
-	rm -rf .onnxruntime .parity .readme
+	rm -rf .onnxruntime .starter .parity .readme

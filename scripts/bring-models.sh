@@ -3,10 +3,12 @@
 #
 #   bring-models.sh MODEL...
 #
-# GRAFT is the binary (default: graft). A server that runs over the same repository serves what comes without a restart.
+# GRAFT is the binary (default: graft). A server that runs over the same repository serves what comes without a restart;
+# GRAFT_URL is where it is reached, for the last lines, which say what is there.
 set -eu
 
 graft=${GRAFT:-graft}
+url=${GRAFT_URL:-http://127.0.0.1:8080}
 
 # versions MODEL: the lines of `graft models` on it.
 versions() {
@@ -35,3 +37,13 @@ for model in "$@"; do
 TEXT
   "$graft" init "$model" --seed 0 >&2
 done
+
+cat >&2 <<TEXT
+
+What is there now, served on $url (documentation: $url/docs):
+$("$graft" models)
+
+A true answer:
+  curl -F image=@tests/fixtures/espresso.jpg '$url/predict?model=efficientnet_lite0&top_k=3'
+
+TEXT

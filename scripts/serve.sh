@@ -14,23 +14,22 @@ url=http://$host:${GRAFT__SERVER__PORT:-8080}
 export GRAFT__MODELS__STARTER="$1"
 shift
 
+if "$graft" doctor --url "$url" >/dev/null 2>&1; then
+  echo "something serves on $url already: stop it, or choose another port with GRAFT__SERVER__PORT=8081" >&2
+  exit 1
+fi
+
 "$graft" serve &
 server=$!
 # Ctrl-C reaches the server too; what is left to do here is to wait for its end.
 trap 'kill "$server" 2>/dev/null; wait "$server"; exit' INT TERM
 
-until "$graft" doctor --url "$url" >/dev/null 2>&1; do
+# Ready within a second or so; a server that is not goes on without the starter, and the other models still come.
+tries=0
+until "$graft" doctor --url "$url" >/dev/null 2>&1 || [ "$tries" -ge 100 ]; do
   kill -0 "$server" 2>/dev/null || { wait "$server"; exit; }
+  tries=$((tries + 1))
   sleep 0.2
 done
-echo "serving on $url; $* come beside it" >&2
-GRAFT=$graft sh "$here/bring-models.sh" "$@" || echo "not every model could be brought (the reason stands above)" >&2
-cat >&2 <<TEXT
-
-Served on $url (documentation: $url/docs, stop: Ctrl-C):
-$("$graft" models 2>/dev/null)
-
-A true answer:
-  curl -F image=@tests/fixtures/espresso.jpg '$url/predict?top_k=3'
-TEXT
+GRAFT=$graft GRAFT_URL=$url sh "$here/bring-models.sh" "$@" || echo "not every model could be brought (the reason stands above)" >&2
 wait "$server"
