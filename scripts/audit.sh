@@ -21,7 +21,7 @@ tool() {
 
 advisories() {
   if fetched=$($cargo deny --locked fetch db 2>&1); then
-    $cargo deny --locked check --disable-fetch advisories
+    $cargo deny --locked check advisories
   else
     echo "$fetched" >&2
     echo "NOT CHECKED: known vulnerabilities, because their database could not be fetched (the reason stands above)" >&2

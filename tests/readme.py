@@ -357,7 +357,11 @@ def main() -> int:
             raise ReadmeError("there is no block to run")
         check_ports([block for block in parts if block.skipped(options.slow) is None])
         copy_tree(readme.parent, work / "copy")
-        session = Session(work / "copy", work / "run", shutil.which(options.python) or options.python)
+        python = shutil.which(options.python)
+        if python is None:
+            raise ReadmeError(f"{options.python} is not a program")
+        # The blocks run elsewhere. Not resolved: a virtual environment's Python is a link.
+        session = Session(work / "copy", work / "run", os.path.abspath(python))
     except (ReadmeError, OSError, subprocess.CalledProcessError) as error:
         print(f"{readme.name}: {error}")
         return 2

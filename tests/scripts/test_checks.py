@@ -1,8 +1,9 @@
-"""`scripts/audit.sh`, `tests/run.sh` and `scripts/fetch-onnxruntime.sh`: that they fail when they should."""
+"""`scripts/audit.sh`, `tests/run.sh` and `scripts/fetch-onnxruntime.sh` fail when they should; versions agree."""
 
 import os
 import pathlib
 import platform
+import re
 import subprocess
 import tempfile
 import unittest
@@ -65,6 +66,10 @@ class Scripts(unittest.TestCase):
         self.assertNotEqual(status, 0)
         self.assertTrue(any("DO NOT MATCH THE HASHES" in line for line in lines), lines)
         self.assertEqual(list(out.iterdir()), [])
+
+    def test_the_image_is_built_with_the_pinned_compiler(self):
+        pinned = re.search(r'^channel = "(.*)"', (ROOT / "rust-toolchain.toml").read_text(), re.MULTILINE)[1]
+        self.assertIn(f"${{RUST_IMAGE:-rust:{pinned}-slim-", (ROOT / "Dockerfile").read_text())
 
 
 if __name__ == "__main__":
