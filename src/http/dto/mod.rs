@@ -7,7 +7,9 @@ mod datasets;
 mod jobs;
 mod models;
 
-pub use answer::{FeatureItem, FeaturesAnswer, ImageOutcome, LayerValues, PredictAnswer, Prediction, TimingsDto, Values};
+pub use answer::{
+    FeatureItem, FeaturesAnswer, FeaturesOutcome, LayerValues, PredictAnswer, Prediction, PredictionOutcome, TimingsDto, Values,
+};
 pub use datasets::{DatasetDto, DatasetsAnswer, FolderRequest};
 pub use jobs::{AcceptedJob, JobDetail, JobDto, JobsAnswer, PlannedJob};
 pub use models::{LayerDto, LayersAnswer, ModelDetail, ModelsAnswer};

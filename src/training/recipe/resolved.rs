@@ -25,7 +25,6 @@ pub struct Recipe {
     /// Names of the classes, by index.
     pub classes: Vec<String>,
     /// How images become input, at training and at serving.
-    #[schema(value_type = Object)]
     pub preprocessing: Preprocessing,
     /// The new layers.
     pub head: Head,
