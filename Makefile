@@ -108,4 +108,8 @@ machete: ## unused dependencies (cargo-machete)
 .PHONY: clean
 clean: ## remove what was built and fetched; models and data stay
 	$(CARGO) clean
-	rm -rf .onnxruntime .parity
+	rm -rf .onnxruntime .parity .client
+
+.PHONY: client
+client: build ## validate openapi.yaml, generate a client from it, make one call of each kind (needs PyPI)
+	$(PYTHON) tests/client/run.py --graft $(GRAFT)

@@ -8,6 +8,7 @@ mod held;
 mod parameters;
 mod schemas;
 mod shared;
+mod yaml;
 
 use std::sync::{Arc, LazyLock};
 
@@ -28,7 +29,10 @@ pub use parameters::{
 
 use super::{error::ApiError, router};
 
-static YAML: LazyLock<String> = LazyLock::new(|| openapi().to_yaml().expect("a document made of strings and maps is YAML"));
+static YAML: LazyLock<String> = LazyLock::new(|| {
+    let yaml = openapi().to_yaml().expect("a document made of strings and maps is YAML");
+    yaml::unambiguous(&yaml)
+});
 
 /// The whole document.
 pub fn openapi() -> OpenApi {

@@ -43,7 +43,7 @@ pub struct ImagesRequest<'a> {
     images: Vec<ImageEntry<'a>>,
 }
 
-/// One of them.
+/// An image in JSON.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageEntry<'a> {

@@ -84,7 +84,11 @@ impl Route<'_> {
 
     /// Whether its answer says which model gave it.
     fn of_model(self) -> bool {
-        self.images || self.path.ends_with("/layers") || self.path.ends_with("/onnx")
+        self.images || self.path.ends_with("/layers") || self.onnx()
+    }
+
+    fn onnx(self) -> bool {
+        self.path.ends_with("/onnx")
     }
 
     /// Whether it takes a JSON body that is not about images.
@@ -105,6 +109,9 @@ fn answer(operation: &mut Operation, route: Route) {
         }
         if route.images {
             headers::refer(response, headers::TIMING);
+        }
+        if route.onnx() {
+            response.content.insert("application/octet-stream".to_owned(), RefOr::T(binary("An ONNX model")));
         }
         if route.features() {
             for (format, description) in BINARY {
@@ -136,7 +143,7 @@ fn may_answer(code: Code, route: Route) -> bool {
         Code::DatasetInUse => method == "delete" && path.starts_with("/datasets"),
         Code::BadArchive | Code::ArchiveTooLarge | Code::BadDataset | Code::FolderRefused | Code::StorageFull => route.upload(),
         Code::UnknownLayer | Code::NotAcceptable | Code::NotFinite => route.features(),
-        Code::ResponseTooLarge => route.features() || path.ends_with("/onnx"),
+        Code::ResponseTooLarge => route.features() || route.onnx(),
         Code::MalformedBody | Code::UnsupportedMediaType | Code::BodyTooLarge | Code::BodyTimeout | Code::Busy => {
             images || route.json() || route.upload()
         }

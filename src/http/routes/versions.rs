@@ -92,7 +92,7 @@ async fn remove_unused(state: State, model: String, version: u32) -> Result<(), 
 ///
 /// With its weights inside, for any ONNX runtime. Layers keep their names; input and output are those of graft:
 /// number, channel, height, width.
-#[utoipa::path(get, path = "/models/{model}/versions/{version}/onnx", operation_id = "download_onnx", tag = "models", params(VersionPath), responses((status = 200, description = "The model", body = Vec<u8>, content_type = "application/octet-stream")))]
+#[utoipa::path(get, path = "/models/{model}/versions/{version}/onnx", operation_id = "download_onnx", tag = "models", params(VersionPath), responses((status = 200, description = "The model")))]
 pub async fn download(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
     let (model, version) = target(&mut parts).await?;
