@@ -113,7 +113,11 @@ audit: ## licences, known vulnerabilities and unused dependencies
 audit-tools: ## build what `make audit` needs: cargo-deny and cargo-machete (minutes, once)
 	@CARGO="$(CARGO)" sh scripts/audit-tools.sh
 
+.PHONY: client
+client: build ## validate openapi.yaml, generate a client from it, make one call of each kind
+	$(PYTHON) tests/client/run.py --graft $(GRAFT)
+
 .PHONY: clean
 clean: ## remove what was built and fetched; models and data stay
 	$(CARGO) clean
-	rm -rf .onnxruntime .starter .parity .readme
+	rm -rf .onnxruntime .starter .client .parity .readme

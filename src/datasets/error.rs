@@ -55,6 +55,9 @@ pub enum Error {
         /// What it is.
         found: ArchiveKind,
     },
+    /// An archive of which nothing was said, and which does not look like one.
+    #[error("this is neither a zip nor a tar archive, gzipped or not; pack the class folders with `zip -r` or `tar -cz`")]
+    UnknownArchive,
     /// The archive cannot be read.
     #[error("the {kind} is broken: {}; pack it again", shown(&.source.to_string()))]
     Broken {

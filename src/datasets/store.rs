@@ -161,12 +161,12 @@ impl Datasets {
         Ok(())
     }
 
-    /// Starts to receive an archive.
+    /// Starts to receive an archive; without `kind` its first bytes say what it is.
     ///
     /// # Errors
     /// [`Error::TooManyUploads`]; when the file system refuses.
-    pub async fn upload(&self, kind: ArchiveKind) -> Result<Upload, Error> {
-        Upload::start(self.clone(), kind).await
+    pub async fn upload(&self, kind: impl Into<Option<ArchiveKind>>) -> Result<Upload, Error> {
+        Upload::start(self.clone(), kind.into()).await
     }
 
     /// Takes in the folder that `path`, absolute or relative, names below `datasets.root`.
@@ -213,7 +213,7 @@ impl Datasets {
     pub(super) fn take_archive(
         &self,
         staging: Staging,
-        kind: ArchiveKind,
+        kind: Option<ArchiveKind>,
         archive_bytes: u64,
         cancel: &Cancel,
     ) -> Result<Dataset, Error> {

@@ -19,7 +19,7 @@ use super::{
 #[derive(Debug)]
 pub struct Upload {
     store: Datasets,
-    kind: ArchiveKind,
+    kind: Option<ArchiveKind>,
     staging: Staging,
     file: File,
     received: u64,
@@ -27,7 +27,7 @@ pub struct Upload {
 }
 
 impl Upload {
-    pub(super) async fn start(store: Datasets, kind: ArchiveKind) -> Result<Self, Error> {
+    pub(super) async fn start(store: Datasets, kind: Option<ArchiveKind>) -> Result<Self, Error> {
         let permit = Arc::clone(&store.inner.uploads).try_acquire_owned();
         let permit = permit.map_err(|_| Error::TooManyUploads { limit: store.inner.config.max_uploads })?;
         let inner = Arc::clone(&store.inner);

@@ -9,7 +9,7 @@ use half::f16;
 
 use super::{
     accept::Format,
-    dto::{FeatureItem, FeaturesAnswer, ImageOutcome, LayerValues, Values, WarningDto},
+    dto::{FeatureItem, FeaturesAnswer, FeaturesOutcome, LayerValues, Values, WarningDto},
     error::ApiError,
     params::Form,
     problem::ImageProblem,
@@ -109,16 +109,16 @@ fn item(
     outcome: Result<ImageAnswer, ImageError>,
     with_top_k: bool,
     form: Form,
-) -> Result<ImageOutcome<FeatureItem>, ApiError> {
+) -> Result<FeaturesOutcome, ApiError> {
     let answer = match outcome {
         Ok(answer) => answer,
-        Err(error) => return Ok(ImageProblem::new(name, &error).into()),
+        Err(error) => return Ok(FeaturesOutcome::Skipped(ImageProblem::new(name, &error).into())),
     };
     let values = layers.iter().zip(answer.features).map(|(layer, tensor)| {
         let (shape, data) = tensor.into_parts();
         Ok((layer.clone(), LayerValues { shape, data: values(layer, position, data, form)? }))
     });
-    Ok(ImageOutcome::Answered(FeatureItem {
+    Ok(FeaturesOutcome::Answered(FeatureItem {
         image: name,
         layers: values.collect::<Result<_, ApiError>>()?,
         top_k: with_top_k.then(|| answer.top_k.into_iter().map(Into::into).collect()),

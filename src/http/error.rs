@@ -262,7 +262,10 @@ fn dataset_code(error: &DatasetError) -> Code {
         DatasetError::UploadTooLarge { .. } => Code::BodyTooLarge,
         DatasetError::TooLarge(Excess::Bytes { .. } | Excess::Entries { .. } | Excess::Ratio { .. }) => Code::ArchiveTooLarge,
         DatasetError::QuotaExceeded { .. } | DatasetError::DiskFull(_) => Code::StorageFull,
-        DatasetError::Mislabelled { .. } | DatasetError::Broken { .. } | DatasetError::Entry { .. } => Code::BadArchive,
+        DatasetError::Mislabelled { .. }
+        | DatasetError::UnknownArchive
+        | DatasetError::Broken { .. }
+        | DatasetError::Entry { .. } => Code::BadArchive,
         DatasetError::Contents(ContentsFault::TooFewClasses(_) | ContentsFault::TooFewImages { .. }) => Code::BadDataset,
         DatasetError::NoRoot | DatasetError::Folder { fault: FolderFault::Outside, .. } => Code::FolderRefused,
         DatasetError::Folder { fault: FolderFault::NotAFolder | FolderFault::Unreadable(_), .. } => Code::BadDataset,

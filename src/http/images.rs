@@ -13,6 +13,8 @@ use axum::{
 };
 use bytes::Bytes;
 
+pub use json::{ImageEntry, ImagesRequest};
+
 use super::{
     body::{self, Reservation},
     error::ApiError,

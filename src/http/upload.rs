@@ -22,7 +22,8 @@ const MAX_JSON_BYTES: usize = 64 << 10;
 /// What a body carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Archive(ArchiveKind),
+    /// Without a kind, its first bytes say what it is.
+    Archive(Option<ArchiveKind>),
     Folder,
 }
 
@@ -41,7 +42,7 @@ pub async fn receive(state: &State, headers: &HeaderMap, body: Body) -> Result<D
     }
 }
 
-async fn archive(state: &State, headers: &HeaderMap, kind: ArchiveKind, body: Body) -> Result<Dataset, ApiError> {
+async fn archive(state: &State, headers: &HeaderMap, kind: Option<ArchiveKind>, body: Body) -> Result<Dataset, ApiError> {
     let datasets = state.datasets();
     let (limit, idle) = (datasets.config().max_upload_bytes, datasets.config().idle_timeout);
     let too_large = body::declared_length(headers).is_some_and(|declared| declared as u64 > limit);
@@ -90,7 +91,8 @@ impl Kind {
         let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media_type = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match ArchiveKind::of_media_type(&media_type) {
-            Some(kind) => Ok(Self::Archive(kind)),
+            kind @ Some(_) => Ok(Self::Archive(kind)),
+            None if media_type == "application/octet-stream" => Ok(Self::Archive(None)),
             None if media_type == "application/json" => Ok(Self::Folder),
             None => Err(ApiError::UnsupportedMediaType(format!(
                 "`{media_type}` carries no data set; send `application/zip`, `application/x-tar` or `application/gzip` (an archive \

@@ -14,6 +14,7 @@ mod resample;
 mod resize;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::config::ImagesConfig;
 
@@ -29,7 +30,7 @@ pub const MAX_INPUT_SIDE: u32 = 4096;
 pub const MAX_IMAGE_SIDE: u32 = 65_535;
 
 /// How a model wants its images; stored with every model version.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Preprocessing {
     /// Input height in pixels.
     pub height: u32,
@@ -50,7 +51,7 @@ pub struct Preprocessing {
 }
 
 /// The resampling filter, bit-exact with Pillow's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Resize {
     /// `PIL.Image.NEAREST`, what Keras's `load_img` uses.
@@ -62,7 +63,7 @@ pub enum Resize {
 }
 
 /// How an image of another aspect ratio becomes the input size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "rule", rename_all = "snake_case")]
 pub enum Fit {
     /// Resize both sides, changing the aspect ratio (Keras).
@@ -75,7 +76,7 @@ pub enum Fit {
 }
 
 /// Order of the channels that the model sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChannelOrder {
     /// Red first.
@@ -85,7 +86,7 @@ pub enum ChannelOrder {
 }
 
 /// Whether EXIF orientation is applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Orientation {
     /// Pixels as stored (Keras's `load_img`).

@@ -1,6 +1,6 @@
 //! `/openapi.yaml` and `/docs`: the committed document, and its browser without a network.
 
-use crate::support::{Ran, Setup, encoded_fixture, fixture};
+use crate::support::{Ran, Setup, TestApp, encoded_fixture, fixture};
 
 #[tokio::test]
 async fn the_served_document_is_the_committed_one() {
@@ -47,4 +47,14 @@ async fn the_document_lists_every_code_that_this_suite_meets() {
     let body = answer.problem(404, "unknown_model", "");
     let code = body["code"].as_str().expect("a code");
     assert!(document.contains(&format!("- {code}\n")), "`{code}` is not in the document");
+}
+
+#[tokio::test]
+async fn what_the_browser_sends_unasked_is_answered() {
+    let app = TestApp::spawn().await;
+    let document = app.get("/openapi.yaml").await.ok().text();
+    let example = document.lines().find_map(|line| line.trim().strip_prefix("- b64: ")).expect("images have an example");
+    let body = format!(r#"{{"images":[{{"b64":"{example}","name":"red.png"}}]}}"#);
+    let answer = app.send(app.post_typed("/predict", "application/json", body)).await.ok().json();
+    assert_eq!(answer["predictions"][0]["top_k"][0]["label"], "red", "{answer}");
 }

@@ -73,16 +73,19 @@ impl fmt::Display for ArchiveKind {
     }
 }
 
-/// Hands every entry of the archive at `path` to `inbox`.
+/// Hands every entry of the archive at `path` to `inbox`; without `kind` its first bytes say what it is.
 ///
 /// # Errors
 /// The first entry that is refused, a broken archive, a bound that is exceeded.
-pub(super) fn unpack(kind: ArchiveKind, path: &Path, inbox: &mut Inbox) -> Result<(), Error> {
+pub(super) fn unpack(kind: Option<ArchiveKind>, path: &Path, inbox: &mut Inbox) -> Result<(), Error> {
     let open = || Ok(BufReader::with_capacity(BUFFER_BYTES, File::open(path).at("read", path)?));
     let mut reader: BufReader<File> = open()?;
-    if let Some(found) = ArchiveKind::of_bytes(reader.fill_buf().at("read", path)?).filter(|found| *found != kind) {
-        return Err(Error::Mislabelled { kind, found });
-    }
+    let found = ArchiveKind::of_bytes(reader.fill_buf().at("read", path)?);
+    let kind = match (kind, found) {
+        (Some(kind), Some(found)) if kind != found => return Err(Error::Mislabelled { kind, found }),
+        (Some(kind), _) | (None, Some(kind)) => kind,
+        (None, None) => return Err(Error::UnknownArchive),
+    };
     match kind {
         ArchiveKind::Zip => zip::unpack(reader, open()?, inbox),
         ArchiveKind::Tar => tar::unpack(kind, reader, inbox),

@@ -34,7 +34,7 @@ pub struct ClassDto {
     #[schema(example = "steam_locomotive")]
     pub label: String,
     /// WordNet id, for ImageNet's classes.
-    #[schema(example = "n04310018")]
+    #[schema(nullable = false, example = "n04310018")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wnid: Option<String>,
     /// Probability, 0 to 1.
@@ -75,7 +75,7 @@ pub struct PredictAnswer {
     /// What whoever asks should know of the model: that it is untrained, or was chosen because none was named.
     pub warnings: Vec<WarningDto>,
     /// One per image, in order.
-    pub predictions: Vec<ImageOutcome<Prediction>>,
+    pub predictions: Vec<PredictionOutcome>,
     /// Where the time went.
     pub timings: TimingsDto,
 }
@@ -88,7 +88,7 @@ pub struct FeaturesAnswer {
     /// What whoever asks should know of the model: that it is untrained, or was chosen because none was named.
     pub warnings: Vec<WarningDto>,
     /// One per image, in order.
-    pub features: Vec<ImageOutcome<FeatureItem>>,
+    pub features: Vec<FeaturesOutcome>,
     /// Where the time went.
     pub timings: TimingsDto,
 }
@@ -96,16 +96,31 @@ pub struct FeaturesAnswer {
 /// What one image got; with `on_error=skip` a bad image carries `error` instead.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-pub enum ImageOutcome<T> {
+pub enum PredictionOutcome {
     /// It was answered.
-    Answered(T),
+    Answered(Prediction),
     /// It cannot be used.
-    Skipped {
-        /// The name given, else the position from 0.
-        image: String,
-        /// Why it cannot be used.
-        error: SkipError,
-    },
+    Skipped(SkippedImage),
+}
+
+/// What one image got; with `on_error=skip` a bad image carries `error` instead.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum FeaturesOutcome {
+    /// It was answered.
+    Answered(FeatureItem),
+    /// It cannot be used.
+    Skipped(SkippedImage),
+}
+
+/// An image that cannot be used.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SkippedImage {
+    /// The name given, else the position from 0.
+    #[schema(example = "0")]
+    pub image: String,
+    /// Why it cannot be used.
+    pub error: SkipError,
 }
 
 /// Why an image was skipped.
@@ -143,6 +158,7 @@ pub struct FeatureItem {
     pub layers: Vec<(String, LayerValues)>,
     /// Classes from the same pass, when `top_k` asks for them.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub top_k: Option<Vec<ClassDto>>,
     /// What the sender should know.
     pub warnings: Vec<WarningDto>,
@@ -202,9 +218,9 @@ impl From<Timings> for TimingsDto {
     }
 }
 
-impl<T> From<ImageProblem> for ImageOutcome<T> {
+impl From<ImageProblem> for SkippedImage {
     fn from(problem: ImageProblem) -> Self {
-        Self::Skipped { image: problem.image, error: SkipError { code: problem.code, detail: problem.detail } }
+        Self { image: problem.image, error: SkipError { code: problem.code, detail: problem.detail } }
     }
 }
 

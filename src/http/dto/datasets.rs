@@ -30,12 +30,12 @@ pub struct DatasetDto {
     #[schema(example = "019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10")]
     pub id: String,
     /// When it was taken in, RFC 3339.
-    #[schema(example = "2026-01-31T23:59:59Z")]
+    #[schema(format = DateTime, example = "2026-01-31T23:59:59Z")]
     pub created: String,
     /// SHA-256 over every image's path, class, split and content: equal for equal data.
     pub fingerprint: String,
     /// In code-point order of their names; a position is the class's index.
-    pub classes: Vec<ClassDto>,
+    pub classes: Vec<DatasetClassDto>,
     /// Images in all.
     #[schema(example = 397)]
     pub images: usize,
@@ -45,12 +45,13 @@ pub struct DatasetDto {
     pub skipped_count: usize,
     /// Files that were skipped, by path; the first 10 000 of them.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub skipped: Option<Vec<SkippedDto>>,
 }
 
 /// A class and its images.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ClassDto {
+pub struct DatasetClassDto {
     /// The folder's name.
     #[schema(example = "ants")]
     pub name: String,
@@ -82,7 +83,7 @@ impl DatasetDto {
             created,
             fingerprint,
             images: classes.iter().map(|class| class.train + class.val).sum(),
-            classes: classes.into_iter().map(|ClassCount { name, train, val }| ClassDto { name, train, val }).collect(),
+            classes: classes.into_iter().map(|ClassCount { name, train, val }| DatasetClassDto { name, train, val }).collect(),
             bytes,
             skipped_count,
             skipped: with_skipped

@@ -6,7 +6,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::jobs::{Base, Failure, Job, NewJob, Progress, State, StoredEvent, Timestamp};
+use crate::{
+    http::openapi::{Epoch, JobResult},
+    jobs::{Base, Failure, Job, NewJob, Progress, State, StoredEvent, Timestamp},
+    training::{Estimate, recipe::Recipe},
+};
 
 /// The answer of `/jobs`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -14,6 +18,7 @@ pub struct JobsAnswer {
     /// The newest first.
     pub jobs: Vec<JobDto>,
     /// What `after` takes for the next page; null on the last.
+    #[schema(required = true)]
     pub next: Option<String>,
 }
 
@@ -28,10 +33,10 @@ pub struct PlannedJob {
     /// Model version that it starts from.
     pub base: BaseDto,
     /// The recipe with every default filled in.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Recipe)]
     pub recipe: Value,
     /// What it will cost.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Estimate)]
     pub estimates: Value,
     /// What to know before it starts.
     pub warnings: Vec<String>,
@@ -44,10 +49,9 @@ pub struct AcceptedJob {
     #[schema(example = "019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10")]
     pub id: String,
     /// `queued`.
-    #[schema(example = "queued")]
-    pub state: &'static str,
+    pub state: State,
     /// RFC 3339 time of acceptance.
-    #[schema(value_type = String, example = "2026-01-31T12:00:00Z")]
+    #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00Z")]
     pub created: Timestamp,
     /// What it is to do.
     #[serde(flatten)]
@@ -71,8 +75,7 @@ pub struct JobDto {
     /// Its id.
     #[schema(example = "019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10")]
     pub id: String,
-    /// `queued`, `running`, `succeeded`, `failed` or `cancelled`.
-    #[schema(value_type = String, example = "running")]
+    /// Where it stands.
     pub state: State,
     /// Name of the model that it makes.
     #[schema(example = "hymenoptera")]
@@ -82,15 +85,15 @@ pub struct JobDto {
     /// Model version that it starts from.
     pub base: BaseDto,
     /// RFC 3339 time of acceptance.
-    #[schema(value_type = String, example = "2026-01-31T12:00:00Z")]
+    #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00Z")]
     pub created: Timestamp,
     /// RFC 3339 time when a worker took it first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
     pub started: Option<Timestamp>,
     /// RFC 3339 time of its end.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
     pub finished: Option<Timestamp>,
     /// Whether somebody asked to cancel it; it stops within two seconds.
     pub cancel_requested: bool,
@@ -99,7 +102,7 @@ pub struct JobDto {
     pub progress: ProgressDto,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<FailureDto>)]
+    #[schema(value_type = Option<FailureDto>, nullable = false)]
     pub error: Option<Failure>,
 }
 
@@ -110,19 +113,19 @@ pub struct JobDetail {
     #[serde(flatten)]
     pub job: JobDto,
     /// The recipe with every default filled in.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Recipe)]
     pub recipe: Value,
     /// What it was expected to cost.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Estimate)]
     pub estimates: Value,
     /// One per epoch, with its validation metrics.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Epoch>)]
     pub history: Vec<Map<String, Value>>,
     /// What to know, in order.
     pub warnings: Vec<String>,
     /// What it made, once it has succeeded: model, version, report.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<JobResult>, nullable = false)]
     pub result: Option<Value>,
 }
 
@@ -131,38 +134,47 @@ pub struct JobDetail {
 pub struct ProgressDto {
     /// `caching`, `training`, `evaluating` or `exporting`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "training")]
+    #[schema(nullable = false, example = "training")]
     pub stage: Option<String>,
     /// Phase, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub phase: Option<u32>,
     /// Number of phases.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub phases: Option<u32>,
     /// Epoch of the phase, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub epoch: Option<u32>,
     /// Number of epochs of the phase.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub epochs: Option<u32>,
     /// Step of the phase, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub step: Option<u64>,
     /// Number of steps of the phase.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub steps: Option<u64>,
     /// Training loss.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub loss: Option<f64>,
     /// Training accuracy, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub accuracy: Option<f64>,
     /// Speed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub images_per_second: Option<f64>,
     /// RFC 3339 time when it should end, while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
     pub estimated_finish: Option<Timestamp>,
 }
 
@@ -191,7 +203,7 @@ impl From<NewJob> for PlannedJob {
 
 impl From<Job> for AcceptedJob {
     fn from(job: Job) -> Self {
-        Self { id: job.id, state: State::Queued.name(), created: job.created, plan: job.spec.into() }
+        Self { id: job.id, state: State::Queued, created: job.created, plan: job.spec.into() }
     }
 }
 

@@ -8,7 +8,8 @@ mod jobs;
 mod models;
 
 pub use answer::{
-    FeatureItem, FeaturesAnswer, ImageOutcome, LayerValues, PredictAnswer, Prediction, TimingsDto, Values, WarningDto,
+    FeatureItem, FeaturesAnswer, FeaturesOutcome, LayerValues, PredictAnswer, Prediction, PredictionOutcome, TimingsDto, Values,
+    WarningDto,
 };
 pub use datasets::{DatasetDto, DatasetsAnswer, FolderRequest};
 pub use jobs::{AcceptedJob, JobDetail, JobDto, JobsAnswer, PlannedJob};

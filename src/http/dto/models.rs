@@ -8,6 +8,7 @@ use crate::{
     inference::{ModelView, VersionView},
     preprocess::Preprocessing,
     registry::{Label, Layer, Lineage, Metadata, Problem, WeightsOrigin},
+    training::{recipe::Recipe, report::Report},
 };
 
 /// The answer of `/models`.
@@ -59,13 +60,13 @@ pub struct VersionDto {
     /// False when its weights are untrained.
     pub pretrained: bool,
     /// How images become its input.
-    pub input: InputDto,
+    pub input: Preprocessing,
     /// Number of classes; 0 without a top.
     #[schema(example = 1000)]
     pub classes: usize,
     /// One per class, in index order; in `/models/{m}` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<LabelDto>>)]
+    #[schema(value_type = Option<Vec<LabelDto>>, nullable = false)]
     pub labels: Option<Vec<Label>>,
     /// The layer that `/features` answers with unless told otherwise.
     #[schema(example = "fc2")]
@@ -82,10 +83,10 @@ pub struct VersionDto {
     pub loaded: bool,
     /// How it was trained, if graft fine-tuned it; in `/models/{m}` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<LineageDto>)]
+    #[schema(value_type = Option<LineageDto>, nullable = false)]
     pub lineage: Option<Lineage>,
     /// RFC 3339 time of publication.
-    #[schema(example = "2026-01-31T12:00:00Z")]
+    #[schema(format = DateTime, example = "2026-01-31T12:00:00Z")]
     pub created: String,
 }
 
@@ -96,7 +97,7 @@ pub struct LabelDto {
     #[schema(example = "tench")]
     pub label: String,
     /// WordNet id, for ImageNet's classes.
-    #[schema(example = "n01440764")]
+    #[schema(nullable = false, example = "n01440764")]
     pub wnid: Option<String>,
 }
 
@@ -113,10 +114,10 @@ pub struct LineageDto {
     /// The data set's fingerprint: SHA-256 over paths, classes, splits and contents, hexadecimal.
     pub dataset: String,
     /// The recipe with every default filled in.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Recipe)]
     pub recipe: String,
     /// What was measured on the validation images, as in the job's report.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Report)]
     pub metrics: String,
 }
 
@@ -133,51 +134,14 @@ pub struct WeightsDto {
     pub bytes: u64,
 }
 
-/// How images become input.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct InputDto {
-    /// Height, width, filter, crop, channel order, mean, scale, orientation.
-    #[serde(flatten)]
-    #[schema(value_type = PreprocessingDto)]
-    pub preprocessing: Preprocessing,
-}
-
-/// The steps from an image to input values.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct PreprocessingDto {
-    /// In pixels.
-    #[schema(example = 224)]
-    pub height: u32,
-    /// In pixels.
-    #[schema(example = 224)]
-    pub width: u32,
-    /// `nearest`, `bilinear` or `bicubic`, as Pillow has them.
-    #[schema(example = "nearest")]
-    pub resize: String,
-    /// `{"rule":"stretch"}`, or `{"rule":"center_crop","shorter_side":256}`.
-    #[schema(value_type = Object, example = json!({"rule": "stretch"}))]
-    pub fit: String,
-    /// `rgb` or `bgr`.
-    #[schema(example = "bgr")]
-    pub channel_order: String,
-    /// Subtracted from 0–255 values, in `channel_order`.
-    #[schema(example = json!([103.939, 116.779, 123.68]))]
-    pub mean: Vec<f32>,
-    /// Multiplied after the subtraction, in `channel_order`.
-    #[schema(example = json!([1.0, 1.0, 1.0]))]
-    pub scale: Vec<f32>,
-    /// `ignore` or `exif`.
-    #[schema(example = "ignore")]
-    pub orientation: String,
-}
-
 /// Where a version runs.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ProviderDto {
     /// `cpu` or `cuda`; null while the version is not loaded.
-    #[schema(value_type = Option<String>, example = "cpu")]
+    #[schema(required = true)]
     pub in_effect: Option<Provider>,
     /// Why the preferred provider is not in effect, if so.
+    #[schema(required = true)]
     pub note: Option<String>,
 }
 
@@ -230,7 +194,7 @@ impl VersionDto {
             version: metadata.version,
             architecture: metadata.architecture.clone(),
             pretrained: metadata.pretrained,
-            input: InputDto { preprocessing: metadata.preprocessing.clone() },
+            input: metadata.preprocessing.clone(),
             classes: metadata.labels.len(),
             labels: with_labels.then(|| metadata.labels.clone()),
             features_layer: metadata.features_layer.clone(),

@@ -68,6 +68,7 @@ fn dataset_errors() -> Vec<(DatasetError, u16, Code)> {
         (DatasetError::TooLarge(Excess::Ratio { limit: 1 }), 413, Code::ArchiveTooLarge),
         (DatasetError::QuotaExceeded { limit: 1 }, 507, Code::StorageFull),
         (DatasetError::DiskFull(io()), 507, Code::StorageFull),
+        (DatasetError::UnknownArchive, 422, Code::BadArchive),
         (DatasetError::Broken { kind: ArchiveKind::Zip, source: io() }, 422, Code::BadArchive),
         (DatasetError::Entry { path: text(), fault: EntryFault::Link }, 422, Code::BadArchive),
         (DatasetError::Contents(ContentsFault::TooFewClasses(Vec::new())), 422, Code::BadDataset),

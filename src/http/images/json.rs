@@ -11,6 +11,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{SeqAccess, Visitor},
 };
+use utoipa::ToSchema;
 
 use super::NamedImage;
 use crate::http::{body::Reservation, error::ApiError, problem::ImageProblem};
@@ -33,23 +34,29 @@ pub async fn read(body: Bytes, max_images: usize, reservation: &Reservation) -> 
     tokio::task::spawn_blocking(move || parse(&body, max_images)).await.map_err(ApiError::internal)?
 }
 
-#[derive(Deserialize)]
+/// Images in JSON.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Document<'a> {
+pub struct ImagesRequest<'a> {
+    /// At least one; the answer keeps their order.
     #[serde(borrow, deserialize_with = "bounded")]
-    images: Vec<Entry<'a>>,
+    images: Vec<ImageEntry<'a>>,
 }
 
-#[derive(Deserialize)]
+/// An image in JSON.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Entry<'a> {
+pub struct ImageEntry<'a> {
+    /// Base64, either alphabet, padding optional; or a `data:` URI.
     #[serde(borrow)]
+    #[schema(value_type = String)]
     b64: Cow<'a, str>,
+    /// What the answer calls it; its position without.
     name: Option<String>,
 }
 
 fn parse(body: &[u8], max_images: usize) -> Result<Vec<NamedImage>, ApiError> {
-    let document: Document = serde_json::from_slice(body).map_err(|error| {
+    let document: ImagesRequest = serde_json::from_slice(body).map_err(|error| {
         let hint = if error.to_string().starts_with("unknown field") { "; parameters go into the query string" } else { "" };
         ApiError::MalformedBody(format!("cannot read the JSON body: {error}{hint}"))
     })?;
@@ -91,11 +98,11 @@ fn decode(text: &str) -> Result<Vec<u8>, String> {
     engine.decode(compact.as_bytes()).map_err(|error| format!("`b64` is not base64: {error}").to_lowercase())
 }
 
-fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Entry<'de>>, D::Error> {
+fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ImageEntry<'de>>, D::Error> {
     struct Entries;
 
     impl<'de> Visitor<'de> for Entries {
-        type Value = Vec<Entry<'de>>;
+        type Value = Vec<ImageEntry<'de>>;
 
         fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             formatter.write_str("a list of images")

@@ -6,7 +6,7 @@ use axum::{
         DefaultBodyLimit, FromRequest, Multipart, Request,
         multipart::{Field, MultipartError},
     },
-    http::{HeaderMap, header},
+    http::{HeaderMap, HeaderValue, header},
 };
 use bytes::Bytes;
 use futures_util::Stream;
@@ -28,7 +28,7 @@ pub async fn read(
 ) -> Result<Vec<NamedImage>, ApiError> {
     let mut request = Request::new(Body::from_stream(chunks));
     if let Some(content_type) = headers.get(header::CONTENT_TYPE) {
-        request.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
+        request.headers_mut().insert(header::CONTENT_TYPE, quoted(content_type));
     }
     // The chunks are already counted against this server's own bound.
     DefaultBodyLimit::disable().apply(&mut request);
@@ -44,6 +44,18 @@ pub async fn read(
         images.push(image);
     }
     Ok(images)
+}
+
+/// `content_type` with its boundary in quotes: a plain one may have characters, such as `+`, that the form's reader takes in quotes
+/// alone.
+fn quoted(content_type: &HeaderValue) -> HeaderValue {
+    let text = content_type.to_str().unwrap_or_default();
+    let parameter = |text: &str| match text.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("boundary") => format!("{name}=\"{}\"", value.trim_end()),
+        _ => text.to_owned(),
+    };
+    let quoted = text.split(';').map(parameter).collect::<Vec<_>>().join(";");
+    HeaderValue::from_str(&quoted).ok().filter(|_| !text.contains('"')).unwrap_or_else(|| content_type.clone())
 }
 
 /// The image in `field`; `None` for a file input that was left empty in a browser's form.

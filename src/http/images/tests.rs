@@ -113,6 +113,12 @@ async fn several_images_as_files_of_a_form() {
     const KIND: &str = "multipart/form-data; boundary=x";
     let two = form(&[(r#"name="a"; filename="a.jpg""#, "abc"), (r#"name="b"; filename="b.jpg""#, "")]);
     check(request(KIND, two.clone()), Ok(json!([["a.jpg", 3], ["b.jpg", 0]]))).await;
+    for (boundary, written) in [("+++", "+++"), ("a'b/c", "a'b/c"), ("a b", "\"a b\"")] {
+        let kind = format!("multipart/form-data; charset=utf-8; Boundary={written}");
+        let form = two.replace("--x", &format!("--{boundary}"));
+        check(request(&kind, form), Ok(json!([["a.jpg", 3], ["b.jpg", 0]]))).await;
+    }
+    check(request("multipart/form-data", two.clone()), Err((400, "malformed_body", "cannot read the form"))).await;
     let empty_input = form(&[(r#"name="a"; filename="""#, ""), (r#"name="b"; filename="""#, "abc")]);
     check(request(KIND, empty_input), Ok(json!([["0", 3]]))).await;
     let field = form(&[(r#"name="top_k""#, "3")]);

@@ -4,12 +4,16 @@
 
 use utoipa::{IntoParams, ToSchema};
 
+use crate::{
+    jobs::State,
+    preprocess::{Orientation, Resize},
+};
+
 /// The model in a path.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub struct ModelPath {
-    /// Model name.
-    #[param(example = "vgg16")]
+    /// Model name, such as `vgg16`.
     model: String,
 }
 
@@ -17,11 +21,10 @@ pub struct ModelPath {
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub struct VersionPath {
-    /// Model name.
-    #[param(example = "vgg16")]
+    /// Model name, such as `vgg16`.
     model: String,
-    /// Version.
-    #[param(example = 1, minimum = 1)]
+    /// Version, from 1.
+    #[param(minimum = 1)]
     version: u32,
 }
 
@@ -29,8 +32,7 @@ pub struct VersionPath {
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub struct DatasetPath {
-    /// What `POST /datasets` called it.
-    #[param(example = "019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10")]
+    /// What `POST /datasets` called it, such as `019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10`.
     id: String,
 }
 
@@ -47,8 +49,7 @@ pub struct LayersQuery {
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub struct JobPath {
-    /// Job id.
-    #[param(example = "019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10")]
+    /// What `POST /jobs/finetune` called it, such as `019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10`.
     id: String,
 }
 
@@ -64,11 +65,10 @@ pub struct FinetuneQuery {
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct JobsQuery {
-    /// Only jobs in this state.
-    #[param(inline, example = "running")]
-    state: Option<JobState>,
+    /// Only jobs in this state, such as `running`.
+    state: Option<State>,
     /// Jobs in the answer; 20 without.
-    #[param(minimum = 1, maximum = 100, example = 20)]
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
     /// `next` of the page before.
     after: Option<String>,
@@ -79,7 +79,7 @@ pub struct JobsQuery {
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
     /// Id of the event to start behind; a `Last-Event-ID` header overrides it.
-    #[param(minimum = 0, example = 0)]
+    #[param(minimum = 0)]
     after: Option<u64>,
 }
 
@@ -93,16 +93,13 @@ pub struct PredictQuery {
     #[param(minimum = 1)]
     version: Option<u32>,
     /// Classes per image, best first; 5 without, or all when the model has fewer.
-    #[param(minimum = 1, example = 5)]
+    #[param(minimum = 1)]
     top_k: Option<u32>,
     /// Resampling filter, bit-exact with Pillow's; the model's own without.
-    #[param(inline, example = "nearest")]
     resize: Option<Resize>,
     /// Whether EXIF orientation is applied; the model's own rule without.
-    #[param(inline, example = "exif")]
     orientation: Option<Orientation>,
     /// `fail` (default) or `skip`: whether a bad image fails the request or carries an `error` of its own.
-    #[param(inline, example = "fail")]
     on_error: Option<OnError>,
 }
 
@@ -115,102 +112,67 @@ pub struct FeaturesQuery {
     /// Version; the stable one without. Refused when it contradicts the path.
     #[param(minimum = 1)]
     version: Option<u32>,
-    /// Layer names or Keras indices; repeated or comma-separated; the model's `features_layer` without.
-    #[param(example = "fc2")]
+    /// Layer names or Keras indices, such as `fc2` or `block5_pool,fc1`; repeated or comma-separated; the model's
+    /// `features_layer` without.
     layer: Option<String>,
     /// `none` (default), `avg` or `max`: pooling of maps over height and width.
-    #[param(inline, example = "avg")]
     pool: Option<Pool>,
     /// Whether each output becomes one vector; false without.
     flatten: Option<bool>,
     /// `none` (default) or `l2`: normalisation of the whole vector, after pooling.
-    #[param(inline, example = "l2")]
     normalize: Option<Normalize>,
     /// `float32` (default) or `float16`; what float16 cannot hold is an error.
-    #[param(inline, example = "float32")]
     dtype: Option<Dtype>,
     /// `float` (default) or `base64` of little-endian bytes; for `application/json`.
-    #[param(inline, example = "float")]
     encoding_format: Option<Encoding>,
     /// Classes per image from the same pass; none without. Not with `application/x-npy`.
     #[param(minimum = 1)]
     top_k: Option<u32>,
     /// Resampling filter, bit-exact with Pillow's; the model's own without.
-    #[param(inline, example = "nearest")]
     resize: Option<Resize>,
     /// Whether EXIF orientation is applied; the model's own rule without.
-    #[param(inline, example = "exif")]
     orientation: Option<Orientation>,
     /// `fail` (default) or `skip`: whether a bad image fails the request or carries an `error` of its own; `skip` is for JSON.
-    #[param(inline, example = "fail")]
     on_error: Option<OnError>,
 }
 
-/// Values of a parameter.
+/// Whether a bad image fails the request, or is skipped and says why.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "lowercase")]
-enum JobState {
-    Queued,
-    Running,
-    Succeeded,
-    Failed,
-    Cancelled,
-}
-
-/// Values of a parameter.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "lowercase")]
-enum Resize {
-    Nearest,
-    Bilinear,
-    Bicubic,
-}
-
-/// Values of a parameter.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "lowercase")]
-enum Orientation {
-    Ignore,
-    Exif,
-}
-
-/// Values of a parameter.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "lowercase")]
-enum OnError {
+pub enum OnError {
     Fail,
     Skip,
 }
 
-/// Values of a parameter.
+/// How maps are pooled over height and width.
 #[derive(Debug, ToSchema)]
-#[schema(rename_all = "lowercase")]
-enum Pool {
+#[schema(rename_all = "lowercase", as = FeaturePool)]
+pub enum Pool {
     None,
     Avg,
     Max,
 }
 
-/// Values of a parameter.
+/// How vectors are normalised.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "lowercase")]
-enum Normalize {
+pub enum Normalize {
     None,
     L2,
 }
 
-/// Values of a parameter.
+/// Width of a value.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "lowercase")]
-enum Dtype {
+pub enum Dtype {
     Float32,
     Float16,
 }
 
-/// Values of a parameter.
+/// How JSON carries values.
 #[derive(Debug, ToSchema)]
-#[schema(rename_all = "lowercase")]
-enum Encoding {
+#[schema(rename_all = "lowercase", as = EncodingFormat)]
+pub enum Encoding {
     Float,
     Base64,
 }

@@ -26,7 +26,7 @@ use crate::{
 ///
 /// An archive of class folders, optionally under `train/` and `val/` (or `validation/`), optionally within one outer folder.
 /// Every image is decoded; what cannot be trained on is skipped and listed with the reason.
-#[utoipa::path(post, path = "/datasets", tag = "datasets", responses((status = 201, description = "The data set", body = DatasetDto)))]
+#[utoipa::path(post, path = "/datasets", operation_id = "upload_dataset", tag = "datasets", responses((status = 201, description = "The data set", body = DatasetDto)))]
 pub async fn create(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     if let Err(error) = Query::parse(&parts.uri, &[]) {
@@ -41,7 +41,7 @@ pub async fn create(extract::State(state): extract::State<State>, request: Reque
 /// Every data set
 ///
 /// The oldest first, without the files that were skipped.
-#[utoipa::path(get, path = "/datasets", tag = "datasets", responses((status = 200, description = "Every data set", body = DatasetsAnswer)))]
+#[utoipa::path(get, path = "/datasets", operation_id = "list_datasets", tag = "datasets", responses((status = 200, description = "Every data set", body = DatasetsAnswer)))]
 pub async fn list(extract::State(state): extract::State<State>, request: Request) -> Result<Json<DatasetsAnswer>, ApiError> {
     Query::parse(request.uri(), &[])?;
     let summaries = on_disk(&state, Datasets::list).await?;
@@ -51,7 +51,7 @@ pub async fn list(extract::State(state): extract::State<State>, request: Request
 /// One data set
 ///
 /// With the files that were skipped, and why.
-#[utoipa::path(get, path = "/datasets/{id}", tag = "datasets", params(DatasetPath), responses((status = 200, description = "The data set", body = DatasetDto)))]
+#[utoipa::path(get, path = "/datasets/{id}", operation_id = "get_dataset", tag = "datasets", params(DatasetPath), responses((status = 200, description = "The data set", body = DatasetDto)))]
 pub async fn show(extract::State(state): extract::State<State>, request: Request) -> Result<Json<DatasetDto>, ApiError> {
     let id = id(request).await?;
     let summary = on_disk(&state, move |datasets| datasets.summary(&id)).await?;
@@ -61,7 +61,7 @@ pub async fn show(extract::State(state): extract::State<State>, request: Request
 /// Delete a data set
 ///
 /// Refused while a job uses it. What was trained on it stays.
-#[utoipa::path(delete, path = "/datasets/{id}", tag = "datasets", params(DatasetPath), responses((status = 204, description = "It is gone")))]
+#[utoipa::path(delete, path = "/datasets/{id}", operation_id = "delete_dataset", tag = "datasets", params(DatasetPath), responses((status = 204, description = "It is gone")))]
 pub async fn remove(extract::State(state): extract::State<State>, request: Request) -> Result<StatusCode, ApiError> {
     let id = id(request).await?;
     // A client that leaves must not let a job in halfway.

@@ -27,7 +27,7 @@ use crate::{
 /// Outputs of any layer
 ///
 /// Answers one or several layers of the default model, or the one that `model` names, for every image; `Accept` chooses the form.
-#[utoipa::path(post, path = "/features", tag = "images", params(FeaturesQuery), responses((status = 200, description = "One item per image, in order", body = FeaturesAnswer)))]
+#[utoipa::path(post, path = "/features", operation_id = "features", tag = "images", params(FeaturesQuery), responses((status = 200, description = "One item per image, in order", body = FeaturesAnswer)))]
 pub async fn features(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     respond(state, request).await
 }
@@ -35,7 +35,7 @@ pub async fn features(extract::State(state): extract::State<State>, request: Req
 /// Outputs of any layer of a model
 ///
 /// As `/features`, with the stable version of the model in the path.
-#[utoipa::path(post, path = "/models/{model}/features", tag = "images", params(ModelPath, FeaturesQuery), responses((status = 200, description = "One item per image, in order", body = FeaturesAnswer)))]
+#[utoipa::path(post, path = "/models/{model}/features", operation_id = "features_with_model", tag = "images", params(ModelPath, FeaturesQuery), responses((status = 200, description = "One item per image, in order", body = FeaturesAnswer)))]
 pub async fn features_model(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     respond(state, request).await
 }
@@ -43,7 +43,7 @@ pub async fn features_model(extract::State(state): extract::State<State>, reques
 /// Outputs of any layer of a version of a model
 ///
 /// As `/features`, with the model and version in the path.
-#[utoipa::path(post, path = "/models/{model}/versions/{version}/features", tag = "images", params(VersionPath, FeaturesQuery), responses((status = 200, description = "One item per image, in order", body = FeaturesAnswer)))]
+#[utoipa::path(post, path = "/models/{model}/versions/{version}/features", operation_id = "features_with_version", tag = "images", params(VersionPath, FeaturesQuery), responses((status = 200, description = "One item per image, in order", body = FeaturesAnswer)))]
 pub async fn features_version(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     respond(state, request).await
 }

@@ -40,9 +40,9 @@ const FLAG: [(&str, bool); 2] = [("true", true), ("false", false)];
 /// Accepts the job and answers at once; `Location` is where it can be watched. With `dry_run=true` nothing is accepted, and
 /// the answer (200) is what would be done. Send an `Idempotency-Key` to make a retry safe: the same key and body always
 /// answer with the same job.
-#[utoipa::path(post, path = "/jobs/finetune", tag = "jobs", params(FinetuneQuery, ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe; at most 255 characters, bare or quoted")), request_body(content = recipe::Request, content_type = "application/json", description = "The recipe; only `dataset` and `name` are required"), responses(
+#[utoipa::path(post, path = "/jobs/finetune", operation_id = "finetune", tag = "jobs", params(FinetuneQuery, ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe; at most 255 characters, bare or quoted")), request_body(content = recipe::Request, content_type = "application/json", description = "The recipe; only `dataset` and `name` are required", example = json!({"dataset": "019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10", "name": "hymenoptera"})), responses(
     (status = 200, description = "With `dry_run=true`: what would be done", body = PlannedJob),
-    (status = 202, description = "Accepted", body = AcceptedJob, headers(("Location" = String, description = "`/jobs/{id}`")))
+    (status = 202, description = "Accepted", body = AcceptedJob)
 ))]
 pub async fn submit(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
@@ -64,7 +64,7 @@ pub async fn submit(extract::State(state): extract::State<State>, request: Reque
 /// Every job that is kept
 ///
 /// The newest first; `jobs.max_finished` bounds how many that have ended are kept.
-#[utoipa::path(get, path = "/jobs", tag = "jobs", params(JobsQuery), responses((status = 200, description = "A page of jobs", body = JobsAnswer)))]
+#[utoipa::path(get, path = "/jobs", operation_id = "list_jobs", tag = "jobs", params(JobsQuery), responses((status = 200, description = "A page of jobs", body = JobsAnswer)))]
 pub async fn list(extract::State(state): extract::State<State>, request: Request) -> Result<Json<JobsAnswer>, ApiError> {
     let query = Query::parse(request.uri(), &["state", "limit", "after"])?;
     let states = jobs::State::ALL.map(|state| (state.name(), state));
@@ -86,7 +86,7 @@ pub async fn list(extract::State(state): extract::State<State>, request: Request
 /// One job
 ///
 /// With its recipe, the metrics of every epoch, and what it made.
-#[utoipa::path(get, path = "/jobs/{id}", tag = "jobs", params(JobPath), responses((status = 200, description = "The job", body = JobDetail)))]
+#[utoipa::path(get, path = "/jobs/{id}", operation_id = "get_job", tag = "jobs", params(JobPath), responses((status = 200, description = "The job", body = JobDetail)))]
 pub async fn show(
     extract::State(state): extract::State<State>,
     id: Result<Path<String>, PathRejection>,
@@ -102,7 +102,7 @@ pub async fn show(
 /// Cancel a job
 ///
 /// A waiting one ends at once; a running one within two seconds. Refused when it has ended.
-#[utoipa::path(post, path = "/jobs/{id}/cancel", tag = "jobs", params(JobPath), responses(
+#[utoipa::path(post, path = "/jobs/{id}/cancel", operation_id = "cancel_job", tag = "jobs", params(JobPath), responses(
     (status = 200, description = "It is cancelled", body = JobDto),
     (status = 202, description = "It will stop", body = JobDto)
 ))]

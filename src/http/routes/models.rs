@@ -23,7 +23,7 @@ use crate::{
 /// Every model
 ///
 /// With versions, preprocessing, weights' origin and the provider in effect; and what the repository holds but does not serve.
-#[utoipa::path(get, path = "/models", tag = "models", responses((status = 200, description = "Every model, by name", body = ModelsAnswer)))]
+#[utoipa::path(get, path = "/models", operation_id = "list_models", tag = "models", responses((status = 200, description = "Every model, by name", body = ModelsAnswer)))]
 pub async fn list(extract::State(state): extract::State<State>, request: Request) -> Result<Json<ModelsAnswer>, ApiError> {
     Query::parse(request.uri(), &[])?;
     let models = state.engine().models().iter().map(|view| ModelDetail::new(view, false)).collect();
@@ -33,7 +33,7 @@ pub async fn list(extract::State(state): extract::State<State>, request: Request
 /// One model
 ///
 /// As in `/models`, with the labels of every version.
-#[utoipa::path(get, path = "/models/{model}", tag = "models", params(ModelPath), responses((status = 200, description = "The model", body = ModelDetail)))]
+#[utoipa::path(get, path = "/models/{model}", operation_id = "get_model", tag = "models", params(ModelPath), responses((status = 200, description = "The model", body = ModelDetail)))]
 pub async fn show(extract::State(state): extract::State<State>, request: Request) -> Result<Json<ModelDetail>, ApiError> {
     let (mut parts, _) = request.into_parts();
     Query::parse(&parts.uri, &[])?;
@@ -44,7 +44,7 @@ pub async fn show(extract::State(state): extract::State<State>, request: Request
 /// Every layer of a model
 ///
 /// In index order, as Keras numbers and names them; of the stable version unless `version` says otherwise.
-#[utoipa::path(get, path = "/models/{model}/layers", tag = "models", params(ModelPath, LayersQuery), responses((status = 200, description = "Every layer", body = LayersAnswer)))]
+#[utoipa::path(get, path = "/models/{model}/layers", operation_id = "list_layers", tag = "models", params(ModelPath, LayersQuery), responses((status = 200, description = "Every layer", body = LayersAnswer)))]
 pub async fn layers(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
     let version = Query::parse(&parts.uri, &["version"])?.positive("version")?;

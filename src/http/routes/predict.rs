@@ -12,7 +12,7 @@ use crate::{
     http::{
         accept::Format,
         body::outgoing,
-        dto::{ImageOutcome, PredictAnswer, Prediction, TimingsDto, WarningDto},
+        dto::{PredictAnswer, Prediction, PredictionOutcome, TimingsDto, WarningDto},
         error::ApiError,
         images::Images,
         openapi::{ModelPath, PredictQuery, VersionPath},
@@ -30,7 +30,7 @@ const JSON: Form = Form { format: Format::Json, dtype: Dtype::F32, base64: false
 /// Classify images
 ///
 /// Answers the `top_k` most probable classes of every image, with the default model or the one that `model` names.
-#[utoipa::path(post, path = "/predict", tag = "images", params(PredictQuery), responses((status = 200, description = "One prediction per image, in order", body = PredictAnswer)))]
+#[utoipa::path(post, path = "/predict", operation_id = "predict", tag = "images", params(PredictQuery), responses((status = 200, description = "One prediction per image, in order", body = PredictAnswer)))]
 pub async fn predict(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     respond(state, request).await
 }
@@ -38,7 +38,7 @@ pub async fn predict(extract::State(state): extract::State<State>, request: Requ
 /// Classify images with a model
 ///
 /// As `/predict`, with the stable version of the model in the path.
-#[utoipa::path(post, path = "/models/{model}/predict", tag = "images", params(ModelPath, PredictQuery), responses((status = 200, description = "One prediction per image, in order", body = PredictAnswer)))]
+#[utoipa::path(post, path = "/models/{model}/predict", operation_id = "predict_with_model", tag = "images", params(ModelPath, PredictQuery), responses((status = 200, description = "One prediction per image, in order", body = PredictAnswer)))]
 pub async fn predict_model(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     respond(state, request).await
 }
@@ -46,7 +46,7 @@ pub async fn predict_model(extract::State(state): extract::State<State>, request
 /// Classify images with a version of a model
 ///
 /// As `/predict`, with the model and version in the path.
-#[utoipa::path(post, path = "/models/{model}/versions/{version}/predict", tag = "images", params(VersionPath, PredictQuery), responses((status = 200, description = "One prediction per image, in order", body = PredictAnswer)))]
+#[utoipa::path(post, path = "/models/{model}/versions/{version}/predict", operation_id = "predict_with_version", tag = "images", params(VersionPath, PredictQuery), responses((status = 200, description = "One prediction per image, in order", body = PredictAnswer)))]
 pub async fn predict_version(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     respond(state, request).await
 }
@@ -86,12 +86,12 @@ async fn plan(state: &State, parts: &mut Parts) -> Result<Plan, ApiError> {
 fn body_of(model: &ModelId, warnings: Vec<WarningDto>, names: Vec<String>, answer: Answer, timings: TimingsDto) -> PredictAnswer {
     let outcomes = answer.images.into_iter().zip(names);
     let predictions = outcomes.map(|(outcome, image)| match outcome {
-        Ok(answer) => ImageOutcome::Answered(Prediction {
+        Ok(answer) => PredictionOutcome::Answered(Prediction {
             image,
             top_k: answer.top_k.into_iter().map(Into::into).collect(),
             warnings: answer.warnings.iter().map(Into::into).collect(),
         }),
-        Err(error) => ImageProblem::new(image, &error).into(),
+        Err(error) => PredictionOutcome::Skipped(ImageProblem::new(image, &error).into()),
     });
     PredictAnswer { model: model.into(), warnings, predictions: predictions.collect(), timings }
 }

@@ -39,14 +39,14 @@ const CHUNK: usize = 256 << 10;
 #[serde(deny_unknown_fields)]
 pub struct StableVersion {
     /// The version that requests without one are to get.
-    #[schema(example = 2, minimum = 1)]
+    #[schema(example = 1, minimum = 1)]
     version: u32,
 }
 
 /// Choose the version that requests without one get
 ///
 /// Rolling back is the same with an earlier version. What is asked next sees it.
-#[utoipa::path(put, path = "/models/{model}/stable", tag = "models", params(ModelPath), request_body = StableVersion, responses((status = 200, description = "The model, as in `/models`", body = ModelDetail)))]
+#[utoipa::path(put, path = "/models/{model}/stable", operation_id = "set_stable_version", tag = "models", params(ModelPath), request_body = StableVersion, responses((status = 200, description = "The model, as in `/models`", body = ModelDetail)))]
 pub async fn choose(extract::State(state): extract::State<State>, request: Request) -> Result<Json<ModelDetail>, ApiError> {
     let (mut parts, body) = request.into_parts();
     let (model, _) = target(&mut parts).await?;
@@ -60,7 +60,7 @@ pub async fn choose(extract::State(state): extract::State<State>, request: Reque
 ///
 /// Refused while a job starts from it, and when it is all that the default model has. If it was the stable one, the newest
 /// counts. Requests that run on it finish.
-#[utoipa::path(delete, path = "/models/{model}/versions/{version}", tag = "models", params(VersionPath), responses((status = 204, description = "It is gone")))]
+#[utoipa::path(delete, path = "/models/{model}/versions/{version}", operation_id = "delete_version", tag = "models", params(VersionPath), responses((status = 204, description = "It is gone")))]
 pub async fn remove(extract::State(state): extract::State<State>, request: Request) -> Result<StatusCode, ApiError> {
     let (mut parts, _) = request.into_parts();
     let (model, version) = target(&mut parts).await?;
@@ -92,7 +92,7 @@ async fn remove_unused(state: State, model: String, version: u32) -> Result<(), 
 ///
 /// With its weights inside, for any ONNX runtime. Layers keep their names; input and output are those of graft:
 /// number, channel, height, width.
-#[utoipa::path(get, path = "/models/{model}/versions/{version}/onnx", tag = "models", params(VersionPath), responses((status = 200, description = "The model", body = Vec<u8>, content_type = "application/octet-stream")))]
+#[utoipa::path(get, path = "/models/{model}/versions/{version}/onnx", operation_id = "download_onnx", tag = "models", params(VersionPath), responses((status = 200, description = "The model")))]
 pub async fn download(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
     let (model, version) = target(&mut parts).await?;

@@ -79,6 +79,8 @@ async fn a_data_set_is_sent_listed_and_deleted() {
         ("application/zip", zip_of(&good())),
         ("application/x-tar", tar.clone()),
         ("Application/GZIP; charset=binary", gzip(&tar)),
+        ("application/octet-stream", zip_of(&good())),
+        ("application/octet-stream", gzip(&tar)),
     ] {
         let (status, sent) = server.ask("POST", "/datasets", content_type, archive).await;
         assert_eq!(status, 201, "{sent}");
@@ -112,6 +114,7 @@ async fn refusals_have_their_status_and_leave_nothing() {
     let evil = ZipEntry { name: b"../evil.png".into(), ..ZipEntry::default() };
     server.refused("application/zip", zip(&[evil]), 422, "bad_archive", "`../evil.png` leads out").await;
     server.refused("application/zip", "PK", 422, "bad_archive", "the zip archive is broken").await;
+    server.refused("application/octet-stream", "PK", 422, "bad_archive", "neither a zip nor a tar archive").await;
     server.refused("application/gzip", zip_of(&good()), 422, "bad_archive", "`Content-Type: application/zip`").await;
     server
         .refused("application/x-tar", tar_of(&photos(&["a/1.png", "a/2.png"])), 422, "bad_dataset", "one class folder, `a`")

@@ -23,11 +23,13 @@ const MAX_PROBLEMS: usize = 32;
 #[serde(default, deny_unknown_fields)]
 pub struct Request {
     /// Id of the data set.
+    #[schema(value_type = String, required = true)]
     pub dataset: Option<String>,
     /// The model to start from, `NAME` or `NAME@VERSION`; default: the default model's stable version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
     /// Name of the model that comes out.
+    #[schema(value_type = String, required = true)]
     pub name: Option<String>,
     /// The new layers; default: average pooling, one hidden layer of 1024.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,11 +185,11 @@ pub struct EarlyStoppingRequest {
 pub struct PreprocessingRequest {
     /// `nearest`, `bilinear` or `bicubic`; default: the base's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Resize>)]
     pub resize: Option<Choice<Resize>>,
     /// `exif` (default) or `ignore`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Orientation>)]
     pub orientation: Option<Choice<Orientation>>,
 }
 

@@ -25,7 +25,6 @@ pub struct Recipe {
     /// Names of the classes, by index.
     pub classes: Vec<String>,
     /// How images become input, at training and at serving.
-    #[schema(value_type = Object)]
     pub preprocessing: Preprocessing,
     /// The new layers.
     pub head: Head,
@@ -44,6 +43,7 @@ pub struct Recipe {
     /// Weight of a training image in the loss, by class.
     pub class_weights: Vec<f64>,
     /// When phases end early; `None` for never.
+    #[schema(required = true)]
     pub early_stopping: Option<EarlyStopping>,
     /// Whether images are mirrored at random while training.
     pub horizontal_flip: bool,
@@ -180,6 +180,7 @@ pub struct Frontier {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Validation {
     /// Share of every class that is drawn with the seed; `None` when the data set's `val/` folder decides.
+    #[schema(required = true)]
     pub split: Option<f64>,
     /// Training images.
     pub train: usize,

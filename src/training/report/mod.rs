@@ -23,13 +23,16 @@ pub struct Report {
     /// Those whose most probable class is theirs.
     pub correct: u64,
     /// `correct / images`; `None` without images.
+    #[schema(required = true)]
     pub accuracy: Option<f64>,
     /// Wilson's interval of the accuracy at 95 %.
     pub accuracy_interval: [f64; 2],
     /// Share of the images whose class is among the five most probable; only with more than five classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub top_5_accuracy: Option<f64>,
     /// Mean cross-entropy, natural logarithm, without class weights or regularisation; `None` without images.
+    #[schema(required = true)]
     pub loss: Option<f64>,
     /// By class, in index order.
     pub classes: Vec<ClassReport>,
@@ -47,8 +50,10 @@ pub struct ClassReport {
     /// Its images.
     pub images: u64,
     /// Share of those taken for it that are; `None` when none was.
+    #[schema(required = true)]
     pub precision: Option<f64>,
     /// Share of its images that were recognised; `None` when it has none.
+    #[schema(required = true)]
     pub recall: Option<f64>,
 }
 
