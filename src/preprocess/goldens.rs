@@ -1,6 +1,6 @@
 //! Pillow's pixels, made by `tests/goldens/images.py`, against this module's.
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -130,25 +130,40 @@ fn resizes_are_pillows() {
     }
 }
 
+/// By `decoded` or `FILTER_SIDE`, the SHA-256 of the picture or of its square.
+type Hashes = BTreeMap<String, String>;
+
+fn check_hashes(picture: &str, decoded: &Decoded, hashes: &Hashes) {
+    for (what, hash) in hashes {
+        let rgb = match what.split_once('_') {
+            None => decoded.rgb.clone(),
+            Some((filter, side)) => {
+                let side = side.parse().expect("a number");
+                interleaved(decoded, stretch(filter.parse().expect("a filter"), side, side))
+            }
+        };
+        let digest: String = Sha256::digest(&rgb).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(&digest, hash, "{picture} {what}");
+    }
+}
+
+#[test]
+fn a_picture_of_a_photos_size_is_pillows() {
+    let (width, height) = (641, 480);
+    let value = |x: u32, y: u32, channel: u32| (x * x * (channel + 1) + y * y * 2 + x * y * (3 - channel)) / 400 % 256;
+    let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+    let rgb = pixels.flat_map(|(x, y)| [0, 1, 2].map(|channel| value(x, y, channel) as u8)).collect();
+    let hashes = serde_json::from_slice(&read("drawn.json")).expect("a valid listing");
+    check_hashes("drawn", &Decoded { width, height, rgb, orientation: upright() }, &hashes);
+}
+
 #[test]
 fn photos_are_pillows() {
-    let hashes: std::collections::BTreeMap<String, std::collections::BTreeMap<String, String>> =
-        serde_json::from_slice(&read("photos.json")).expect("a valid listing");
+    let hashes: BTreeMap<String, Hashes> = serde_json::from_slice(&read("photos.json")).expect("a valid listing");
     let Some(folder) = real("photos") else { return };
     for (file, hashes) in hashes {
         let bytes = fs::read(folder.join(&file)).expect("a photo of the listing");
-        let decoded = decode(&bytes, &LIMITS).expect("a valid photo");
-        for (what, hash) in hashes {
-            let rgb = match what.split_once('_') {
-                None => decoded.rgb.clone(),
-                Some((filter, side)) => {
-                    let side = side.parse().expect("a number");
-                    interleaved(&decoded, stretch(filter.parse().expect("a filter"), side, side))
-                }
-            };
-            let digest: String = Sha256::digest(&rgb).iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(digest, hash, "{file} {what}");
-        }
+        check_hashes(&file, &decode(&bytes, &LIMITS).expect("a valid photo"), &hashes);
     }
 }
 

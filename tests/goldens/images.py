@@ -2,7 +2,8 @@
 
 Run `python tests/goldens/images.py` from the repository's root with Pillow and numpy installed.
 `expected.json` lists the images and the resizes, with offsets into `expected.rgb`, where the RGB bytes lie, equal ones once.
-`--photos DIR` writes `photos.json` instead: SHA-256 of what Pillow makes of the BMP photos in DIR.
+`--photos DIR` writes `photos.json` instead: SHA-256 of what Pillow makes of the BMP photos in DIR; `--drawn` writes
+`drawn.json`: the same of a picture of a photo's size that the test draws too.
 Everything is generated from a seed; the files of one Pillow release differ from those of another in bytes, not in meaning.
 """
 
@@ -264,18 +265,25 @@ def resized(image, expected):
             yield {"resize": name, "shorter_side": shorter, **expected.add(cut)}
 
 
-def photos(folder):
+def hashes(image):
     def digest(image):
         return hashlib.sha256(image.tobytes()).hexdigest()
 
-    result = {}
-    for path in sorted(pathlib.Path(folder).glob("*.bmp")):
-        image = Image.open(path).convert("RGB")
-        result[path.name] = {"decoded": digest(image)}
-        for name, filter in FILTERS.items():
-            for side in (224, 299):
-                result[path.name][f"{name}_{side}"] = digest(image.resize((side, side), filter))
+    resized = {f"{name}_{side}": image.resize((side, side), filter) for name, filter in FILTERS.items() for side in (224, 299)}
+    return {"decoded": digest(image), **{name: digest(image) for name, image in resized.items()}}
+
+
+def photos(folder):
+    files = sorted(pathlib.Path(folder).glob("*.bmp"))
+    result = {path.name: hashes(Image.open(path).convert("RGB")) for path in files}
     (OUT / "photos.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+def drawn():
+    """Rings that get finer to the right and below, other ones in each channel: every frequency a resize may meet."""
+    y, x, channel = np.mgrid[0:480, 0:641, 0:3]
+    values = (x * x * (channel + 1) + y * y * 2 + x * y * (3 - channel)) // 400 % 256
+    (OUT / "drawn.json").write_text(json.dumps(hashes(Image.fromarray(values.astype(np.uint8))), indent=1) + "\n")
 
 
 def main():
@@ -283,6 +291,8 @@ def main():
     OUT.mkdir(parents=True, exist_ok=True)
     if sys.argv[1:2] == ["--photos"]:
         return photos(sys.argv[2])
+    if sys.argv[1:] == ["--drawn"]:
+        return drawn()
     expected, images, refusals = Expected(), [], []
     for source in (jpegs, pngs, bmps, gifs, webps, tiffs):
         for name, data in source():
