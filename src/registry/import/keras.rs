@@ -1,4 +1,4 @@
-//! Architectures of graft's own with weights from a Keras file or from a seed.
+//! Architectures of graft's own with weights from a file of Keras or PyTorch, or from a seed.
 
 use std::{
     fs::File,
@@ -10,17 +10,17 @@ use super::{ImportError, WEIGHTS};
 use crate::{
     arch::{self, Architecture},
     graph::{ExternalData, build},
-    preprocess::{Mode, Preprocessing},
+    preprocess::{Fit, Mode, Preprocessing, Resize},
     registry::{
         HashingWriter, Label, Layer, Metadata, ModelVersion, Output, OutputKind, Repository, WeightsOrigin, imagenet_labels,
         numbered_labels,
     },
-    weights::{WeightSource, keras::KerasFile, seeded::Seeded},
+    weights::{self, WeightSource, seeded::Seeded},
 };
 
-/// Imports `file`, a Keras weight file of `architecture` in any of its layouts, as a new version of `name`.
+/// Imports `file`, a weight file of `architecture` as Keras or PyTorch has it, as a new version of `name`.
 ///
-/// `source` is what `weights.source` of the version will say: `keras:FILE` or `url:ADDRESS`.
+/// `source` is what `weights.source` of the version will say: `keras:FILE`, `pytorch:FILE` or `url:ADDRESS`.
 ///
 /// # Errors
 /// An unknown architecture, a file that is not its weights, a repository that cannot be written.
@@ -34,9 +34,8 @@ pub fn import_keras(
     if !arch::NAMES.contains(&architecture) {
         return Err(ImportError::UnknownArchitecture { name: architecture.to_owned() });
     }
-    let mut weights = KerasFile::open(file, architecture)?;
-    let architecture = weights.architecture();
-    import_weights(repository, name, &architecture, &mut weights, Provenance { source, pretrained: true })
+    let (architecture, mut weights) = weights::open(file, architecture)?;
+    import_weights(repository, name, &architecture, weights.as_mut(), Provenance { source, pretrained: true })
 }
 
 /// Makes a version of `name` with Keras's initial (untrained) weights, the same for a seed on every machine.
@@ -53,7 +52,7 @@ pub fn import_seeded(repository: &Repository, name: &str, architecture: &str, se
 /// Where weights come from, as the version will say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provenance {
-    /// `keras:FILE`, `url:ADDRESS` or `seed:N`.
+    /// `keras:FILE`, `pytorch:FILE`, `url:ADDRESS` or `seed:N`.
     pub source: String,
     /// False for untrained weights: labels are then numbers, and every answer says so.
     pub pretrained: bool,
@@ -87,17 +86,13 @@ pub fn import_weights(
 fn metadata(name: &str, architecture: &Architecture, weights: WeightsOrigin, pretrained: bool) -> Metadata {
     let input = &architecture.layers[0];
     let side = |axis: usize| u32::try_from(input.output_shape[axis]).expect("an image's side fits 32 bits");
-    let mode = match architecture.input_mode {
-        arch::InputMode::Caffe => Mode::Caffe,
-        arch::InputMode::Tf => Mode::Tf,
-    };
     Metadata {
         name: name.to_owned(),
         version: 0,
         architecture: architecture.name.clone(),
         input: input.name.clone(),
         fixed_batch: None,
-        preprocessing: Preprocessing::keras(mode, side(0), side(1)),
+        preprocessing: preprocessing(architecture.input_mode, side(0), side(1)),
         output: output(architecture),
         labels: labels(architecture, pretrained),
         layers: layers(architecture),
@@ -106,6 +101,21 @@ fn metadata(name: &str, architecture: &Architecture, weights: WeightsOrigin, pre
         weights,
         lineage: None,
         created: String::new(),
+    }
+}
+
+fn preprocessing(mode: arch::InputMode, height: u32, width: u32) -> Preprocessing {
+    match mode {
+        arch::InputMode::Caffe => Preprocessing::keras(Mode::Caffe, height, width),
+        arch::InputMode::Tf => Preprocessing::keras(Mode::Tf, height, width),
+        // The share of the image that TensorFlow's evaluation of the Lite models crops is 224 ÷ (224 + 32).
+        arch::InputMode::EfficientNetLite => Preprocessing {
+            resize: Resize::Bicubic,
+            fit: Fit::CenterCrop { shorter_side: height.max(width) + 32 },
+            mean: [127.0; 3],
+            scale: [1.0 / 128.0; 3],
+            ..Preprocessing::keras(Mode::Tf, height, width)
+        },
     }
 }
 
