@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::{Activation, Architecture, InputMode, Layer, LayerKind, Padding, WeightSpec, order, shapes};
+use super::{Activation, Architecture, Layer, LayerKind, Padding, Transfer, WeightSpec, order, shapes};
 
 /// Layers in creation order; indices it hands out are valid until [`Self::finish`] orders them.
 #[derive(Debug, Default)]
@@ -20,10 +20,10 @@ pub struct Description {
     pub name: &'static str,
     /// Whether the classifier is there.
     pub include_top: bool,
-    /// How pixels become input.
-    pub input_mode: InputMode,
     /// The layer that features are taken from unless another is asked for.
     pub features_layer: &'static str,
+    /// How it is used under a new classifier.
+    pub transfer: Transfer,
 }
 
 impl Builder {
@@ -75,8 +75,8 @@ impl Builder {
         Architecture {
             name: description.name.to_owned(),
             include_top: description.include_top,
-            input_mode: description.input_mode,
             features_layer: description.features_layer.to_owned(),
+            transfer: description.transfer,
             layers,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Layers are created in Keras's order, since automatic names count creations.
 
-use super::{Activation, Architecture, Builder, Description, InputMode, LayerKind, Padding};
+use super::{Activation, Architecture, Builder, Description, LayerKind, Padding, Transfer};
 
 /// Number of ImageNet's classes.
 const CLASSES: usize = 1000;
@@ -30,7 +30,9 @@ pub fn inception_v3(include_top: bool) -> Architecture {
         x = net.model.named("predictions", LayerKind::dense(CLASSES, Activation::Softmax), &[x]);
     }
     let features_layer = if include_top { "avg_pool" } else { "mixed10" };
-    net.model.finish(x, Description { name: "inception_v3", include_top, input_mode: InputMode::Tf, features_layer })
+    let transfer =
+        Transfer { blocks: (0..=10).map(|block| format!("mixed{block}")).collect(), top_blocks: 2, fully_connected: Vec::new() };
+    net.model.finish(x, Description { name: "inception_v3", include_top, features_layer, transfer })
 }
 
 struct Net {

@@ -1,43 +1,47 @@
-//! VGG16 and InceptionV3 as data, in Keras's own vocabulary: layers with names, inputs, hyperparameters and shapes.
+//! VGG16, InceptionV3 and EfficientNet-Lite0 as data, in Keras's own vocabulary: layers with names, inputs, hyperparameters and shapes.
 //!
 //! Order, names and indices are those of `model.layers` in Keras 3.
 //! Knows neither weight files nor ONNX.
 
 mod builder;
+mod efficientnet_lite0;
 mod inception_v3;
 mod order;
 mod shapes;
 mod vgg16;
 
 pub use builder::{Builder, Description};
+pub use efficientnet_lite0::efficientnet_lite0;
 pub use inception_v3::inception_v3;
 pub use vgg16::vgg16;
 
 /// Names that [`by_name`] knows.
-pub const NAMES: [&str; 2] = ["vgg16", "inception_v3"];
+pub const NAMES: [&str; 3] = ["vgg16", "inception_v3", "efficientnet_lite0"];
 
 /// A network: its layers, and how its authors feed it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
-    /// Wire name: `vgg16`, `inception_v3`.
+    /// Wire name: `vgg16`, `inception_v3`, `efficientnet_lite0`.
     pub name: String,
     /// Whether the classifier is there.
     pub include_top: bool,
-    /// How `preprocess_input` of its Keras module treats pixels.
-    pub input_mode: InputMode,
     /// Name of the layer that features are taken from unless another is asked for.
     pub features_layer: String,
+    /// What a new classifier sits on, and what of the layers below it trains.
+    pub transfer: Transfer,
     /// In the order of Keras's `model.layers`; inputs come before their consumers.
     pub layers: Vec<Layer>,
 }
 
-/// The `mode` of Keras's `imagenet_utils.preprocess_input`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InputMode {
-    /// Blue first, ImageNet's mean pixel subtracted.
-    Caffe,
-    /// Scaled to −1 … 1.
-    Tf,
+/// How an architecture is used under a new classifier.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Transfer {
+    /// The last layer of each block, from the input on; a new head sits on the last of them.
+    pub blocks: Vec<String>,
+    /// How many blocks train in the second phase of the default recipe, counted from the head.
+    pub top_blocks: usize,
+    /// Its own hidden dense layers, which a head can keep below itself (`head.keep_fc`); none without its classifier.
+    pub fully_connected: Vec<String>,
 }
 
 /// One layer.
@@ -60,7 +64,8 @@ pub struct Layer {
 pub struct WeightSpec {
     /// Keras's name: `kernel`, `bias`, `gamma`, `beta`, `moving_mean`, `moving_variance`.
     pub name: &'static str,
-    /// Keras's layout: convolution kernels are height, width, in, out; dense kernels in, out.
+    /// Keras's layout: convolution kernels are height, width, in, out, depthwise ones height, width, channel, 1;
+    /// dense kernels in, out.
     pub shape: Vec<usize>,
     /// Position among all weight tensors of the architecture, from 0.
     pub position: usize,
@@ -93,6 +98,24 @@ pub enum LayerKind {
         /// Applied to the sum.
         activation: Activation,
     },
+    /// Convolution of each channel with a kernel of its own.
+    DepthwiseConv2D {
+        /// Height and width of the kernel.
+        kernel: [usize; 2],
+        /// Vertical and horizontal stride.
+        strides: [usize; 2],
+        /// What happens at the border.
+        padding: Padding,
+        /// Whether a bias is added.
+        use_bias: bool,
+        /// Applied to the sum.
+        activation: Activation,
+    },
+    /// Rows and columns of zeros around a map.
+    ZeroPadding2D {
+        /// Above and below, left and right.
+        padding: [[usize; 2]; 2],
+    },
     /// Normalisation of the last axis with moving statistics.
     BatchNormalization {
         /// Added to the variance.
@@ -124,6 +147,10 @@ pub enum LayerKind {
     },
     /// Inputs side by side on the last axis.
     Concatenate,
+    /// The sum of its inputs.
+    Add,
+    /// Leaves values out while Keras trains; here it is its input, since a base runs as it is served.
+    Dropout,
     /// Mean over height and width.
     GlobalAveragePooling2D,
     /// Everything on one axis, height, width, channel.
@@ -155,6 +182,8 @@ pub enum Activation {
     Linear,
     /// max(x, 0).
     Relu,
+    /// min(max(x, 0), 6).
+    Relu6,
     /// Over the last axis.
     Softmax,
 }
@@ -165,11 +194,15 @@ impl LayerKind {
         match self {
             Self::InputLayer => "InputLayer",
             Self::Conv2D { .. } => "Conv2D",
+            Self::DepthwiseConv2D { .. } => "DepthwiseConv2D",
+            Self::ZeroPadding2D { .. } => "ZeroPadding2D",
             Self::BatchNormalization { .. } => "BatchNormalization",
             Self::Activation(_) => "Activation",
             Self::MaxPooling2D { .. } => "MaxPooling2D",
             Self::AveragePooling2D { .. } => "AveragePooling2D",
             Self::Concatenate => "Concatenate",
+            Self::Add => "Add",
+            Self::Dropout => "Dropout",
             Self::GlobalAveragePooling2D => "GlobalAveragePooling2D",
             Self::Flatten => "Flatten",
             Self::Dense { .. } => "Dense",
@@ -213,11 +246,25 @@ impl Architecture {
     }
 }
 
+impl Transfer {
+    /// The layer that a new head sits on: the last one below the classifier.
+    pub fn base(&self) -> &str {
+        self.blocks.last().map_or("", String::as_str)
+    }
+
+    /// The layer behind which the top blocks begin: the last one that the default recipe keeps frozen.
+    pub fn frontier(&self) -> &str {
+        let frontier = self.blocks.iter().rev().nth(self.top_blocks);
+        frontier.map_or("", String::as_str)
+    }
+}
+
 /// The architecture that `name` stands for, with or without its classifier.
 pub fn by_name(name: &str, include_top: bool) -> Option<Architecture> {
     match name {
         "vgg16" => Some(vgg16(include_top)),
         "inception_v3" => Some(inception_v3(include_top)),
+        "efficientnet_lite0" => Some(efficientnet_lite0(include_top)),
         _ => None,
     }
 }

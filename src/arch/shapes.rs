@@ -10,8 +10,16 @@ use super::{LayerKind, Padding};
 pub(super) fn output_shape(kind: &LayerKind, inputs: &[&[usize]]) -> Vec<usize> {
     let input = inputs[0];
     match *kind {
-        LayerKind::InputLayer | LayerKind::BatchNormalization { .. } | LayerKind::Activation(_) => input.to_vec(),
+        LayerKind::InputLayer
+        | LayerKind::BatchNormalization { .. }
+        | LayerKind::Activation(_)
+        | LayerKind::Add
+        | LayerKind::Dropout => input.to_vec(),
         LayerKind::Conv2D { filters, kernel, strides, padding, .. } => windows(input, kernel, strides, padding, filters),
+        LayerKind::DepthwiseConv2D { kernel, strides, padding, .. } => windows(input, kernel, strides, padding, channels(input)),
+        LayerKind::ZeroPadding2D { padding: [[top, bottom], [left, right]] } => {
+            vec![top + input[0] + bottom, left + input[1] + right, channels(input)]
+        }
         LayerKind::MaxPooling2D { pool, strides, padding } | LayerKind::AveragePooling2D { pool, strides, padding } => {
             windows(input, pool, strides, padding, channels(input))
         }
@@ -36,6 +44,9 @@ pub(super) fn weights(kind: &LayerKind, inputs: &[&[usize]]) -> Vec<(&'static st
         LayerKind::Conv2D { filters, kernel: [height, width], use_bias, .. } => {
             vec![Some(("kernel", vec![height, width, channels, filters])), present(use_bias, "bias", vec![filters])]
         }
+        LayerKind::DepthwiseConv2D { kernel: [height, width], use_bias, .. } => {
+            vec![Some(("kernel", vec![height, width, channels, 1])), present(use_bias, "bias", vec![channels])]
+        }
         LayerKind::Dense { units, use_bias, .. } => {
             vec![Some(("kernel", vec![channels, units])), present(use_bias, "bias", vec![units])]
         }
@@ -49,7 +60,10 @@ pub(super) fn weights(kind: &LayerKind, inputs: &[&[usize]]) -> Vec<(&'static st
         | LayerKind::Activation(_)
         | LayerKind::MaxPooling2D { .. }
         | LayerKind::AveragePooling2D { .. }
+        | LayerKind::ZeroPadding2D { .. }
         | LayerKind::Concatenate
+        | LayerKind::Add
+        | LayerKind::Dropout
         | LayerKind::GlobalAveragePooling2D
         | LayerKind::Flatten => Vec::new(),
     };

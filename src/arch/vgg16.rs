@@ -2,7 +2,7 @@
 //!
 //! The only place with its widths, names and depth.
 
-use super::{Activation, Architecture, Builder, Description, InputMode, LayerKind, Padding};
+use super::{Activation, Architecture, Builder, Description, LayerKind, Padding, Transfer};
 
 /// Channels and number of convolutions of the five blocks.
 const BLOCKS: [(usize, usize); 5] = [(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)];
@@ -28,7 +28,12 @@ pub fn vgg16(include_top: bool) -> Architecture {
         x = model.named("predictions", LayerKind::dense(CLASSES, Activation::Softmax), &[x]);
     }
     let features_layer = if include_top { "fc2" } else { "block5_pool" };
-    model.finish(x, Description { name: "vgg16", include_top, input_mode: InputMode::Caffe, features_layer })
+    let transfer = Transfer {
+        blocks: (1..=BLOCKS.len()).map(|block| format!("block{block}_pool")).collect(),
+        top_blocks: 1,
+        fully_connected: if include_top { vec!["fc1".to_owned(), "fc2".to_owned()] } else { Vec::new() },
+    };
+    model.finish(x, Description { name: "vgg16", include_top, features_layer, transfer })
 }
 
 fn conv3x3(filters: usize) -> LayerKind {

@@ -1,4 +1,4 @@
-//! `graft import`: a Keras weight file, or a user's ONNX classifier.
+//! `graft import`: a weight file of Keras or PyTorch, or a user's ONNX classifier.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use crate::{
     preprocess::{ChannelOrder, Mode, Orientation, Resize},
     registry::{self, ModelVersion, OnnxSettings, OutputKind, read_settings},
     runtime::Runtime,
+    weights,
 };
 
 /// Import weights as a new version of a model.
@@ -17,13 +18,15 @@ use crate::{
 /// Keras: `graft import vgg16 vgg16_weights.h5`. Reads the published HDF5 files, `model.save_weights("x.weights.h5")` and
 /// whole models saved as .h5, with and without top.
 ///
+/// PyTorch: `graft import efficientnet_lite0 efficientnet_lite0.safetensors`, a state dict with PyTorch's names and layouts.
+///
 /// ONNX: `graft import flowers.onnx --name flowers --mode torch --shorter-side 256 --labels flowers.txt`. The same settings
 /// can stand in flowers.toml beside the file, with `_` for `-`; flags win.
 #[derive(Debug, Args)]
 pub(super) struct Import {
-    /// vgg16, inception_v3, or the path of an ONNX classifier
+    /// vgg16, inception_v3, efficientnet_lite0, or the path of an ONNX classifier
     what: String,
-    /// The Keras weight file, for vgg16 and inception_v3
+    /// The weight file, for an architecture: HDF5 of Keras, or safetensors of PyTorch
     file: Option<PathBuf>,
     /// Name of the model [default: the architecture's, with `_notop` without the classifier; required for ONNX]
     #[arg(long)]
@@ -77,7 +80,7 @@ impl Import {
             Some(file) => self.keras(global, file)?,
             None if crate::arch::NAMES.contains(&self.what.as_str()) => {
                 bail!(
-                    "which file? `graft import {0} FILE` reads a Keras weight file; `graft pull {0}` downloads the published one",
+                    "which file? `graft import {0} FILE` reads a weight file; `graft pull {0}` downloads the published one",
                     self.what
                 )
             }
@@ -87,7 +90,8 @@ impl Import {
     }
 
     fn keras(&self, global: &Global, file: &Path) -> anyhow::Result<ModelVersion> {
-        let source = format!("keras:{}", file.file_name().unwrap_or_default().to_string_lossy());
+        let kind = if weights::pytorch::is_safetensors(file) { "pytorch" } else { "keras" };
+        let source = format!("{kind}:{}", file.file_name().unwrap_or_default().to_string_lossy());
         let repository = global.repository()?;
         registry::import_keras(&repository, self.name.as_deref(), &self.what, file, source)
             .with_context(|| format!("cannot import {} as {}", file.display(), self.what))

@@ -10,7 +10,7 @@ use crate::registry;
 /// Such a model says `pretrained: false` everywhere, and its classes are called class_0 … class_999.
 #[derive(Debug, Args)]
 pub(super) struct Init {
-    /// vgg16 or inception_v3
+    /// vgg16, inception_v3 or efficientnet_lite0
     architecture: String,
     /// Seed of the initial weights
     #[arg(long, default_value_t = 0)]

@@ -190,6 +190,8 @@ impl Error {
             "the file is empty"
         } else if bytes.starts_with(b"\x89HDF\r\n\x1a\n") {
             "it is an HDF5 file (Keras weights?); name the architecture to import those"
+        } else if bytes.get(8) == Some(&b'{') {
+            "it is a safetensors file (PyTorch weights?); name the architecture to import those"
         } else if bytes.starts_with(b"PK\x03\x04") {
             "it is a zip archive (.keras, .npz or a PyTorch checkpoint?); export the model to ONNX first"
         } else if bytes.starts_with(b"version https://git-lfs") {

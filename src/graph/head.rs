@@ -90,13 +90,22 @@ impl Graph {
             }
             HeadLayer::Dense { name, kernel, bias, activation } => {
                 let [kernel_name, bias_name] = ["kernel", "bias"].map(|role| format!("{name}/{role}"));
-                let (linear, operator) = match activation {
-                    Activation::Linear => (name.to_owned(), None),
-                    Activation::Relu => (format!("{name}/linear"), Some(("Relu", Vec::new()))),
-                    Activation::Softmax => (format!("{name}/logits"), Some(("Softmax", vec![int("axis", 1)]))),
+                let linear = match activation {
+                    Activation::Linear => name.to_owned(),
+                    Activation::Relu | Activation::Relu6 => format!("{name}/linear"),
+                    Activation::Softmax => format!("{name}/logits"),
                 };
                 nodes.push(make::node("Gemm", &[from, &kernel_name, &bias_name], &[&linear], Vec::new()));
-                nodes.extend(operator.map(|(operator, attributes)| make::node(operator, &[&linear], &[name], attributes)));
+                match activation {
+                    Activation::Linear => {}
+                    Activation::Relu => nodes.push(make::node("Relu", &[&linear], &[name], Vec::new())),
+                    Activation::Softmax => nodes.push(make::node("Softmax", &[&linear], &[name], vec![int("axis", 1)])),
+                    Activation::Relu6 => {
+                        let (clip, bounds) = make::relu6(&linear, name);
+                        nodes.push(clip);
+                        self.body.initializer.extend(bounds);
+                    }
+                }
                 self.body.initializer.push(floats(&kernel_name, kernel.shape(), kernel.data()));
                 self.body.initializer.push(floats(&bias_name, bias.shape(), bias.data()));
                 name
@@ -135,6 +144,7 @@ mod tests {
         check(&[dense("a", Activation::Softmax)], "hidden relu a/logits a");
         check(&[dense("a", Activation::Relu), HeadLayer::Dropout { name: "d", rate: 0.5 }], "hidden relu a/linear a d");
         check(&[dense("a", Activation::Linear)], "hidden relu a");
+        check(&[dense("a", Activation::Relu6)], "hidden relu a/linear a");
         assert!(matches!(whole.with_head("relu", &[dense("hidden", Activation::Linear)]), Err(Error::Duplicate { .. })));
         assert!(matches!(whole.with_head("zz", &[]), Err(Error::UnknownTensor(_))));
     }

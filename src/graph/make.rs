@@ -62,6 +62,13 @@ pub(super) fn floats(name: &str, shape: &[usize], values: &[f32]) -> TensorProto
     stored(name, data_type::FLOAT, shape, raw)
 }
 
+/// min(max(`input`, 0), 6), and the bounds that it reads, which are called `OUTPUT/min` and `OUTPUT/max`.
+pub(super) fn relu6(input: &str, output: &str) -> (NodeProto, [TensorProto; 2]) {
+    let [min, max] = ["min", "max"].map(|bound| format!("{output}/{bound}"));
+    let clip = node("Clip", &[input, &min, &max], &[output], Vec::new());
+    (clip, [floats(&min, &[], &[0.0]), floats(&max, &[], &[6.0])])
+}
+
 /// A stored int64 tensor.
 pub(super) fn integers(name: &str, shape: &[usize], values: &[i64]) -> TensorProto {
     let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();

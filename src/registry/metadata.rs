@@ -138,6 +138,11 @@ pub struct MetadataError {
 }
 
 impl Metadata {
+    /// The layer called `name`.
+    pub fn layer(&self, name: &str) -> Option<&Layer> {
+        self.layers.iter().find(|layer| layer.name == name)
+    }
+
     /// Checks what the fields promise each other.
     ///
     /// # Errors

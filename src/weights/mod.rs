@@ -1,14 +1,18 @@
-//! Weight tensors of an architecture: from Keras's files, from a seed, and the download of files.
+//! Weight tensors of an architecture: from Keras's and PyTorch's files, from a seed, and the download of files.
 //!
 //! Everything is in Keras's order and layout; turning it into a graph is `graph`'s part.
 
 pub mod download;
 pub mod keras;
+pub mod pytorch;
 pub mod seeded;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::{arch::Layer, tensor::Tensor};
+use crate::{
+    arch::{Architecture, Layer},
+    tensor::Tensor,
+};
 
 /// Something that has the weights of one architecture, layer by layer.
 pub trait WeightSource {
@@ -19,6 +23,20 @@ pub trait WeightSource {
     /// # Errors
     /// When they cannot be read, or are not finite.
     fn layer(&mut self, index: usize, layer: &Layer) -> Result<Vec<Tensor>, Error>;
+}
+
+/// Opens `path` as the weights of the architecture called `name`, of whichever kind the file is; the architecture in the
+/// answer says whether the top is there.
+///
+/// # Errors
+/// When the file is of no kind that is read for that architecture, or does not hold its weights.
+pub fn open(path: &Path, name: &str) -> Result<(Architecture, Box<dyn WeightSource>), Error> {
+    if pytorch::is_safetensors(path) {
+        let file = pytorch::StateDict::open(path, name)?;
+        return Ok((file.architecture(), Box::new(file)));
+    }
+    let file = keras::KerasFile::open(path, name)?;
+    Ok((file.architecture(), Box::new(file)))
 }
 
 /// Why weights cannot be had.
@@ -32,5 +50,14 @@ pub enum Error {
         /// What was expected and what was found.
         #[source]
         source: Box<keras::Error>,
+    },
+    /// A file cannot be read as PyTorch weights.
+    #[error("cannot take weights from {}", path.display())]
+    PyTorch {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        #[source]
+        source: Box<pytorch::Error>,
     },
 }

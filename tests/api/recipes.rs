@@ -115,6 +115,31 @@ async fn training_may_begin_inside_a_block() {
 }
 
 #[tokio::test]
+async fn inverted_residual_blocks_train_from_any_layer() {
+    let trainer = Trainer::new(Tiny::Inverted).await;
+    let weights = ["conv2d/kernel", "depthwise_conv2d/kernel", "conv2d_1/kernel", "conv2d_2/kernel", "depthwise_conv2d_1/kernel"];
+    let whole = trainer.train("whole", json!({"phases": tops("zero_padding2d"), "batch_norm": "affine"})).await;
+    assert_eq!(trainer.kept("whole", &weights), [""; 0]);
+    assert_eq!(trainer.kept("whole", &NORMALIZATION), NORMALIZATION[2..]);
+    let top = trainer.train("top", json!({"phases": tops("conv2d_2")})).await;
+    assert_eq!(top["recipe"]["phases"][1]["frontier"][0]["tensor"], "add");
+    assert_eq!(trainer.kept("top", &weights), weights[..3]);
+    let inside = trainer.train("inside", json!({"phases": tops("depthwise_conv2d")})).await;
+    let frontier: Vec<&str> = inside["recipe"]["phases"][1]["frontier"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|t| t["tensor"].as_str())
+        .collect();
+    assert_eq!(frontier, ["activation"], "the sum reads it too");
+    for job in [whole, top, inside] {
+        let losses: Vec<f64> =
+            job["history"].as_array().expect("a list").iter().filter_map(|epoch| epoch["loss"].as_f64()).collect();
+        assert!(losses[losses.len() - 1] < 0.8 * losses[0], "it learns: {losses:?}");
+    }
+}
+
+#[tokio::test]
 async fn vgg16_may_keep_its_own_dense_layers() {
     let trainer = Trainer::new(Tiny::FullyConnected).await;
     let job = trainer.train("kept", json!({"head": {"keep_fc": true, "hidden": []}, "phases": tops("fc1")})).await;

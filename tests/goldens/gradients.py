@@ -169,6 +169,12 @@ def average_pool(attributes, x):
     return mean if include else mean / F.avg_pool2d(F.pad(torch.ones_like(x), pads), kernel, stride)
 
 
+def pad(_, x, pads, value=0.0):
+    begin, end = pads.tolist()[: x.ndim], pads.tolist()[x.ndim :]
+    sides = [side for axis in reversed(range(x.ndim)) for side in (begin[axis], end[axis])]
+    return F.pad(x, sides, value=float(value))
+
+
 def gemm(attributes, a, b, c=None):
     a, b = (a.T if attributes.get("transA") else a), (b.T if attributes.get("transB") else b)
     product = attributes.get("alpha", 1.0) * (a @ b)
@@ -189,6 +195,7 @@ OPERATORS = {
     "MatMul": lambda _, a, b: a @ b,
     "MaxPool": max_pool,
     "Mul": lambda _, a, b: a * b,
+    "Pad": pad,
     "ReduceMean": lambda t, x: x.mean(tuple(t["axes"]), keepdim=bool(t.get("keepdims", 1))),
     "Relu": lambda _, x: x.relu(),
     "Reshape": lambda _, x, shape: x.reshape(tuple(x.shape[i] if s == 0 else s for i, s in enumerate(shape.tolist()))),
@@ -218,6 +225,18 @@ def conv_cases():
     Case("conv_groups", image).conv(6, 4, [3, 3], group=2, pads=[1, 1, 1, 1]).finish()
     Case("conv_groups_stride", image).conv(6, 4, [3, 3], group=2, strides=[2, 2], pads=[1, 1, 1, 1]).finish()
     Case("conv_depthwise", image).conv(4, 4, [3, 3], group=4, pads=[1, 1, 1, 1]).finish()
+    depthwise = lambda name, size, kernel, filters=4, **attributes: Case(name, size).conv(filters, 4, kernel, group=4, **attributes).finish()
+    depthwise("conv_depthwise_valid", image, [3, 2])
+    depthwise("conv_depthwise_five", image, [5, 5], bias=False, pads=[2, 2, 2, 2])
+    depthwise("conv_depthwise_uneven", image, [3, 3], pads=[0, 1, 2, 0])
+    depthwise("conv_depthwise_stride", (2, 4, 8, 7), [3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    # The last row and column of the second are behind the last window.
+    depthwise("conv_depthwise_stride_uneven", (2, 4, 8, 8), [3, 3], strides=[2, 2], pads=[0, 0, 1, 1])
+    depthwise("conv_depthwise_stride_rest", (2, 4, 8, 9), [3, 2], strides=[2, 3])
+    depthwise("conv_depthwise_auto_pad", (2, 4, 8, 7), [5, 5], strides=[2, 2], auto_pad="SAME_UPPER")
+    depthwise("conv_depthwise_dilated", (2, 4, 9, 8), [3, 2], dilations=[2, 3], strides=[1, 2], pads=[2, 1, 2, 1])
+    depthwise("conv_depthwise_multiplied", image, [3, 3], filters=8, pads=[1, 1, 1, 1])
+    depthwise("conv_depthwise_pointwise", image, [1, 1], strides=[2, 2])
     Case("conv_groups_pointwise", image).conv(4, 4, [1, 1], group=2).finish()
 
 
@@ -249,6 +268,7 @@ def elementwise_cases():
     image = (2, 3, 4, 5)
     Case("relu", image).then("Relu").finish()
     Case("clip", image).then("Clip", np.float32(-0.5), np.float32(0.8)).finish()
+    Case("relu6", image).then("Mul", np.float32(5)).then("Clip", np.float32(0), np.float32(6)).finish()
     Case("sigmoid", image).then("Sigmoid").finish()
     case = Case("swish", image)
     case.then("Mul", case.add("Sigmoid", case.h)).finish()
@@ -286,6 +306,9 @@ def view_cases():
     Case("flatten", image).then("Flatten", axis=2).then("Reshape", np.array([2, -1, 4])).finish()
     Case("reshape", image).then("Reshape", np.array([0, -1, 2])).then("Sigmoid").finish()
     Case("transpose", image).then("Transpose", perm=[0, 2, 3, 1]).then("Sigmoid").finish()
+    Case("pad", image).then("Pad", np.array([0, 0, 1, 0, 0, 0, 2, 3])).then("Sigmoid").finish()
+    Case("pad_all_axes", (2, 3, 4)).then("Pad", np.array([0, 1, 1, 0, 2, 0]), np.float32(0.5)).then("Sigmoid").finish()
+    Case("pad_cut", image).then("Pad", np.array([0, -1, 1, -2, 0, 0, -1, 1])).then("Sigmoid").finish()
     Case("squeeze", (2, 3, 1, 4)).then("Squeeze", np.array([2])).then("Unsqueeze", np.array([1])).then("Identity").finish()
     Case("reduce_mean", image).then("ReduceMean", axes=[2, 3], keepdims=0).finish()
 
@@ -305,8 +328,28 @@ def loss_cases():
     case.then("Relu").then("GlobalAveragePool").finish()
 
 
+def inverted_residual(name, stride):
+    """A block as EfficientNet-Lite has it: the one of stride 1 ends in the sum with its input."""
+    case = Case(name, (2, 4, 8, 8), seed=2)
+    begin, relu6 = case.h, (np.float32(0), np.float32(6))
+    case.then("Conv", case.parameter("w1", (12, 4, 1, 1)), group=1).batch_norm(12, affine=True).then("Clip", *relu6)
+    if stride == 2:
+        case.then("Pad", np.array([0, 0, 1, 1, 0, 0, 2, 2]))
+    pads = [2, 2, 2, 2] if stride == 1 else [0, 0, 0, 0]
+    case.then("Conv", case.parameter("w2", (12, 1, 5, 5), 0.3), group=12, pads=pads, strides=[stride, stride])
+    case.then("Mul", np.float32(3)).then("Clip", *relu6).then("Conv", case.parameter("w3", (4, 12, 1, 1), 0.3), group=1).then("Identity")
+    if stride == 1:
+        case.then("Add", begin)
+    case.then("GlobalAveragePool").finish()
+
+
+def block_cases():
+    inverted_residual("inverted_residual", 1)
+    inverted_residual("inverted_residual_stride", 2)
+
+
 if __name__ == "__main__":
     OUT.mkdir(parents=True, exist_ok=True)
-    for cases in (conv_cases, pool_cases, elementwise_cases, matrix_cases, view_cases, loss_cases):
+    for cases in (conv_cases, pool_cases, elementwise_cases, matrix_cases, view_cases, loss_cases, block_cases):
         cases()
     print(len(list(OUT.glob("*.onnx"))), "cases,", sum(path.stat().st_size for path in OUT.glob("*.onnx")), "bytes")

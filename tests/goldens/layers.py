@@ -1,17 +1,28 @@
-"""Writes tests/fixtures/keras_layers_{vgg16,inception_v3}.json from Keras itself, one line per layer.
+"""Writes tests/fixtures/keras_layers_{vgg16,inception_v3,efficientnet_lite0}.json from Keras itself, one line per layer.
+
+EfficientNet-Lite0 is Keras's EfficientNetB0 without its rescaling, normalization and squeeze-and-excitation layers, whose
+readers read what these read, and with relu6 in place of silu.
 
 Needs Keras 3 with any backend; run it from the repository's root: python tests/goldens/layers.py
 """
 
 import json
+import math
 import pathlib
 
 import keras
 
 FIXTURES = pathlib.Path(__file__).resolve().parent.parent / "fixtures"
-MODELS = {"vgg16": keras.applications.VGG16, "inception_v3": keras.applications.InceptionV3}
+MODELS = {
+    "vgg16": keras.applications.VGG16,
+    "inception_v3": keras.applications.InceptionV3,
+    "efficientnet_lite0": keras.applications.EfficientNetB0,
+}
+SIDES = {"vgg16": 224, "inception_v3": 299, "efficientnet_lite0": 224}
 KEPT = {
     "Conv2D": ["filters", "kernel_size", "strides", "padding", "use_bias", "activation"],
+    "DepthwiseConv2D": ["depth_multiplier", "kernel_size", "strides", "padding", "use_bias", "activation"],
+    "ZeroPadding2D": ["padding"],
     "BatchNormalization": ["epsilon", "scale", "center"],
     "Activation": ["activation"],
     "MaxPooling2D": ["pool_size", "strides", "padding"],
@@ -24,7 +35,7 @@ def describe(index, layer):
     config = layer.get_config()
     kind = type(layer).__name__
     if "axis" in config:
-        assert config["axis"] in (-1, 3), (layer.name, config["axis"])
+        assert config["axis"] in (-1, 3, (3,)), (layer.name, config["axis"])
     if kind == "InputLayer":
         inbound, shape = [], layer.batch_shape[1:]
     else:
@@ -44,11 +55,34 @@ def describe(index, layer):
 def dump(name, include_top):
     keras.backend.clear_session()
     model = MODELS[name](weights=None, include_top=include_top, input_shape=None if include_top else size(name))
-    return model.count_params(), [describe(index, layer) for index, layer in enumerate(model.layers)]
+    layers = [describe(index, layer) for index, layer in enumerate(model.layers)]
+    if name == "efficientnet_lite0":
+        layers = lite(layers)
+    params = sum(math.prod(shape) for layer in layers for _, shape in layer["weights"])
+    assert name == "efficientnet_lite0" or params == model.count_params()
+    return params, layers
+
+
+def lite(layers):
+    """The layers of EfficientNetB0 that EfficientNet-Lite0 has."""
+    dropped = {layer["name"]: layer["inputs"] for layer in layers if layer["type"] in ("Rescaling", "Normalization") or "_se_" in layer["name"]}
+
+    def source(name):
+        # An excited map is the product of the map itself, which is its first input, and its gates.
+        while name in dropped:
+            name = dropped[name][0]
+        return name
+
+    kept = [layer for layer in layers if layer["name"] not in dropped]
+    for index, layer in enumerate(kept):
+        layer |= {"index": index, "inputs": [source(name) for name in layer["inputs"]]}
+        if layer["config"].get("activation") == "silu":
+            layer["config"]["activation"] = "relu6"
+    return kept
 
 
 def size(name):
-    return (224, 224, 3) if name == "vgg16" else (299, 299, 3)
+    return (SIDES[name], SIDES[name], 3)
 
 
 for name in MODELS:

@@ -25,17 +25,19 @@ def fans(shape):
     return shape[-2] * area, shape[-1] * area
 
 
-def spread(name, shape, perturbed):
+def spread(name, shape, perturbed, depthwise=False):
     """Centre and half width of a tensor's values."""
     if name == "kernel":
         fan_in, fan_out = fans(shape)
+        if depthwise and perturbed:
+            return 0.0, math.sqrt(6 / fan_out)
         return 0.0, math.sqrt(6 / fan_in) if perturbed else math.sqrt(6 / (fan_in + fan_out))
     centre = 1.0 if name in ("gamma", "moving_variance") else 0.0
     return centre, {"gamma": 0.2, "moving_variance": 0.3}.get(name, 0.1) if perturbed else 0.0
 
 
-def tensor(position, name, shape, seed, perturbed):
-    centre, half = spread(name, shape, perturbed)
+def tensor(position, name, shape, seed, perturbed, depthwise=False):
+    centre, half = spread(name, shape, perturbed, depthwise)
     with np.errstate(over="ignore"):
         key = mix(np.uint64(seed) ^ mix(np.uint64(position + 1)))
         bits = mix(key + np.arange(math.prod(shape), dtype=np.uint64) * GOLDEN_GAMMA)
@@ -46,8 +48,12 @@ def tensor(position, name, shape, seed, perturbed):
 
 def weights(layers, seed, perturbed=False):
     """All weight tensors of `layers` (each with `weights`: [[name, shape], …]), in the order of `model.get_weights()`."""
-    specs = [(name, tuple(shape)) for layer in layers for name, shape in layer["weights"]]
-    return [tensor(position, name, shape, seed, perturbed) for position, (name, shape) in enumerate(specs)]
+    specs = [(name, tuple(shape), is_depthwise(layer)) for layer in layers for name, shape in layer["weights"]]
+    return [tensor(position, name, shape, seed, perturbed, depthwise) for position, (name, shape, depthwise) in enumerate(specs)]
+
+
+def is_depthwise(layer):
+    return layer.get("type") == "DepthwiseConv2D"
 
 
 def architecture(name):
@@ -62,7 +68,7 @@ def golden(name, layer_name, seed, perturbed):
         position += len(layer["weights"])
     tensors = []
     for offset, (weight, shape) in enumerate(layer["weights"]):
-        values = tensor(position + offset, weight, tuple(shape), seed, perturbed)
+        values = tensor(position + offset, weight, tuple(shape), seed, perturbed, is_depthwise(layer))
         flat = values.ravel()
         tensors.append(
             {
@@ -83,5 +89,7 @@ if __name__ == "__main__":
         golden("inception_v3", "batch_normalization_5", 7, False),
         golden("inception_v3", "batch_normalization_93", 7, True),
         golden("inception_v3", "conv2d_60", 7, True),
+        golden("efficientnet_lite0", "block3a_dwconv", 7, False),
+        golden("efficientnet_lite0", "block3a_dwconv", 7, True),
     ]
     (FIXTURES / "seeded.json").write_text("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n")

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::Path, sync::atomic::AtomicUsize};
 
 use graft::{
-    arch::{Activation, Architecture, Builder, Description, InputMode, LayerKind, Padding},
+    arch::{Activation, Architecture, Builder, Description, LayerKind, Padding, Transfer},
     datasets::Split,
     graph::Graph,
     preprocess::Limits,
@@ -38,7 +38,10 @@ fn small() -> Architecture {
     let right = model.named("right", conv(3), &[first]);
     let right = model.named("right2", conv(3), &[right]);
     let joined = model.named("joined", LayerKind::Concatenate, &[left, right]);
-    model.finish(joined, Description { name: "small", include_top: false, input_mode: InputMode::Tf, features_layer: "joined" })
+    model.finish(
+        joined,
+        Description { name: "small", include_top: false, features_layer: "joined", transfer: Transfer::default() },
+    )
 }
 
 /// A published model, drawn images and a folder for caches.

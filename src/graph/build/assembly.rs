@@ -7,7 +7,7 @@ use crate::{
     graph::{
         ExternalData,
         make::{self, dim},
-        proto::{AttributeProto, GraphProto, TensorProto, ValueInfoProto},
+        proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto},
         tensors::data_type,
     },
 };
@@ -50,6 +50,12 @@ impl<'a, W: Write> Assembly<'a, W> {
     /// Adds a node, called as its output.
     pub(super) fn node(&mut self, op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) {
         self.body.node.push(make::node(op, inputs, &[output], attribute));
+    }
+
+    /// Adds a node with the small tensors that it reads, which lie in the graph itself.
+    pub(super) fn push(&mut self, node: NodeProto, stored: impl IntoIterator<Item = TensorProto>) {
+        self.body.node.push(node);
+        self.body.initializer.extend(stored);
     }
 
     /// Adds the stored tensor `layer/role` and gives its name back.

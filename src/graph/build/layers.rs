@@ -5,7 +5,7 @@ use std::io::Write;
 use crate::{
     arch::{Activation, Layer, LayerKind, Padding},
     graph::{
-        make::{float, int, sizes},
+        make::{self, dim, float, int, sizes},
         proto::AttributeProto,
     },
     tensor::Tensor,
@@ -33,6 +33,15 @@ impl<'a, W: Write> Assembly<'a, W> {
                 let window = needs_map(window(layer, sources[0], kernel, strides, padding))?;
                 self.convolution(layer, names[0], weights, window, activation)?;
             }
+            LayerKind::DepthwiseConv2D { kernel, strides, padding, activation, .. } => {
+                let mut window = needs_map(window(layer, sources[0], kernel, strides, padding))?;
+                window.push(int("group", dim(sources[0].output_shape[2])));
+                self.convolution(layer, names[0], weights, window, activation)?;
+            }
+            LayerKind::ZeroPadding2D { padding: [rows, columns] } => {
+                let attributes = needs_map(Ok(Vec::new()))?;
+                self.pad(names[0], rows, columns, output, attributes);
+            }
             LayerKind::BatchNormalization { epsilon, .. } => self.normalization(layer, names[0], weights, epsilon)?,
             LayerKind::Activation(activation) => self.activate(activation, names[0], output),
             LayerKind::MaxPooling2D { pool, strides, padding } => {
@@ -45,6 +54,8 @@ impl<'a, W: Write> Assembly<'a, W> {
                 self.node("AveragePool", &names, output, window);
             }
             LayerKind::Concatenate => self.node("Concat", &names, output, vec![int("axis", CHANNEL_AXIS)]),
+            LayerKind::Add => self.node("Add", &names, output, Vec::new()),
+            LayerKind::Dropout => self.node("Identity", &names, output, Vec::new()),
             LayerKind::GlobalAveragePooling2D => {
                 let mean = format!("{output}/mean");
                 self.node("GlobalAveragePool", &names, &mean, needs_map(Ok(Vec::new()))?);
@@ -63,8 +74,10 @@ impl<'a, W: Write> Assembly<'a, W> {
         let sources: Option<Vec<&Layer>> = layer.inputs.iter().map(|&index| all.get(index)).collect();
         let sources = sources.ok_or_else(|| problem(layer, "it reads a layer that does not exist"))?;
         match (sources.len(), &layer.kind) {
-            (1.., LayerKind::Concatenate) | (1, _) => Ok(sources),
-            _ => Err(problem(layer, "it reads another number of layers than its class takes")),
+            (1.., LayerKind::Concatenate) | (2, LayerKind::Add) => Ok(sources),
+            (_, LayerKind::Add) => Err(wrong_number(layer)),
+            (1, _) => Ok(sources),
+            _ => Err(wrong_number(layer)),
         }
     }
 
@@ -82,7 +95,12 @@ impl<'a, W: Write> Assembly<'a, W> {
         };
         attributes.push(sizes("kernel_shape", &[height, width]));
         let values = Values::Kernel { taps: height * width, channels, filters, data: kernel.data() };
-        let kernel = self.constant(layer, "kernel", &[filters, channels, height, width], values)?;
+        // A depthwise kernel is that of a convolution with as many groups as filters: Keras has one filter per channel.
+        let shape = match layer.kind {
+            LayerKind::DepthwiseConv2D { .. } => [channels, filters, height, width],
+            _ => [filters, channels, height, width],
+        };
+        let kernel = self.constant(layer, "kernel", &shape, values)?;
         let mut inputs = vec![input, &kernel];
         let bias = self.optional_bias(layer, weights)?;
         inputs.extend(bias.as_deref());
@@ -127,6 +145,14 @@ impl<'a, W: Write> Assembly<'a, W> {
         Ok(())
     }
 
+    /// Zeros around a map: `rows` above and below, `columns` left and right.
+    fn pad(&mut self, input: &str, rows: [usize; 2], columns: [usize; 2], output: &str, attributes: Vec<AttributeProto>) {
+        let pads = format!("{output}/pads");
+        let sides = [0, 0, rows[0], columns[0], 0, 0, rows[1], columns[1]].map(dim);
+        let pad = make::node("Pad", &[input, &pads], &[output], attributes);
+        self.push(pad, [make::integers(&pads, &[sides.len()], &sides)]);
+    }
+
     /// Height, width, channel, as Keras flattens a map.
     fn flatten(&mut self, input: &str, is_map: bool, output: &str) {
         let channels_last = format!("{output}/channels_last");
@@ -153,6 +179,10 @@ impl<'a, W: Write> Assembly<'a, W> {
         match activation {
             Activation::Linear => self.node("Identity", &[input], output, Vec::new()),
             Activation::Relu => self.node("Relu", &[input], output, Vec::new()),
+            Activation::Relu6 => {
+                let (clip, bounds) = make::relu6(input, output);
+                self.push(clip, bounds);
+            }
             Activation::Softmax => self.node("Softmax", &[input], output, vec![int("axis", CHANNEL_AXIS)]),
         }
     }
@@ -175,7 +205,7 @@ fn window(
     };
     let ((top, bottom), (left, right)) = (side(0), side(1));
     let mut attributes = vec![sizes("strides", &strides), sizes("pads", &[top, left, bottom, right])];
-    if !matches!(layer.kind, LayerKind::Conv2D { .. }) {
+    if !matches!(layer.kind, LayerKind::Conv2D { .. } | LayerKind::DepthwiseConv2D { .. }) {
         attributes.push(sizes("kernel_shape", &kernel));
     }
     Ok(attributes)
@@ -191,6 +221,10 @@ fn same_padding(size: usize, kernel: usize, stride: usize) -> (usize, usize) {
 /// The tensor that Keras calls `name`, if the layer has it.
 fn weight<'t>(layer: &Layer, weights: &'t [Tensor], name: &str) -> Option<&'t Tensor> {
     layer.weights.iter().position(|spec| spec.name == name).and_then(|position| weights.get(position))
+}
+
+fn wrong_number(layer: &Layer) -> BuildError {
+    problem(layer, "it reads another number of layers than its class takes")
 }
 
 fn problem(layer: &Layer, problem: &'static str) -> BuildError {

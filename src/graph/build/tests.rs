@@ -1,4 +1,4 @@
-//! Built graphs: operators and attributes of every layer class, and the two architectures whole.
+//! Built graphs: operators and attributes of every layer class, and the architectures whole.
 //!
 //! The expected operators of `every_class` were run in ONNX Runtime beside the same network in Keras 3.15:
 //! every layer agreed within 3e-7 relative L2.
@@ -7,7 +7,7 @@ use std::{collections::HashMap, io};
 
 use super::{BuildError, build};
 use crate::{
-    arch::{Activation, Architecture, InputMode, Layer, LayerKind, Padding, WeightSpec, inception_v3, vgg16},
+    arch::{Activation, Architecture, Layer, LayerKind, Padding, Transfer, WeightSpec, efficientnet_lite0, inception_v3, vgg16},
     graph::{Dim, ElementType, ExternalData, Graph, proto::NodeProto},
     tensor::Tensor,
     weights::{self, WeightSource},
@@ -35,10 +35,10 @@ fn layer(name: &str, kind: LayerKind, inputs: &[usize], shape: &[usize], weights
 
 /// A network with every layer class, odd sizes and even kernels.
 fn every_class() -> Architecture {
-    use Activation::{Linear, Relu, Softmax};
+    use Activation::{Linear, Relu, Relu6, Softmax};
     use LayerKind::{
-        AveragePooling2D, BatchNormalization, Concatenate, Conv2D, Dense, Flatten, GlobalAveragePooling2D, InputLayer,
-        MaxPooling2D,
+        Add, AveragePooling2D, BatchNormalization, Concatenate, Conv2D, Dense, DepthwiseConv2D, Dropout, Flatten,
+        GlobalAveragePooling2D, InputLayer, MaxPooling2D, ZeroPadding2D,
     };
     let (padding, strides, pool) = (Padding::Same, [2, 2], [3, 3]);
     let first = Conv2D { filters: 4, kernel: [3, 3], strides, padding, use_bias: true, activation: Relu };
@@ -46,6 +46,8 @@ fn every_class() -> Architecture {
     let third =
         Conv2D { filters: 3, kernel: [1, 1], strides: [1, 1], padding: Padding::Valid, use_bias: true, activation: Softmax };
     let norm = BatchNormalization { epsilon: 1e-3, scale: false, center: true };
+    let channelwise =
+        DepthwiseConv2D { kernel: [3, 2], strides: [1, 2], padding: Padding::Valid, use_bias: true, activation: Relu6 };
     let smooth = AveragePooling2D { pool: [2, 2], strides: [1, 1], padding };
     let moments: [(&str, &[usize]); 3] = [("beta", &[4]), ("moving_mean", &[4]), ("moving_variance", &[4])];
     let layers = vec![
@@ -69,10 +71,15 @@ fn every_class() -> Architecture {
             &[16],
             &[("kernel", &[31, 16]), ("bias", &[16])],
         ),
+        layer("pad", ZeroPadding2D { padding: [[1, 2], [0, 3]] }, &[8], &[6, 5, 13], &[]),
+        layer("dw", channelwise, &[14], &[4, 2, 13], &[("kernel", &[3, 2, 13, 1]), ("bias", &[13])]),
+        layer("drop", Dropout, &[13], &[16], &[]),
+        layer("sum", Add, &[16, 13], &[16], &[]),
+        layer("six", LayerKind::Activation(Relu6), &[15], &[4, 2, 13], &[]),
         layer(
             "d2",
             Dense { units: 4, use_bias: true, activation: Softmax },
-            &[13],
+            &[17],
             &[4],
             &[("kernel", &[16, 4]), ("bias", &[4])],
         ),
@@ -81,7 +88,13 @@ fn every_class() -> Architecture {
 }
 
 fn architecture(layers: Vec<Layer>) -> Architecture {
-    Architecture { name: "toy".to_owned(), include_top: true, input_mode: InputMode::Tf, features_layer: "d1".to_owned(), layers }
+    Architecture {
+        name: "toy".to_owned(),
+        include_top: true,
+        features_layer: "d1".to_owned(),
+        transfer: Transfer::default(),
+        layers,
+    }
 }
 
 /// `Operator inputs -> output attribute=value…`.
@@ -118,7 +131,13 @@ fn every_class_becomes_its_operators() {
         "Concat gap flat -> both axis=1",
         "Gemm both d1/kernel d1/bias -> d1/linear",
         "Relu d1/linear -> d1",
-        "Gemm d1 d2/kernel d2/bias -> d2/logits",
+        "Pad act pad/pads -> pad",
+        "Conv pad dw/kernel dw/bias -> dw/linear strides=[1, 2] pads=[0, 0, 0, 0] group=13 kernel_shape=[3, 2]",
+        "Clip dw/linear dw/min dw/max -> dw",
+        "Identity d1 -> drop",
+        "Add drop d1 -> sum",
+        "Clip dw six/min six/max -> six",
+        "Gemm sum d2/kernel d2/bias -> d2/logits",
         "Softmax d2/logits -> d2 axis=1",
     ];
     assert_eq!(lines, expected);
@@ -142,7 +161,9 @@ fn whole_architectures_are_sound() {
         let mut data = ExternalData::new(io::sink(), "weights.bin");
         let graph = build(&architecture, &mut Zeros, &mut data).expect("a sound architecture");
         assert_eq!(graph.body.node.len(), nodes, "{name}");
-        let stored = graph.initializers().map(|tensor| tensor.bytes / 4).sum::<u64>();
+        // Besides weights, ReLU6 and padding keep their numbers in the graph.
+        let is_weight = |name: &str| !["min", "max", "pads"].iter().any(|role| name.ends_with(&format!("/{role}")));
+        let stored = graph.initializers().filter(|tensor| is_weight(tensor.name)).map(|tensor| tensor.bytes / 4).sum::<u64>();
         assert_eq!(stored, weights as u64, "{name}");
         assert!(data.length() >= graph.initializers().filter_map(|tensor| tensor.external).map(|span| span.length).sum());
         assert_eq!(Graph::parse(graph.to_bytes()).expect("what was built"), graph, "{name}");
@@ -166,6 +187,7 @@ fn whole_architectures_are_sound() {
         }
     };
     check(inception_v3(true), 314, Some("avg_pool"));
+    check(efficientnet_lite0(true), 159, Some("top_dropout"));
     check(narrow(vgg16(false)), 31, Some("block5_conv2"));
     check(narrow(vgg16(true)), 39, Some("fc2"));
 }

@@ -1,4 +1,4 @@
-//! Architectures of graft's own with weights from a Keras file or from a seed.
+//! Architectures of graft's own with weights from a file of Keras or PyTorch, or from a seed.
 
 use std::{
     fs::File,
@@ -13,15 +13,15 @@ use crate::{
     preprocess::{Mode, Preprocessing},
     registry::{
         HashingWriter, Label, Layer, Metadata, ModelVersion, Output, OutputKind, Repository, WeightsOrigin, default_name,
-        imagenet_labels, numbered_labels,
+        imagenet_labels, known_model, numbered_labels,
     },
-    weights::{WeightSource, keras::KerasFile, seeded::Seeded},
+    weights::{self, WeightSource, seeded::Seeded},
 };
 
-/// Imports `file`, a Keras weight file of `architecture` in any of its layouts, as a new version of `name`; without a name, of
-/// the model called as the architecture, with `_notop` where the file has no classifier.
+/// Imports `file`, a weight file of `architecture` as Keras or PyTorch has it, as a new version of `name`; without a name, of the
+/// model called as the architecture, with `_notop` where the file has no classifier.
 ///
-/// `source` is what `weights.source` of the version will say: `keras:FILE` or `url:ADDRESS`.
+/// `source` is what `weights.source` of the version will say: `keras:FILE`, `pytorch:FILE` or `url:ADDRESS`.
 ///
 /// # Errors
 /// An unknown architecture, a file that is not its weights, a repository that cannot be written.
@@ -35,10 +35,10 @@ pub fn import_keras(
     if !arch::NAMES.contains(&architecture) {
         return Err(ImportError::UnknownArchitecture { name: architecture.to_owned() });
     }
-    let mut weights = KerasFile::open(file, architecture)?;
-    let architecture = weights.architecture();
+    let (architecture, mut weights) = weights::open(file, architecture)?;
     let own = default_name(&architecture.name, architecture.include_top);
-    import_weights(repository, name.unwrap_or(&own), &architecture, &mut weights, Provenance { source, pretrained: true })
+    let provenance = Provenance { source, pretrained: true };
+    import_weights(repository, name.unwrap_or(&own), &architecture, weights.as_mut(), provenance)
 }
 
 /// Makes a version of `name` with Keras's initial (untrained) weights, the same for a seed on every machine.
@@ -55,7 +55,7 @@ pub fn import_seeded(repository: &Repository, name: &str, architecture: &str, se
 /// Where weights come from, as the version will say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provenance {
-    /// `keras:FILE`, `url:ADDRESS` or `seed:N`.
+    /// `keras:FILE`, `pytorch:FILE`, `url:ADDRESS` or `seed:N`.
     pub source: String,
     /// False for untrained weights: labels are then numbers, and every answer says so.
     pub pretrained: bool,
@@ -88,18 +88,13 @@ pub fn import_weights(
 /// The version and time are set at publication.
 fn metadata(name: &str, architecture: &Architecture, weights: WeightsOrigin, pretrained: bool) -> Metadata {
     let input = &architecture.layers[0];
-    let side = |axis: usize| u32::try_from(input.output_shape[axis]).expect("an image's side fits 32 bits");
-    let mode = match architecture.input_mode {
-        arch::InputMode::Caffe => Mode::Caffe,
-        arch::InputMode::Tf => Mode::Tf,
-    };
     Metadata {
         name: name.to_owned(),
         version: 0,
         architecture: architecture.name.clone(),
         input: input.name.clone(),
         fixed_batch: None,
-        preprocessing: Preprocessing::keras(mode, side(0), side(1)),
+        preprocessing: preprocessing(architecture),
         output: output(architecture),
         labels: labels(architecture, pretrained),
         layers: layers(architecture),
@@ -109,6 +104,13 @@ fn metadata(name: &str, architecture: &Architecture, weights: WeightsOrigin, pre
         lineage: None,
         created: String::new(),
     }
+}
+
+/// The catalogue's; for an architecture that is not in it, Keras's `load_img` and the mode `tf` of its `preprocess_input`.
+fn preprocessing(architecture: &Architecture) -> Preprocessing {
+    let side = |axis: usize| u32::try_from(architecture.input_shape()[axis]).expect("an image's side fits 32 bits");
+    let known = known_model(&architecture.name).map(|known| known.preprocessing.clone());
+    known.unwrap_or_else(|| Preprocessing::keras(Mode::Tf, side(0), side(1)))
 }
 
 fn output(architecture: &Architecture) -> Option<Output> {

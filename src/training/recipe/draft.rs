@@ -109,7 +109,7 @@ fn head(request: Option<&HeadRequest>, problems: &mut Problems) -> HeadDraft {
     let keep_fc = request.keep_fc.unwrap_or(false);
     if keep_fc && request.pool.is_some() {
         problems
-            .add("head.pool", "does not go with `keep_fc`, below which VGG16 flattens its maps itself; leave one of them out");
+            .add("head.pool", "does not go with `keep_fc`, below which the base flattens its maps itself; leave one of them out");
     }
     let (layers, units) = MAX_HIDDEN;
     let default = if keep_fc { Vec::new() } else { vec![1024] };

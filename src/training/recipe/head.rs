@@ -15,9 +15,6 @@ use crate::{
 /// Most parameters of a head: its weights, gradients and optimizer state lie in memory.
 const MAX_PARAMS: u64 = 500_000_000;
 
-/// VGG16's last layer below its classifier.
-const VGG16_FC: &str = "fc2";
-
 /// The head on `metadata`'s model; `None` with a problem when it cannot sit there.
 pub(super) fn head(draft: &HeadDraft, metadata: &Metadata, classes: usize, problems: &mut Problems) -> Option<Head> {
     let layer = if draft.keep_fc { kept(metadata, problems)? } else { base_without_top(metadata) };
@@ -55,19 +52,27 @@ pub(super) fn head(draft: &HeadDraft, metadata: &Metadata, classes: usize, probl
 }
 
 fn kept<'a>(metadata: &'a Metadata, problems: &mut Problems) -> Option<&'a Layer> {
-    let found = metadata.layers.iter().find(|layer| layer.name == VGG16_FC).filter(|_| metadata.architecture == "vgg16");
+    let found = last_fully_connected(&metadata.architecture).and_then(|name| metadata.layer(&name));
     if found.is_none() {
-        let detail = format!("needs a VGG16 with its own `fc1` and `fc2`, which `{}` does not have; leave it out", metadata.name);
+        let own = |name: &&str| last_fully_connected(name).is_some();
+        let having = arch::NAMES.into_iter().filter(own).collect::<Vec<_>>().join(" or ");
+        let detail =
+            format!("needs a base of {having} with its own dense layers, which `{}` does not have; leave it out", metadata.name);
         problems.add("head.keep_fc", detail);
     }
     found
 }
 
+/// The last of the hidden dense layers of an architecture that has them.
+fn last_fully_connected(architecture: &str) -> Option<String> {
+    arch::by_name(architecture, true)?.transfer.fully_connected.pop()
+}
+
 /// The last layer below the classifier of an architecture of graft's own; the features of any other graph.
 fn base_without_top(metadata: &Metadata) -> &Layer {
-    let last = arch::by_name(&metadata.architecture, false).and_then(|architecture| architecture.layers.into_iter().next_back());
-    let named = |name: &str| metadata.layers.iter().find(|layer| layer.name == name);
-    let found = last.and_then(|last| named(&last.name)).or_else(|| named(&metadata.features_layer));
+    let architecture = arch::by_name(&metadata.architecture, false);
+    let base = architecture.and_then(|architecture| metadata.layer(architecture.transfer.base()));
+    let found = base.or_else(|| metadata.layer(&metadata.features_layer));
     found.expect("published metadata has been validated: the features layer is one of the layers")
 }
 

@@ -14,6 +14,7 @@ use super::{
     resolved::{Base, BatchNorm, ClassCount, ClassWeighting, Head, Phase, Pool, Recipe, Trainable, Validation},
 };
 use crate::{
+    arch,
     datasets::Split,
     graph::Graph,
     preprocess::{Orientation, Preprocessing},
@@ -148,14 +149,11 @@ fn has_shift(node: &crate::graph::WeightedNode) -> bool {
     node.parameters.iter().any(|weight| weight.role == crate::graph::Role::Shift)
 }
 
-/// The head, then the top two Inception blocks or VGG16's fifth; of other graphs the head alone.
+/// The head, then the top blocks of an architecture that graft knows; of other graphs the head alone.
 fn default_phases(metadata: &Metadata, warnings: &mut Vec<String>) -> Vec<PhaseDraft> {
-    let index = |name: &str| metadata.layers.iter().find(|layer| layer.name == name).map(|layer| layer.index as i64);
-    let start = match metadata.architecture.as_str() {
-        "inception_v3" => index("mixed8").map(|last_frozen| last_frozen + 1),
-        "vgg16" => index("block5_conv1"),
-        _ => None,
-    };
+    let architecture = arch::by_name(&metadata.architecture, false);
+    let last_frozen = architecture.and_then(|architecture| metadata.layer(architecture.transfer.frontier()));
+    let start = last_frozen.map(|last_frozen| last_frozen.index as i64 + 1);
     if start.is_none() {
         warnings.push(
             "phases: only the head trains, since graft does not know the blocks of this base; add a phase with `trainable_from`"

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    arch::{inception_v3, vgg16},
+    arch::{efficientnet_lite0, inception_v3, vgg16},
     datasets::Split,
     preprocess::Orientation,
     training::{
@@ -52,6 +52,21 @@ fn vgg16_starts_at_its_fifth_block() {
     let flat = resolved(&vgg, json!({"head": {"pool": "flatten", "hidden": []}}));
     assert_eq!((flat.head.inputs, flat.head.params), (25_088, 50_178));
     assert_eq!(frontiers(&flat.phases[0]), "block5_pool [512, 7, 7]");
+}
+
+#[test]
+fn efficientnet_lite0_starts_at_its_top_blocks() {
+    let recipe = resolved(&model(&efficientnet_lite0(true)), json!({}));
+    let [head, top] = recipe.phases.as_slice() else { panic!("{:?}", recipe.phases) };
+    assert_eq!(
+        (recipe.head.on.as_str(), recipe.head.inputs, frontiers(head)),
+        ("top_activation", 1280, "top_activation [1280]".to_owned())
+    );
+    assert_eq!(top.trainable, Trainable::From { layer: "block7a_expand_conv".to_owned(), index: 144 });
+    assert_eq!((frontiers(top), top.frontier_bytes_per_image), ("block6d_add [192, 7, 7]".to_owned(), 37_632));
+    assert_eq!(recipe.warnings, [""; 0]);
+    let gflop = head.frozen_flops as f64 / 1e9;
+    assert!((0.75..0.83).contains(&gflop), "{gflop}");
 }
 
 #[test]
@@ -166,7 +181,7 @@ fn phases_are_checked() {
     );
     check_problems(
         json!({"head": {"keep_fc": true}}),
-        &["head.keep_fc needs a VGG16 with its own `fc1` and `fc2`, which `inception_v3` does not have; leave it out"],
+        &["head.keep_fc needs a base of vgg16 with its own dense layers, which `inception_v3` does not have; leave it out"],
     );
     check_problems(
         json!({"phases": [{"trainable_from": "mixd8"}, {"trainable_from": 311}, {"trainable_from": -30}, {"trainable_from": "mixed10"}]}),

@@ -160,7 +160,7 @@ pub struct LayerName {
 
 impl LayerName {
     /// The name of `layer`, which is at `index`.
-    pub(super) fn of(index: usize, layer: &Layer) -> Self {
+    pub(in crate::weights) fn of(index: usize, layer: &Layer) -> Self {
         Self { index, name: layer.name.as_str().into() }
     }
 }

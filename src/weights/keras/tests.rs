@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 
 use super::{KerasFile, Layout};
 use crate::{
-    arch::{Activation, Architecture, Builder, Description, InputMode, LayerKind, Padding},
+    arch::{Activation, Architecture, Builder, Description, LayerKind, Padding, Transfer},
     test_data::real,
     weights::WeightSource,
 };
@@ -32,7 +32,8 @@ fn toy(include_top: bool) -> Architecture {
     if include_top {
         x = model.named("predictions", LayerKind::dense(7, Activation::Softmax), &[x]);
     }
-    model.finish(x, Description { name: "toy", include_top, input_mode: InputMode::Tf, features_layer: "avg_pool" })
+    let transfer = Transfer::default();
+    model.finish(x, Description { name: "toy", include_top, features_layer: "avg_pool", transfer })
 }
 
 fn fixture(name: &str) -> PathBuf {

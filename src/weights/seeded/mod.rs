@@ -5,7 +5,7 @@
 
 use super::{Error, WeightSource};
 use crate::{
-    arch::{Layer, WeightSpec},
+    arch::{Layer, LayerKind, WeightSpec},
     tensor::Tensor,
 };
 
@@ -26,13 +26,13 @@ impl Seeded {
     }
 
     /// Every tensor random, BatchNorm's statistics included, in ranges that keep activations at their scale
-    /// through the depth of both architectures: for comparing implementations, where zeros and ones would hide errors.
+    /// through the depth of the architectures: for comparing implementations, where zeros and ones would hide errors.
     pub fn perturbed(seed: u64) -> Self {
         Self { seed, perturbed: true }
     }
 
-    fn tensor(self, spec: &WeightSpec) -> Tensor {
-        let (center, range) = if self.perturbed { perturbed_range(spec) } else { initial_range(spec) };
+    fn tensor(self, layer: &Layer, spec: &WeightSpec) -> Tensor {
+        let (center, range) = if self.perturbed { perturbed_range(layer, spec) } else { initial_range(spec) };
         let key = mix(self.seed ^ mix((spec.position as u64).wrapping_add(1)));
         let value = |element: usize| {
             let bits = mix(key.wrapping_add((element as u64).wrapping_mul(GOLDEN_GAMMA)));
@@ -48,7 +48,7 @@ impl Seeded {
 
 impl WeightSource for Seeded {
     fn layer(&mut self, _index: usize, layer: &Layer) -> Result<Vec<Tensor>, Error> {
-        Ok(layer.weights.iter().map(|spec| self.tensor(spec)).collect())
+        Ok(layer.weights.iter().map(|spec| self.tensor(layer, spec)).collect())
     }
 }
 
@@ -64,17 +64,20 @@ fn initial_range(spec: &WeightSpec) -> (f32, f32) {
     }
 }
 
-/// Centre and half width of the perturbed ranges; kernels as `he_uniform`.
-fn perturbed_range(spec: &WeightSpec) -> (f32, f32) {
-    match spec.name {
-        "kernel" => (0.0, (6.0 / fans(&spec.shape).0).sqrt() as f32),
-        "gamma" => (1.0, 0.2),
-        "moving_variance" => (1.0, 0.3),
+/// Centre and half width of the perturbed ranges; kernels as `he_uniform`, by the inputs that an output really sums.
+fn perturbed_range(layer: &Layer, spec: &WeightSpec) -> (f32, f32) {
+    match (spec.name, &layer.kind) {
+        // Keras counts the channels of a depthwise kernel, each of which reads itself alone.
+        ("kernel", LayerKind::DepthwiseConv2D { .. }) => (0.0, (6.0 / fans(&spec.shape).1).sqrt() as f32),
+        ("kernel", _) => (0.0, (6.0 / fans(&spec.shape).0).sqrt() as f32),
+        ("gamma", _) => (1.0, 0.2),
+        ("moving_variance", _) => (1.0, 0.3),
         _ => (0.0, 0.1),
     }
 }
 
-/// Keras's `compute_fans`: in- and output channels (or units) times the kernel's area.
+/// Keras's `compute_fans`: in- and output channels (or units) times the kernel's area; a depthwise kernel's last sides are its
+/// channels and 1.
 fn fans(shape: &[usize]) -> (f64, f64) {
     let Some((&[inputs, outputs], window)) = shape.split_last_chunk::<2>().map(|(window, channels)| (channels, window)) else {
         return (1.0, 1.0);

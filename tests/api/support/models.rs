@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use graft::{
-    arch::{Activation, Architecture, Builder, Description, InputMode, LayerKind, Padding},
+    arch::{Activation, Architecture, Builder, Description, LayerKind, Padding, Transfer},
     preprocess::Resize,
     registry::{ModelVersion, OnnxSettings, Provenance, Repository, import_onnx, import_weights},
     weights::seeded::Seeded,
@@ -34,6 +34,8 @@ pub enum Tiny {
     Convolutions,
     /// A block of two paths with batch normalisation between seeded convolutions, without a top, over 32 × 32 images.
     Block,
+    /// Inverted residual blocks as EfficientNet-Lite has them, seeded, without a top, over 32 × 32 images.
+    Inverted,
     /// VGG16's `fc1` and `fc2` at a hundredth of their size over two seeded convolutions, with a top, over 32 × 32 images.
     FullyConnected,
 }
@@ -50,6 +52,7 @@ pub fn publish(repository: &Repository, model: Tiny, name: &str) -> ModelVersion
         Tiny::Topless => keras(repository, name, false, true),
         Tiny::Convolutions => seeded(repository, name, &convolutions()),
         Tiny::Block => seeded(repository, name, &block()),
+        Tiny::Inverted => seeded(repository, name, &inverted()),
         Tiny::FullyConnected => seeded(repository, name, &fully_connected()),
     }
 }
@@ -83,7 +86,7 @@ fn architecture(include_top: bool) -> Architecture {
         let dense = LayerKind::Dense { units: 1000, use_bias: true, activation: Activation::Softmax };
         last = builder.named("predictions", dense, &[last]);
     }
-    let description = Description { name: "tiny", include_top, input_mode: InputMode::Tf, features_layer: "avg_pool" };
+    let description = Description { name: "tiny", include_top, features_layer: "avg_pool", transfer: Transfer::default() };
     builder.finish(last, description)
 }
 
@@ -100,7 +103,8 @@ fn convolutions() -> Architecture {
         last = builder.add(LayerKind::max_pooling(2, 2), &[last]);
     }
     let name = "tiny";
-    builder.finish(last, Description { name, include_top: false, input_mode: InputMode::Tf, features_layer: "max_pooling2d_2" })
+    builder
+        .finish(last, Description { name, include_top: false, features_layer: "max_pooling2d_2", transfer: Transfer::default() })
 }
 
 /// Layers in Keras's order: `conv2d`, its pool, then the paths' convolutions, normalisations, activations side by side.
@@ -119,7 +123,35 @@ fn block() -> Architecture {
     let top = builder.add(convolution(48, 3, Activation::Relu), &[pool]);
     let last = builder.add(LayerKind::max_pooling(2, 2), &[top]);
     let description =
-        Description { name: "tiny", include_top: false, input_mode: InputMode::Tf, features_layer: "max_pooling2d_2" };
+        Description { name: "tiny", include_top: false, features_layer: "max_pooling2d_2", transfer: Transfer::default() };
+    builder.finish(last, description)
+}
+
+/// A padded stem, a block that ends in a sum and one of stride 2, with normalisations, ReLU6 and Dropout.
+fn inverted() -> Architecture {
+    let (strides, padding, use_bias, activation) = ([2, 2], Padding::Valid, false, Activation::Linear);
+    let mut builder = Builder::new([32, 32, 3]);
+    let normalized = |builder: &mut Builder, x: usize| {
+        let norm = builder.add(LayerKind::BatchNormalization { epsilon: 1e-3, scale: true, center: true }, &[x]);
+        builder.add(LayerKind::Activation(Activation::Relu6), &[norm])
+    };
+    let pad = builder.add(LayerKind::ZeroPadding2D { padding: [[0, 1]; 2] }, &[0]);
+    let stem = LayerKind::Conv2D { filters: 16, kernel: [3, 3], strides, padding, use_bias, activation };
+    let stem = builder.add(stem, &[pad]);
+    let stem = normalized(&mut builder, stem);
+    let (kernel, strides, padding) = ([3, 3], [1, 1], Padding::Same);
+    let x = builder.add(LayerKind::DepthwiseConv2D { kernel, strides, padding, use_bias, activation }, &[stem]);
+    let x = normalized(&mut builder, x);
+    let x = builder.add(convolution(16, 1, Activation::Linear), &[x]);
+    let x = builder.add(LayerKind::Dropout, &[x]);
+    let sum = builder.add(LayerKind::Add, &[x, stem]);
+    let x = builder.add(convolution(48, 1, Activation::Relu6), &[sum]);
+    let x = builder.add(LayerKind::ZeroPadding2D { padding: [[1, 2]; 2] }, &[x]);
+    let (kernel, strides, padding) = ([5, 5], [2, 2], Padding::Valid);
+    let x = builder.add(LayerKind::DepthwiseConv2D { kernel, strides, padding, use_bias, activation }, &[x]);
+    let last = normalized(&mut builder, x);
+    let (features_layer, transfer) = ("activation_2", Transfer::default());
+    let description = Description { name: "tiny", include_top: false, features_layer, transfer };
     builder.finish(last, description)
 }
 
@@ -135,7 +167,7 @@ fn fully_connected() -> Architecture {
         last = builder.named(name, LayerKind::dense(40, Activation::Relu), &[last]);
     }
     last = builder.named("predictions", LayerKind::dense(1000, Activation::Softmax), &[last]);
-    let description = Description { name: "vgg16", include_top: true, input_mode: InputMode::Tf, features_layer: "fc2" };
+    let description = Description { name: "vgg16", include_top: true, features_layer: "fc2", transfer: Transfer::default() };
     builder.finish(last, description)
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Stride 1 runs as fast as the forward pass; other strides use ConvTranspose. The kernel's gradient is one product per
 //! tap of the kernel, of dY with the inputs that the tap meets: measured on one core at the shapes of VGG16 and
-//! InceptionV3, 10 to 25% faster than one product with the taps side by side, and smaller.
+//! InceptionV3, 10 to 25% faster than one product with the taps side by side, and smaller. Of a depthwise kernel it is a
+//! depthwise convolution of the inputs with dY: at the shapes of EfficientNet-Lite0, batch 32, one core, 1.2 to 3.7 times the
+//! forward pass, where products per group take 11 to 58 times.
 
 use super::super::{error::Refusal, op::Op, tape::Tape, window::Window};
 use crate::graph::make::{dim, int, sizes};
@@ -88,6 +90,11 @@ impl Geometry {
     }
 
     fn kernel_gradient(&self, tape: &mut Tape, x: &str, dy: &str) -> String {
+        let covered = self.covered();
+        let is_within = |axis: usize| covered[axis] > self.window.begin[axis];
+        if self.groups > 1 && self.channels == self.groups && is_within(0) && is_within(1) {
+            return self.depthwise_kernel_gradient(tape, x, dy);
+        }
         let [height, width] = [self.window.kernel[0], self.window.kernel[1]];
         let (taps, channels) = (height * width, self.channels / self.groups);
         let positions = self.batch * self.output[0] * self.output[1];
@@ -111,6 +118,35 @@ impl Geometry {
             join(tape, &columns)
         };
         tape.reshape(&gradient, &[self.filters, channels, height, width])
+    }
+
+    /// Rows and columns from the first to the last that a window meets, padding included.
+    fn covered(&self) -> [usize; 2] {
+        [0, 1].map(|axis| (self.output[axis] - 1) * self.window.strides[axis] + self.window.span(axis))
+    }
+
+    /// Every channel of every image is a channel of one convolution, whose kernel is dY and whose outputs are the taps.
+    fn depthwise_kernel_gradient(&self, tape: &mut Tape, x: &str, dy: &str) -> String {
+        let window = &self.window;
+        let covered = self.covered();
+        let end = [0, 1].map(|axis| dim(covered[axis]) - dim(self.input[axis] + window.begin[axis]));
+        // What lies behind the last window is left out.
+        let x = crop_or_pad(tape, x, &[0, 0, 0, 0, 0, 0, end[0].min(0), end[1].min(0)]);
+        let sides = [0, 1].map(|axis| covered[axis].min(self.input[axis] + window.begin[axis]) - window.begin[axis]);
+        let x = tape.reshape(&x, &[1, self.batch * self.channels, sides[0], sides[1]]);
+        let kernel = tape.reshape(dy, &[self.batch * self.filters, 1, self.output[0], self.output[1]]);
+        let end = end.map(|side| usize::try_from(side).unwrap_or(0));
+        let attributes = vec![
+            sizes("pads", &[window.begin[0], window.begin[1], end[0], end[1]]),
+            sizes("strides", &window.dilations),
+            sizes("dilations", &window.strides),
+            sizes("kernel_shape", &self.output),
+            int("group", dim(self.batch * self.channels)),
+        ];
+        let per_image = tape.emit("Conv", &[&x, &kernel], attributes);
+        let per_image = tape.reshape(&per_image, &[self.batch, self.filters * window.taps()]);
+        let sum = tape.sum(&per_image, &[0], false);
+        tape.reshape(&sum, &[self.filters, 1, window.kernel[0], window.kernel[1]])
     }
 
     /// Per tap of the kernel, the inputs that it meets: (rows × columns × batch, channels).

@@ -32,6 +32,7 @@ const RULES: &[(&str, Rule)] = &[
     ("MaxPool", pool::max),
     ("Mul", elementwise::mul),
     ("ReduceMean", view::mean),
+    ("Pad", view::pad),
     ("Relu", elementwise::relu),
     ("Reshape", view::reshape),
     ("Sigmoid", elementwise::sigmoid),
