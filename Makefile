@@ -42,7 +42,7 @@ $(STARTER): scripts/fetch-starter.sh scripts/starter.py | requirements
 	@touch $@
 
 .PHONY: test
-test: requirements library ## run the tests
+test: requirements library starter ## run the tests
 	@$(PYTHON) -m unittest discover --quiet --start-directory tests/scripts
 	$(CARGO) test --locked --doc
 	@CARGO="$(CARGO)" sh tests/run.sh

@@ -31,6 +31,7 @@ mod providers;
 mod real;
 mod recipes;
 mod repository;
+mod starter;
 mod support;
 mod telemetry;
 mod untrained;
