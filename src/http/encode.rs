@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     inference::{self, Answer, ImageAnswer, ModelId},
-    preprocess::ImageError,
+    preprocess::{ImageError, Preprocessing},
     tensor::{Dtype, Tensor, little_endian, npy::write_npy, npz::NpzWriter},
 };
 
@@ -28,6 +28,8 @@ const RESERVED: [&str; 3] = ["images", "top_k_index", "top_k_score"];
 pub struct Output {
     /// Which model answered.
     pub model: ModelId,
+    /// How images became input, where the request made it another than the model's.
+    pub input: Option<Preprocessing>,
     /// Layer names, in the order of every image's features.
     pub layers: Vec<String>,
     /// Image names, in order.
@@ -52,11 +54,12 @@ impl Output {
     }
 
     fn json(self, form: Form) -> Result<Vec<u8>, ApiError> {
-        let Self { model, layers, names, with_top_k, answer } = self;
+        let Self { model, input, layers, names, with_top_k, answer } = self;
         let outcomes = answer.images.into_iter().zip(names).enumerate();
         let features = outcomes.map(|(position, (outcome, name))| item(&layers, position, name, outcome, with_top_k, form));
         let body = FeaturesAnswer {
             model: (&model).into(),
+            input: input.as_ref().map(Into::into),
             features: features.collect::<Result<_, _>>()?,
             timings: answer.timings.into(),
         };
@@ -187,7 +190,7 @@ mod tests {
         let names = (0..images.len()).map(|position| format!("{position}.jpg")).collect();
         let model = ModelId { name: "vgg16".to_owned(), version: 1, pretrained: true };
         let layers = vec!["b".to_owned(), "images".to_owned()];
-        Output { model, layers, names, with_top_k: true, answer: Answer { images, timings: Timings::default() } }
+        Output { model, input: None, layers, names, with_top_k: true, answer: Answer { images, timings: Timings::default() } }
     }
 
     fn json(form: Form, images: Vec<Result<ImageAnswer, ImageError>>) -> Value {

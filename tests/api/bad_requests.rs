@@ -78,7 +78,7 @@ async fn bad_parameters_say_what_would_be_right() {
         bad("/features?normalize=l1", "it may be `none`, `l2`"),
         bad("/features?dtype=int8", "it may be `float32`, `float16`"),
         bad("/features?encoding_format=hex", "it may be `float`, `base64`"),
-        bad("/predict?resize=lanczos", "it may be `nearest`, `bilinear`, `bicubic`"),
+        bad("/predict?resize=lanczos", "it may be `nearest`, `bilinear`, `bicubic`, `opencv_bilinear`"),
         bad("/predict?orientation=6", "it may be `ignore`, `exif`"),
         bad("/predict?on_error=ignore", "it may be `fail`, `skip`"),
         bad("/predict?top_k=%zz", "`top_k` is `%zz`"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use utoipa::ToSchema;
 
+use super::models::InputDto;
 use crate::{
     http::problem::ImageProblem,
     inference::{Class, ModelId, Timings},
@@ -72,6 +73,9 @@ pub struct TimingsDto {
 pub struct PredictAnswer {
     /// Which model answered.
     pub model: ModelDto,
+    /// How images became input, where the request made it another than the model's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<InputDto>,
     /// One per image, in order.
     pub predictions: Vec<ImageOutcome<Prediction>>,
     /// Where the time went.
@@ -83,6 +87,9 @@ pub struct PredictAnswer {
 pub struct FeaturesAnswer {
     /// Which model answered.
     pub model: ModelDto,
+    /// How images became input, where the request made it another than the model's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<InputDto>,
     /// One per image, in order.
     pub features: Vec<ImageOutcome<FeatureItem>>,
     /// Where the time went.

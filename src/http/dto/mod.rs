@@ -10,4 +10,4 @@ mod models;
 pub use answer::{FeatureItem, FeaturesAnswer, ImageOutcome, LayerValues, PredictAnswer, Prediction, TimingsDto, Values};
 pub use datasets::{DatasetDto, DatasetsAnswer, FolderRequest};
 pub use jobs::{AcceptedJob, JobDetail, JobDto, JobsAnswer, PlannedJob};
-pub use models::{LayerDto, LayersAnswer, ModelDetail, ModelsAnswer};
+pub use models::{InputDto, LayerDto, LayersAnswer, ModelDetail, ModelsAnswer};

@@ -151,7 +151,7 @@ pub struct PreprocessingDto {
     /// In pixels.
     #[schema(example = 224)]
     pub width: u32,
-    /// `nearest`, `bilinear` or `bicubic`, as Pillow has them.
+    /// `nearest`, `bilinear` or `bicubic`, as Pillow has them, or `opencv_bilinear`, as `cv2.resize` does it.
     #[schema(example = "nearest")]
     pub resize: String,
     /// `{"rule":"stretch"}`, or `{"rule":"center_crop","shorter_side":256}`.
@@ -230,7 +230,7 @@ impl VersionDto {
             version: metadata.version,
             architecture: metadata.architecture.clone(),
             pretrained: metadata.pretrained,
-            input: InputDto { preprocessing: metadata.preprocessing.clone() },
+            input: (&metadata.preprocessing).into(),
             classes: metadata.labels.len(),
             labels: with_labels.then(|| metadata.labels.clone()),
             features_layer: metadata.features_layer.clone(),
@@ -241,6 +241,12 @@ impl VersionDto {
             lineage: metadata.lineage.clone().filter(|_| with_labels),
             created: metadata.created.clone(),
         }
+    }
+}
+
+impl From<&Preprocessing> for InputDto {
+    fn from(preprocessing: &Preprocessing) -> Self {
+        Self { preprocessing: preprocessing.clone() }
     }
 }
 

@@ -95,9 +95,17 @@ pub struct PredictQuery {
     /// Classes per image, best first; 5 without, or all when the model has fewer.
     #[param(minimum = 1, example = 5)]
     top_k: Option<u32>,
-    /// Resampling filter, bit-exact with Pillow's; the model's own without.
-    #[param(inline, example = "nearest")]
+    /// Resampling filter: `nearest`, `bilinear` and `bicubic` bit-exact with Pillow's, `opencv_bilinear` with `cv2.resize`; the
+    /// model's own without.
+    #[param(inline)]
     resize: Option<Resize>,
+    /// Channel order, mean and scale: `none` for RGB values from 0 to 255, or those of a mode of Keras's `preprocess_input`;
+    /// the model's own without.
+    #[param(inline)]
+    preprocess: Option<Preprocess>,
+    /// Order of the channels; mean and scale move with their colour. The model's, or that of `preprocess`, without.
+    #[param(inline)]
+    channel_order: Option<ChannelOrder>,
     /// Whether EXIF orientation is applied; the model's own rule without.
     #[param(inline, example = "exif")]
     orientation: Option<Orientation>,
@@ -135,9 +143,17 @@ pub struct FeaturesQuery {
     /// Classes per image from the same pass; none without. Not with `application/x-npy`.
     #[param(minimum = 1)]
     top_k: Option<u32>,
-    /// Resampling filter, bit-exact with Pillow's; the model's own without.
-    #[param(inline, example = "nearest")]
+    /// Resampling filter: `nearest`, `bilinear` and `bicubic` bit-exact with Pillow's, `opencv_bilinear` with `cv2.resize`; the
+    /// model's own without.
+    #[param(inline)]
     resize: Option<Resize>,
+    /// Channel order, mean and scale: `none` for RGB values from 0 to 255, or those of a mode of Keras's `preprocess_input`;
+    /// the model's own without.
+    #[param(inline)]
+    preprocess: Option<Preprocess>,
+    /// Order of the channels; mean and scale move with their colour. The model's, or that of `preprocess`, without.
+    #[param(inline)]
+    channel_order: Option<ChannelOrder>,
     /// Whether EXIF orientation is applied; the model's own rule without.
     #[param(inline, example = "exif")]
     orientation: Option<Orientation>,
@@ -159,11 +175,30 @@ enum JobState {
 
 /// Values of a parameter.
 #[derive(Debug, ToSchema)]
-#[schema(rename_all = "lowercase")]
+#[schema(rename_all = "snake_case")]
 enum Resize {
     Nearest,
     Bilinear,
     Bicubic,
+    OpencvBilinear,
+}
+
+/// Values of a parameter.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum Preprocess {
+    None,
+    Caffe,
+    Tf,
+    Torch,
+}
+
+/// Values of a parameter.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum ChannelOrder {
+    Rgb,
+    Bgr,
 }
 
 /// Values of a parameter.

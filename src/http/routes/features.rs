@@ -64,12 +64,13 @@ async fn answer(state: &State, plan: Plan, form: Form, headers: &HeaderMap, body
     let images = Images::read(state.intake(), headers, body).await?;
     let bytes = Asked::new(&plan, form).check(images.len(), state.server().max_response_bytes)?;
     let (model, names, with_top_k) = (plan.model(), images.names(), plan.top_k.is_some());
+    let input = plan.other_preprocessing().cloned();
     let layers = plan.layers.iter().map(|spec| spec.layer.name.clone()).collect();
     let (answer, memory) = run(state, plan, images, bytes).await?;
     let mut headers = answer_headers(&model, TimingsDto::from(answer.timings));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.format.media_type()));
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
-    let output = Output { model, layers, names, with_top_k, answer };
+    let output = Output { model, input, layers, names, with_top_k, answer };
     let body = tokio::task::spawn_blocking(move || output.encode(form)).await.map_err(ApiError::internal)??;
     Ok((headers, outgoing(body, memory)).into_response())
 }

@@ -12,7 +12,7 @@ use crate::{
     http::{
         accept::Format,
         body::outgoing,
-        dto::{ImageOutcome, PredictAnswer, Prediction, TimingsDto},
+        dto::{ImageOutcome, InputDto, PredictAnswer, Prediction, TimingsDto},
         error::ApiError,
         images::Images,
         openapi::{ModelPath, PredictQuery, VersionPath},
@@ -67,11 +67,12 @@ async fn answer(state: &State, plan: Plan, headers: &HeaderMap, body: Body) -> R
     let images = Images::read(state.intake(), headers, body).await?;
     let bytes = Asked::new(&plan, JSON).check(images.len(), state.server().max_response_bytes)?;
     let (model, names) = (plan.model(), images.names());
+    let input = plan.other_preprocessing().map(Into::into);
     let (answer, memory) = run(state, plan, images, bytes).await?;
     let timings = TimingsDto::from(answer.timings);
     let mut headers = answer_headers(&model, timings);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON.format.media_type()));
-    let body = serde_json::to_vec(&body_of(&model, names, answer, timings)).map_err(ApiError::internal)?;
+    let body = serde_json::to_vec(&body_of(&model, input, names, answer, timings)).map_err(ApiError::internal)?;
     Ok((headers, outgoing(body, memory)).into_response())
 }
 
@@ -82,7 +83,7 @@ async fn plan(state: &State, parts: &mut Parts) -> Result<Plan, ApiError> {
     Ok(plan)
 }
 
-fn body_of(model: &ModelId, names: Vec<String>, answer: Answer, timings: TimingsDto) -> PredictAnswer {
+fn body_of(model: &ModelId, input: Option<InputDto>, names: Vec<String>, answer: Answer, timings: TimingsDto) -> PredictAnswer {
     let outcomes = answer.images.into_iter().zip(names);
     let predictions = outcomes.map(|(outcome, image)| match outcome {
         Ok(answer) => ImageOutcome::Answered(Prediction {
@@ -92,5 +93,5 @@ fn body_of(model: &ModelId, names: Vec<String>, answer: Answer, timings: Timings
         }),
         Err(error) => ImageProblem::new(image, &error).into(),
     });
-    PredictAnswer { model: model.into(), predictions: predictions.collect(), timings }
+    PredictAnswer { model: model.into(), input, predictions: predictions.collect(), timings }
 }
