@@ -42,13 +42,13 @@ struct OnnxFlags {
     /// Input height and width, where the graph leaves them open
     #[arg(long, value_name = "HEIGHT,WIDTH", value_parser = numbers::<u32, 2>)]
     input_size: Option<[u32; 2]>,
-    /// nearest, bilinear or bicubic, as Pillow does it [default: bilinear]
+    /// nearest, bilinear or bicubic, as Pillow does it, or opencv_bilinear [default: bilinear]
     #[arg(long, value_name = "FILTER")]
     resize: Option<Resize>,
     /// Resize the shorter side to this and cut the centre out, instead of stretching
     #[arg(long, value_name = "PIXELS")]
     shorter_side: Option<u32>,
-    /// Shorthand for the next three: caffe, tf or torch [default: torch]
+    /// Shorthand for the next three: none, caffe, tf or torch [default: torch]
     #[arg(long)]
     mode: Option<Mode>,
     /// rgb or bgr

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     inference::{Image, Request},
-    preprocess::{Orientation, Resize},
+    preprocess::{ChannelOrder, Mode, Orientation, Resize},
 };
 
 /// Classify images, on the same code path as the server.
@@ -43,9 +43,15 @@ pub(super) struct ImageOptions {
 /// How images become input, where the model's own way is not wanted.
 #[derive(Debug, Args)]
 pub(super) struct Overrides {
-    /// nearest, bilinear or bicubic [default: the model's]
+    /// nearest, bilinear or bicubic as Pillow does it, or opencv_bilinear [default: the model's]
     #[arg(long, value_name = "FILTER")]
     resize: Option<Resize>,
+    /// none (values from 0 to 255, RGB), caffe, tf or torch [default: the model's]
+    #[arg(long, value_name = "MODE")]
+    preprocess: Option<Mode>,
+    /// rgb or bgr; mean and scale move with their colour [default: the model's, or the mode's]
+    #[arg(long, value_name = "ORDER")]
+    channel_order: Option<ChannelOrder>,
     /// ignore or exif [default: the model's]
     #[arg(long)]
     orientation: Option<Orientation>,
@@ -65,7 +71,15 @@ impl Overrides {
             Some((model, version)) => (Some(model), version),
             None => (None, None),
         };
-        Ok(Request { model, version, resize: self.resize, orientation: self.orientation, ..Request::default() })
+        Ok(Request {
+            model,
+            version,
+            resize: self.resize,
+            preprocess: self.preprocess,
+            channel_order: self.channel_order,
+            orientation: self.orientation,
+            ..Request::default()
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Features as JSON, `.npy` or `.npz`; runs away from the async threads.
+//! Features as JSON, `.npy`, `.npz` or a plot; runs away from the async threads.
 //!
 //! Knows values and formats; the size was checked before ([`super::size`]).
 
@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     inference::{self, Answer, ImageAnswer, ModelId},
-    preprocess::ImageError,
+    plot::{self, Picture, Plot, Series},
+    preprocess::{ImageError, Preprocessing},
     tensor::{Dtype, Tensor, little_endian, npy::write_npy, npz::NpzWriter},
 };
 
@@ -30,6 +31,8 @@ pub struct Output {
     pub model: ModelId,
     /// What whoever asks should know of it.
     pub warnings: Vec<WarningDto>,
+    /// How images became input, where the request made it another than the model's.
+    pub input: Option<Preprocessing>,
     /// Layer names, in the order of every image's features.
     pub layers: Vec<String>,
     /// Image names, in order.
@@ -50,16 +53,19 @@ impl Output {
             Format::Json => self.json(form),
             Format::Npy => self.npy(form.dtype),
             Format::Npz => self.npz(form.dtype),
+            Format::Svg => self.plot(Picture::Svg),
+            Format::Png => self.plot(Picture::Png),
         }
     }
 
     fn json(self, form: Form) -> Result<Vec<u8>, ApiError> {
-        let Self { model, warnings, layers, names, with_top_k, answer } = self;
+        let Self { model, warnings, input, layers, names, with_top_k, answer } = self;
         let outcomes = answer.images.into_iter().zip(names).enumerate();
         let features = outcomes.map(|(position, (outcome, name))| item(&layers, position, name, outcome, with_top_k, form));
         let body = FeaturesAnswer {
             model: (&model).into(),
             warnings,
+            input,
             features: features.collect::<Result<_, _>>()?,
             timings: answer.timings.into(),
         };
@@ -75,6 +81,18 @@ impl Output {
         let mut file = Vec::with_capacity(data.len() + 256);
         write_npy(&mut file, dtype, &shape, &data).map_err(ApiError::internal)?;
         Ok(file)
+    }
+
+    fn plot(self, picture: Picture) -> Result<Vec<u8>, ApiError> {
+        let images = whole(&self.answer)?;
+        let ([layer], Some(shape)) = (self.layers.as_slice(), images.first().and_then(|image| image.features.first())) else {
+            return Err(ApiError::internal("a plot shows exactly one layer"));
+        };
+        let ModelId { name, version, pretrained } = &self.model;
+        let title = plot::title(&format!("{name}@{version}"), *pretrained, layer, shape.shape());
+        let values = images.iter().filter_map(|image| image.features.first()).map(Tensor::data);
+        let series = self.names.iter().zip(values).map(|(name, values)| Series { name, values }).collect();
+        Plot { title, series }.draw(picture).map_err(ApiError::internal)
     }
 
     fn npz(self, dtype: Dtype) -> Result<Vec<u8>, ApiError> {
@@ -193,6 +211,7 @@ mod tests {
         Output {
             model,
             warnings: Vec::new(),
+            input: None,
             layers,
             names,
             with_top_k: true,

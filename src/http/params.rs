@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     inference::{Features, Normalize, OnError, Plan, Pool, Request},
-    preprocess::{Orientation, Resize},
+    preprocess::{ChannelOrder, Mode, Orientation, Resize},
     tensor::Dtype,
 };
 
@@ -22,10 +22,10 @@ use crate::{
 pub const DEFAULT_TOP_K: usize = 5;
 
 /// Query parameters of `/predict`.
-pub const PREDICT: [&str; 6] = ["model", "version", "top_k", "resize", "orientation", "on_error"];
+pub const PREDICT: [&str; 8] = ["model", "version", "top_k", "resize", "preprocess", "channel_order", "orientation", "on_error"];
 
 /// Query parameters of `/features`.
-pub const FEATURES: [&str; 12] = [
+pub const FEATURES: [&str; 14] = [
     "model",
     "version",
     "layer",
@@ -36,11 +36,20 @@ pub const FEATURES: [&str; 12] = [
     "encoding_format",
     "top_k",
     "resize",
+    "preprocess",
+    "channel_order",
     "orientation",
     "on_error",
 ];
 
-const RESIZE: [(&str, Resize); 3] = [("nearest", Resize::Nearest), ("bilinear", Resize::Bilinear), ("bicubic", Resize::Bicubic)];
+const RESIZE: [(&str, Resize); 4] = [
+    ("nearest", Resize::Nearest),
+    ("bilinear", Resize::Bilinear),
+    ("bicubic", Resize::Bicubic),
+    ("opencv_bilinear", Resize::OpencvBilinear),
+];
+const PREPROCESS: [(&str, Mode); 4] = [("none", Mode::None), ("caffe", Mode::Caffe), ("tf", Mode::Tf), ("torch", Mode::Torch)];
+const CHANNEL_ORDER: [(&str, ChannelOrder); 2] = [("rgb", ChannelOrder::Rgb), ("bgr", ChannelOrder::Bgr)];
 const ORIENTATION: [(&str, Orientation); 2] = [("ignore", Orientation::Ignore), ("exif", Orientation::Exif)];
 const ON_ERROR: [(&str, OnError); 2] = [("fail", OnError::Fail), ("skip", OnError::Skip)];
 const POOL: [(&str, Pool); 3] = [("none", Pool::None), ("avg", Pool::Avg), ("max", Pool::Max)];
@@ -135,7 +144,13 @@ fn check_form(form: Form, request: &Request, encoding_given: bool) -> Result<(),
         ));
     }
     if encoding_given {
-        return refused(format!("`encoding_format` is for `application/json`; `{media_type}` is binary already"));
+        return refused(format!("`encoding_format` is for `application/json`, not for `{media_type}`"));
+    }
+    if form.format.picture().is_some() && request.top_k.is_some() {
+        return refused(format!("`top_k` does not go with `{media_type}`; ask for `application/json`"));
+    }
+    if form.format.picture().is_some() && form.dtype != Dtype::F32 {
+        return refused(format!("`dtype` does not go with `{media_type}`; leave it out"));
     }
     if form.format == Format::Npy && request.top_k.is_some() {
         return refused("`top_k` does not fit into one array; ask for `application/x-npz` or `application/json`".to_owned());
@@ -150,6 +165,8 @@ async fn request(parts: &mut Parts, query: &Query) -> Result<Request, ApiError> 
         model: agree("model", path.model, query.one("model")?.map(str::to_owned))?,
         version: agree("version", path.version, query.positive("version")?)?,
         resize: query.choice("resize", &RESIZE)?,
+        preprocess: query.choice("preprocess", &PREPROCESS)?,
+        channel_order: query.choice("channel_order", &CHANNEL_ORDER)?,
         orientation: query.choice("orientation", &ORIENTATION)?,
         on_error: query.choice("on_error", &ON_ERROR)?.unwrap_or_default(),
         ..Request::default()
@@ -233,7 +250,7 @@ mod tests {
     #[tokio::test]
     async fn every_parameter_reaches_the_engine() {
         let uri = "/models/vgg16/versions/3/features?layer=fc1,fc2&layer=block1_pool&pool=max&flatten=true&normalize=l2&dtype=float16\
-                   &encoding_format=base64&top_k=7&resize=bicubic&orientation=exif&on_error=skip";
+                   &encoding_format=base64&top_k=7&resize=bicubic&preprocess=none&channel_order=bgr&orientation=exif&on_error=skip";
         let params = read(uri, "*/*").await.expect("every parameter is valid");
         let features = params.request.features.expect("features are asked for");
         assert_eq!(params.request.model.as_deref(), Some("vgg16"));
@@ -242,6 +259,7 @@ mod tests {
         assert_eq!((features.pool, features.flatten, features.normalize), (Pool::Max, true, Normalize::L2));
         assert_eq!(params.form, Form { format: Format::Json, dtype: Dtype::F16, base64: true });
         assert_eq!((params.request.resize, params.request.orientation), (Some(Resize::Bicubic), Some(Orientation::Exif)));
+        assert_eq!((params.request.preprocess, params.request.channel_order), (Some(Mode::None), Some(ChannelOrder::Bgr)));
         assert_eq!(params.request.on_error, OnError::Skip);
     }
 
@@ -261,7 +279,10 @@ mod tests {
         check_refused("/features?layers=fc2", "*/*", "did you mean `layer`?").await;
         check_refused("/features?on_error=skip", "application/x-npz", "cannot say which image was skipped").await;
         check_refused("/features?top_k=3", "application/x-npy", "ask for `application/x-npz`").await;
-        check_refused("/features?encoding_format=base64", "application/x-npz", "is binary already").await;
+        check_refused("/features?encoding_format=base64", "application/x-npz", "is for `application/json`").await;
+        check_refused("/features?top_k=3", "image/svg+xml", "`top_k` does not go with `image/svg+xml`").await;
+        check_refused("/features?dtype=float16", "image/png", "`dtype` does not go with `image/png`").await;
+        check_refused("/features?on_error=skip", "image/png", "cannot say which image was skipped").await;
         check_refused("/features", "text/csv", "allows none of").await;
     }
 }

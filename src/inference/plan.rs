@@ -4,7 +4,10 @@ use super::{
     Error, Features, LayerSpec, ModelId, Plan, Pool, Request,
     choice::{find_layer, unknown_layer},
 };
-use crate::registry::{Metadata, ModelVersion, Snapshot};
+use crate::{
+    preprocess::Preprocessing,
+    registry::{Metadata, ModelVersion, Snapshot},
+};
 
 /// Resolves `request` against the version that will answer it.
 ///
@@ -17,15 +20,12 @@ pub(super) fn resolve(snapshot: &Snapshot, version: ModelVersion, request: &Requ
     }
     let features = request.features.as_ref();
     let layers = features.map(|features| layers(snapshot, metadata, features)).transpose()?.unwrap_or_default();
-    let mut preprocessing = metadata.preprocessing.clone();
-    preprocessing.resize = request.resize.unwrap_or(preprocessing.resize);
-    preprocessing.orientation = request.orientation.unwrap_or(preprocessing.orientation);
     Ok(Plan {
         top_k: request.top_k,
         layers,
         pool: features.map(|features| features.pool).unwrap_or_default(),
         normalize: features.map(|features| features.normalize).unwrap_or_default(),
-        preprocessing,
+        preprocessing: preprocessing(&metadata.preprocessing, request),
         on_error: request.on_error,
         version,
         notes: Vec::new(),
@@ -43,6 +43,20 @@ impl Plan {
             }
         }
         tensors
+    }
+}
+
+/// The model's own, with what `request` says instead.
+fn preprocessing(own: &Preprocessing, request: &Request) -> Preprocessing {
+    let numbers = request.preprocess.map_or_else(|| own.clone(), |mode| own.clone().with_mode(mode));
+    let numbers = match request.channel_order {
+        Some(order) => numbers.with_channel_order(order),
+        None => numbers,
+    };
+    Preprocessing {
+        resize: request.resize.unwrap_or(own.resize),
+        orientation: request.orientation.unwrap_or(own.orientation),
+        ..numbers
     }
 }
 

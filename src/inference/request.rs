@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Note;
 use crate::{
     config::Provider,
-    preprocess::{ImageError, Orientation, Preprocessing, Resize, Warning},
+    preprocess::{ChannelOrder, ImageError, Mode, Orientation, Preprocessing, Resize, Warning},
     registry::{Layer, ModelVersion, Problem},
     tensor::Tensor,
 };
@@ -32,6 +32,10 @@ pub struct Request {
     pub features: Option<Features>,
     /// Filter instead of the model's own.
     pub resize: Option<Resize>,
+    /// Channel order, mean and scale instead of the model's own.
+    pub preprocess: Option<Mode>,
+    /// Channel order instead of the model's, or of `preprocess`'s; mean and scale move with their colour.
+    pub channel_order: Option<ChannelOrder>,
     /// EXIF orientation instead of the model's own rule.
     pub orientation: Option<Orientation>,
     /// What a bad image does.
@@ -117,6 +121,11 @@ impl Plan {
     /// The model that answers.
     pub fn model(&self) -> ModelId {
         ModelId::of(&self.version)
+    }
+
+    /// The preprocessing, where the request made it another than the model's.
+    pub fn other_preprocessing(&self) -> Option<&Preprocessing> {
+        Some(&self.preprocessing).filter(|preprocessing| **preprocessing != self.version.metadata.preprocessing)
     }
 
     /// Feature values in the answer for one image.

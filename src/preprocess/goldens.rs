@@ -158,6 +158,44 @@ fn a_picture_of_a_photos_size_is_pillows() {
 }
 
 #[test]
+fn opencv_bilinear_is_opencvs() {
+    let listing = include_str!("../../tests/fixtures/opencv_resize.tsv");
+    let mut cases = 0;
+    for line in listing.lines().filter(|line| !line.starts_with('#')) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [width, height, to_width, to_height] = [0, 1, 2, 3].map(|at| fields[at].parse::<u32>().expect("a number"));
+        // `image` of `tests/goldens/opencv.py`.
+        let byte = |at: u32| {
+            let mixed = at.wrapping_mul(0x9e37_79b1);
+            ((mixed ^ (mixed >> 15)).wrapping_mul(0x85eb_ca77) >> 24) as u8
+        };
+        let decoded = Decoded { width, height, rgb: (0..width * height * 3).map(byte).collect(), orientation: 1 };
+        let got = interleaved(&decoded, stretch(Resize::OpencvBilinear, to_height, to_width));
+        let digest: String = Sha256::digest(&got)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digest, fields[4], "{width} × {height} to {to_width} × {to_height}");
+        cases += 1;
+    }
+    assert_eq!(cases, 530, "the listing is whole");
+}
+
+#[test]
+fn an_opencv_crop_is_a_part_of_the_whole() {
+    for (width, height, shorter_side) in [(60, 40, 20), (60, 40, 28), (31, 78, 40), (1, 3, 64)] {
+        let rgb = (0..width * height * 3).map(|at| (at * 37 % 251) as u8).collect();
+        let decoded = Decoded { width, height, rgb, orientation: 1 };
+        let (short, long) = (width.min(height), width.max(height));
+        let longer = shorter_side * long / short;
+        let (full_width, full_height) = if width <= height { (shorter_side, longer) } else { (longer, shorter_side) };
+        let whole = interleaved(&decoded, stretch(Resize::OpencvBilinear, full_height, full_width));
+        let (left, top) = ((full_width - 20) / 2, (full_height - 20) / 2);
+        let rows = (top..top + 20).flat_map(|y| &whole[((y * full_width + left) * 3) as usize..][..60]);
+        let fit = Fit::CenterCrop { shorter_side };
+        let got = interleaved(&decoded, Preprocessing { fit, ..stretch(Resize::OpencvBilinear, 20, 20) });
+        assert!(got.iter().eq(rows), "{width} × {height} by {shorter_side}");
+    }
+}
+
+#[test]
 fn photos_are_pillows() {
     let hashes: BTreeMap<String, Hashes> = serde_json::from_slice(&read("photos.json")).expect("a valid listing");
     let Some(folder) = real("photos") else { return };
@@ -257,7 +295,7 @@ proptest! {
     fn any_size_is_prepared(
         (width, height, orientation) in (1_u32..90, 1_u32..90, 0_u8..10),
         (to_width, to_height, extra, crop) in (1_u32..70, 1_u32..70, 0_u32..30, any::<bool>()),
-        (filter, exif) in (0_usize..3, any::<bool>()),
+        (filter, exif) in (0_usize..4, any::<bool>()),
     ) {
         let rgb = (0..width * height * 3).map(|at| (at * 37 % 251) as u8).collect();
         let decoded = Decoded { width, height, rgb, orientation };
@@ -265,7 +303,7 @@ proptest! {
         let spec = Preprocessing {
             fit,
             orientation: if exif { Orientation::Exif } else { Orientation::Ignore },
-            ..stretch([Resize::Nearest, Resize::Bilinear, Resize::Bicubic][filter], to_height, to_width)
+            ..stretch([Resize::Nearest, Resize::Bilinear, Resize::Bicubic, Resize::OpencvBilinear][filter], to_height, to_width)
         };
         prop_assert!(spec.validate().is_ok());
         let (tensor, _) = prepare(&decoded, &spec);

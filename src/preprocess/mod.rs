@@ -1,6 +1,6 @@
 //! Image bytes to model input, pure: decode, orient, resize and crop, normalise.
 //!
-//! Bit-exact with Pillow's resizers and `convert("RGB")`; knows no model, queue or HTTP.
+//! Bit-exact with Pillow's resizers and `convert("RGB")`, and with `cv2.resize`; knows no model, queue or HTTP.
 
 mod decode;
 mod error;
@@ -8,6 +8,7 @@ mod error;
 mod goldens;
 mod names;
 mod normalize;
+mod opencv;
 mod orientation;
 mod prepare;
 mod resample;
@@ -50,9 +51,9 @@ pub struct Preprocessing {
     pub orientation: Orientation,
 }
 
-/// The resampling filter, bit-exact with Pillow's.
+/// The resampling filter, bit-exact with its original.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Resize {
     /// `PIL.Image.NEAREST`, what Keras's `load_img` uses.
     Nearest,
@@ -60,6 +61,8 @@ pub enum Resize {
     Bilinear,
     /// `PIL.Image.BICUBIC`, with antialiasing.
     Bicubic,
+    /// `cv2.resize` with its default `INTER_LINEAR`, without antialiasing.
+    OpencvBilinear,
 }
 
 /// How an image of another aspect ratio becomes the input size.
@@ -96,9 +99,11 @@ pub enum Orientation {
 }
 
 /// Channel order, mean and scale under the name that Keras's `imagenet_utils.preprocess_input` gives them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
+    /// RGB from 0 to 255, as `img_to_array` gives them: no `preprocess_input`.
+    None,
     /// BGR minus ImageNet's mean, not scaled (VGG16).
     Caffe,
     /// RGB to [−1, 1] (InceptionV3).
@@ -179,6 +184,7 @@ impl Mode {
         const TORCH_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
         const TORCH_STD: [f64; 3] = [0.229, 0.224, 0.225];
         match self {
+            Self::None => (ChannelOrder::Rgb, [0.0; 3], [1.0; 3]),
             Self::Caffe => (ChannelOrder::Bgr, [103.939, 116.779, 123.68], [1.0; 3]),
             Self::Tf => (ChannelOrder::Rgb, [127.5; 3], [1.0 / 127.5; 3]),
             Self::Torch => (
@@ -210,6 +216,15 @@ impl Preprocessing {
     pub fn with_mode(self, mode: Mode) -> Self {
         let (channel_order, mean, scale) = mode.values();
         Self { channel_order, mean, scale, ..self }
+    }
+
+    /// The same numbers, in the order `channel_order`: mean and scale belong to a colour and move with it.
+    pub fn with_channel_order(mut self, channel_order: ChannelOrder) -> Self {
+        if self.channel_order != channel_order {
+            self.mean.reverse();
+            self.scale.reverse();
+        }
+        Self { channel_order, ..self }
     }
 
     /// Checks that this can be prepared; [`prepare`] expects that it was called.

@@ -37,10 +37,17 @@ macro_rules! names {
     };
 }
 
-names!(Resize, "resize filter", Nearest = "nearest", Bilinear = "bilinear", Bicubic = "bicubic");
+names!(
+    Resize,
+    "resize filter",
+    Nearest = "nearest",
+    Bilinear = "bilinear",
+    Bicubic = "bicubic",
+    OpencvBilinear = "opencv_bilinear"
+);
 names!(Orientation, "orientation", Ignore = "ignore", Exif = "exif");
 names!(ChannelOrder, "channel order", Rgb = "rgb", Bgr = "bgr");
-names!(Mode, "preprocessing mode", Caffe = "caffe", Tf = "tf", Torch = "torch");
+names!(Mode, "preprocessing mode", None = "none", Caffe = "caffe", Tf = "tf", Torch = "torch");
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,15 +76,15 @@ mod tests {
             }
             assert!("".parse::<T>().is_err());
         }
-        check::<Resize>(&["nearest", "bilinear", "bicubic"]);
+        check::<Resize>(&["nearest", "bilinear", "bicubic", "opencv_bilinear"]);
         check::<Orientation>(&["ignore", "exif"]);
         check::<ChannelOrder>(&["rgb", "bgr"]);
-        check::<Mode>(&["caffe", "tf", "torch"]);
+        check::<Mode>(&["none", "caffe", "tf", "torch"]);
     }
 
     #[test]
     fn an_unknown_name_lists_the_valid_ones() {
         let error = "lanczos".parse::<Resize>().expect_err("not a filter");
-        assert_eq!(error.to_string(), "unknown resize filter `lanczos`; use nearest, bilinear, bicubic");
+        assert_eq!(error.to_string(), "unknown resize filter `lanczos`; use nearest, bilinear, bicubic, opencv_bilinear");
     }
 }

@@ -37,9 +37,20 @@ mod tests {
             }
         }
         // Keras 3's `preprocess_input` of one pixel (10, 128, 250).
+        check(Mode::None, [10.0, 128.0, 250.0]);
         check(Mode::Caffe, [146.061, 11.221, -113.68]);
         check(Mode::Tf, [-0.921_568_6, 0.003_921_628, 0.960_784_3]);
         check(Mode::Torch, [-1.946_656_5, 0.205_182_2, 2.552_854_3]);
+    }
+
+    #[test]
+    fn mean_and_scale_move_with_their_colour() {
+        let caffe = Preprocessing::keras(Mode::Caffe, 1, 1);
+        let mut blue_first = normalize(&[10, 128, 250], &caffe);
+        let red_first = normalize(&[10, 128, 250], &caffe.clone().with_channel_order(ChannelOrder::Rgb));
+        blue_first.reverse();
+        assert_eq!(red_first, blue_first);
+        assert_eq!(caffe.clone().with_channel_order(ChannelOrder::Bgr), caffe);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::{
     Decoded, Fit, Orientation, Preprocessing, Resize, Warning,
     normalize::normalize,
+    opencv,
     orientation::View,
     resample::{BICUBIC, BILINEAR, resample},
     resize::nearest,
@@ -49,6 +50,7 @@ fn fit(view: &View<'_>, spec: &Preprocessing) -> Vec<u8> {
         Resize::Nearest => nearest(view, &window),
         Resize::Bilinear => resample(view, &window, &BILINEAR),
         Resize::Bicubic => resample(view, &window, &BICUBIC),
+        Resize::OpencvBilinear => opencv::bilinear(view, &window),
     }
 }
 

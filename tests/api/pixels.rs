@@ -80,3 +80,23 @@ async fn the_filter_can_be_chosen_per_request() {
     assert_ne!(bilinear, nearest);
     assert_ne!(bilinear, bicubic);
 }
+
+#[tokio::test]
+async fn an_image_can_be_fed_as_opencv_reads_it() {
+    let app = TestApp::spawn().await;
+    // Red 10, green 20, blue 40; twice the model's input, so that halving is the mean of four.
+    let file = png(16, 16, |x, y| if (x + y) % 2 == 0 { [10, 20, 40] } else { [12, 24, 48] });
+    let raw = seen(&app, file.clone(), "&resize=opencv_bilinear&preprocess=none&channel_order=bgr").await;
+    assert_eq!(raw.layer(0, "relu").chunks_exact(3).next(), Some(&[44.0, 22.0, 11.0][..]), "blue first");
+    let input = &raw.json()["input"];
+    assert_eq!(input["resize"], "opencv_bilinear");
+    assert_eq!(input["channel_order"], "bgr");
+    assert_eq!((&input["mean"], &input["scale"]), (&json!([0.0, 0.0, 0.0]), &json!([1.0, 1.0, 1.0])));
+    let red_first = seen(&app, file.clone(), "&resize=opencv_bilinear&preprocess=none").await;
+    assert_eq!(red_first.layer(0, "relu").chunks_exact(3).next(), Some(&[11.0, 22.0, 44.0][..]), "red first");
+    let predicted = app.send(app.post_image("/predict?preprocess=none&channel_order=bgr", file.clone())).await.ok();
+    assert_eq!(predicted.json()["input"]["channel_order"], "bgr");
+    // Without an override, or with the model's own, there is nothing to say.
+    let plain = seen(&app, file, "&resize=nearest").await;
+    assert!(plain.json().get("input").is_none(), "{}", plain.json());
+}

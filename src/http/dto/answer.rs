@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::{
     http::problem::ImageProblem,
     inference::{Class, ModelId, Note, Timings},
-    preprocess::Warning,
+    preprocess::{Preprocessing, Warning},
 };
 
 /// Which model answered.
@@ -74,6 +74,9 @@ pub struct PredictAnswer {
     pub model: ModelDto,
     /// What whoever asks should know of the model: that it is untrained, or was chosen because none was named.
     pub warnings: Vec<WarningDto>,
+    /// How images became input, where the request made it another than the model's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<Preprocessing>,
     /// One per image, in order.
     pub predictions: Vec<PredictionOutcome>,
     /// Where the time went.
@@ -87,6 +90,9 @@ pub struct FeaturesAnswer {
     pub model: ModelDto,
     /// What whoever asks should know of the model: that it is untrained, or was chosen because none was named.
     pub warnings: Vec<WarningDto>,
+    /// How images became input, where the request made it another than the model's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<Preprocessing>,
     /// One per image, in order.
     pub features: Vec<FeaturesOutcome>,
     /// Where the time went.

@@ -6,7 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     jobs::State,
-    preprocess::{Orientation, Resize},
+    preprocess::{ChannelOrder, Mode, Orientation, Resize},
 };
 
 /// The model in a path.
@@ -95,8 +95,14 @@ pub struct PredictQuery {
     /// Classes per image, best first; 5 without, or all when the model has fewer.
     #[param(minimum = 1)]
     top_k: Option<u32>,
-    /// Resampling filter, bit-exact with Pillow's; the model's own without.
+    /// Resampling filter: `nearest`, `bilinear` and `bicubic` bit-exact with Pillow's, `opencv_bilinear` with `cv2.resize`; the
+    /// model's own without.
     resize: Option<Resize>,
+    /// Channel order, mean and scale: `none` for RGB values from 0 to 255, or those of a mode of Keras's `preprocess_input`;
+    /// the model's own without.
+    preprocess: Option<Mode>,
+    /// Order of the channels; mean and scale move with their colour. The model's, or that of `preprocess`, without.
+    channel_order: Option<ChannelOrder>,
     /// Whether EXIF orientation is applied; the model's own rule without.
     orientation: Option<Orientation>,
     /// `fail` (default) or `skip`: whether a bad image fails the request or carries an `error` of its own.
@@ -128,8 +134,14 @@ pub struct FeaturesQuery {
     /// Classes per image from the same pass; none without. Not with `application/x-npy`.
     #[param(minimum = 1)]
     top_k: Option<u32>,
-    /// Resampling filter, bit-exact with Pillow's; the model's own without.
+    /// Resampling filter: `nearest`, `bilinear` and `bicubic` bit-exact with Pillow's, `opencv_bilinear` with `cv2.resize`; the
+    /// model's own without.
     resize: Option<Resize>,
+    /// Channel order, mean and scale: `none` for RGB values from 0 to 255, or those of a mode of Keras's `preprocess_input`;
+    /// the model's own without.
+    preprocess: Option<Mode>,
+    /// Order of the channels; mean and scale move with their colour. The model's, or that of `preprocess`, without.
+    channel_order: Option<ChannelOrder>,
     /// Whether EXIF orientation is applied; the model's own rule without.
     orientation: Option<Orientation>,
     /// `fail` (default) or `skip`: whether a bad image fails the request or carries an `error` of its own; `skip` is for JSON.

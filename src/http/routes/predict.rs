@@ -12,7 +12,7 @@ use crate::{
     http::{
         accept::Format,
         body::outgoing,
-        dto::{PredictAnswer, Prediction, PredictionOutcome, TimingsDto, WarningDto},
+        dto::{PredictAnswer, Prediction, PredictionOutcome, TimingsDto},
         error::ApiError,
         images::Images,
         openapi::{ModelPath, PredictQuery, VersionPath},
@@ -21,7 +21,7 @@ use crate::{
         size::Asked,
         state::State,
     },
-    inference::{Answer, ModelId, Plan},
+    inference::{Answer, Plan},
     tensor::Dtype,
 };
 
@@ -68,11 +68,13 @@ async fn answer(state: &State, plan: Plan, headers: &HeaderMap, body: Body) -> R
     let bytes = Asked::new(&plan, JSON).check(images.len(), state.server().max_response_bytes)?;
     let (model, names) = (plan.model(), images.names());
     let warnings = plan.notes.iter().map(Into::into).collect();
+    let input = plan.other_preprocessing().cloned();
     let (answer, memory) = run(state, plan, images, bytes).await?;
     let timings = TimingsDto::from(answer.timings);
     let mut headers = answer_headers(&model, timings);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON.format.media_type()));
-    let body = serde_json::to_vec(&body_of(&model, warnings, names, answer, timings)).map_err(ApiError::internal)?;
+    let body = PredictAnswer { model: (&model).into(), warnings, input, predictions: predictions(names, answer), timings };
+    let body = serde_json::to_vec(&body).map_err(ApiError::internal)?;
     Ok((headers, outgoing(body, memory)).into_response())
 }
 
@@ -83,7 +85,7 @@ async fn plan(state: &State, parts: &mut Parts) -> Result<Plan, ApiError> {
     Ok(plan)
 }
 
-fn body_of(model: &ModelId, warnings: Vec<WarningDto>, names: Vec<String>, answer: Answer, timings: TimingsDto) -> PredictAnswer {
+fn predictions(names: Vec<String>, answer: Answer) -> Vec<PredictionOutcome> {
     let outcomes = answer.images.into_iter().zip(names);
     let predictions = outcomes.map(|(outcome, image)| match outcome {
         Ok(answer) => PredictionOutcome::Answered(Prediction {
@@ -93,5 +95,5 @@ fn body_of(model: &ModelId, warnings: Vec<WarningDto>, names: Vec<String>, answe
         }),
         Err(error) => PredictionOutcome::Skipped(ImageProblem::new(image, &error).into()),
     });
-    PredictAnswer { model: model.into(), warnings, predictions: predictions.collect(), timings }
+    predictions.collect()
 }

@@ -22,7 +22,7 @@ pub struct OnnxSettings {
     pub resize: Option<Resize>,
     /// Resize the shorter side to this, then cut the centre out; without it both sides are stretched.
     pub shorter_side: Option<u32>,
-    /// Shorthand for `channel_order`, `mean` and `scale`: `caffe`, `tf` or `torch`; default `torch`.
+    /// Shorthand for `channel_order`, `mean` and `scale`: `none`, `caffe`, `tf` or `torch`; default `torch`.
     pub mode: Option<Mode>,
     /// Order of the channels; default: the mode's.
     pub channel_order: Option<ChannelOrder>,

@@ -183,7 +183,7 @@ pub struct EarlyStoppingRequest {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PreprocessingRequest {
-    /// `nearest`, `bilinear` or `bicubic`; default: the base's.
+    /// `nearest`, `bilinear`, `bicubic` or `opencv_bilinear`; default: the base's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Resize>)]
     pub resize: Option<Choice<Resize>>,
@@ -194,7 +194,7 @@ pub struct PreprocessingRequest {
 }
 
 impl Words for Resize {
-    const WORDS: &'static [&'static str] = &["nearest", "bilinear", "bicubic"];
+    const WORDS: &'static [&'static str] = &["nearest", "bilinear", "bicubic", "opencv_bilinear"];
 }
 
 impl Words for Orientation {

@@ -146,7 +146,7 @@ fn every_problem_is_told_at_once() {
             "early_stopping.patience is missing; say after how many epochs without improvement a phase ends",
             "early_stopping.monitor is `loss`; use `val_loss`",
             "batch_norm is `on`; use `frozen` or `affine`",
-            "preprocessing.resize is `lanczos`; use `nearest`, `bilinear` or `bicubic`",
+            "preprocessing.resize is `lanczos`; use `nearest`, `bilinear`, `bicubic` or `opencv_bilinear`",
             "early_stopping needs validation images; set `validation_split` above 0, or leave it out",
         ],
     );
