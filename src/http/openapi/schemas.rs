@@ -7,12 +7,14 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 use super::parameters::{Dtype, Encoding, Normalize, OnError, Pool};
+use crate::preprocess::Mode;
 
 /// Adds what parameters refer to, and completes every schema.
 pub fn complete(document: &mut OpenApi) {
     let schemas = &mut document.components.get_or_insert_default().schemas;
     for (name, schema) in [
         (OnError::name(), OnError::schema()),
+        (Mode::name(), Mode::schema()),
         (Pool::name(), Pool::schema()),
         (Normalize::name(), Normalize::schema()),
         (Dtype::name(), Dtype::schema()),

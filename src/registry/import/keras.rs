@@ -10,7 +10,7 @@ use super::{ImportError, WEIGHTS};
 use crate::{
     arch::{self, Architecture},
     graph::{ExternalData, build},
-    preprocess::{Mode, Preprocessing},
+    preprocess::{Fit, Mode, Preprocessing},
     registry::{
         HashingWriter, Label, Layer, Metadata, ModelVersion, Output, OutputKind, Repository, WeightsOrigin, default_name,
         imagenet_labels, known_model, numbered_labels,
@@ -106,11 +106,16 @@ fn metadata(name: &str, architecture: &Architecture, weights: WeightsOrigin, pre
     }
 }
 
-/// The catalogue's; for an architecture that is not in it, Keras's `load_img` and the mode `tf` of its `preprocess_input`.
+/// The catalogue's, stretched where the network is of another size; for an architecture that is not in it, Keras's `load_img` and
+/// the mode `tf` of its `preprocess_input`.
 fn preprocessing(architecture: &Architecture) -> Preprocessing {
     let side = |axis: usize| u32::try_from(architecture.input_shape()[axis]).expect("an image's side fits 32 bits");
-    let known = known_model(&architecture.name).map(|known| known.preprocessing.clone());
-    known.unwrap_or_else(|| Preprocessing::keras(Mode::Tf, side(0), side(1)))
+    let (height, width) = (side(0), side(1));
+    match known_model(&architecture.name).map(|known| known.preprocessing.clone()) {
+        Some(known) if (known.height, known.width) == (height, width) => known,
+        Some(known) => Preprocessing { height, width, fit: Fit::Stretch, ..known },
+        None => Preprocessing::keras(Mode::Tf, height, width),
+    }
 }
 
 fn output(architecture: &Architecture) -> Option<Output> {
