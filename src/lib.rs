@@ -7,6 +7,8 @@ pub mod config;
 pub mod telemetry;
 pub mod tensor;
 
+pub mod plot;
+
 pub mod preprocess;
 
 pub mod arch;

@@ -1,10 +1,10 @@
-//! `graft features`: layer outputs of many images into one `.npy` or `.npz`.
+//! `graft features`: layer outputs of many images into one `.npy` or `.npz`, or of a few into a plot.
 //!
 //! Memory does not grow with the number of images: rows are spooled to a file per layer, then put together.
 
 use std::{
     fs::File,
-    io::{BufWriter, Seek as _, Write as _},
+    io::{BufWriter, Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -20,7 +20,8 @@ use super::{
     progress::{Progress, Unit},
 };
 use crate::{
-    inference::{Engine, Features as Wanted, LayerSpec, Normalize, OnError, Plan, Pool, Request},
+    inference::{Engine, Features as Wanted, LayerSpec, ModelId, Normalize, OnError, Plan, Pool, Request},
+    plot::{self, MAX_SERIES, Picture, Plot, Series},
     tensor::{Dtype, little_endian, npy, npz::NpzWriter},
 };
 
@@ -30,13 +31,13 @@ const ENDINGS: [&str; 9] = ["jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "
 /// Write layer outputs of images or folders to .npy or .npz.
 ///
 /// `graft features photos -o photos.npz --layer fc2` holds one array per layer, shape (images, …), and `images`, their paths.
-/// An .npy holds one layer; the paths go to a .txt beside it. Files that are no images are listed and left out.
+/// An .npy holds one layer; the paths go to a .txt beside it. An .svg or .png shows one layer of up to 10 images as lines. Files that are no images are listed and left out.
 #[derive(Debug, Args)]
 pub(super) struct Features {
     /// Image files, or folders that are searched for images
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// Where to write: FILE.npy or FILE.npz
+    /// Where to write: FILE.npy or FILE.npz, or a plot: FILE.svg or FILE.png
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
     /// Layers by name or Keras index, repeated or comma-separated [default: the model's features layer]
@@ -85,8 +86,8 @@ impl Features {
         let files = images(&self.paths)?;
         let engine = engine(&config, open(&config)?)?;
         let plan = engine.plan(&self.request()?)?;
-        if format == Format::Npy && plan.layers.len() != 1 {
-            bail!("an .npy holds one layer, {} were asked for; write an .npz", plan.layers.len());
+        if format != Format::Npz && plan.layers.len() != 1 {
+            bail!("an .npz holds several layers, all else one; {} were asked for", plan.layers.len());
         }
         if !plan.version.metadata.pretrained {
             eprintln!("{} has UNTRAINED weights (pretrained: false): these features mean nothing", plan.version.metadata.name);
@@ -95,12 +96,15 @@ impl Features {
             DtypeFlag::Float32 => Dtype::F32,
             DtypeFlag::Float16 => Dtype::F16,
         };
+        if matches!(format, Format::Plot(_)) && (files.len() > MAX_SERIES || dtype == Dtype::F16) {
+            bail!("a plot shows at most {MAX_SERIES} images, in float32; write an .npy or .npz of these {}", files.len());
+        }
         let mut spool = Spool::new(&plan.layers, dtype)?;
         let bad = block_on(collect(&engine, &plan, &files, &mut spool))??;
         if spool.names.is_empty() {
             bail!("none of the {} files is an image that can be read", files.len());
         }
-        spool.write(&self.output, format)?;
+        spool.write(&self.output, format, &plan.model())?;
         answer::line(format_args!("{}: {} images, {} left out", self.output.display(), spool.names.len(), bad))?;
         Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
     }
@@ -125,6 +129,7 @@ impl Features {
 enum Format {
     Npy,
     Npz,
+    Plot(Picture),
 }
 
 impl Format {
@@ -132,7 +137,9 @@ impl Format {
         match path.extension().and_then(|ending| ending.to_str()) {
             Some("npy") => Ok(Self::Npy),
             Some("npz") => Ok(Self::Npz),
-            _ => bail!("`{}` ends neither in .npy nor in .npz", path.display()),
+            Some("svg") => Ok(Self::Plot(Picture::Svg)),
+            Some("png") => Ok(Self::Plot(Picture::Png)),
+            _ => bail!("`{}` ends in none of .npy, .npz, .svg and .png", path.display()),
         }
     }
 }
@@ -225,12 +232,13 @@ impl Spool {
     }
 
     /// Writes beside `output`, then renames: a half-written file never bears its name.
-    fn write(&mut self, output: &Path, format: Format) -> anyhow::Result<()> {
+    fn write(&mut self, output: &Path, format: Format, model: &ModelId) -> anyhow::Result<()> {
         let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let failed = || format!("cannot write {}", output.display());
         let mut part = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
         match format {
             Format::Npz => self.write_npz(part.as_file_mut()).with_context(failed)?,
+            Format::Plot(picture) => part.write_all(&self.plot(picture, model).with_context(failed)?).with_context(failed)?,
             Format::Npy => {
                 self.write_npy(part.as_file_mut()).with_context(failed)?;
                 std::fs::write(output.with_extension("txt"), self.names.join("\n") + "\n").with_context(failed)?;
@@ -238,6 +246,19 @@ impl Spool {
         }
         part.persist(output).with_context(failed)?;
         Ok(())
+    }
+
+    fn plot(&mut self, picture: Picture, model: &ModelId) -> anyhow::Result<Vec<u8>> {
+        let (spec, rows) = &mut self.layers[0];
+        rows.flush()?;
+        rows.get_mut().rewind()?;
+        let mut bytes = Vec::new();
+        rows.get_mut().read_to_end(&mut bytes)?;
+        let values: Vec<f32> = bytes.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect();
+        let lines = values.chunks_exact(spec.shape.iter().product());
+        let series = self.names.iter().zip(lines).map(|(name, values)| Series { name, values }).collect();
+        let title = plot::title(&format!("{}@{}", model.name, model.version), model.pretrained, &spec.layer.name, &spec.shape);
+        Ok(Plot { title, series }.draw(picture)?)
     }
 
     fn write_npy(&mut self, out: &mut File) -> std::io::Result<()> {

@@ -1,10 +1,11 @@
-//! Content negotiation for `/features`: which of JSON, `.npy` and `.npz` an `Accept` header asks for.
+//! Content negotiation for `/features`: which of JSON, `.npy`, `.npz` and pictures an `Accept` header asks for.
 //!
 //! RFC 9110 §12.5.1: the most specific matching range gives each type its quality; the highest quality wins.
 
 use axum::http::{HeaderMap, header};
 
 use super::error::ApiError;
+use crate::plot::Picture;
 
 /// How features are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,11 +16,15 @@ pub enum Format {
     Npy,
     /// `application/x-npz`: a zip of arrays.
     Npz,
+    /// `image/svg+xml`: a line plot of one layer.
+    Svg,
+    /// `image/png`: the same.
+    Png,
 }
 
 impl Format {
     /// Every format, in the server's order of preference.
-    pub const ALL: [Self; 3] = [Self::Json, Self::Npy, Self::Npz];
+    pub const ALL: [Self; 5] = [Self::Json, Self::Npy, Self::Npz, Self::Svg, Self::Png];
 
     /// Its media type.
     pub fn media_type(self) -> &'static str {
@@ -27,12 +32,23 @@ impl Format {
             Self::Json => "application/json",
             Self::Npy => "application/x-npy",
             Self::Npz => "application/x-npz",
+            Self::Svg => "image/svg+xml",
+            Self::Png => "image/png",
+        }
+    }
+
+    /// The picture that it is, if it is one.
+    pub fn picture(self) -> Option<Picture> {
+        match self {
+            Self::Json | Self::Npy | Self::Npz => None,
+            Self::Svg => Some(Picture::Svg),
+            Self::Png => Some(Picture::Png),
         }
     }
 
     /// The format that `headers` ask for; JSON when they ask for nothing.
     ///
-    /// Between equal qualities the more specific range wins, then JSON, npy, npz.
+    /// Between equal qualities the more specific range wins, then [`Self::ALL`]'s order.
     ///
     /// # Errors
     /// [`ApiError::NotAcceptable`] when `Accept` allows none.
@@ -52,10 +68,8 @@ impl Format {
             }
         }
         best.map(|(_, _, format)| format).ok_or_else(|| {
-            ApiError::NotAcceptable(format!(
-                "`Accept: {}` allows none of `application/json`, `application/x-npy` and `application/x-npz`",
-                values.join(", ")
-            ))
+            let all = Self::ALL.map(|format| format!("`{}`", format.media_type())).join(", ");
+            ApiError::NotAcceptable(format!("`Accept: {}` allows none of {all}", values.join(", ")))
         })
     }
 }
@@ -124,7 +138,10 @@ mod tests {
             (Some("application/json;q=0"), None),
             (Some("text/html"), None),
             (Some("application/zip"), None),
-            (Some("image/*"), None),
+            (Some("image/*"), Some(Format::Svg)),
+            (Some("image/png, image/*;q=0.5"), Some(Format::Png)),
+            (Some("image/svg+xml, */*"), Some(Format::Svg)),
+            (Some("image/jpeg"), None),
             (Some(""), Some(Format::Json)),
         ] {
             let mut headers = HeaderMap::new();

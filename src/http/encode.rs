@@ -1,4 +1,4 @@
-//! Features as JSON, `.npy` or `.npz`; runs away from the async threads.
+//! Features as JSON, `.npy`, `.npz` or a plot; runs away from the async threads.
 //!
 //! Knows values and formats; the size was checked before ([`super::size`]).
 
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     inference::{self, Answer, ImageAnswer, ModelId},
+    plot::{self, Picture, Plot, Series},
     preprocess::{ImageError, Preprocessing},
     tensor::{Dtype, Tensor, little_endian, npy::write_npy, npz::NpzWriter},
 };
@@ -50,6 +51,8 @@ impl Output {
             Format::Json => self.json(form),
             Format::Npy => self.npy(form.dtype),
             Format::Npz => self.npz(form.dtype),
+            Format::Svg => self.plot(Picture::Svg),
+            Format::Png => self.plot(Picture::Png),
         }
     }
 
@@ -75,6 +78,18 @@ impl Output {
         let mut file = Vec::with_capacity(data.len() + 256);
         write_npy(&mut file, dtype, &shape, &data).map_err(ApiError::internal)?;
         Ok(file)
+    }
+
+    fn plot(self, picture: Picture) -> Result<Vec<u8>, ApiError> {
+        let images = whole(&self.answer)?;
+        let ([layer], Some(shape)) = (self.layers.as_slice(), images.first().and_then(|image| image.features.first())) else {
+            return Err(ApiError::internal("a plot shows exactly one layer"));
+        };
+        let ModelId { name, version, pretrained } = &self.model;
+        let title = plot::title(&format!("{name}@{version}"), *pretrained, layer, shape.shape());
+        let values = images.iter().filter_map(|image| image.features.first()).map(Tensor::data);
+        let series = self.names.iter().zip(values).map(|(name, values)| Series { name, values }).collect();
+        Plot { title, series }.draw(picture).map_err(ApiError::internal)
     }
 
     fn npz(self, dtype: Dtype) -> Result<Vec<u8>, ApiError> {

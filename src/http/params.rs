@@ -144,7 +144,13 @@ fn check_form(form: Form, request: &Request, encoding_given: bool) -> Result<(),
         ));
     }
     if encoding_given {
-        return refused(format!("`encoding_format` is for `application/json`; `{media_type}` is binary already"));
+        return refused(format!("`encoding_format` is for `application/json`, not for `{media_type}`"));
+    }
+    if form.format.picture().is_some() && request.top_k.is_some() {
+        return refused(format!("`top_k` does not go with `{media_type}`; ask for `application/json`"));
+    }
+    if form.format.picture().is_some() && form.dtype != Dtype::F32 {
+        return refused(format!("`dtype` does not go with `{media_type}`; leave it out"));
     }
     if form.format == Format::Npy && request.top_k.is_some() {
         return refused("`top_k` does not fit into one array; ask for `application/x-npz` or `application/json`".to_owned());
@@ -273,7 +279,10 @@ mod tests {
         check_refused("/features?layers=fc2", "*/*", "did you mean `layer`?").await;
         check_refused("/features?on_error=skip", "application/x-npz", "cannot say which image was skipped").await;
         check_refused("/features?top_k=3", "application/x-npy", "ask for `application/x-npz`").await;
-        check_refused("/features?encoding_format=base64", "application/x-npz", "is binary already").await;
+        check_refused("/features?encoding_format=base64", "application/x-npz", "is for `application/json`").await;
+        check_refused("/features?top_k=3", "image/svg+xml", "`top_k` does not go with `image/svg+xml`").await;
+        check_refused("/features?dtype=float16", "image/png", "`dtype` does not go with `image/png`").await;
+        check_refused("/features?on_error=skip", "image/png", "cannot say which image was skipped").await;
         check_refused("/features", "text/csv", "allows none of").await;
     }
 }

@@ -12,6 +12,8 @@ const JSON_FLOAT_BYTES: u64 = 16;
 const CLASS_BYTES: u64 = 256;
 /// Room for one layer's keys, name and shape in JSON, or for an array's headers in `.npy` and zip.
 const LAYER_BYTES: u64 = 512;
+/// The pixels of a plot while it is drawn, and its PNG.
+const DRAWING_BYTES: u64 = 6 << 20;
 /// Room for one image's name, warnings and keys.
 const IMAGE_BYTES: u64 = 1024;
 
@@ -31,7 +33,8 @@ impl<'a> Asked<'a> {
     }
 
     /// Checks the size for this many `images` against `bound` bytes, and gives the memory that the answer takes while it is
-    /// made: the values as float32, and the body. At most three times the bound, in the case of float16.
+    /// made: the values as float32, and the body. At most three times the bound, in the case of float16; a plot takes
+    /// its pixels besides.
     ///
     /// # Errors
     /// [`ApiError::ResponseTooLarge`], with what would make it smaller.
@@ -40,7 +43,8 @@ impl<'a> Asked<'a> {
         let total = per_image.saturating_mul(images as u64);
         if total <= bound as u64 {
             let values: u64 = self.layers.iter().map(|spec| product(&spec.shape)).sum();
-            let held = total + values * 4 * images as u64;
+            let drawing = if self.form.format.picture().is_some() { DRAWING_BYTES } else { 0 };
+            let held = total + values * 4 * images as u64 + drawing;
             return Ok(usize::try_from(held).unwrap_or(usize::MAX));
         }
         let ways = self.ways_out(images, bound as u64 / per_image);
@@ -51,13 +55,14 @@ impl<'a> Asked<'a> {
         )))
     }
 
-    /// Upper bound on one image's share in bytes; the values' part is exact except in plain JSON.
+    /// Upper bound on one image's share in bytes; the values' part is exact except in plain JSON. Of a plot, which is small,
+    /// it is what the values take.
     fn image_bytes(&self) -> u64 {
         let width = self.form.dtype.size() as u64;
         let values = |values: u64| match self.form.format {
             Format::Json if self.form.base64 => values.saturating_mul(width).div_ceil(3).saturating_mul(4),
             Format::Json => values.saturating_mul(JSON_FLOAT_BYTES),
-            Format::Npy | Format::Npz => values.saturating_mul(width),
+            Format::Npy | Format::Npz | Format::Svg | Format::Png => values.saturating_mul(width),
         };
         let layers = self.layers.iter().map(|spec| values(product(&spec.shape)).saturating_add(LAYER_BYTES));
         let classes = (self.top_k as u64).saturating_mul(CLASS_BYTES);
@@ -77,7 +82,12 @@ impl<'a> Asked<'a> {
             let base64 = if self.form.base64 { "" } else { " or `encoding_format=base64`" };
             ways.push(format!("take binary with `Accept: {binary}`{base64}"));
         }
-        if self.form.dtype == Dtype::F32 && (self.form.format != Format::Json || self.form.base64) {
+        let halves = match self.form.format {
+            Format::Json => self.form.base64,
+            Format::Npy | Format::Npz => true,
+            Format::Svg | Format::Png => false,
+        };
+        if self.form.dtype == Dtype::F32 && halves {
             ways.push("halve it with `dtype=float16`".to_owned());
         }
         if self.layers.len() > 1 {

@@ -52,7 +52,8 @@ fn halved(view: &View<'_>, window: &Window) -> Vec<u8> {
         for column in 0..window.width {
             let x = (window.left as u32 + column) * 2;
             let four = [view.pixel(x, y), view.pixel(x + 1, y), view.pixel(x, y + 1), view.pixel(x + 1, y + 1)];
-            out.extend([0, 1, 2].map(|channel| (four.iter().map(|pixel| u32::from(pixel[channel])).sum::<u32>() + 2 >> 2) as u8));
+            let sum = |channel: usize| four.iter().map(|pixel| u32::from(pixel[channel])).sum::<u32>();
+            out.extend([0, 1, 2].map(|channel| ((sum(channel) + 2) >> 2) as u8));
         }
     }
     out
@@ -60,7 +61,7 @@ fn halved(view: &View<'_>, window: &Window) -> Vec<u8> {
 
 /// Each product loses its lower 16 bits before the sum, as OpenCV's vector instructions do.
 fn round(first: i32, second: i32) -> u8 {
-    ((first >> 16) + (second >> 16) + 2 >> 2).clamp(0, 255) as u8
+    (((first >> 16) + (second >> 16) + 2) >> 2).clamp(0, 255) as u8
 }
 
 /// Two filtered input rows, kept from one output row to the next.

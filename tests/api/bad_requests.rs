@@ -94,12 +94,12 @@ async fn what_cannot_be_answered_as_asked_is_not() {
     let post = |query: &str, accept: &str| app.post_image(&format!("/features?{query}"), plain([0; 3])).header("Accept", accept);
     let (npy, npz) = ("application/x-npy", "application/x-npz");
     let rows = vec![
-        (post("layer=relu,conv", npy), 406, "not_acceptable", "2 layers are asked for; ask for `application/x-npz`"),
+        (post("layer=relu,conv", npy), 406, "not_acceptable", "2 layers are asked for; ask for one, or for `application/x-npz`"),
         (post("layer=relu", "text/csv"), 406, "not_acceptable", "`Accept: text/csv` allows none of `application/json`"),
         (post("layer=relu", "application/json;q=0"), 406, "not_acceptable", "allows none of"),
         (post("top_k=1", npy), 422, "invalid_parameter", "ask for `application/x-npz` or `application/json`"),
         (post("on_error=skip", npz), 422, "invalid_parameter", "`on_error=skip` needs `Accept: application/json`"),
-        (post("encoding_format=base64", npz), 422, "invalid_parameter", "is binary already"),
+        (post("encoding_format=base64", npz), 422, "invalid_parameter", "is for `application/json`"),
     ];
     check(&app, rows).await;
 }

@@ -22,6 +22,7 @@ mod listing;
 mod memory;
 mod overload;
 mod pixels;
+mod plots;
 mod predict;
 mod providers;
 mod real;

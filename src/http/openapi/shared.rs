@@ -19,13 +19,15 @@ use crate::http::{
     problem::{self, FieldProblem, ImageProblem, MissingModel, Problem},
 };
 
-const BINARY: [(Format, &str); 2] = [
+const BINARY: [(Format, &str); 4] = [
     (Format::Npy, "One layer as an array of shape `(images, *layer shape)`, C order"),
     (
         Format::Npz,
         "An array per layer, by name, of shape `(images, *layer shape)`; `images` holds the images' names; with `top_k` also \
          `top_k_index` and `top_k_score`, of shape `(images, top_k)`",
     ),
+    (Format::Svg, "A line plot of one layer's values, a line for each of up to 10 images"),
+    (Format::Png, "The same, 1600 × 800 pixels"),
 ];
 
 /// Adds to `document` what its routes have in common.

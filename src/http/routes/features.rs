@@ -1,4 +1,4 @@
-//! `POST /features` and its forms under `/models`: images in, layer outputs out, as JSON, `.npy` or `.npz`.
+//! `POST /features` and its forms under `/models`: images in, layer outputs out, as JSON, `.npy`, `.npz` or a plot.
 
 use axum::{
     body::Body,
@@ -22,11 +22,13 @@ use crate::{
         state::State,
     },
     inference::Plan,
+    plot::MAX_SERIES,
 };
 
 /// Outputs of any layer
 ///
-/// Answers one or several layers of the default model, or the one that `model` names, for every image; `Accept` chooses the form.
+/// Answers one or several layers of the default model, or the one that `model` names, for every image; `Accept` chooses the form:
+/// JSON, arrays, or a line plot of one layer.
 #[utoipa::path(post, path = "/features", tag = "images", params(FeaturesQuery), responses((status = 200, description = "One item per image, in order", body = FeaturesAnswer)))]
 pub async fn features(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     respond(state, request).await
@@ -62,6 +64,13 @@ async fn respond(state: State, request: Request) -> Result<Response, ApiError> {
 
 async fn answer(state: &State, plan: Plan, form: Form, headers: &HeaderMap, body: Body) -> Result<Response, ApiError> {
     let images = Images::read(state.intake(), headers, body).await?;
+    if form.format.picture().is_some() && images.len() > MAX_SERIES {
+        return Err(ApiError::NotAcceptable(format!(
+            "`{}` shows at most {MAX_SERIES} images, a line each, but {} came; send fewer, or ask for `application/x-npy`",
+            form.format.media_type(),
+            images.len()
+        )));
+    }
     let bytes = Asked::new(&plan, form).check(images.len(), state.server().max_response_bytes)?;
     let (model, names, with_top_k) = (plan.model(), images.names(), plan.top_k.is_some());
     let input = plan.other_preprocessing().cloned();
@@ -79,9 +88,15 @@ async fn answer(state: &State, plan: Plan, form: Form, headers: &HeaderMap, body
 async fn plan(state: &State, parts: &mut Parts) -> Result<(Plan, Form), ApiError> {
     let FeatureParams { request, form } = FeatureParams::read(parts).await?;
     let plan = state.engine().plan(&request)?;
-    if form.format == Format::Npy && plan.layers.len() != 1 {
+    let one_layer = match form.format {
+        Format::Json | Format::Npz => None,
+        Format::Npy => Some("holds one array"),
+        Format::Svg | Format::Png => Some("shows one layer"),
+    };
+    if let Some(what) = one_layer.filter(|_| plan.layers.len() != 1) {
         return Err(ApiError::NotAcceptable(format!(
-            "`application/x-npy` holds one array, but {} layers are asked for; ask for `application/x-npz`",
+            "`{}` {what}, but {} layers are asked for; ask for one, or for `application/x-npz`",
+            form.format.media_type(),
             plan.layers.len()
         )));
     }
