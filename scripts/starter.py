@@ -11,6 +11,7 @@ The same checkpoint always makes the same bytes. Needs Python 3.8 or later and n
 import array
 import io
 import json
+import math
 import os
 import pickle
 import struct
@@ -41,23 +42,29 @@ class Entries(dict):
         pass
 
 
-def rebuild_tensor(storage, offset, shape, strides, requires_grad=False, hooks=None, metadata=None):
-    """In place of `torch._utils._rebuild_tensor_v2`: notes where a tensor's numbers are."""
-    if type(storage) is not Storage:
-        raise Refused("a tensor without a storage")
-    if type(shape) is not tuple or type(strides) is not tuple or len(shape) != len(strides):
-        raise Refused("a tensor whose shape and strides do not go together")
-    if len(shape) > MAX_DIMENSIONS or any(type(n) is not int or not 0 <= n <= MAX_BYTES for n in (offset, *shape, *strides)):
-        raise Refused("a tensor whose shape, strides or offset are out of range")
-    last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides))
-    if 0 not in shape and last >= storage.elements:
-        raise Refused(f"a tensor of shape {list(shape)} that ends behind its storage")
-    return Tensor(storage, offset, shape, strides)
+class RebuildTensor:
+    """In place of `torch._utils._rebuild_tensor_v2`: notes where a tensor's numbers are. A pickle can set nothing on it."""
+
+    __slots__ = ()
+
+    def __call__(self, storage, offset, shape, strides, requires_grad=False, hooks=None, metadata=None):
+        if type(storage) is not Storage:
+            raise Refused("a tensor without a storage")
+        if type(shape) is not tuple or type(strides) is not tuple or len(shape) != len(strides):
+            raise Refused("a tensor whose shape and strides do not go together")
+        if len(shape) > MAX_DIMENSIONS or any(type(n) is not int or not 0 <= n <= MAX_BYTES for n in (offset, *shape, *strides)):
+            raise Refused("a tensor whose shape, strides or offset are out of range")
+        last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides))
+        if 0 not in shape and last >= storage.elements:
+            raise Refused(f"a tensor of shape {list(shape)} that ends behind its storage")
+        if math.prod(shape) > storage.elements:
+            raise Refused(f"a tensor of shape {list(shape)} with more numbers than its storage")
+        return Tensor(storage, offset, shape, strides)
 
 
 ALLOWED = {
     ("collections", "OrderedDict"): Entries,
-    ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): RebuildTensor(),
     ("torch", "FloatStorage"): FLOAT,
     ("torch", "LongStorage"): LONG,
 }
@@ -114,10 +121,13 @@ def read_checkpoint(data):
         raise Refused("it holds no state dict")
     if type(keys) is not list or sorted(map(str, keys)) != sorted(storages):
         raise Refused("its list of storages is not that of its tensors")
+    tensors = {name: tensor for name, tensor in checked(entries) if not name.endswith(COUNTER)}
+    if sum(math.prod(tensor.shape) * tensor.storage.kind.item_bytes for tensor in tensors.values()) > len(data):
+        raise Refused("its tensors have more numbers than it holds")
     values = {key: read_storage(stream, storages[key]) for key in keys}
     if stream.read(1):
         raise Refused("there is something behind its last storage")
-    return {name: gathered(tensor, values) for name, tensor in checked(entries) if not name.endswith(COUNTER)}
+    return {name: gathered(tensor, values) for name, tensor in tensors.items()}
 
 
 def read_storage(stream, storage):

@@ -1,4 +1,4 @@
-//! VGG16 and InceptionV3 against Keras, at every layer, over HTTP.
+//! VGG16, InceptionV3 and EfficientNet-Lite0 against Keras, at every layer, over HTTP.
 //!
 //! Weights are seeded, so that no file is needed; what Keras computes from them is in `tests/fixtures/golden_*.json`,
 //! written by `tests/goldens/layers_golden.py` (`make goldens`).
@@ -145,4 +145,9 @@ async fn vgg16_computes_what_keras_computes() {
 #[tokio::test]
 async fn inception_v3_computes_what_keras_computes() {
     check("inception_v3", 313).await;
+}
+
+#[tokio::test]
+async fn efficientnet_lite0_computes_what_keras_computes() {
+    check("efficientnet_lite0", 158).await;
 }

@@ -1,9 +1,12 @@
-"""Writes tests/fixtures/golden_{vgg16,inception_v3}.{json,png}: what Keras computes at every layer from seeded weights.
+"""Writes tests/fixtures/golden_{vgg16,inception_v3,efficientnet_lite0}.{json,png}: what Keras computes at every layer from
+seeded weights.
 
 The weights are `Seeded::perturbed(SEED)` (see seeded.py), the image is made by a formula and stored as PNG, so a test
 needs neither Keras nor a weight file. Per layer: shape, L2 norm, mean, and the largest value by magnitude of each of
 eight equal parts of the output (flat position in height-width-channel order, value). Needs Keras 3 with TensorFlow:
 make goldens
+
+EfficientNet-Lite0 is no model of Keras's: its layers are, put together as keras_layers_efficientnet_lite0.json says.
 """
 
 import json
@@ -11,6 +14,7 @@ import pathlib
 import sys
 
 import numpy as np
+from PIL import Image
 
 import seeded
 
@@ -25,7 +29,38 @@ WIDTH, HEIGHT = 97, 61
 COLORS = {
     "vgg16": ((124, 117, 104), 6),
     "inception_v3": ((128, 128, 128), 120),
+    "efficientnet_lite0": ((127, 127, 127), 120),
 }
+
+
+class Lite0:
+    """EfficientNet-Lite0 in Keras's layers."""
+
+    @staticmethod
+    def model():
+        tensors, inputs = {}, None
+        for layer in seeded.architecture("efficientnet_lite0"):
+            name, config = layer["name"], layer["config"]
+            if layer["type"] == "InputLayer":
+                inputs = tensors[name] = keras.Input(layer["shape"], name=name)
+                continue
+            config = config | ({"rate": 0.2} if layer["type"] == "Dropout" else {})
+            sources = [tensors[source] for source in layer["inputs"]]
+            made = getattr(keras.layers, layer["type"])(name=name, **config)
+            tensors[name] = made(sources if len(sources) > 1 else sources[0])
+        return keras.Model(inputs, tensors["predictions"])
+
+    @staticmethod
+    def load(path):
+        image = Image.open(path).convert("RGB")
+        short = min(image.size)
+        image = image.resize([256 * side // short for side in image.size], Image.Resampling.BICUBIC)
+        left, top = (round((side - 224) / 2) for side in image.size)
+        pixels = np.asarray(image.crop((left, top, left + 224, top + 224)), np.float32)
+        return (pixels[None] - 127) / 128
+
+
+MODELS = ARCHITECTURES | {"efficientnet_lite0": Lite0}
 
 
 def picture(name):
@@ -53,7 +88,7 @@ def describe(layer, output):
 
 
 def golden(name):
-    architecture = ARCHITECTURES[name]
+    architecture = MODELS[name]
     png = seeded.FIXTURES / f"golden_{name}.png"
     picture(name).save(png, optimize=True)
     model = architecture.model()
@@ -75,7 +110,7 @@ def golden(name):
 
 
 def main():
-    for name in ARCHITECTURES:
+    for name in sys.argv[1:] or MODELS:
         content = golden(name)
         layers = ",\n".join(json.dumps(layer) for layer in content.pop("layers"))
         head = json.dumps(content)[:-1]

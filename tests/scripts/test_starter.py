@@ -187,6 +187,8 @@ class Refusing(unittest.TestCase):
             Call(rebuild, storage_a, 6, (1,), (1,)),
             Call(rebuild, storage_a, -1, (1,), (1,)),
             Call(rebuild, storage_a, 0, (2, 3), (1,)),
+            Call(rebuild, storage_a, 0, (7,), (0,)),
+            Call(rebuild, storage_a, 0, (1 << 28,) * 8, (0,) * 8),
             Call(rebuild, storage_a, 0, (2.0,), (1,)),
             Call(rebuild, storage_a, 0, (True,), (1,)),
             Call(rebuild, storage_a, 0, (1 << 40,), (0,)),
@@ -201,6 +203,12 @@ class Refusing(unittest.TestCase):
         body = b"\x80\x02ccollections\nOrderedDict\n)R}X\x09\x00\x00\x00__class__K\x01sb."
         entries = starter.read_pickle(io.BytesIO(body), starter.ALLOWED)[0]
         self.assertEqual((type(entries), vars(entries)), (starter.Entries, {}))
+        # BUILD of the other names, with a dictionary of attributes and with a pair whose second part are slots.
+        for module, name in starter.ALLOWED:
+            for state in (b"}X\x01\x00\x00\x00xK\x01s", b"N}X\x0c\x00\x00\x00__defaults__)s\x86"):
+                with self.assertRaises(starter.Refused):
+                    build = f"\x80\x02c{module}\n{name}\n".encode("latin-1") + state + b"b."
+                    starter.read_pickle(io.BytesIO(build), starter.ALLOWED)
 
     def test_storages_are_counted(self):
         entries = collections.OrderedDict(x=tensor("a", (6,), (1,)))
@@ -213,6 +221,10 @@ class Refusing(unittest.TestCase):
         self.refuse(checkpoint(twice, {"a": SIX}), "is described in two ways")
         huge = collections.OrderedDict(x=tensor("a", (1,), (1,), elements=1 << 60))
         self.refuse(checkpoint(huge, {"a": SIX}), "unknown kind or size")
+
+    def test_tensors_together_have_no_more_numbers_than_the_file(self):
+        many = {f"x{number}": tensor("a", (1000,), (1,), elements=1000) for number in range(300)}
+        self.refuse(checkpoint(collections.OrderedDict(many), {"a": storage(bytes(4000), 1000)}), "more numbers than it holds")
 
     def test_types_are_those_of_the_names(self):
         long = tensor("a", (6,), (1,), kind="LongStorage")

@@ -25,6 +25,8 @@ pub(super) struct Foundation<'a> {
     pub(super) weighted: Vec<WeightedNode>,
     /// Layers whose scale Keras does not have: there it is a constant 1.
     pub(super) unscaled: HashSet<String>,
+    /// The layers that end a block, of an architecture that graft knows; empty for other graphs.
+    blocks: Vec<String>,
 }
 
 /// The first layer that trains.
@@ -44,10 +46,12 @@ impl<'a> Foundation<'a> {
     ) -> Result<Self, crate::graph::Error> {
         let weighted = graph.weighted(&head.tensor)?;
         let architecture = arch::by_name(&metadata.architecture, true);
+        let blocks = architecture.as_ref().map(|architecture| architecture.transfer.blocks.clone()).unwrap_or_default();
         let layers = architecture.into_iter().flat_map(|architecture| architecture.layers);
         let unscaled = layers.filter(|layer| layer.kind.keras_name() == "BatchNormalization");
         let unscaled = unscaled.filter(|layer| !layer.weights.iter().any(|weight| weight.name == "gamma"));
-        Ok(Self { metadata, graph, head, batch_norm, weighted, unscaled: unscaled.map(|layer| layer.name).collect() })
+        let unscaled = unscaled.map(|layer| layer.name).collect();
+        Ok(Self { metadata, graph, head, batch_norm, weighted, unscaled, blocks })
     }
 
     /// The layer that `from` means.
@@ -105,7 +109,7 @@ impl<'a> Foundation<'a> {
         if first.crossing.len() < 2 {
             return None;
         }
-        let blocks: Vec<&WeightedNode> = self.kernels().filter(|node| node.crossing.len() == 1).collect();
+        let blocks: Vec<&WeightedNode> = self.kernels().filter(|node| self.begins_a_block(node)).collect();
         let describe = |node: &WeightedNode| self.layer_of(node).map(|layer| format!("{} (`{}`)", layer.index, layer.name));
         let begin = blocks.iter().rev().find(|node| node.position < first.position).and_then(|node| describe(node));
         let next = blocks.iter().find(|node| node.position > first.position);
@@ -120,6 +124,12 @@ impl<'a> Foundation<'a> {
         message.extend(begin.map(|begin| format!("; that block begins at {begin}")));
         message.extend(tops.last().map(|two| format!("; the top two blocks begin at {two}")));
         Some(message)
+    }
+
+    /// Whether all that `node` and those after it read is one tensor, with which a block ends where these are known.
+    fn begins_a_block(&self, node: &WeightedNode) -> bool {
+        let [tensor] = node.crossing.as_slice() else { return false };
+        self.blocks.is_empty() || self.blocks.contains(tensor)
     }
 
     /// Nodes that train whenever they lie behind the start: batch normalisations do only when the recipe says so.

@@ -70,6 +70,18 @@ fn efficientnet_lite0_starts_at_its_top_blocks() {
 }
 
 #[test]
+fn blocks_of_residuals_are_those_of_the_architecture() {
+    let lite0 = model(&efficientnet_lite0(false));
+    let recipe = resolved(&lite0, json!({"phases": [{"trainable": "head"}, {"trainable_from": 101}]}));
+    assert_eq!(
+        recipe.warnings,
+        ["phases[1].trainable_from: 101 (`block5c_project_conv`) lies inside `block5c_add`, of which a part stays frozen (2 \
+          tensors are cached); that block begins at 95 (`block5c_expand_conv`); the top two blocks begin at 144 \
+          (`block7a_expand_conv`)"]
+    );
+}
+
+#[test]
 fn an_index_inside_a_block_is_warned_of() {
     let inception = model(&inception_v3(false));
     let from = |start: Value| resolved(&inception, json!({"phases": [{"trainable": "head"}, {"trainable_from": start}]}));
