@@ -53,6 +53,16 @@ check: requirements fmt-check lint docs python-check ## formatting, lints, API d
 .PHONY: parity
 parity: build $(VENV_STAMP) ## compare every layer with Keras over HTTP (minutes, 12 GB of memory)
 	$(VENV)/bin/python tests/parity/parity.py --graft $(GRAFT) $(PARITY_ARGS)
+	$(VENV)/bin/python tests/parity/from_keras.py --graft $(GRAFT)
+
+.PHONY: parity-lite0
+parity-lite0: build starter .parity/.installed-lite0 ## compare every layer of EfficientNet-Lite0 with PyTorch (a minute, and PyTorch's download)
+	.parity/lite0/bin/python tests/parity/lite0.py --graft $(GRAFT) --weights $(STARTER) --photos tests/fixtures
+
+.parity/.installed-lite0: tests/parity/requirements-lite0.txt
+	$(PYTHON) -m venv .parity/lite0
+	.parity/lite0/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 .PHONY: trajectory
 trajectory: library $(VENV_STAMP) ## compare twenty training steps with Keras, batch by batch (minutes; WEIGHTS=FILE.h5 PHOTOS=DIR)
@@ -114,8 +124,9 @@ audit-tools: ## build what `make audit` needs: cargo-deny and cargo-machete (min
 	@CARGO="$(CARGO)" sh scripts/audit-tools.sh
 
 .PHONY: client
-client: build ## validate openapi.yaml, generate a client from it, make one call of each kind
-	$(PYTHON) tests/client/run.py --graft $(GRAFT)
+client: requirements library ## validate openapi.yaml, generate a client from it, make one call of each kind
+	$(CARGO) build --locked --bin graft
+	$(PYTHON) tests/client/run.py --graft target/debug/graft
 
 .PHONY: clean
 clean: ## remove what was built and fetched; models and data stay
