@@ -9,7 +9,10 @@ set -eu
 here=$(dirname "$0")
 graft=${GRAFT:-graft}
 host=${GRAFT__SERVER__HOST:-127.0.0.1}
-[ "$host" = 0.0.0.0 ] && host=127.0.0.1
+case $host in
+  0.0.0.0 | ::) host=127.0.0.1 ;;
+  *:*) host="[$host]" ;;
+esac
 url=http://$host:${GRAFT__SERVER__PORT:-8080}
 export GRAFT__MODELS__STARTER="$1"
 shift

@@ -25,8 +25,8 @@ use clap::{Args, Parser, Subcommand};
 
 /// Image classification and feature extraction over HTTP.
 ///
-/// Serves VGG16, InceptionV3 and your own ONNX classifiers: top-k classes of a photo, or the output of any layer by its
-/// Keras name. Bring weights with `graft pull` or `graft import`, then `graft serve`.
+/// Serves EfficientNet-Lite0, VGG16, InceptionV3 and your own ONNX classifiers: top-k classes of a photo, or the output of any
+/// layer by its Keras name. Bring weights with `graft pull` or `graft import`, then `graft serve`.
 #[derive(Debug, Parser)]
 #[command(name = "graft", version, max_term_width = 110)]
 struct Cli {

@@ -15,7 +15,7 @@ pub struct Metadata {
     pub name: String,
     /// Version, the folder's.
     pub version: u32,
-    /// `vgg16`, `inception_v3`, or `onnx` for a graph that a user brought.
+    /// An architecture of graft's, such as `vgg16`, or `onnx` for a graph that a user brought.
     pub architecture: String,
     /// Name of the graph's input tensor.
     pub input: String,

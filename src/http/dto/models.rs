@@ -54,7 +54,7 @@ pub struct VersionDto {
     /// Its number.
     #[schema(example = 1)]
     pub version: u32,
-    /// `vgg16`, `inception_v3`, or `onnx` for a graph that a user brought.
+    /// An architecture of graft's, such as `vgg16`, or `onnx` for a graph that a user brought.
     #[schema(example = "vgg16")]
     pub architecture: String,
     /// False when its weights are untrained.
