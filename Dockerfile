@@ -51,6 +51,7 @@ RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --
 COPY --from=library /opt/onnxruntime /opt/onnxruntime
 COPY --from=library /opt/graft /opt/graft
 COPY --from=build /build/target/release/graft /usr/local/bin/graft
+COPY LICENSE-MIT LICENSE-APACHE src/plot/DejaVuSans-LICENSE.txt /usr/share/doc/graft/
 COPY config /app/config
 COPY scripts/bring-models.sh /usr/local/bin/bring-models
 WORKDIR /app

@@ -13,7 +13,7 @@ CARGO       ?= cargo
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: requirements
 requirements: ## say what is missing that building graft needs
@@ -42,7 +42,8 @@ $(STARTER): scripts/fetch-starter.sh scripts/starter.py | requirements
 	@touch $@
 
 .PHONY: test
-test: requirements library starter ## run the tests
+test: library starter ## run the tests
+	@CARGO="$(CARGO)" CC="$(CC)" PYTHON="$(PYTHON)" sh scripts/requirements.sh git curl
 	@$(PYTHON) -m unittest discover --quiet --start-directory tests/scripts
 	$(CARGO) test --locked --doc
 	@CARGO="$(CARGO)" sh tests/run.sh

@@ -38,12 +38,24 @@ TEXT
   "$graft" init "$model" --seed 0 >&2
 done
 
+# The server brings the starter, perhaps at this moment.
+starter=efficientnet_lite0
+tries=0
+until versions "$starter" >/dev/null || [ "$tries" -ge 10 ]; do
+  tries=$((tries + 1))
+  sleep 1
+done
+
 cat >&2 <<TEXT
 
 What is there now, served on $url (documentation: $url/docs):
 $("$graft" models)
 
+TEXT
+if versions "$starter" >/dev/null; then
+  cat >&2 <<TEXT
 A true answer:
-  curl -F image=@tests/fixtures/espresso.jpg '$url/predict?model=efficientnet_lite0&top_k=3'
+  curl -F image=@tests/fixtures/espresso.jpg '$url/predict?model=$starter&top_k=3'
 
 TEXT
+fi

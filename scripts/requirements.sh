@@ -1,8 +1,9 @@
 #!/bin/sh
 # Checks that everything is there that building graft needs, and lists what is missing and how to get it.
 #
-#   requirements.sh
+#   requirements.sh [PROGRAM...]
 #
+# PROGRAMs, such as git and curl, are needed besides.
 # CARGO, CC and PYTHON name other programs than cargo, cc and python3. Exits with 1 when something is missing.
 set -u
 
@@ -83,6 +84,9 @@ check_rust
 has make || miss "make" "$(package make make)"
 has "$compiler" || miss "a C compiler ($compiler was not found)" "$(package build-essential gcc)"
 check_python
+for program in "$@"; do
+  has "$program" || miss "$program" "$(package "$program" "$program")"
+done
 
 if [ -n "$missing" ]; then
   cat >&2 <<TEXT

@@ -12,8 +12,9 @@ use clap::Args;
 use super::{Global, answer};
 use crate::{
     config::{Config, Provider},
+    graph::Graph,
     inference::{Needs, choose},
-    registry::{Repository, Snapshot},
+    registry::{ModelVersion, Repository, Snapshot, known_model},
     runtime::{self, Runtime},
 };
 
@@ -143,7 +144,8 @@ fn models(config: &Config, report: &mut Report) {
     for problem in &snapshot.problems {
         report.warn("models", format_args!("{} is ignored: {}", problem.path, problem.reason));
     }
-    let default = match choose(&snapshot, &config.models.default, CLASSES, |_| false) {
+    let broken = |version: &ModelVersion| Graph::read(&version.graph_path()).is_err();
+    let default = match choose(&snapshot, &config.models.default, CLASSES, broken) {
         Ok(choice) => {
             choice.note.iter().for_each(|note| report.warn("models", note));
             choice.version.metadata.name.clone()
@@ -159,7 +161,10 @@ fn models(config: &Config, report: &mut Report) {
 fn model(config: &Config, snapshot: &Snapshot, name: &str, report: &mut Report) {
     let stable = snapshot.model(name).and_then(|model| model.version(model.stable));
     match stable.map(|version| &version.metadata) {
-        None => report.fail("models", format_args!("`{name}` is not in the repository; `graft pull {name}` brings it")),
+        None if known_model(name).is_some() => {
+            report.fail("models", format_args!("`{name}` is not in the repository; `graft pull {name}` brings it"));
+        }
+        None => report.fail("models", format_args!("`{name}` is not in the repository; import it, or change `models.preload`")),
         Some(metadata) if metadata.pretrained => report.ok("models", format_args!("{name} version {}", metadata.version)),
         Some(_) if config.models.allow_untrained => {
             report.warn("models", format_args!("{name} has UNTRAINED weights; `graft pull {name}` brings trained ones"));

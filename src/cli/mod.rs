@@ -56,7 +56,7 @@ enum Command {
     Serve(serve::Serve),
     /// Download trained weights of a known model and import them
     Pull(pull::Pull),
-    /// Import a Keras weight file or an ONNX classifier
+    /// Import a weight file (Keras, PyTorch) or an ONNX classifier
     Import(import::Import),
     /// Make a model with untrained, seeded weights (Keras's `weights=None`)
     Init(init::Init),

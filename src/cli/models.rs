@@ -22,7 +22,7 @@ impl Models {
             for version in &model.versions {
                 let metadata = &version.metadata;
                 answer::line(format_args!(
-                    "{:<24} {:>4}{} {:<13} {:>5} classes {:>8.1} MB  {}{}",
+                    "{:<24} {:>4}{} {:<18} {:>5} classes {:>8.1} MB  {}{}",
                     metadata.name,
                     metadata.version,
                     if metadata.version == model.stable { "*" } else { " " },

@@ -25,7 +25,7 @@ pub(super) struct Serve {
     /// Port to listen on, 0 for any free one [default: 8080; GRAFT__SERVER__PORT]
     #[arg(long)]
     port: Option<u16>,
-    /// Model that requests without `model=` get [default: vgg16; GRAFT__MODELS__DEFAULT]
+    /// Model that answers requests without `model=`, if it is trained [default: vgg16; GRAFT__MODELS__DEFAULT]
     #[arg(long, value_name = "MODEL")]
     default_model: Option<String>,
 }
@@ -47,7 +47,7 @@ impl Serve {
 fn bring_starter(repository: &Repository, weights: &Path) {
     let Some(name) = starter() else { return };
     let absent = || anyhow::Ok(repository.scan()?.model(name).is_none());
-    let source = format!("file:{}", weights.file_name().unwrap_or_default().to_string_lossy());
+    let source = format!("pytorch:{}", weights.file_name().unwrap_or_default().to_string_lossy());
     let bring = || anyhow::Ok(if absent()? { Some(import_keras(repository, Some(name), name, weights, source)?) } else { None });
     match bring() {
         Ok(None) => {}

@@ -44,6 +44,8 @@ pub enum Note {
         model: String,
         /// A model that is trained.
         trained: Option<String>,
+        /// Whether it could answer the same.
+        alike: bool,
     },
 }
 
@@ -82,8 +84,7 @@ pub fn choose(
     let Some(missing) = needs.layers.iter().find(|layer| find_layer(&first.metadata, layer).is_none()) else {
         return Ok(Choice { note: not_the_default(snapshot, default, first), version: (*first).clone() });
     };
-    let holds_all = |version: &&&ModelVersion| needs.layers.iter().all(|layer| find_layer(&version.metadata, layer).is_some());
-    let holders: Vec<&ModelVersion> = ranked.iter().filter(holds_all).copied().collect();
+    let holders: Vec<&ModelVersion> = ranked.iter().filter(|version| has_layers(version, needs.layers)).copied().collect();
     let alike = |version: &ModelVersion| {
         let Metadata { pretrained, lineage, output, .. } = &*version.metadata;
         (*pretrained, lineage.is_some(), output.is_some())
@@ -100,11 +101,14 @@ pub fn choose(
 
 /// The note for an answer of `metadata`, if its weights are untrained.
 pub(super) fn untrained(snapshot: &Snapshot, default: &str, metadata: &Metadata, needs: Needs<'_>) -> Option<Note> {
-    let trained = || ranked(snapshot, default, needs, |_| false).into_iter().find(|version| version.metadata.pretrained);
-    (!metadata.pretrained).then(|| Note::Untrained {
-        model: metadata.name.clone(),
-        trained: trained().map(|version| version.metadata.name.clone()),
-    })
+    if metadata.pretrained {
+        return None;
+    }
+    let ranked = ranked(snapshot, default, needs, |_| false);
+    let trained = || ranked.iter().filter(|version| version.metadata.pretrained);
+    let alike = trained().find(|version| has_layers(version, needs.layers));
+    let named = alike.or_else(|| trained().next()).map(|version| version.metadata.name.clone());
+    Some(Note::Untrained { model: metadata.name.clone(), trained: named, alike: alike.is_some() })
 }
 
 /// That `metadata`'s model has no layer `wanted`, with the models that do.
@@ -117,6 +121,10 @@ pub(super) fn unknown_layer(snapshot: &Snapshot, metadata: &Metadata, wanted: &s
         holders: snapshot.models.iter().filter(named).map(|model| model.name.clone()).collect(),
         nearest: crate::registry::nearest(wanted, metadata.layers.iter().map(|layer| layer.name.as_str())),
     }
+}
+
+fn has_layers(version: &ModelVersion, layers: &[String]) -> bool {
+    layers.iter().all(|layer| find_layer(&version.metadata, layer).is_some())
 }
 
 /// A layer by exact name, else by index.
@@ -187,11 +195,12 @@ impl fmt::Display for Note {
             Self::LayerElsewhere { without, layer, model } => {
                 write!(f, "no model is named and `{without}` has no layer `{layer}`, so `{model}` is used")
             }
-            Self::Untrained { model, trained } => {
+            Self::Untrained { model, trained, alike } => {
                 write!(f, "the weights of `{model}` are untrained, so its answers mean nothing")?;
                 match trained {
-                    Some(trained) => write!(f, "; `{trained}` is trained (`model={trained}`)"),
-                    None => write!(f, "; `graft pull {model}` brings trained ones"),
+                    Some(trained) if *alike => write!(f, "; `{trained}` is trained (`model={trained}`)"),
+                    Some(trained) => write!(f, "; `{trained}` is trained, with other layers"),
+                    None => write!(f, "; `graft pull --list` shows trained ones"),
                 }
             }
         }

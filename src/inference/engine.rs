@@ -186,7 +186,9 @@ impl Engine {
 
     /// Every model served, by name, ascending.
     pub fn models(&self) -> Vec<ModelView> {
-        self.snapshot().models.iter().map(|model| self.view(model)).collect()
+        let snapshot = self.snapshot();
+        let default = self.default(&snapshot);
+        snapshot.models.iter().map(|model| self.view(model, default.as_deref())).collect()
     }
 
     /// One model.
@@ -194,7 +196,8 @@ impl Engine {
     /// # Errors
     /// [`Error::UnknownModel`].
     pub fn model(&self, name: &str) -> Result<ModelView, Error> {
-        find_model(&self.snapshot(), name).map(|model| self.view(model))
+        let snapshot = self.snapshot();
+        find_model(&snapshot, name).map(|model| self.view(model, self.default(&snapshot).as_deref()))
     }
 
     /// What an image may cost.
@@ -202,12 +205,16 @@ impl Engine {
         self.inner.limits
     }
 
-    /// Whether the configured models are loaded and warm; where none is configured, whether any model is.
+    /// Whether the configured models are loaded and warm; where none is configured, whether any model is; and where none is to be
+    /// loaded, whether any model is there.
     pub fn readiness(&self) -> Readiness {
         let snapshot = self.snapshot();
         let failures = self.inner.failures.read().unwrap_or_else(PoisonError::into_inner).clone();
         let ready = self.inner.config.preload.is_none() && self.inner.models.any_loaded();
-        let wanted = if ready { Vec::new() } else { self.wanted(&snapshot) };
+        let mut wanted = if ready { Vec::new() } else { self.wanted(&snapshot) };
+        if snapshot.models.is_empty() && wanted.is_empty() {
+            wanted.push(self.inner.config.default.clone());
+        }
         let missing = wanted.into_iter().filter_map(|name| {
             let version = match find(&snapshot, &name, None) {
                 Ok(version) => version,
@@ -222,11 +229,13 @@ impl Engine {
 
     /// Names of the models that must be loaded: the configured ones, else the one that answers requests without a model.
     fn wanted(&self, snapshot: &Snapshot) -> Vec<String> {
-        let choice = || match self.choose(snapshot, CLASSES) {
-            Ok(choice) => choice.version.metadata.name.clone(),
-            Err(_) => self.inner.config.default.clone(),
-        };
+        let choice = || self.default(snapshot).unwrap_or_else(|| self.inner.config.default.clone());
         self.inner.config.preload.clone().unwrap_or_else(|| vec![choice()])
+    }
+
+    /// The model that answers `/predict` without a model; `None` in an empty repository.
+    fn default(&self, snapshot: &Snapshot) -> Option<String> {
+        Some(self.choose(snapshot, CLASSES).ok()?.version.metadata.name.clone())
     }
 
     /// Whether the models that must be loaded may be served, those that are in the repository.
@@ -334,7 +343,7 @@ impl Engine {
         Arc::clone(&self.inner.snapshot.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn view(&self, model: &Model) -> ModelView {
+    fn view(&self, model: &Model, default: Option<&str>) -> ModelView {
         let version = |version: &ModelVersion| {
             let worker = self.inner.models.peek(version);
             let in_effect = worker.map(|worker| worker.provider().clone());
@@ -348,7 +357,7 @@ impl Engine {
             versions: model.versions.iter().map(version).collect(),
             name: model.name.clone(),
             stable: model.stable,
-            default: self.choose(&self.snapshot(), CLASSES).is_ok_and(|choice| choice.version.metadata.name == model.name),
+            default: default == Some(&model.name),
         }
     }
 }

@@ -189,6 +189,17 @@ mod tests {
     }
 
     #[test]
+    fn entries_have_no_unknown_keys() {
+        let known = ["top", "path", "bytes", "licence", "host", "md5", "package", "sha256"];
+        for (name, text) in FILES {
+            let entry: toml::Table = text.parse().expect(name);
+            let files = entry["weights"].as_array().expect("a list");
+            let keys = files.iter().flat_map(|file| file.as_table().expect("a table").keys());
+            keys.for_each(|key| assert!(known.contains(&key.as_str()), "models/{name}.toml: {key}"));
+        }
+    }
+
+    #[test]
     fn weights_without_a_classifier_have_a_name_of_their_own() {
         let known = known_model("inception_v3").expect("known");
         assert_eq!((known.name_for(true), known.name_for(false)), ("inception_v3".into(), "inception_v3_notop".into()));

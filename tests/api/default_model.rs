@@ -19,6 +19,12 @@ async fn ask(app: &TestApp, path: &str) -> Value {
     app.send(app.post_image(path, plain([200, 30, 30]))).await.ok().json()
 }
 
+/// The plan of a job that names no base.
+async fn dry_run(app: &TestApp, dataset: &str) -> Value {
+    let recipe = json!({"dataset": dataset, "name": "shapes", "phases": [{"trainable": "head", "epochs": 1}]}).to_string();
+    app.send(app.post_typed("/jobs/finetune?dry_run=true", "application/json", recipe)).await.ok().json()
+}
+
 fn codes(answer: &Value) -> Vec<&str> {
     answer["warnings"].as_array().expect("a list").iter().map(|warning| warning["code"].as_str().expect("a code")).collect()
 }
@@ -45,8 +51,8 @@ async fn a_layer_is_answered_by_the_model_that_has_it() {
     let answer = ask(&app, "/features?layer=fc2").await;
     assert_eq!(answer["model"]["name"], "vgg16");
     assert_eq!(codes(&answer), ["layer_elsewhere", "untrained"]);
-    let untrained = "the weights of `vgg16` are untrained, so its answers mean nothing; `efficientnet_lite0` is trained \
-                     (`model=efficientnet_lite0`)";
+    let untrained = "the weights of `vgg16` are untrained, so its answers mean nothing; `efficientnet_lite0` is trained, with \
+                     other layers";
     assert_eq!(answer["warnings"][1]["detail"], untrained);
     let npy = app.send(app.post_image("/features?layer=fc2", plain([0; 3])).header("Accept", "application/x-npy")).await.ok();
     npy.is_from("vgg16", "1", "false");
@@ -60,7 +66,10 @@ async fn a_layer_is_answered_by_the_model_that_has_it() {
     let answer = app.send(app.post_image("/features?layer=fc2&model=efficientnet_lite0", plain([0; 3]))).await;
     answer.problem(422, "unknown_layer", "unknown layer `fc2` for efficientnet_lite0; `vgg16` has it (`model=vgg16`)");
     app.send(app.post_image("/features?layer=fc9", plain([0; 3]))).await.problem(422, "unknown_layer", "unknown layer `fc9`");
-    assert_eq!(codes(&ask(&app, "/predict?model=vgg16").await), ["untrained"]);
+    let answer = ask(&app, "/predict?model=vgg16").await;
+    assert_eq!(codes(&answer), ["untrained"]);
+    let detail = answer["warnings"][0]["detail"].as_str().expect("text");
+    assert!(detail.ends_with("`efficientnet_lite0` is trained (`model=efficientnet_lite0`)"), "{detail}");
 }
 
 #[tokio::test]
@@ -71,6 +80,12 @@ async fn trained_default_weights_take_over_when_they_come() {
     eventually("the default answers", async || ask(&app, "/predict").await["model"]["name"] == "vgg16").await;
     let answer = ask(&app, "/predict").await;
     assert_eq!((&answer["warnings"], &answer["model"]["version"]), (&json!([]), &json!(2)));
+    let features = ask(&app, "/features?layer=avg_pool").await;
+    assert_eq!((&features["warnings"], &features["model"]["name"]), (&json!([]), &json!("vgg16")));
+    let dataset = upload(&app, drawings(5, 1)).await;
+    let plan = dry_run(&app, &dataset).await;
+    assert_eq!(plan["base"], json!({"model": "vgg16", "version": 2}), "{plan}");
+    assert!(!plan["warnings"].to_string().contains("no model is named"), "{plan}");
     eventually("it is loaded", async || app.get("/models/vgg16").await.json()["versions"][1]["loaded"] == true).await;
 }
 
@@ -101,8 +116,7 @@ async fn a_default_that_cannot_be_loaded_gives_way() {
 async fn a_job_without_a_base_starts_from_what_answers() {
     let app = offline().spawn().await;
     let dataset = upload(&app, drawings(5, 1)).await;
-    let recipe = json!({"dataset": dataset, "name": "shapes", "phases": [{"trainable": "head", "epochs": 1}]}).to_string();
-    let plan = app.send(app.post_typed("/jobs/finetune?dry_run=true", "application/json", recipe)).await.ok().json();
+    let plan = dry_run(&app, &dataset).await;
     assert_eq!(plan["base"], json!({"model": "efficientnet_lite0", "version": 1}), "{plan}");
     let warning = plan["warnings"][0].as_str().expect("a warning");
     assert!(warning.starts_with("base: no model is named and the default `vgg16` has untrained weights"), "{plan}");

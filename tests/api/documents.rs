@@ -4,7 +4,7 @@ use crate::support::{Ran, Setup, TestApp, encoded_fixture, fixture};
 
 #[tokio::test]
 async fn the_served_document_is_the_committed_one() {
-    let app = Setup::empty().spawn().await;
+    let app = Setup::empty().start().await;
     let answer = app.get("/openapi.yaml").await.ok();
     assert_eq!(answer.header("content-type"), "application/yaml");
     assert!(answer.body == fixture("../../openapi.yaml"), "openapi.yaml is stale; `make openapi` writes it");
@@ -23,7 +23,7 @@ fn a_reader_who_leaves_is_no_error() {
 
 #[tokio::test]
 async fn the_browser_comes_from_the_server_alone() {
-    let app = Setup::empty().spawn().await;
+    let app = Setup::empty().start().await;
     let answer = app.get("/docs").await.ok();
     assert!(answer.header("content-type").starts_with("text/html"));
     let page = answer.text();
@@ -41,7 +41,7 @@ async fn the_browser_comes_from_the_server_alone() {
 
 #[tokio::test]
 async fn the_document_lists_every_code_that_this_suite_meets() {
-    let app = Setup::empty().spawn().await;
+    let app = Setup::empty().start().await;
     let document = app.get("/openapi.yaml").await.ok().text();
     let answer = app.send(app.post_image("/predict", encoded_fixture("rgb_8.png"))).await;
     let body = answer.problem(404, "unknown_model", "");

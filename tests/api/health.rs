@@ -39,7 +39,7 @@ async fn a_configured_model_that_does_not_load_says_why() {
 
 #[tokio::test]
 async fn alive_is_alive() {
-    let app = Setup::empty().spawn().await;
+    let app = Setup::empty().start().await;
     assert_eq!(app.get("/healthz").await.ok().json(), json!({"status": "ok"}));
 }
 

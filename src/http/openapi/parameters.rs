@@ -87,7 +87,8 @@ pub struct EventsQuery {
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PredictQuery {
-    /// Model name; the default model without. Refused when it contradicts the path.
+    /// Model name. Without one the default (`models.default`) answers if it is trained, else a trained model, else an untrained
+    /// one; `warnings` says so. Refused when it contradicts the path.
     model: Option<String>,
     /// Version; the stable one without. Refused when it contradicts the path.
     #[param(minimum = 1)]
@@ -113,13 +114,15 @@ pub struct PredictQuery {
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct FeaturesQuery {
-    /// Model name; the default model without. Refused when it contradicts the path.
+    /// Model name. Without one the default (`models.default`) answers if it is trained, else a trained model, else an untrained
+    /// one; `warnings` says so. Refused when it contradicts the path.
     model: Option<String>,
     /// Version; the stable one without. Refused when it contradicts the path.
     #[param(minimum = 1)]
     version: Option<u32>,
     /// Layer names or Keras indices, such as `fc2` or `block5_pool,fc1`; repeated or comma-separated; the model's
-    /// `features_layer` without.
+    /// `features_layer` without. Where no model is named and the one that would answer lacks the layer, the one model that has it
+    /// answers; of several, name one.
     layer: Option<String>,
     /// `none` (default), `avg` or `max`: pooling of maps over height and width.
     pool: Option<Pool>,

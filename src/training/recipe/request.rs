@@ -25,7 +25,8 @@ pub struct Request {
     /// Id of the data set.
     #[schema(value_type = String, required = true)]
     pub dataset: Option<String>,
-    /// The model to start from, `NAME` or `NAME@VERSION`; default: the default model's stable version.
+    /// The model to start from, `NAME` or `NAME@VERSION`; default: the model that answers `/predict` without a name,
+    /// which is `models.default` if it is trained, else a trained one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
     /// Name of the model that comes out.

@@ -82,7 +82,7 @@ pub enum Schedule {
 pub struct LearningRate {
     /// At step 0.
     pub initial: f64,
-    /// The seed's decay; 0 for none.
+    /// Keras's former `decay`: the rate is divided by 1 + decay × step; 0 for none.
     pub decay: f64,
     /// How it moves besides.
     pub schedule: Schedule,
