@@ -15,12 +15,23 @@ versions() {
   "$graft" models 2>/dev/null | grep "^$1 "
 }
 
+# Ends with the script that is told to end, and what it had begun with it.
+child=
+trap '[ -z "$child" ] || kill "$child" 2>/dev/null; exit 143' HUP INT TERM
+
+# run COMMAND...: in the background and waited for, so that a signal is heard at once.
+run() {
+  "$@" >&2 &
+  child=$!
+  wait "$child"
+}
+
 for model in "$@"; do
   if versions "$model" | grep -qv 'UNTRAINED$'; then
     continue
   fi
   echo "bringing $model: its weights are downloaded and checked, then served beside the others" >&2
-  if "$graft" pull "$model" >&2; then
+  if run "$graft" pull "$model"; then
     continue
   fi
   if versions "$model" >/dev/null; then
@@ -35,7 +46,7 @@ for model in "$@"; do
   becomes the next version and is served without a restart.
 
 TEXT
-  "$graft" init "$model" --seed 0 >&2
+  run "$graft" init "$model" --seed 0
 done
 
 # The server brings the starter, perhaps at this moment.

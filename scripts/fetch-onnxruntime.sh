@@ -34,7 +34,9 @@ fi
 
 mkdir -p "$folder"
 scratch=$(mktemp -d "$folder/.fetch.XXXXXX")
-trap 'rm -rf "$scratch"' EXIT INT TERM
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 echo "fetching ${entry%% *} for $machine" >&2
 printf '%s\n' "$entry" >"$scratch/requirements.txt"

@@ -30,7 +30,9 @@ fi
 
 mkdir -p "$folder"
 scratch=$(mktemp -d "$folder/.fetch.XXXXXX")
-trap 'rm -rf "$scratch"' EXIT INT TERM
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 echo "fetching $requirement" >&2
 # shellcheck disable=SC2086 # PIP_ARGS is a list of words

@@ -25,9 +25,9 @@ package() {
   echo "Debian, Ubuntu: sudo apt-get install $1     Fedora: sudo dnf install $2"
 }
 
-# has COMMAND: whether its first word is a program.
+# has COMMAND: whether it, or its first word, is a program.
 has() {
-  command -v "${1%% *}" >/dev/null 2>&1
+  command -v "$1" >/dev/null 2>&1 || command -v "${1%% *}" >/dev/null 2>&1
 }
 
 # value FILE KEY: the quoted value of KEY in a TOML file.

@@ -3,20 +3,17 @@
 #
 #   serve.sh STARTER.safetensors MODEL...
 #
-# GRAFT is the binary (default: graft); GRAFT__SERVER__HOST and GRAFT__SERVER__PORT are the address, as for graft itself.
+# GRAFT is the binary (default: graft).
 set -eu
 
 here=$(dirname "$0")
 graft=${GRAFT:-graft}
-host=${GRAFT__SERVER__HOST:-127.0.0.1}
-case $host in
-  0.0.0.0 | ::) host=127.0.0.1 ;;
-  *:*) host="[$host]" ;;
-esac
-url=http://$host:${GRAFT__SERVER__PORT:-8080}
 export GRAFT__MODELS__STARTER="$1"
 shift
 
+# Where graft's own configuration has it listen, as a client on this machine writes it.
+address=$("$graft" doctor 2>/dev/null | sed -n 's/^[a-zA-Z]*  *address: \([^ ]*\) .*/\1/p' | head -n 1)
+url=http://$(echo "${address:-127.0.0.1:8080}" | sed 's/^0\.0\.0\.0:/127.0.0.1:/; s/^\[::\]:/[::1]:/')
 if "$graft" doctor --url "$url" >/dev/null 2>&1; then
   echo "something serves on $url already: stop it, or choose another port with GRAFT__SERVER__PORT=8081" >&2
   exit 1
@@ -24,8 +21,9 @@ fi
 
 "$graft" serve &
 server=$!
-# Ctrl-C reaches the server too; what is left to do here is to wait for its end.
-trap 'kill "$server" 2>/dev/null; wait "$server"; exit' INT TERM
+bringer=
+# What was begun ends with this script; a download goes on where it stopped, the next time.
+trap 'kill "$server" $bringer 2>/dev/null; wait "$server"; exit' HUP INT TERM
 
 # Ready within a second or so; a server that is not goes on without the starter, and the other models still come.
 tries=0
@@ -34,5 +32,8 @@ until "$graft" doctor --url "$url" >/dev/null 2>&1 || [ "$tries" -ge 100 ]; do
   tries=$((tries + 1))
   sleep 0.2
 done
-GRAFT=$graft GRAFT_URL=$url sh "$here/bring-models.sh" "$@" || echo "not every model could be brought (the reason stands above)" >&2
+GRAFT=$graft GRAFT_URL=$url sh "$here/bring-models.sh" "$@" &
+bringer=$!
+wait "$bringer" || echo "not every model could be brought (the reason stands above)" >&2
+bringer=
 wait "$server"

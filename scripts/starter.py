@@ -14,6 +14,7 @@ import json
 import math
 import os
 import pickle
+import resource
 import struct
 import sys
 from collections import namedtuple
@@ -23,6 +24,8 @@ MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 MAX_BYTES = 1 << 28
 MAX_DIMENSIONS = 8
+MAX_MEMORY = 1 << 31
+MAX_SECONDS = 120
 COUNTER = ".num_batches_tracked"
 
 Kind = namedtuple("Kind", "name item_bytes")
@@ -119,12 +122,12 @@ def read_checkpoint(data):
     keys = read_pickle(stream)[0]
     if type(entries) is not Entries or not entries:
         raise Refused("it holds no state dict")
-    if type(keys) is not list or sorted(map(str, keys)) != sorted(storages):
+    if type(keys) is not list or any(type(key) is not str for key in keys) or sorted(keys) != sorted(storages):
         raise Refused("its list of storages is not that of its tensors")
     tensors = {name: tensor for name, tensor in checked(entries) if not name.endswith(COUNTER)}
     if sum(math.prod(tensor.shape) * tensor.storage.kind.item_bytes for tensor in tensors.values()) > len(data):
         raise Refused("its tensors have more numbers than it holds")
-    values = {key: read_storage(stream, storages[key]) for key in keys}
+    values = {key: array.array("f" if storages[key].kind is FLOAT else "q", read_storage(stream, storages[key])) for key in keys}
     if stream.read(1):
         raise Refused("there is something behind its last storage")
     return {name: gathered(tensor, values) for name, tensor in tensors.items()}
@@ -155,7 +158,7 @@ def checked(entries):
 def gathered(tensor, values):
     """The tensor's numbers side by side, whatever its strides."""
     # Items are moved, never read as numbers, so that the machine's own byte order does not matter.
-    source = array.array("f", values[tensor.storage.key])
+    source = values[tensor.storage.key]
     long = [(size, stride) for size, stride in zip(tensor.shape, tensor.strides) if size != 1]
     result = array.array("f")
 
@@ -199,13 +202,19 @@ def main(arguments):
         print(__doc__, file=sys.stderr)
         return 2
     checkpoint, out = arguments
+    # A pickle can ask for much with little: what a real checkpoint needs is far below these.
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
     try:
-        if os.path.getsize(checkpoint) > MAX_BYTES:
-            raise Refused(f"it has more than {MAX_BYTES} bytes")
+        if not os.path.isfile(checkpoint):
+            raise Refused("it is not a file")
         with open(checkpoint, "rb") as file:
-            write_safetensors(read_checkpoint(file.read()), out)
-    except (Refused, OSError) as error:
-        print(f"starter: cannot take weights from {checkpoint}: {error}", file=sys.stderr)
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise Refused(f"it has more than {MAX_BYTES} bytes")
+        write_safetensors(read_checkpoint(data), out)
+    except (Refused, OSError, MemoryError, RecursionError, TypeError, KeyError, ValueError) as error:
+        print(f"starter: cannot take weights from {checkpoint}: {error or type(error).__name__}", file=sys.stderr)
         return 1
     return 0
 

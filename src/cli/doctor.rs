@@ -1,7 +1,7 @@
 //! `graft doctor`: what is wrong with this installation, and what to do about it.
 
 use std::{
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -94,15 +94,12 @@ fn installation(config: &Config, report: &mut Report) {
     for (what, folder) in [("models folder", &config.models.dir), ("data folder", &config.data.dir)] {
         writable(what, folder, report);
     }
-    let address = (config.server.host, config.server.port);
+    let address = SocketAddr::from((config.server.host, config.server.port));
     match TcpListener::bind(address) {
-        Ok(_) => report.ok("address", format_args!("{}:{} is free", address.0, address.1)),
+        Ok(_) => report.ok("address", format_args!("{address} is free")),
         Err(error) => report.warn(
             "address",
-            format_args!(
-                "{}:{} cannot be bound ({error}); is graft running already? choose another with `--port`",
-                address.0, address.1
-            ),
+            format_args!("{address} cannot be bound ({error}); is graft running already? choose another with `--port`"),
         ),
     }
 }
@@ -167,7 +164,7 @@ fn model(config: &Config, snapshot: &Snapshot, name: &str, report: &mut Report) 
         None => report.fail("models", format_args!("`{name}` is not in the repository; import it, or change `models.preload`")),
         Some(metadata) if metadata.pretrained => report.ok("models", format_args!("{name} version {}", metadata.version)),
         Some(_) if config.models.allow_untrained => {
-            report.warn("models", format_args!("{name} has UNTRAINED weights; `graft pull {name}` brings trained ones"));
+            report.warn("models", format_args!("{name} has UNTRAINED weights; `graft pull --list` shows trained ones"));
         }
         Some(_) => report.fail("models", format_args!("{name} has UNTRAINED weights, which `models.allow_untrained` forbids")),
     }

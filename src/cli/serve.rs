@@ -1,8 +1,10 @@
 //! `graft serve`: the server.
 
-use std::path::Path;
+use std::{fs::File, path::Path};
 
+use anyhow::{Context as _, ensure};
 use clap::Args;
+use sha2::{Digest, Sha256};
 
 use super::{
     Global,
@@ -10,7 +12,8 @@ use super::{
 };
 use crate::{
     app::App,
-    registry::{Repository, import_keras, starter},
+    registry::{KnownModel, ModelVersion, Repository, WeightFile, WeightSource, catalogue, import_keras},
+    telemetry,
 };
 
 /// Serve the models over HTTP.
@@ -36,6 +39,7 @@ impl Serve {
         let config =
             global.config(&[("server.host", self.host), ("server.port", port), ("models.default", self.default_model)])?;
         let repository = open(&config)?;
+        telemetry::init(&config.telemetry)?;
         if let Some(weights) = &config.models.starter {
             bring_starter(&repository, weights);
         }
@@ -45,13 +49,38 @@ impl Serve {
 
 /// Imports the starter unless the repository holds it; a server with other models, or none yet, does without.
 fn bring_starter(repository: &Repository, weights: &Path) {
-    let Some(name) = starter() else { return };
-    let absent = || anyhow::Ok(repository.scan()?.model(name).is_none());
-    let source = format!("pytorch:{}", weights.file_name().unwrap_or_default().to_string_lossy());
-    let bring = || anyhow::Ok(if absent()? { Some(import_keras(repository, Some(name), name, weights, source)?) } else { None });
-    match bring() {
+    let Some(known) = catalogue().iter().find(|known| known.starter) else { return };
+    match import_absent(repository, known, weights) {
         Ok(None) => {}
-        Ok(Some(version)) => eprintln!("brought {name} version {} from {}", version.metadata.version, weights.display()),
-        Err(error) => eprintln!("cannot bring {name} (`models.starter`): {error:#}"),
+        Ok(Some(version)) => {
+            tracing::info!(model = known.name, version = version.metadata.version, weights = %weights.display(), "brought the starter");
+        }
+        Err(error) => tracing::warn!(model = known.name, "cannot bring the starter (`models.starter`): {error:#}"),
     }
+}
+
+fn import_absent(repository: &Repository, known: &KnownModel, weights: &Path) -> anyhow::Result<Option<ModelVersion>> {
+    // Servers that start together over one repository must not each import it. Without locks there, they may.
+    let folder = File::open(repository.root())?;
+    let _alone = folder.lock();
+    if repository.scan()?.model(known.name).is_some() {
+        return Ok(None);
+    }
+    check(known, weights)?;
+    let source = format!("pytorch:{}", weights.file_name().unwrap_or_default().to_string_lossy());
+    Ok(Some(import_keras(repository, Some(known.name), known.name, weights, source)?))
+}
+
+/// That `weights` is the file that the catalogue knows.
+fn check(known: &KnownModel, weights: &Path) -> anyhow::Result<()> {
+    let Some(WeightFile { source: WeightSource::Package { sha256, .. }, bytes, .. }) = known.weight_file(true) else {
+        return Ok(());
+    };
+    let failed = || format!("cannot read {}", weights.display());
+    let metadata = std::fs::metadata(weights).with_context(failed)?;
+    ensure!(metadata.is_file() && metadata.len() == *bytes, "{} is not the catalogue's file of {bytes} bytes", weights.display());
+    let digest = Sha256::digest(std::fs::read(weights).with_context(failed)?);
+    let found: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    ensure!(found == *sha256, "{} is not the catalogue's file: its SHA-256 is {found}, not {sha256}", weights.display());
+    Ok(())
 }

@@ -86,10 +86,14 @@ fn default_dir(data: &Path, former: &Path) -> (PathBuf, Option<PathBuf>) {
     }
 }
 
-/// Whether `dir` has something that looks like a version of a model.
+/// Whether `dir` has something that looks like a version of a model: a numbered folder with its three files.
 fn holds_models(dir: &Path) -> bool {
     let folders = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
-    folders(dir).any(|model| folders(&model).any(|version| version.join("metadata.json").is_file()))
+    let is_version = |folder: &Path| {
+        let is_number = folder.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
+        is_number && ["metadata.json", "graph.onnx", "weights.bin"].iter().all(|file| folder.join(file).is_file())
+    };
+    folders(dir).any(|model| folders(&model).any(|version| is_version(&version)))
 }
 
 #[cfg(test)]
@@ -103,7 +107,9 @@ mod tests {
         let publish = |dir: &Path| {
             let version = dir.join("vgg16/1");
             std::fs::create_dir_all(&version).expect("a folder can be made");
-            std::fs::write(version.join("metadata.json"), "{}").expect("it can be written to");
+            for file in ["metadata.json", "graph.onnx", "weights.bin"] {
+                std::fs::write(version.join(file), "{}").expect("it can be written to");
+            }
         };
         let config = || {
             let (dir, former_dir) = default_dir(&data, &former);

@@ -8,6 +8,9 @@ use std::fmt;
 use super::Error;
 use crate::registry::{Layer, Metadata, Model, ModelVersion, Snapshot, starter};
 
+/// How many models an error lists that have a layer.
+const SHOWN_HOLDERS: usize = 10;
+
 /// The model that answers a request without one.
 #[derive(Debug, Clone)]
 pub struct Choice {
@@ -94,7 +97,7 @@ pub fn choose(
         [best, next, ..] if best.metadata.name == default || alike(best) != alike(next) => Some(best),
         _ => None,
     };
-    let Some(&version) = version else { return Err(unknown_layer(snapshot, &first.metadata, missing)) };
+    let Some(&version) = version else { return Err(unknown_layer(snapshot, &first.metadata, missing, needs.layers)) };
     let [without, model] = [first, version].map(|version| version.metadata.name.clone());
     Ok(Choice { version: version.clone(), note: Some(Note::LayerElsewhere { without, layer: missing.clone(), model }) })
 }
@@ -111,27 +114,26 @@ pub(super) fn untrained(snapshot: &Snapshot, default: &str, metadata: &Metadata,
     Some(Note::Untrained { model: metadata.name.clone(), trained: named, alike: alike.is_some() })
 }
 
-/// That `metadata`'s model has no layer `wanted`, with the models that do.
-pub(super) fn unknown_layer(snapshot: &Snapshot, metadata: &Metadata, wanted: &str) -> Error {
-    let named =
-        |model: &&Model| stable(model).is_some_and(|version| version.metadata.layers.iter().any(|layer| layer.name == wanted));
+/// That `metadata`'s model has no layer `wanted`, with the first few models that have all `layers`.
+pub(super) fn unknown_layer(snapshot: &Snapshot, metadata: &Metadata, wanted: &str, layers: &[String]) -> Error {
+    let named = |model: &&Model| stable(model).is_some_and(|version| has_layers(version, layers));
     Error::UnknownLayer {
         layer: wanted.to_owned(),
         model: metadata.name.clone(),
-        holders: snapshot.models.iter().filter(named).map(|model| model.name.clone()).collect(),
+        holders: snapshot.models.iter().filter(named).take(SHOWN_HOLDERS).map(|model| model.name.clone()).collect(),
         nearest: crate::registry::nearest(wanted, metadata.layers.iter().map(|layer| layer.name.as_str())),
     }
 }
 
+/// Whether a model that was not asked for has all of `layers`, by name: an index means nothing in another network.
 fn has_layers(version: &ModelVersion, layers: &[String]) -> bool {
-    layers.iter().all(|layer| find_layer(&version.metadata, layer).is_some())
+    layers.iter().all(|wanted| version.metadata.layers.iter().any(|layer| layer.name == *wanted))
 }
 
 /// A layer by exact name, else by index.
 pub(super) fn find_layer<'a>(metadata: &'a Metadata, wanted: &str) -> Option<&'a Layer> {
     let by_name = metadata.layers.iter().find(|layer| layer.name == wanted);
-    let by_index = || wanted.parse::<usize>().ok().and_then(|index| metadata.layers.iter().find(|layer| layer.index == index));
-    by_name.or_else(by_index)
+    by_name.or_else(|| metadata.layers.iter().find(|layer| layer.index.to_string() == wanted))
 }
 
 /// Stable versions that can answer, best first. A job must not change who answers: what was fine-tuned comes behind what it
@@ -280,6 +282,9 @@ mod tests {
             "unknown layer `fc2` for efficientnet_lite0; `a`, `b` have it: name one (`model=a`)",
         );
         check(&[lite], needs(&fc2), "unknown layer `fc2` for efficientnet_lite0");
+        let index = ["1".to_owned()];
+        check(&[lite, vgg16], needs(&index), "unknown layer `1` for efficientnet_lite0");
+        check(&[vgg16], needs(&index), "vgg16");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tracing::{error, warn};
 use super::{
     Answer, Choice, Error, Image, ModelView, Needs, OnError, Plan, Readiness, Request, Timings, VersionView,
     choice::{self, choose},
+    failures::Failures,
     models::Models,
     plan,
     worker::{Ran, Task, Worker},
@@ -47,8 +48,8 @@ struct Inner {
     snapshot: RwLock<Arc<Snapshot>>,
     /// Held from a scan to the change of the snapshot, so that an older scan never replaces a newer one.
     scanning: tokio::sync::Mutex<()>,
-    /// Why models that must be loaded are not, with the version that was tried.
-    failures: RwLock<BTreeMap<String, (Option<u32>, String)>>,
+    /// Why models are not loaded that should be.
+    failures: Failures,
     /// One permit per decoding thread; decoding runs on the blocking pool.
     decoders: Arc<Semaphore>,
 }
@@ -75,7 +76,7 @@ impl Engine {
             repository,
             snapshot,
             scanning: tokio::sync::Mutex::default(),
-            failures: RwLock::default(),
+            failures: Failures::default(),
             decoders: Arc::new(Semaphore::new(runtime_config.decode_threads)),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -89,14 +90,12 @@ impl Engine {
         let snapshot = self.snapshot();
         let layers = request.features.as_ref().map_or(&[][..], |features| &features.layers);
         let needs = Needs { classes: request.top_k.is_some(), layers };
-        let (version, note) = match &request.model {
+        // A number alone means a version of the configured default, whatever else is served.
+        let numbered = request.version.map(|_| &self.inner.config.default);
+        let (version, note) = match request.model.as_ref().or(numbered) {
             Some(name) => (find(&snapshot, name, request.version)?, None),
             None => {
                 let Choice { version, note } = self.choose(&snapshot, needs)?;
-                let version = match request.version {
-                    Some(wanted) => find(&snapshot, &version.metadata.name, Some(wanted))?,
-                    None => version,
-                };
                 (version, note)
             }
         };
@@ -107,12 +106,7 @@ impl Engine {
     }
 
     fn choose(&self, snapshot: &Snapshot, needs: Needs<'_>) -> Result<Choice, Error> {
-        let failures = self.inner.failures.read().unwrap_or_else(PoisonError::into_inner);
-        let broken = |version: &ModelVersion| {
-            let failed = failures.get(&version.metadata.name).and_then(|(tried, _)| *tried);
-            failed == Some(version.metadata.version)
-        };
-        choose(snapshot, &self.inner.config.default, needs, broken)
+        choose(snapshot, &self.inner.config.default, needs, |version| self.inner.failures.is_broken(version))
     }
 
     /// Decodes `images` and runs `plan` on them, loading the model when it is not.
@@ -120,7 +114,7 @@ impl Engine {
     /// # Errors
     /// [`Error::BadImages`] unless the plan skips them, a full queue, a model that does not load.
     pub async fn run(&self, plan: Plan, images: Vec<Image>) -> Result<Answer, Error> {
-        let worker = self.inner.models.load(&plan.version).await?;
+        let worker = self.load(&plan.version).await?;
         let _admitted = worker.admit(images.len())?;
         let started = Instant::now();
         let prepared = self.prepare(&plan, images).await;
@@ -200,6 +194,11 @@ impl Engine {
         find_model(&snapshot, name).map(|model| self.view(model, self.default(&snapshot).as_deref()))
     }
 
+    /// Name of the configured default.
+    pub fn configured_default(&self) -> &str {
+        &self.inner.config.default
+    }
+
     /// What an image may cost.
     pub fn limits(&self) -> Limits {
         self.inner.limits
@@ -209,7 +208,6 @@ impl Engine {
     /// loaded, whether any model is there.
     pub fn readiness(&self) -> Readiness {
         let snapshot = self.snapshot();
-        let failures = self.inner.failures.read().unwrap_or_else(PoisonError::into_inner).clone();
         let ready = self.inner.config.preload.is_none() && self.inner.models.any_loaded();
         let mut wanted = if ready { Vec::new() } else { self.wanted(&snapshot) };
         if snapshot.models.is_empty() && wanted.is_empty() {
@@ -221,8 +219,8 @@ impl Engine {
                 Err(error) => return Some((name, error.to_string())),
             };
             let loaded = self.inner.models.peek(&version).is_some();
-            let reason = failures.get(&name).map_or_else(|| "loading".to_owned(), |(_, reason)| reason.clone());
-            (!loaded).then_some((name, reason))
+            let reason = || self.inner.failures.reason(&name).unwrap_or_else(|| "loading".to_owned());
+            (!loaded).then(|| (name.clone(), reason()))
         });
         Readiness { missing: missing.collect(), problems: snapshot.problems.clone() }
     }
@@ -250,44 +248,49 @@ impl Engine {
 
     /// Loads and warms the models that must be loaded and are not; what fails is kept for [`Self::readiness`].
     ///
-    /// Where none is configured and the one that should answer does not load, the next best does.
+    /// Where none is configured and the one that should answer does not load, the next best does; the other is tried again every
+    /// 30 s.
     pub async fn preload(&self) {
+        self.retry().await;
         let mut tried = BTreeSet::new();
         loop {
             let snapshot = self.snapshot();
-            let wanted: Vec<String> = self.wanted(&snapshot).into_iter().filter(|name| tried.insert(name.clone())).collect();
+            let wanted = self.wanted(&snapshot);
+            self.inner.models.pin(wanted.iter().cloned());
+            let wanted: Vec<String> = wanted.into_iter().filter(|name| tried.insert(name.clone())).collect();
             if wanted.is_empty() {
                 return;
             }
-            self.inner.models.pin(self.wanted(&snapshot));
             for name in wanted {
-                let outcome = self.load(&snapshot, &name).await.map_err(|error| chain(&error));
-                let tried = find(&snapshot, &name, None).ok().map(|version| version.metadata.version);
-                self.note(name, tried, outcome);
+                match find(&snapshot, &name, None) {
+                    Ok(version) if self.inner.models.peek(&version).is_some() => self.inner.failures.forget(&name),
+                    // What fails is noted there.
+                    Ok(version) => drop(self.load(&version).await),
+                    Err(error) => self.inner.failures.note(&name, None, chain(&error)),
+                }
             }
         }
     }
 
-    async fn load(&self, snapshot: &Snapshot, name: &str) -> Result<(), Error> {
-        let version = find(snapshot, name, None)?;
-        if self.inner.models.peek(&version).is_none() {
-            self.may_serve(&version)?;
-            self.inner.models.load(&version).await?;
+    /// Loads what would answer if it had not failed, once it is time to.
+    async fn retry(&self) {
+        let snapshot = self.snapshot();
+        let Ok(ideal) = choose(&snapshot, &self.inner.config.default, CLASSES, |_| false) else { return };
+        let due = self.inner.failures.is_due(&ideal.version.metadata.name);
+        if due && self.inner.config.preload.is_none() {
+            drop(self.load(&ideal.version).await);
         }
-        Ok(())
     }
 
-    fn note(&self, name: String, tried: Option<u32>, outcome: Result<(), String>) {
-        let mut failures = self.inner.failures.write().unwrap_or_else(PoisonError::into_inner);
-        let Err(reason) = outcome else {
-            failures.remove(&name);
-            return;
-        };
-        let failure = (tried, reason);
-        if failures.get(&name) != Some(&failure) {
-            warn!(model = name, reason = failure.1, "a model that should answer is not served");
-            failures.insert(name, failure);
+    /// The worker of a version, loaded if it is not; a failure to load it is noted, so that it does not answer unasked.
+    async fn load(&self, version: &ModelVersion) -> Result<Arc<Worker>, Error> {
+        self.may_serve(version)?;
+        let loaded = self.inner.models.load(version).await;
+        match &loaded {
+            Ok(_) => self.inner.failures.forget(&version.metadata.name),
+            Err(error) => self.inner.failures.note(&version.metadata.name, Some(version), chain(error)),
         }
+        loaded
     }
 
     /// Scans the repository and loads new versions of configured models, every `scan_interval`, for ever.

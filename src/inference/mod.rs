@@ -8,6 +8,7 @@ mod choice;
 mod cuts;
 mod engine;
 mod error;
+mod failures;
 mod manage;
 mod models;
 mod plan;

@@ -77,7 +77,7 @@ fn layers(snapshot: &Snapshot, metadata: &Metadata, features: &Features) -> Resu
     let wanted: &[String] = if features.layers.is_empty() { &default } else { &features.layers };
     let mut specs: Vec<LayerSpec> = Vec::with_capacity(wanted.len());
     for name in wanted {
-        let layer = find_layer(metadata, name).ok_or_else(|| unknown_layer(snapshot, metadata, name))?;
+        let layer = find_layer(metadata, name).ok_or_else(|| unknown_layer(snapshot, metadata, name, wanted))?;
         if specs.iter().all(|spec| spec.layer.index != layer.index) {
             specs.push(LayerSpec { shape: answer_shape(&layer.shape, features.pool, features.flatten), layer: layer.clone() });
         }

@@ -149,9 +149,10 @@ fn crisp(value: f32) -> f32 {
 
 /// A name as the legend has it: its end, where file names differ.
 fn short(name: &str) -> String {
-    let letters: Vec<char> = shown(name).chars().collect();
-    match letters.len().checked_sub(LEGEND_TEXT) {
-        Some(cut @ 1..) => std::iter::once('…').chain(letters[cut + 1..].iter().copied()).collect(),
-        _ => letters.into_iter().collect(),
-    }
+    let end = match name.char_indices().rev().nth(LEGEND_TEXT) {
+        Some(_) => name.char_indices().rev().nth(LEGEND_TEXT - 2).map_or(name, |(at, _)| &name[at..]),
+        None => name,
+    };
+    let cut = if end.len() < name.len() { "…" } else { "" };
+    format!("{cut}{}", shown(end))
 }

@@ -31,7 +31,9 @@ impl Ticks {
         // As matplotlib: plain numbers from 1e−4 to under 1e6, others in units of a power of ten.
         let exponent = if (-4..6).contains(&power) { 0 } else { power };
         let unit = 10_f64.powi(exponent);
-        let decimals = (0..17).find(|&decimals| is_whole(step / unit * 10_f64.powi(decimals))).unwrap_or(17) as usize;
+        // A step of far less than the values has no whole multiple at 0 decimals, though it is near 0.
+        let is_shown = |step: f64| step.round() >= 1.0 && is_whole(step);
+        let decimals = (0..17).find(|&decimals| is_shown(step / unit * 10_f64.powi(decimals))).unwrap_or(17) as usize;
         let labels = values.iter().map(|value| label(value / unit, decimals)).collect();
         Self { values, labels, exponent }
     }

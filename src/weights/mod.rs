@@ -31,6 +31,10 @@ pub trait WeightSource {
 /// # Errors
 /// When the file is of no kind that is read for that architecture, or does not hold its weights.
 pub fn open(path: &Path, name: &str) -> Result<(Architecture, Box<dyn WeightSource>), Error> {
+    // A pipe would be waited for without end.
+    if path.exists() && !path.is_file() {
+        return Err(Error::NotAFile { path: path.to_owned() });
+    }
     if pytorch::is_safetensors(path) {
         let file = pytorch::StateDict::open(path, name)?;
         return Ok((file.architecture(), Box::new(file)));
@@ -39,9 +43,20 @@ pub fn open(path: &Path, name: &str) -> Result<(Architecture, Box<dyn WeightSour
     Ok((file.architecture(), Box::new(file)))
 }
 
+/// Whether `value` can be of the weight that Keras calls `weight`: a number, and a variance not negative.
+fn is_possible(weight: &str, value: f32) -> bool {
+    value.is_finite() && (weight != "moving_variance" || value >= 0.0)
+}
+
 /// Why weights cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A folder, a pipe or a device.
+    #[error("{} is not a file", path.display())]
+    NotAFile {
+        /// What is there.
+        path: PathBuf,
+    },
     /// A file cannot be read as Keras weights.
     #[error("cannot take weights from {}", path.display())]
     Keras {

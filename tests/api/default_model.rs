@@ -108,8 +108,13 @@ async fn a_default_that_cannot_be_loaded_gives_way() {
     let app = setup.spawn().await;
     let answer = ask(&app, "/predict").await;
     assert_eq!(answer["model"]["name"], "efficientnet_lite0");
+    assert_eq!(ask(&app, "/predict?version=1").await["model"], json!({"name": "vgg16", "version": 1, "pretrained": false}));
     let detail = answer["warnings"][0]["detail"].as_str().expect("text");
     assert!(detail.contains("the default `vgg16` cannot answer this"), "{detail}");
+    // Once it has been loaded after all, it answers again.
+    std::fs::write(&graph, bytes).expect("it can be mended");
+    assert_eq!(ask(&app, "/predict?model=vgg16").await["model"]["version"], 2);
+    assert_eq!(ask(&app, "/predict").await["model"]["name"], "vgg16");
 }
 
 #[tokio::test]

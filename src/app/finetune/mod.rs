@@ -21,7 +21,7 @@ use crate::{
     inference::{Engine, Note},
     jobs::{self, Control, Failure, Job, NewJob, Plan, PlanError, Planner, Runner},
     preprocess::Limits,
-    registry::{ModelVersion, Repository},
+    registry::{ModelVersion, Repository, starter},
     runtime::{self, Runtime},
     telemetry::chain,
     training::{
@@ -214,6 +214,12 @@ impl Planner for Finetuner {
         recipe.fits(self.training.memory_bytes).map_err(|problems| self.invalid(problems))?;
         let estimate = self.estimate(&base, &recipe, &samples)?;
         let mut warnings = notes.unwrap_or_default();
+        if recipe.name == self.engine.configured_default() || Some(recipe.name.as_str()) == starter() {
+            warnings.push(format!(
+                "name: `{}` answers requests that name no model: what comes out will, unless an older version is made stable",
+                recipe.name
+            ));
+        }
         warnings.extend(recipe.warnings.iter().cloned());
         warnings.extend(estimate.warnings());
         let json = |value: Result<Value, serde_json::Error>| value.map_err(|error| PlanError::Failed(error.into()));

@@ -19,6 +19,9 @@ use crate::{
 const GRAFT_MODEL: HeaderName = HeaderName::from_static("graft-model");
 const GRAFT_VERSION: HeaderName = HeaderName::from_static("graft-version");
 const GRAFT_PRETRAINED: HeaderName = HeaderName::from_static("graft-pretrained");
+/// Longest warning in a header, in characters.
+const MAX_WARNING: usize = 500;
+
 const GRAFT_WARNING: HeaderName = HeaderName::from_static("graft-warning");
 
 /// Runs `plan` on `images`, with `answer_bytes` of memory reserved for what comes of it; the reservation comes with it.
@@ -57,9 +60,13 @@ pub fn model_headers(model: &ModelId) -> HeaderMap {
 pub fn plan_headers(plan: &Plan) -> HeaderMap {
     let mut headers = model_headers(&plan.model());
     for note in &plan.notes {
-        let text = format!("{}; {note}", note.code());
-        // A layer's name is whatever the graph or the client says.
-        headers.extend(HeaderValue::from_str(&text).ok().map(|value| (GRAFT_WARNING, value)));
+        // A layer's name is whatever the graph says, of any length.
+        let text: String = format!("{}; {note}", note.code())
+            .chars()
+            .map(|letter| if matches!(letter, ' '..='~') { letter } else { '?' })
+            .take(MAX_WARNING)
+            .collect();
+        headers.append(GRAFT_WARNING, HeaderValue::from_str(&text).expect("it is visible ASCII"));
     }
     headers
 }

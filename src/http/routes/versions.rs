@@ -73,7 +73,8 @@ async fn remove_unused(state: State, model: String, version: u32) -> Result<(), 
     let _alone = state.uses().write().await;
     state.engine().rescan().await?;
     let view = state.engine().model(&model)?;
-    if view.default && view.versions.iter().all(|known| known.version.metadata.version == version) {
+    if model == state.engine().configured_default() && view.versions.iter().all(|known| known.version.metadata.version == version)
+    {
         let detail = format!(
             "version {version} is all that the default model `{model}` has; import another or change `models.default` first"
         );

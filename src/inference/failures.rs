@@ -1,0 +1,92 @@
+//! What could not be loaded, why, and when to try again.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    time::{Duration, Instant},
+};
+
+use tracing::warn;
+
+use crate::registry::ModelVersion;
+
+/// How long a version that could not be loaded is not tried again unasked.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Models that are not loaded though they should be, by name.
+#[derive(Default)]
+pub(super) struct Failures {
+    /// A plain lock: looked into for a moment.
+    known: RwLock<BTreeMap<String, Failure>>,
+}
+
+struct Failure {
+    /// What was tried; `None` for a model that is not there.
+    version: Option<ModelVersion>,
+    reason: String,
+    at: Instant,
+}
+
+impl Failures {
+    /// Keeps why the model `name` is not loaded; says so in the log when that is news.
+    pub(super) fn note(&self, name: &str, version: Option<&ModelVersion>, reason: String) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.get(name).is_none_or(|known| known.reason != reason) {
+            warn!(model = name, reason, "a model that should answer is not served");
+        }
+        known.insert(name.to_owned(), Failure { version: version.cloned(), reason, at: Instant::now() });
+    }
+
+    /// The model is loaded after all.
+    pub(super) fn forget(&self, name: &str) {
+        if self.read().contains_key(name) {
+            self.known.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        }
+    }
+
+    /// Whether `version` is one that could not be loaded.
+    pub(super) fn is_broken(&self, version: &ModelVersion) -> bool {
+        let known = self.read();
+        let failed = known.get(&version.metadata.name).and_then(|failure| failure.version.as_ref());
+        failed.is_some_and(|failed| is_same(failed, version))
+    }
+
+    /// Whether the model `name` failed, and it is time to try it again.
+    pub(super) fn is_due(&self, name: &str) -> bool {
+        self.read().get(name).is_some_and(|failure| failure.at.elapsed() >= RETRY)
+    }
+
+    /// Why the model `name` is not loaded.
+    pub(super) fn reason(&self, name: &str) -> Option<String> {
+        self.read().get(name).map(|failure| failure.reason.clone())
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Failure>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether two look-ups found the same publication: a version that was removed and imported again is another.
+fn is_same(one: &ModelVersion, other: &ModelVersion) -> bool {
+    let is_published_then = || one.dir() == other.dir() && one.metadata.created == other.metadata.created;
+    Arc::ptr_eq(&one.metadata, &other.metadata) || is_published_then()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::testing::{metadata, version};
+
+    #[test]
+    fn a_failure_is_that_of_a_version_until_it_loads() {
+        let (failures, broken) = (Failures::default(), version(metadata("a")));
+        failures.note("a", Some(&broken), "no graph".to_owned());
+        assert!(failures.is_broken(&broken) && !failures.is_due("a"));
+        assert_eq!(failures.reason("a").as_deref(), Some("no graph"));
+        let mut again = metadata("a");
+        again.created = "2026-01-31T12:00:00Z".to_owned();
+        assert!(!failures.is_broken(&version(again)) && !failures.is_broken(&version(metadata("b"))));
+        failures.forget("a");
+        assert!(!failures.is_broken(&broken) && failures.reason("a").is_none());
+    }
+}
