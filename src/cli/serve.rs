@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     app::App,
-    registry::{KnownModel, ModelVersion, Repository, WeightFile, WeightSource, catalogue, import_keras},
+    registry::{KnownModel, ModelVersion, Repository, WeightFile, WeightSource, catalogue, import_keras, make_folder},
     telemetry,
 };
 
@@ -60,15 +60,23 @@ fn bring_starter(repository: &Repository, weights: &Path) {
 }
 
 fn import_absent(repository: &Repository, known: &KnownModel, weights: &Path) -> anyhow::Result<Option<ModelVersion>> {
-    // Servers that start together over one repository must not each import it. Without locks there, they may.
-    let folder = File::open(repository.root())?;
-    let _alone = folder.lock();
     if repository.scan()?.model(known.name).is_some() {
         return Ok(None);
     }
     check(known, weights)?;
+    // Servers that start together over one repository must not each import it. Without locks there, they may.
+    let folder = repository.root().join(known.name);
+    make_folder(&folder)?;
+    let lock = File::open(&folder)?;
+    let _alone = lock.lock();
+    if repository.scan()?.model(known.name).is_some() {
+        return Ok(None);
+    }
     let source = format!("pytorch:{}", weights.file_name().unwrap_or_default().to_string_lossy());
-    Ok(Some(import_keras(repository, Some(known.name), known.name, weights, source)?))
+    let imported = import_keras(repository, Some(known.name), known.name, weights, source);
+    // Fails, as it should, when a version is in it.
+    let _ = std::fs::remove_dir(&folder);
+    Ok(Some(imported?))
 }
 
 /// That `weights` is the file that the catalogue knows.

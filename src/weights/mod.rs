@@ -43,11 +43,6 @@ pub fn open(path: &Path, name: &str) -> Result<(Architecture, Box<dyn WeightSour
     Ok((file.architecture(), Box::new(file)))
 }
 
-/// Whether `value` can be of the weight that Keras calls `weight`: a number, and a variance not negative.
-fn is_possible(weight: &str, value: f32) -> bool {
-    value.is_finite() && (weight != "moving_variance" || value >= 0.0)
-}
-
 /// Why weights cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -129,6 +129,10 @@ fn layer_weights(weights: &mut dyn WeightSource, index: usize, layer: &Layer) ->
             let (expected, found) = (spec.shape.clone(), tensor.shape().to_vec());
             return Err(BuildError::Shape { layer: name(), weight: spec.name, expected, found });
         }
+        // Its root is taken: every answer would be NaN.
+        if spec.name == "moving_variance" && tensor.data().iter().any(|&value| value < 0.0) {
+            return Err(BuildError::Layer { layer: name(), problem: "its moving variance is negative; the weights are damaged" });
+        }
     }
     Ok(tensors)
 }

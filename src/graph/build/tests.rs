@@ -261,6 +261,19 @@ fn weights_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn a_negative_variance_is_refused() {
+    struct Negative;
+    impl WeightSource for Negative {
+        fn layer(&mut self, _index: usize, layer: &Layer) -> Result<Vec<Tensor>, weights::Error> {
+            let filled = |shape: &[usize]| Tensor::new(shape.to_vec(), vec![-0.5; shape.iter().product()]);
+            Ok(layer.weights.iter().map(|spec| filled(&spec.shape).expect("as many as the shape says")).collect())
+        }
+    }
+    let error = build(&every_class(), &mut Negative, &mut ExternalData::new(io::sink(), "w")).expect_err("a root of it is taken");
+    assert_eq!(error.to_string(), "layer `bn` cannot be built: its moving variance is negative; the weights are damaged");
+}
+
+#[test]
 fn a_full_disk_names_the_layer() {
     let mut room = [0; 100];
     let mut data = ExternalData::new(room.as_mut_slice(), "weights.bin");

@@ -13,7 +13,7 @@ pub use error::{Error, LayerName};
 pub use layout::Layout;
 
 use self::hdf5::{Hdf5, Stored};
-use super::{WeightSource, is_possible};
+use super::WeightSource;
 use crate::{
     arch::{Architecture, Layer, by_name},
     tensor::Tensor,
@@ -81,7 +81,7 @@ impl KerasFile {
         let mut tensors = Vec::with_capacity(stored.len());
         for (weight, stored) in layer.weights.iter().zip(stored) {
             let data = stored.read(weight.elements())?;
-            if let Some(&value) = data.iter().find(|&&value| !is_possible(weight.name, value)) {
+            if let Some(&value) = data.iter().find(|value| !value.is_finite()) {
                 return Err(Error::NotFinite { value, weight: weight.name, layer: name });
             }
             // HDF5 gives zeros for what has room but no data; no initialiser or training does.

@@ -89,10 +89,8 @@ pub enum Error {
         /// Its type.
         found: String,
     },
-    /// NaN or infinity among the weights, or a variance below 0.
-    #[error(
-        "expected finite weights and no negative variance, found {value} in `{tensor}` of {layer}; the model diverged or the file is damaged"
-    )]
+    /// NaN or infinity among the weights.
+    #[error("expected finite weights, found {value} in `{tensor}` of {layer}; the model diverged or the file is damaged")]
     NotFinite {
         /// The first such value.
         value: f32,

@@ -17,7 +17,7 @@ use std::{
 pub use error::Error;
 
 use self::header::{Header, Stored};
-use super::{WeightSource, is_possible, keras::LayerName};
+use super::{WeightSource, keras::LayerName};
 use crate::{
     arch::{Architecture, Layer, LayerKind, WeightSpec, by_name},
     tensor::Tensor,
@@ -96,7 +96,7 @@ impl StateDict {
         let mut tensors = Vec::with_capacity(stored.len());
         for (weight, stored) in layer.weights.iter().zip(stored) {
             let data = read_floats(&mut self.file, stored, weight.elements())?;
-            if let Some(&value) = data.iter().find(|&&value| !is_possible(weight.name, value)) {
+            if let Some(&value) = data.iter().find(|value| !value.is_finite()) {
                 return Err(Error::NotFinite { value, tensor: stored.name.clone(), layer: name });
             }
             let data = if weight.name == "kernel" { keras_order(&data, &weight.shape, layer) } else { data };
