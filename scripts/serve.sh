@@ -23,7 +23,7 @@ fi
 server=$!
 bringer=
 # What was begun ends with this script; a download goes on where it stopped, the next time.
-trap 'kill "$server" $bringer 2>/dev/null; wait "$server"; exit' HUP INT TERM
+trap 'kill "$server" $bringer 2>/dev/null || true; wait "$server"; exit' HUP INT TERM
 
 # Ready within a second or so; a server that is not goes on without the starter, and the other models still come.
 tries=0

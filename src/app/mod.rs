@@ -61,7 +61,11 @@ impl App {
         let state = state.with_jobs(jobs, Some(finetuner));
         let ServerConfig { host, port, .. } = config.server;
         let listener = TcpListener::bind((host, port)).await;
-        let listener = listener.with_context(|| format!("cannot listen on {host}:{port} (`server.host`, `server.port`)"))?;
+        let listener = listener.with_context(|| {
+            format!(
+                "cannot listen on {host}:{port} (`server.host`, `server.port`; choose another with `GRAFT__SERVER__PORT=8081`)"
+            )
+        })?;
         Ok(Self { listener, engine, state, workers, telemetry })
     }
 

@@ -40,6 +40,10 @@ impl Global {
 /// The repository of `config`; says where it is when that is not where new installations have it.
 pub(super) fn open(config: &Config) -> anyhow::Result<Repository> {
     config.models.former_dir_note().iter().for_each(|note| eprintln!("{note}"));
+    let dir = &config.models.dir;
+    if !dir.exists() {
+        eprintln!("making a model repository, empty, at {} (`--models-dir` names another)", dir.display());
+    }
     Repository::open(&config.models.dir)
         .with_context(|| format!("the model repository {} cannot be used", config.models.dir.display()))
 }

@@ -1,5 +1,6 @@
 //! `graft init`: a model with untrained, seeded weights.
 
+use anyhow::bail;
 use clap::Args;
 
 use super::{Global, import::report};
@@ -24,6 +25,11 @@ impl Init {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<()> {
         let repository = global.repository()?;
         let name = self.name.as_deref().unwrap_or(&self.architecture);
+        let snapshot = repository.scan()?;
+        let versions = snapshot.model(name).into_iter().flat_map(|model| &model.versions);
+        if versions.into_iter().any(|version| version.metadata.pretrained) {
+            bail!("`{name}` has trained weights, in whose place untrained ones would answer: give these another name (`--name`)");
+        }
         let version = registry::import_seeded(&repository, name, &self.architecture, self.seed)?;
         report(&version)
     }

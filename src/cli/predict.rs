@@ -14,6 +14,9 @@ use crate::{
     preprocess::{ChannelOrder, Mode, Orientation, Resize},
 };
 
+/// Classes per image unless told otherwise, as over HTTP.
+const DEFAULT_TOP_K: usize = 5;
+
 /// Classify images, on the same code path as the server.
 #[derive(Debug, Args)]
 pub(super) struct Predict {
@@ -22,9 +25,9 @@ pub(super) struct Predict {
     images: Vec<PathBuf>,
     #[command(flatten)]
     options: ImageOptions,
-    /// How many classes
-    #[arg(long, default_value_t = 5)]
-    top_k: usize,
+    /// How many classes [default: 5, or all where there are fewer]
+    #[arg(long)]
+    top_k: Option<usize>,
     /// Print one JSON object per image
     #[arg(long)]
     json: bool,
@@ -87,8 +90,11 @@ impl Predict {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<()> {
         let config = global.config(&[])?;
         let engine = engine(&config, open(&config)?)?;
-        let request = Request { top_k: Some(self.top_k), ..self.options.request()? };
-        let plan = engine.plan(&request)?;
+        let request = Request { top_k: Some(self.top_k.unwrap_or(1)), ..self.options.request()? };
+        let mut plan = engine.plan(&request)?;
+        if self.top_k.is_none() {
+            plan.top_k = Some(DEFAULT_TOP_K.min(plan.version.metadata.labels.len()));
+        }
         plan.notes.iter().for_each(|note| eprintln!("{note}"));
         block_on(async {
             for path in &self.images {

@@ -281,9 +281,10 @@ mod tests {
             needs(&fc2),
             "unknown layer `fc2` for efficientnet_lite0; `a`, `b` have it: name one (`model=a`)",
         );
-        check(&[lite], needs(&fc2), "unknown layer `fc2` for efficientnet_lite0");
+        let lists = "`graft layers efficientnet_lite0` and `GET /models/efficientnet_lite0/layers` list them";
+        check(&[lite], needs(&fc2), &format!("unknown layer `fc2` for efficientnet_lite0; {lists}"));
         let index = ["1".to_owned()];
-        check(&[lite, vgg16], needs(&index), "unknown layer `1` for efficientnet_lite0");
+        check(&[lite, vgg16], needs(&index), &format!("unknown layer `1` for efficientnet_lite0; {lists}"));
         check(&[vgg16], needs(&index), "vgg16");
     }
 

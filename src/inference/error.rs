@@ -26,7 +26,7 @@ pub enum Error {
         available: Vec<u32>,
     },
     /// The model has no such layer.
-    #[error("unknown layer `{layer}` for {model}{}", layer_hint(.holders, .nearest))]
+    #[error("unknown layer `{layer}` for {model}{}", layer_hint(.model, .holders, .nearest))]
     UnknownLayer {
         /// What was asked for.
         layer: String,
@@ -140,8 +140,9 @@ fn hint(nearest: &[String]) -> String {
     if nearest.is_empty() { String::new() } else { format!("; did you mean {}?", quoted(nearest)) }
 }
 
-fn layer_hint(holders: &[String], nearest: &[String]) -> String {
+fn layer_hint(model: &str, holders: &[String], nearest: &[String]) -> String {
     match holders {
+        [] if nearest.is_empty() => format!("; `graft layers {model}` and `GET /models/{model}/layers` list them"),
         [] => hint(nearest),
         [only] => format!("; `{only}` has it (`model={only}`)"),
         [first, ..] => format!("; {} have it: name one (`model={first}`)", quoted(holders)),

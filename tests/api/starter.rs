@@ -61,6 +61,17 @@ fn weights_without_the_classifier_take_no_classes_away() {
     assert!(imported.ok().starts_with("efficientnet_lite0_notop version 1: 155 layers, 0 classes"), "{imported:?}");
     let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/espresso.jpg");
     assert!(Ran::graft(&models, &["predict", photo]).ok().contains("espresso (967)"));
+    let untrained = Ran::graft(&models, &["init", "efficientnet_lite0"]);
+    assert_eq!(untrained.code, Some(1), "{untrained:?}");
+    assert!(untrained.stderr.contains("`efficientnet_lite0` has trained weights, in whose place"), "{untrained:?}");
+}
+
+#[test]
+fn few_classes_are_all_shown() {
+    let setup = Setup::new();
+    let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/espresso.jpg");
+    let predicted = Ran::graft(&setup.config().models.dir, &["predict", photo, "--model", "colours"]);
+    assert_eq!(predicted.ok().lines().count(), 1 + 4, "{predicted:?}");
 }
 
 #[test]
