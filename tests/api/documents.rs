@@ -14,6 +14,7 @@ async fn the_served_document_is_the_committed_one() {
 fn a_reader_who_leaves_is_no_error() {
     let models = tempfile::tempdir().expect("a temporary folder can be made");
     let models = models.path().join("models");
+    std::fs::create_dir(&models).expect("it can be made");
     // More than a pipe holds, and a few lines.
     for arguments in [["openapi"].as_slice(), &["layers", "vgg16"]] {
         let ran = Ran::graft_unread(&models, arguments);
