@@ -18,9 +18,6 @@ use crate::{
     runtime::{self, Runtime},
 };
 
-/// What the model that answers without being named needs.
-const CLASSES: Needs<'static> = Needs { classes: true, layers: &[] };
-
 /// Room for one VGG16 download and its import.
 const COMFORTABLE_BYTES: u64 = 2 << 30;
 
@@ -142,7 +139,7 @@ fn models(config: &Config, report: &mut Report) {
         report.warn("models", format_args!("{} is ignored: {}", problem.path, problem.reason));
     }
     let broken = |version: &ModelVersion| Graph::read(&version.graph_path()).is_err();
-    let default = match choose(&snapshot, &config.models.default, CLASSES, broken) {
+    let default = match choose(&snapshot, &config.models.default, Needs::CLASSES, broken) {
         Ok(choice) => {
             choice.note.iter().for_each(|note| report.warn("models", note));
             choice.version.metadata.name.clone()

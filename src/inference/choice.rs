@@ -72,6 +72,11 @@ pub struct Needs<'a> {
     pub layers: &'a [String],
 }
 
+impl Needs<'_> {
+    /// What `/predict` needs, and with it whoever asks which model answers.
+    pub const CLASSES: Self = Self { classes: true, layers: &[] };
+}
+
 /// Chooses among the stable versions of `snapshot`; what `broken` says cannot be loaded comes last.
 ///
 /// # Errors
@@ -136,8 +141,7 @@ pub(super) fn find_layer<'a>(metadata: &'a Metadata, wanted: &str) -> Option<&'a
     by_name.or_else(|| metadata.layers.iter().find(|layer| layer.index.to_string() == wanted))
 }
 
-/// Stable versions that can answer, best first. A job must not change who answers: what was fine-tuned comes behind what it
-/// was fine-tuned from.
+/// Stable versions that can answer, best first: the default, the starter, then what was brought before what jobs made, by name.
 fn ranked<'a>(
     snapshot: &'a Snapshot,
     default: &str,
@@ -259,7 +263,7 @@ mod tests {
     #[test]
     fn classes_come_from_a_model_that_has_some() {
         let models: [Described<'_>; 2] = [("inception_v3_notop", "!", &["mixed10"]), ("vgg16", "-", &["fc2"])];
-        check(&models, Needs { classes: true, ..Needs::default() }, "vgg16");
+        check(&models, Needs::CLASSES, "vgg16");
         check(&models, Needs::default(), "inception_v3_notop not_the_default");
     }
 

@@ -30,9 +30,6 @@ use crate::{
 /// How many names an error lists when none comes near.
 const SHOWN_MODELS: usize = 10;
 
-/// What `/predict` needs, and with it whoever asks which model answers.
-const CLASSES: Needs<'static> = Needs { classes: true, layers: &[] };
-
 /// The handle that HTTP and the command line share; cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
@@ -233,7 +230,7 @@ impl Engine {
 
     /// The model that answers `/predict` without a model; `None` in an empty repository.
     fn default(&self, snapshot: &Snapshot) -> Option<String> {
-        Some(self.choose(snapshot, CLASSES).ok()?.version.metadata.name.clone())
+        Some(self.choose(snapshot, Needs::CLASSES).ok()?.version.metadata.name.clone())
     }
 
     /// Whether the models that must be loaded may be served, those that are in the repository.
@@ -263,7 +260,7 @@ impl Engine {
             }
             for name in wanted {
                 match find(&snapshot, &name, None) {
-                    Ok(version) if self.inner.models.peek(&version).is_some() => self.inner.failures.forget(&name),
+                    Ok(version) if self.inner.models.peek(&version).is_some() => self.inner.failures.forget(&version),
                     // What fails is noted there.
                     Ok(version) => drop(self.load(&version).await),
                     Err(error) => self.inner.failures.note(&name, None, chain(&error)),
@@ -274,20 +271,24 @@ impl Engine {
 
     /// Loads what would answer if it had not failed, once it is time to.
     async fn retry(&self) {
+        if self.inner.config.preload.is_some() {
+            return;
+        }
         let snapshot = self.snapshot();
-        let Ok(ideal) = choose(&snapshot, &self.inner.config.default, CLASSES, |_| false) else { return };
-        let due = self.inner.failures.is_due(&ideal.version.metadata.name);
-        if due && self.inner.config.preload.is_none() {
+        let Ok(ideal) = choose(&snapshot, &self.inner.config.default, Needs::CLASSES, |_| false) else { return };
+        if self.inner.failures.is_due(&ideal.version.metadata.name) {
             drop(self.load(&ideal.version).await);
         }
     }
 
     /// The worker of a version, loaded if it is not; a failure to load it is noted, so that it does not answer unasked.
     async fn load(&self, version: &ModelVersion) -> Result<Arc<Worker>, Error> {
-        self.may_serve(version)?;
-        let loaded = self.inner.models.load(version).await;
+        let loaded = match self.may_serve(version) {
+            Ok(()) => self.inner.models.load(version).await,
+            Err(error) => Err(error),
+        };
         match &loaded {
-            Ok(_) => self.inner.failures.forget(&version.metadata.name),
+            Ok(_) => self.inner.failures.forget(version),
             Err(error) => self.inner.failures.note(&version.metadata.name, Some(version), chain(error)),
         }
         loaded

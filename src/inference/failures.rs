@@ -37,9 +37,11 @@ impl Failures {
         known.insert(name.to_owned(), Failure { version: version.cloned(), reason, at: Instant::now() });
     }
 
-    /// The model is loaded after all.
-    pub(super) fn forget(&self, name: &str) {
-        if self.read().contains_key(name) {
+    /// `version` is loaded: what is known of it, or of a model that was not there, is over; of another version it is not.
+    pub(super) fn forget(&self, version: &ModelVersion) {
+        let name = &version.metadata.name;
+        let is_over = self.read().get(name).is_some_and(|failure| failure.version.is_none()) || self.is_broken(version);
+        if is_over {
             self.known.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         }
     }
@@ -85,8 +87,11 @@ mod tests {
         assert_eq!(failures.reason("a").as_deref(), Some("no graph"));
         let mut again = metadata("a");
         again.created = "2026-01-31T12:00:00Z".to_owned();
-        assert!(!failures.is_broken(&version(again)) && !failures.is_broken(&version(metadata("b"))));
-        failures.forget("a");
+        let again = version(again);
+        assert!(!failures.is_broken(&again) && !failures.is_broken(&version(metadata("b"))));
+        failures.forget(&again);
+        assert!(failures.is_broken(&broken), "another version loads");
+        failures.forget(&broken);
         assert!(!failures.is_broken(&broken) && failures.reason("a").is_none());
     }
 }
