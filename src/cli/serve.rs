@@ -1,10 +1,9 @@
 //! `graft serve`: the server.
 
-use std::{fs::File, path::Path};
+use std::{fs::File, io, path::Path};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
-use sha2::{Digest, Sha256};
 
 use super::{
     Global,
@@ -12,7 +11,9 @@ use super::{
 };
 use crate::{
     app::App,
-    registry::{KnownModel, ModelVersion, Repository, WeightFile, WeightSource, catalogue, import_keras, make_folder},
+    registry::{
+        HashingWriter, KnownModel, ModelVersion, Repository, WeightFile, WeightSource, catalogue, import_keras, make_folder,
+    },
     telemetry,
 };
 
@@ -87,8 +88,9 @@ fn check(known: &KnownModel, weights: &Path) -> anyhow::Result<()> {
     let failed = || format!("cannot read {}", weights.display());
     let metadata = std::fs::metadata(weights).with_context(failed)?;
     ensure!(metadata.is_file() && metadata.len() == *bytes, "{} is not the catalogue's file of {bytes} bytes", weights.display());
-    let digest = Sha256::digest(std::fs::read(weights).with_context(failed)?);
-    let found: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut hashing = HashingWriter::new(io::sink());
+    io::copy(&mut File::open(weights).with_context(failed)?, &mut hashing).with_context(failed)?;
+    let found = hashing.finish(String::new())?.1.sha256;
     ensure!(found == *sha256, "{} is not the catalogue's file: its SHA-256 is {found}, not {sha256}", weights.display());
     Ok(())
 }
