@@ -15,7 +15,10 @@ mod inspect;
 mod layout;
 mod make;
 mod order;
+mod outputs;
+mod properties;
 mod proto;
+mod scores;
 mod single_file;
 mod stored;
 mod tensors;
@@ -37,6 +40,8 @@ pub use self::{
     external::{ExternalData, Span},
     head::HeadLayer,
     inspect::{Consumer, Dim, ElementType, Initializer, InputInfo, NodeOutput, ValueInfo},
+    outputs::DeclaredOutput,
+    scores::{Scores, Shapes},
     single_file::SingleFile,
     weighted::{Role, Trainable, WeightedNode},
 };
