@@ -8,7 +8,7 @@ use clap::Args;
 use super::{Global, answer};
 use crate::{
     preprocess::{ChannelOrder, Mode, Orientation, Resize},
-    registry::{self, ModelVersion, OnnxSettings, OutputKind, read_settings},
+    registry::{self, ModelVersion, OnnxSettings, Output, OutputKind, read_settings},
     runtime::Runtime,
     weights,
 };
@@ -66,9 +66,13 @@ struct OnnxFlags {
     /// One label per line, a JSON list, or Keras's class index
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// logits or probabilities [default: probabilities when the graph ends in a Softmax]
-    #[arg(long, value_name = "KIND")]
-    output: Option<OutputKind>,
+    /// The tensor of scores, where the graph has several outputs
+    #[arg(long, value_name = "NAME")]
+    output_tensor: Option<String>,
+    /// What its numbers are: logits, probabilities, log-probabilities, independent or independent-logits (a sigmoid per class),
+    /// binary or binary-logit (one number for two classes) [default: as the graph says, else by its values]
+    #[arg(long, value_name = "KIND", alias = "output")]
+    output_kind: Option<OutputKind>,
     /// Layer for /features without `layer=` [default: the input of the last Gemm, MatMul or Conv]
     #[arg(long, value_name = "LAYER")]
     features_layer: Option<String>,
@@ -124,7 +128,8 @@ impl OnnxFlags {
             scale: self.scale,
             orientation: self.orientation,
             labels: self.labels.clone(),
-            output: self.output,
+            output_tensor: self.output_tensor.clone(),
+            output_kind: self.output_kind,
             features_layer: self.features_layer.clone(),
         }
     }
@@ -143,12 +148,25 @@ fn numbers<T: std::str::FromStr, const N: usize>(text: &str) -> Result<[T; N], S
 pub(super) fn report(version: &ModelVersion) -> anyhow::Result<()> {
     let metadata = &version.metadata;
     let trained = if metadata.pretrained { "" } else { " — UNTRAINED weights: answers mean nothing" };
-    Ok(answer::line(format_args!(
+    answer::line(format_args!(
         "{} version {}: {} layers, {} classes, {:.1} MB of weights{trained}",
         metadata.name,
         metadata.version,
         metadata.layers.len(),
         metadata.labels.len(),
         metadata.weights.bytes as f64 / 1e6
-    ))?)
+    ))?;
+    // Keras's and graft's own leave nothing open.
+    if metadata.architecture == "onnx"
+        && let Some(Output { kind, found_by, .. }) = &metadata.output
+    {
+        let layer =
+            metadata.layers.iter().find(|layer| metadata.output.as_ref().is_some_and(|output| output.tensor == layer.tensor));
+        let name = layer.map_or("", |layer| layer.name.as_str());
+        answer::line(format_args!("output `{name}`: {kind}, {found_by}"))?;
+    }
+    for assumption in &metadata.assumptions {
+        answer::line(assumption)?;
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::{Global, answer};
+use crate::registry::Metadata;
 
 /// List the models of the repository, and what in it is ignored.
 #[derive(Debug, Args)]
@@ -22,17 +23,22 @@ impl Models {
             for version in &model.versions {
                 let metadata = &version.metadata;
                 answer::line(format_args!(
-                    "{:<24} {:>4}{} {:<18} {:>5} classes {:>8.1} MB  {}{}",
+                    "{:<24} {:>4}{} {:<18} {:>5} classes {:<18} {:>8.1} MB  {}{}",
                     metadata.name,
                     metadata.version,
                     if metadata.version == model.stable { "*" } else { " " },
                     metadata.architecture,
                     metadata.labels.len(),
+                    metadata.output.as_ref().map_or("-", |output| output.kind.name()),
                     metadata.weights.bytes as f64 / 1e6,
                     metadata.weights.source,
                     if metadata.pretrained { "" } else { "  UNTRAINED" },
                 ))?;
             }
+        }
+        for version in snapshot.models.iter().flat_map(|model| &model.versions) {
+            let Metadata { name, version, correction, .. } = &*version.metadata;
+            correction.iter().for_each(|correction| eprintln!("{name} version {version}: {correction}"));
         }
         for problem in &snapshot.problems {
             eprintln!("ignored {}: {}", problem.path, problem.reason);

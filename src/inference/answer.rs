@@ -27,7 +27,7 @@ pub(super) fn assemble(plan: &Plan, image: usize, tensors: &[String], outputs: &
     let metadata = &plan.version.metadata;
     let top_k = match (plan.top_k, &metadata.output) {
         (Some(top_k), Some(output)) => {
-            let scores = probabilities(output_of(&output.tensor), output.kind);
+            let scores = scores(output_of(&output.tensor), output.kind);
             scores.and_then(|scores| best(&scores, &metadata.labels, top_k)).ok_or_else(|| not_finite(&output.tensor, image))?
         }
         _ => Vec::new(),
@@ -88,18 +88,27 @@ fn normalize(data: &mut [f32]) {
     }
 }
 
-/// Probabilities, or `None` when a score is not finite.
-fn probabilities(scores: &[f32], kind: OutputKind) -> Option<Vec<f32>> {
-    if !scores.iter().all(|score| score.is_finite()) {
-        return None;
-    }
-    if kind == OutputKind::Probabilities {
-        return Some(scores.to_vec());
-    }
-    let highest = scores.iter().copied().fold(f32::MIN, f32::max);
-    let exponents: Vec<f64> = scores.iter().map(|&score| f64::from(score - highest).exp()).collect();
+/// One score per class, or `None` when one is not finite.
+fn scores(raw: &[f32], kind: OutputKind) -> Option<Vec<f32>> {
+    let sigmoid = |logit: f32| 1.0 / (1.0 + f64::from(-logit).exp());
+    let scores = match kind {
+        OutputKind::Probabilities | OutputKind::Independent => raw.to_vec(),
+        OutputKind::LogProbabilities => raw.iter().map(|value| f64::from(*value).exp() as f32).collect(),
+        OutputKind::IndependentLogits => raw.iter().map(|&logit| sigmoid(logit) as f32).collect(),
+        OutputKind::Binary => raw.iter().flat_map(|&share| [1.0 - share, share]).collect(),
+        OutputKind::BinaryLogit => raw.iter().flat_map(|&logit| [sigmoid(-logit) as f32, sigmoid(logit) as f32]).collect(),
+        OutputKind::Logits => softmax(raw),
+    };
+    // A probability of 0 has the logarithm −∞.
+    let counts = |value: &f32| value.is_finite() || kind == OutputKind::LogProbabilities && *value == f32::NEG_INFINITY;
+    (raw.iter().all(counts) && scores.iter().all(|score| score.is_finite())).then_some(scores)
+}
+
+fn softmax(logits: &[f32]) -> Vec<f32> {
+    let highest = logits.iter().copied().fold(f32::MIN, f32::max);
+    let exponents: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - highest).exp()).collect();
     let sum: f64 = exponents.iter().sum();
-    Some(exponents.iter().map(|exponent| (exponent / sum) as f32).collect())
+    exponents.iter().map(|exponent| (exponent / sum) as f32).collect()
 }
 
 /// The `top_k` best classes, best first; ties go to the lower index. `None` when there are fewer scores than that.
@@ -144,10 +153,22 @@ mod tests {
     }
 
     #[test]
-    fn logits_become_probabilities_without_overflow() {
-        let scores = probabilities(&[1000.0, 1000.0, -1000.0], OutputKind::Logits).expect("finite");
-        assert_eq!(scores, [0.5, 0.5, 0.0]);
-        assert!(probabilities(&[f32::NAN], OutputKind::Probabilities).is_none());
+    fn an_output_becomes_scores_by_its_kind() {
+        let check = |raw: &[f32], kind, expected: &[f32]| {
+            let found = scores(raw, kind).expect("finite");
+            let near = |(found, expected): (&f32, &f32)| (found - expected).abs() < 1e-7;
+            assert!(found.len() == expected.len() && found.iter().zip(expected).all(near), "{kind}: {found:?}");
+        };
+        check(&[1000.0, 1000.0, -1000.0], OutputKind::Logits, &[0.5, 0.5, 0.0]);
+        check(&[0.7, 0.2], OutputKind::Probabilities, &[0.7, 0.2]);
+        check(&[0.7, 0.9], OutputKind::Independent, &[0.7, 0.9]);
+        check(&[f32::NEG_INFINITY, 0.0], OutputKind::LogProbabilities, &[0.0, 1.0]);
+        check(&[0.0, -1000.0, 1000.0], OutputKind::IndependentLogits, &[0.5, 0.0, 1.0]);
+        check(&[0.25], OutputKind::Binary, &[0.75, 0.25]);
+        check(&[1000.0], OutputKind::BinaryLogit, &[0.0, 1.0]);
+        for (_, kind) in OutputKind::NAMES {
+            assert!(scores(&[f32::NAN], kind).is_none() && scores(&[f32::INFINITY], kind).is_none(), "{kind}");
+        }
     }
 
     #[test]

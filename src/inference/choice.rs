@@ -50,6 +50,13 @@ pub enum Note {
         /// Whether it could answer the same.
         alike: bool,
     },
+    /// The version is read otherwise than an earlier graft published it.
+    Corrected {
+        /// Who answers.
+        model: String,
+        /// What is read otherwise, and what to do.
+        correction: String,
+    },
 }
 
 /// Why the configured default does not answer.
@@ -177,12 +184,19 @@ fn not_the_default(snapshot: &Snapshot, default: &str, chosen: &ModelVersion) ->
 }
 
 impl Note {
+    /// The note for an answer of `metadata`, if it is read otherwise than it was published.
+    pub(super) fn corrected(metadata: &Metadata) -> Option<Self> {
+        let correction = metadata.correction.clone()?;
+        Some(Self::Corrected { model: metadata.name.clone(), correction })
+    }
+
     /// As a program reads it.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotTheDefault { .. } => "not_the_default",
             Self::LayerElsewhere { .. } => "layer_elsewhere",
             Self::Untrained { .. } => "untrained",
+            Self::Corrected { .. } => "corrected",
         }
     }
 }
@@ -201,6 +215,7 @@ impl fmt::Display for Note {
             Self::LayerElsewhere { without, layer, model } => {
                 write!(f, "no model is named and `{without}` has no layer `{layer}`, so `{model}` is used")
             }
+            Self::Corrected { model, correction } => write!(f, "`{model}`: {correction}"),
             Self::Untrained { model, trained, alike } => {
                 write!(f, "the weights of `{model}` are untrained, so its answers mean nothing")?;
                 match trained {

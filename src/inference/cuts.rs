@@ -62,6 +62,11 @@ impl Cuts {
         &self.version
     }
 
+    /// Replaces what is known of the version; its files are the same.
+    pub(super) fn set_version(&mut self, version: ModelVersion) {
+        self.version = version;
+    }
+
     /// Provider of the first session.
     pub(super) fn provider(&self) -> ProviderInEffect {
         self.cached.first().expect("the first session is built in `open`").session.provider().clone()

@@ -11,11 +11,11 @@ use tokio::sync::Semaphore;
 use tracing::{error, warn};
 
 use super::{
-    Answer, Choice, Error, Image, ModelView, Needs, OnError, Plan, Readiness, Request, Timings, VersionView,
+    Answer, Choice, Error, Image, ModelView, Needs, Note, OnError, Plan, Readiness, Request, Timings,
     choice::{self, choose},
     failures::Failures,
     models::Models,
-    plan,
+    plan, view,
     worker::{Ran, Task, Worker},
 };
 use crate::{
@@ -65,7 +65,9 @@ impl Engine {
         images: &ImagesConfig,
         runtime_config: &RuntimeConfig,
     ) -> Result<Self, Error> {
-        let snapshot = RwLock::new(Arc::new(repository.scan()?));
+        let snapshot = repository.scan()?;
+        view::warn_of_new(&snapshot, &Snapshot::default());
+        let snapshot = RwLock::new(Arc::new(snapshot));
         let inner = Inner {
             config: config.clone(),
             limits: Limits::from(images),
@@ -97,9 +99,11 @@ impl Engine {
             }
         };
         self.may_serve(&version)?;
+        let version = self.as_loaded(version);
+        let corrected = Note::corrected(&version.metadata);
         let untrained = choice::untrained(&snapshot, &self.inner.config.default, &version.metadata, needs);
         let plan = plan::resolve(&snapshot, version, request)?;
-        Ok(Plan { notes: note.into_iter().chain(untrained).collect(), ..plan })
+        Ok(Plan { notes: note.into_iter().chain(untrained).chain(corrected).collect(), ..plan })
     }
 
     fn choose(&self, snapshot: &Snapshot, needs: Needs<'_>) -> Result<Choice, Error> {
@@ -112,6 +116,7 @@ impl Engine {
     /// [`Error::BadImages`] unless the plan skips them, a full queue, a model that does not load.
     pub async fn run(&self, plan: Plan, images: Vec<Image>) -> Result<Answer, Error> {
         let worker = self.load(&plan.version).await?;
+        let plan = Plan { version: worker.version().clone(), ..plan };
         let _admitted = worker.admit(images.len())?;
         let started = Instant::now();
         let prepared = self.prepare(&plan, images).await;
@@ -318,6 +323,7 @@ impl Engine {
         for problem in snapshot.problems.iter().filter(|problem| !before.problems.contains(problem)) {
             warn!(path = problem.path, reason = problem.reason, "ignored in the model repository");
         }
+        view::warn_of_new(&snapshot, &before);
         let present = |version: &ModelVersion| {
             let versions = || snapshot.models.iter().flat_map(|model| &model.versions);
             versions().any(|known| known.dir() == version.dir())
@@ -325,6 +331,10 @@ impl Engine {
         self.inner.models.retain(present);
         *self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
         Ok(())
+    }
+
+    pub(super) fn loaded_models(&self) -> &Models {
+        &self.inner.models
     }
 
     pub(super) fn repository(&self) -> &Repository {
@@ -345,24 +355,6 @@ impl Engine {
 
     fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.inner.snapshot.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn view(&self, model: &Model, default: Option<&str>) -> ModelView {
-        let version = |version: &ModelVersion| {
-            let worker = self.inner.models.peek(version);
-            let in_effect = worker.map(|worker| worker.provider().clone());
-            VersionView {
-                version: version.clone(),
-                provider: in_effect.as_ref().map(|provider| provider.provider),
-                provider_note: in_effect.and_then(|provider| provider.note),
-            }
-        };
-        ModelView {
-            versions: model.versions.iter().map(version).collect(),
-            name: model.name.clone(),
-            stable: model.stable,
-            default: default == Some(&model.name),
-        }
     }
 }
 

@@ -25,14 +25,17 @@ impl Engine {
         self.change(name, version, Repository::remove).await
     }
 
-    /// A version as one ONNX file, to be read off the async threads.
+    /// A version as one ONNX file that says what its metadata say, to be read off the async threads.
     ///
     /// # Errors
     /// Unknown model or version; [`Error::Graph`] when its files are damaged, or larger than one file can be.
     pub async fn single_file(&self, name: &str, version: u32) -> Result<SingleFile, Error> {
-        let found = self.version(name, Some(version))?;
+        let found = self.as_loaded(self.version(name, Some(version))?);
         let model = name.to_owned();
-        let open = move || Graph::read(&found.graph_path())?.into_single_file();
+        let open = move || {
+            let graph = Graph::read(&found.graph_path())?;
+            graph.with_properties(registry::PREFIX, found.metadata.properties()).into_single_file()
+        };
         let opened = tokio::task::spawn_blocking(open).await.expect("reading a graph does not panic");
         opened.map_err(|source| Error::Graph { model, source: source.into() })
     }

@@ -13,6 +13,7 @@ mod manage;
 mod models;
 mod plan;
 mod request;
+mod view;
 mod worker;
 
 pub use choice::{Choice, DefaultFault, Needs, Note, choose};

@@ -7,7 +7,7 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{Error, ModelId, worker::Worker};
+use super::{Error, ModelId, view, worker::Worker};
 use crate::{
     config::{ModelsConfig, RuntimeConfig},
     registry::ModelVersion,
@@ -82,6 +82,9 @@ impl Models {
         info!(model = model(), ms = started.elapsed().as_millis() as u64, "loaded and warm");
         if !version.metadata.pretrained {
             warn!(model = model(), pretrained = false, "these weights are UNTRAINED: answers mean nothing");
+        }
+        if worker.version().metadata.correction != version.metadata.correction {
+            view::warn_of(worker.version());
         }
         let worker = Arc::new(worker);
         self.lock().push_back(Arc::clone(&worker));

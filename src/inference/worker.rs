@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::{ProviderChoice, RuntimeConfig},
-    registry::ModelVersion,
+    registry::{FoundBy, ModelVersion, OutputKind, trial_images},
     runtime::{ProviderInEffect, Runtime, trim},
     tensor::Tensor,
 };
@@ -110,7 +110,7 @@ impl Worker {
             .spawn(move || {
                 match Queue::open(runtime, thread_version, choice, bound_bytes, max_batch) {
                     Ok(mut queue) => {
-                        report.send(Ok(queue.cuts.provider())).ok();
+                        report.send(Ok((queue.cuts.version().clone(), queue.cuts.provider()))).ok();
                         queue.run(&receiver);
                     }
                     Err(error) => drop(report.send(Err(error))),
@@ -118,7 +118,7 @@ impl Worker {
                 trim();
             })
             .map_err(|source| Error::Thread { model: name.clone(), source })?;
-        let provider = loaded.recv().map_err(|_| Error::WorkerGone { model: name })??;
+        let (version, provider) = loaded.recv().map_err(|_| Error::WorkerGone { model: name })??;
         let capacity = config.queue_images;
         Ok(Self {
             version,
@@ -130,7 +130,7 @@ impl Worker {
         })
     }
 
-    /// The version it serves.
+    /// The version it serves, with what loading has found out about its output.
     pub(super) fn version(&self) -> &ModelVersion {
         &self.version
     }
@@ -204,6 +204,9 @@ impl Queue {
         let mut cuts = Cuts::open(runtime, version.clone(), choice, bound_bytes)?;
         let main = cuts.main_tensor();
         cuts.session(&[main])?.run(&zeros).map_err(|source| runtime_error(&version, source))?;
+        if version.metadata.output.as_ref().is_some_and(|output| output.found_by == FoundBy::Guess) {
+            judge(&mut cuts, fixed_batch.unwrap_or(1))?;
+        }
         let model = version.metadata.name.clone();
         Ok(Self { cuts, model, max_batch: fixed_batch.unwrap_or(max_batch), fixed_batch, waiting: VecDeque::new(), runs: 0 })
     }
@@ -283,6 +286,22 @@ impl Queue {
         let outputs = session.run(&input).map_err(|source| runtime_error(&version, source))?;
         Ok((outputs, started.elapsed()))
     }
+}
+
+/// Finds out by trial runs what the output's numbers are.
+fn judge(cuts: &mut Cuts, batch: usize) -> Result<(), Error> {
+    let (version, main) = (cuts.version().clone(), cuts.main_tensor());
+    let session = cuts.session(&[main])?;
+    let images = trial_images(&version.metadata.preprocessing).into_iter();
+    let run = |image: Tensor| {
+        let (shape, data) = image.into_parts();
+        let shape = std::iter::once(batch).chain(shape).collect();
+        let input = Tensor::new(shape, data.repeat(batch)).expect("a batch is as many images as its shape says");
+        Ok(row(&session.run(&input).map_err(|source| runtime_error(&version, source))?[0], 0).to_vec())
+    };
+    let rows = images.map(run).collect::<Result<Vec<_>, Error>>()?;
+    cuts.set_version(version.judged(OutputKind::by_values(&rows)));
+    Ok(())
 }
 
 /// One image's part of a batched output.

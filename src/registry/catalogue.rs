@@ -118,7 +118,7 @@ impl KnownModel {
         let [height, width] = written.preprocessing.input_size.expect("a test reads every entry");
         Self {
             name,
-            preprocessing: written.preprocessing.preprocessing(height, width),
+            preprocessing: written.preprocessing.preprocessing(None, height, width),
             about: written.about,
             labels: written.labels,
             starter: written.starter,

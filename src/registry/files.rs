@@ -18,8 +18,11 @@ pub(super) const WEIGHTS: &str = "weights.bin";
 pub(super) const METADATA: &str = "metadata.json";
 pub(super) const STABLE: &str = "stable";
 
-/// The form of `metadata.json` that this graft writes and reads.
-pub(super) const FORMAT: u32 = 1;
+/// The form of `metadata.json` that this graft writes.
+pub(super) const FORMAT: u32 = 2;
+
+/// An earlier form that it reads: what an output holds is a guess there.
+pub(super) const FORMAT_WITH_GUESSES: u32 = 1;
 
 /// `metadata.json`: what the version says of itself, and what a reader checks before it trusts that.
 #[derive(Serialize, Deserialize)]

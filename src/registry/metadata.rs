@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Assumption, Output};
 use crate::preprocess::{Fit, Preprocessing};
 
 /// What `metadata.json` of a version says; written last, so a version with it is whole.
@@ -38,39 +39,14 @@ pub struct Metadata {
     /// What it was fine-tuned from; absent for a model that was brought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lineage: Option<Lineage>,
+    /// What the import could not know and took for granted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assumptions: Vec<Assumption>,
+    /// What this graft reads otherwise than the one that published the version; never written.
+    #[serde(skip)]
+    pub correction: Option<String>,
     /// RFC 3339 time of publication.
     pub created: String,
-}
-
-/// The classifier's output tensor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Output {
-    /// Name of the graph's tensor.
-    pub tensor: String,
-    /// Whether a softmax is still to be taken.
-    pub kind: OutputKind,
-}
-
-/// What the output's numbers are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OutputKind {
-    /// Scores before softmax.
-    Logits,
-    /// Scores after softmax.
-    Probabilities,
-}
-
-impl std::str::FromStr for OutputKind {
-    type Err = MetadataError;
-
-    fn from_str(name: &str) -> Result<Self, MetadataError> {
-        match name {
-            "logits" => Ok(Self::Logits),
-            "probabilities" => Ok(Self::Probabilities),
-            _ => Err(MetadataError { field: "output", rule: format!("is `logits` or `probabilities`, not `{name}`") }),
-        }
-    }
 }
 
 /// A class.
@@ -143,6 +119,12 @@ impl Metadata {
         self.layers.iter().find(|layer| layer.name == name)
     }
 
+    /// Values in the output for one image, if it is a layer; the inner `None` when their number overflows.
+    pub(super) fn output_values(&self) -> Option<Option<usize>> {
+        let tensor = &self.output.as_ref()?.tensor;
+        self.layers.iter().find(|layer| layer.tensor == *tensor).map(Layer::values)
+    }
+
     /// Checks what the fields promise each other.
     ///
     /// # Errors
@@ -185,10 +167,11 @@ impl Metadata {
         };
         rule("output.tensor", !output.tensor.is_empty(), || "is empty; it names the graph's output tensor".into())?;
         rule("labels", count > 0, || "is empty, but there is an `output`; give one label per class".into())?;
-        let classes = self.layers.iter().find(|layer| layer.tensor == output.tensor).map(Layer::values);
-        let agrees = classes.is_none_or(|classes| classes == Some(count));
+        let values = self.output_values();
+        let agrees = values.is_none_or(|values| values.is_some_and(|values| output.kind.classes(values) == count));
         rule("labels", agrees, || {
-            format!("has {count} entries, but `{}` has {} values", output.tensor, classes.flatten().unwrap_or(usize::MAX))
+            let values = values.flatten().unwrap_or(usize::MAX);
+            format!("has {count} entries, but `{}` has {values} values ({})", output.tensor, output.kind)
         })
     }
 }
@@ -254,7 +237,7 @@ mod tests {
         check(|m| m.layers[1].index = 0, "`layers` are out of order: index 0 follows 0");
         check(|m| m.layers[1].name = "fc2".into(), "`layers` names `fc2` twice");
         check(|m| m.layers[1].tensor.clear(), "`layers` has no name or no tensor at index 1");
-        check(|m| m.labels.truncate(2), "`labels` has 2 entries, but `predictions:0` has 3 values");
+        check(|m| m.labels.truncate(2), "`labels` has 2 entries, but `predictions:0` has 3 values (probabilities)");
         check(|m| m.labels.clear(), "`labels` is empty, but there is an `output`; give one label per class");
         check(|m| m.output = None, "`labels` has 3 entries, but there is no `output`");
         check(|m| m.preprocessing.height = 0, "`preprocessing` has height 0 and width 224; each is 1 to 4096 pixels");
@@ -271,7 +254,7 @@ mod tests {
         let mut metadata = metadata("vgg16");
         metadata.version = 3;
         metadata.labels[0].wnid = Some("n01440764".into());
-        let document = crate::registry::files::Document { format: 1, graph_bytes: 5, metadata };
+        let document = crate::registry::files::Document { format: 2, graph_bytes: 5, metadata };
         let text = serde_json::to_string(&document).unwrap();
         let read: crate::registry::files::Document = serde_json::from_str(&text).unwrap();
         assert_eq!((read.metadata, read.graph_bytes), (document.metadata, 5));

@@ -9,9 +9,12 @@ mod files;
 mod hashing;
 pub(crate) mod hidden;
 mod import;
+mod judge;
 mod labels;
 mod metadata;
 mod nearest;
+mod output;
+mod portable;
 mod repository;
 mod scan;
 mod staging;
@@ -25,9 +28,12 @@ pub use hashing::HashingWriter;
 pub use import::{
     ImportError, OnnxSettings, Provenance, import_keras, import_onnx, import_seeded, import_weights, read_settings, write_graph,
 };
+pub use judge::trial_images;
 pub use labels::{LabelsError, imagenet_labels, numbered_labels, read_labels};
-pub use metadata::{Label, Layer, Lineage, Metadata, MetadataError, NAME_RULE, Output, OutputKind, WeightsOrigin, valid_name};
+pub use metadata::{Label, Layer, Lineage, Metadata, MetadataError, NAME_RULE, WeightsOrigin, valid_name};
 pub use nearest::nearest;
+pub use output::{Assumption, FoundBy, Output, OutputKind};
+pub use portable::{PREFIX, PropertyError};
 pub use repository::{Model, ModelVersion, Problem, Repository, Snapshot};
 pub use staging::Staging;
 pub(crate) use staging::rename_without_replacing;

@@ -16,8 +16,9 @@ use std::{
 use super::{
     catalogue::is_catalogue_file,
     error::{At, Error},
-    files::{Document, FORMAT, GRAPH, METADATA, STABLE, WEIGHTS},
+    files::{Document, FORMAT, FORMAT_WITH_GUESSES, GRAPH, METADATA, STABLE, WEIGHTS},
     hidden::{abandoned, is_hidden, older},
+    judge::judge_again,
     metadata::{Metadata, NAME_RULE, valid_name},
     repository::{Model, ModelVersion, Problem, Snapshot},
 };
@@ -227,10 +228,13 @@ fn read_version(folder: &Path, stamp: &Stamp, name: &str, version: u32) -> Resul
         return Err(too_large());
     }
     let document = parse(&text)?;
-    let metadata = document.metadata;
+    let mut metadata = document.metadata;
     if (metadata.name.as_str(), metadata.version) != (name, version) {
         let (name, version) = (&metadata.name, metadata.version);
         return Err(format!("`{METADATA}` is that of `{name}` version {version}; versions cannot be renamed or copied"));
+    }
+    if document.format == FORMAT_WITH_GUESSES {
+        judge_again(&mut metadata, &folder.join(GRAPH));
     }
     metadata.validate().map_err(|error| format!("`{METADATA}`: {error}"))?;
     for (file, found, expected) in [(GRAPH, graph.bytes, document.graph_bytes), (WEIGHTS, weights.bytes, metadata.weights.bytes)]
@@ -249,8 +253,9 @@ fn parse(text: &[u8]) -> Result<Document, String> {
     }
     let unreadable = |error: serde_json::Error| format!("`{METADATA}` cannot be read: {error}");
     let Form { format } = serde_json::from_slice(text).map_err(unreadable)?;
-    if format != FORMAT {
-        return Err(format!("`{METADATA}` has format {format}, this graft reads {FORMAT}; use the graft that wrote it"));
+    if !(FORMAT_WITH_GUESSES..=FORMAT).contains(&format) {
+        let known = format!("{FORMAT_WITH_GUESSES} to {FORMAT}");
+        return Err(format!("`{METADATA}` has format {format}, this graft reads {known}; use the graft that wrote it"));
     }
     serde_json::from_slice(text).map_err(unreadable)
 }

@@ -32,13 +32,15 @@ pub(crate) fn metadata(name: &str) -> Metadata {
             scale: [1.0; 3],
             orientation: Orientation::Ignore,
         },
-        output: Some(Output { tensor: "predictions:0".into(), kind: OutputKind::Probabilities }),
+        output: Some(Output { tensor: "predictions:0".into(), kind: OutputKind::Probabilities, found_by: FoundBy::Graph }),
         labels: numbered_labels(3),
         layers: vec![layer(0, "fc2", 8), layer(1, "predictions", 3)],
         features_layer: "fc2".into(),
         pretrained: false,
         weights: WeightsOrigin { source: "seed:1".into(), sha256: "0".repeat(64), bytes: WEIGHTS.len() as u64 },
         lineage: None,
+        assumptions: Vec::new(),
+        correction: None,
         created: String::new(),
     }
 }

@@ -133,7 +133,7 @@ fn whatever_is_not_whole_is_a_problem() {
     check(&write("graph.onnx", b""), "vgg16/1", "`graph.onnx` has 0 bytes, not the 5");
     check(&write("metadata.json", b""), "vgg16/1", "`metadata.json` cannot be read: EOF");
     check(&write("metadata.json", b"\xff{"), "vgg16/1", "`metadata.json` cannot be read");
-    check(&write("metadata.json", b"{\"format\": 2}"), "vgg16/1", "has format 2, this graft reads 1");
+    check(&write("metadata.json", b"{\"format\": 3}"), "vgg16/1", "has format 3, this graft reads 1 to 2");
     check(&edit("\"vgg16\"", "\"vgg19\""), "vgg16/1", "is that of `vgg19` version 1");
     check(&edit("\"fc2\"", "\"fc3\""), "vgg16/1", "`features_layer` is `fc2`, which is not among the layers");
     check(&|dir| fs::rename(dir, dir.with_file_name("7")).unwrap(), "vgg16/7", "is that of `vgg16` version 1");

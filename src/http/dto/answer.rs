@@ -24,7 +24,7 @@ pub struct ModelDto {
     pub pretrained: bool,
 }
 
-/// A class and its probability.
+/// A class and its score.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ClassDto {
     /// Position in the model's output.
@@ -37,7 +37,7 @@ pub struct ClassDto {
     #[schema(nullable = false, example = "n04310018")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wnid: Option<String>,
-    /// Probability, 0 to 1.
+    /// Probability, 0 to 1; where each class has a score of its own (`independent`), these do not sum up to 1.
     #[schema(example = 0.97)]
     pub score: f32,
 }

@@ -7,7 +7,7 @@ use crate::{
     config::Provider,
     inference::{ModelView, VersionView},
     preprocess::Preprocessing,
-    registry::{Label, Layer, Lineage, Metadata, Problem, WeightsOrigin},
+    registry::{Assumption, FoundBy, Label, Layer, Lineage, Metadata, Output, OutputKind, Problem, WeightsOrigin},
     training::{recipe::Recipe, report::Report},
 };
 
@@ -64,6 +64,10 @@ pub struct VersionDto {
     /// Number of classes; 0 without a top.
     #[schema(example = 1000)]
     pub classes: usize,
+    /// What answers with classes, and what its numbers are; absent without a top.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub output: Option<OutputDto>,
     /// One per class, in index order; in `/models/{m}` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<LabelDto>>, nullable = false)]
@@ -85,9 +89,30 @@ pub struct VersionDto {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<LineageDto>, nullable = false)]
     pub lineage: Option<Lineage>,
+    /// What its import could not know and took for granted.
+    pub assumptions: Vec<Assumption>,
+    /// What is read otherwise than an earlier graft published it, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub correction: Option<String>,
     /// RFC 3339 time of publication.
     #[schema(format = DateTime, example = "2026-01-31T12:00:00Z")]
     pub created: String,
+}
+
+/// A classifier's output.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OutputDto {
+    /// What the graph's tensor is called.
+    #[schema(example = "predictions")]
+    pub tensor: String,
+    /// What its numbers are, and so how they become scores: a softmax of `logits`, an exponential of `log_probabilities`, a
+    /// sigmoid of `independent_logits`; `probabilities` and `independent` are served as they are; one `binary` number p scores two
+    /// classes, 1 − p and p.
+    pub kind: OutputKind,
+    /// How that was found: by the operators of the `graph`, by the values of trial runs (`probe`), or as the user has `given` it;
+    /// a `guess` of an earlier graft is looked into when the model loads.
+    pub found_by: FoundBy,
 }
 
 /// A class's names.
@@ -196,6 +221,11 @@ impl VersionDto {
             pretrained: metadata.pretrained,
             input: metadata.preprocessing.clone(),
             classes: metadata.labels.len(),
+            output: metadata.output.as_ref().map(|Output { tensor, kind, found_by }| OutputDto {
+                tensor: tensor.clone(),
+                kind: *kind,
+                found_by: *found_by,
+            }),
             labels: with_labels.then(|| metadata.labels.clone()),
             features_layer: metadata.features_layer.clone(),
             layers: metadata.layers.len(),
@@ -203,6 +233,8 @@ impl VersionDto {
             provider: ProviderDto { in_effect: view.provider, note: view.provider_note.clone() },
             loaded: view.provider.is_some(),
             lineage: metadata.lineage.clone().filter(|_| with_labels),
+            assumptions: metadata.assumptions.clone(),
+            correction: metadata.correction.clone(),
             created: metadata.created.clone(),
         }
     }

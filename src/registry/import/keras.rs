@@ -12,8 +12,8 @@ use crate::{
     graph::{ExternalData, build},
     preprocess::{Fit, Mode, Preprocessing},
     registry::{
-        HashingWriter, Label, Layer, Metadata, ModelVersion, Output, OutputKind, Repository, WeightsOrigin, default_name,
-        imagenet_labels, known_model, numbered_labels,
+        FoundBy, HashingWriter, Label, Layer, Metadata, ModelVersion, Output, OutputKind, Repository, WeightsOrigin,
+        default_name, imagenet_labels, known_model, numbered_labels,
     },
     weights::{self, WeightSource, seeded::Seeded},
 };
@@ -102,6 +102,8 @@ fn metadata(name: &str, architecture: &Architecture, weights: WeightsOrigin, pre
         pretrained,
         weights,
         lineage: None,
+        assumptions: Vec::new(),
+        correction: None,
         created: String::new(),
     }
 }
@@ -120,7 +122,7 @@ fn preprocessing(architecture: &Architecture) -> Preprocessing {
 
 fn output(architecture: &Architecture) -> Option<Output> {
     let last = architecture.layers.last().filter(|_| architecture.include_top)?;
-    Some(Output { tensor: last.name.clone(), kind: OutputKind::Probabilities })
+    Some(Output { tensor: last.name.clone(), kind: OutputKind::Probabilities, found_by: FoundBy::Graph })
 }
 
 /// ImageNet's names for trained weights only: an untrained class means nothing.

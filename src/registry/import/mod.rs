@@ -48,6 +48,15 @@ pub enum ImportError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The graph answers something else than scores of classes.
+    #[error("this is no classifier that graft serves: {reason}")]
+    NotAClassifier {
+        /// What it answers, and what to do.
+        reason: String,
+    },
+    /// What the file says of itself cannot be read.
+    #[error(transparent)]
+    Property(#[from] crate::registry::PropertyError),
     /// A setting that the graph contradicts or that makes no sense.
     #[error("{setting}: {reason}")]
     Setting {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::ImportError;
 use crate::{
     preprocess::{ChannelOrder, Fit, Mode, Orientation, Preprocessing, Resize},
-    registry::OutputKind,
+    registry::{Assumption, OutputKind},
 };
 
 /// Settings of an ONNX import; what is absent has a default or is read from the graph.
@@ -34,8 +34,11 @@ pub struct OnnxSettings {
     pub orientation: Option<Orientation>,
     /// File of labels, relative to the TOML file: one per line, a JSON list, or Keras's class index.
     pub labels: Option<PathBuf>,
-    /// Whether the output is `logits` or `probabilities`; default: probabilities after a Softmax.
-    pub output: Option<OutputKind>,
+    /// The tensor of scores; default: the graph's output, where it has one.
+    pub output_tensor: Option<String>,
+    /// What its numbers are; default: what the operators that make them say, else what values they have. Once called `output`.
+    #[serde(alias = "output")]
+    pub output_kind: Option<OutputKind>,
     /// Layer that `/features` answers with; default: the input of the last Gemm, MatMul or Conv.
     pub features_layer: Option<String>,
 }
@@ -71,22 +74,42 @@ impl OnnxSettings {
             scale: flags.scale.or(self.scale),
             orientation: flags.orientation.or(self.orientation),
             labels: flags.labels.or(self.labels),
-            output: flags.output.or(self.output),
+            output_tensor: flags.output_tensor.or(self.output_tensor),
+            output_kind: flags.output_kind.or(self.output_kind),
             features_layer: flags.features_layer.or(self.features_layer),
         }
     }
 
-    /// The preprocessing for an input of `height` × `width`.
-    pub(in crate::registry) fn preprocessing(&self, height: u32, width: u32) -> Preprocessing {
-        let mode = Preprocessing::keras(self.mode.unwrap_or(Mode::Torch), height, width);
+    /// The preprocessing for an input of `height` × `width`: `own`, the file's, where these settings say nothing else.
+    pub(in crate::registry) fn preprocessing(&self, own: Option<Preprocessing>, height: u32, width: u32) -> Preprocessing {
+        let assumed = || Preprocessing { resize: Resize::Bilinear, ..Preprocessing::keras(Mode::Torch, height, width) };
+        let own = own.unwrap_or_else(assumed);
+        let mode = self.mode.map_or_else(|| own.clone(), |mode| own.clone().with_mode(mode));
         Preprocessing {
-            resize: self.resize.unwrap_or(Resize::Bilinear),
-            fit: self.shorter_side.map_or(Fit::Stretch, |shorter_side| Fit::CenterCrop { shorter_side }),
+            height,
+            width,
+            resize: self.resize.unwrap_or(own.resize),
+            fit: self.shorter_side.map_or(own.fit, |shorter_side| Fit::CenterCrop { shorter_side }),
             channel_order: self.channel_order.unwrap_or(mode.channel_order),
             mean: self.mean.unwrap_or(mode.mean),
             scale: self.scale.unwrap_or(mode.scale),
-            orientation: self.orientation.unwrap_or(Orientation::Ignore),
+            orientation: self.orientation.unwrap_or(own.orientation),
             ..mode
         }
+    }
+
+    /// What [`Self::preprocessing`] takes for granted where the file says nothing.
+    pub(in crate::registry) fn assumed_preprocessing(&self) -> Vec<Assumption> {
+        let mut assumed = Vec::new();
+        if self.mode.is_none() && (self.mean.is_none() || self.scale.is_none()) {
+            assumed.push(Assumption::new("mode", "torch (RGB, less ImageNet's mean, over its deviation)"));
+        }
+        if self.resize.is_none() {
+            assumed.push(Assumption::new("resize", "bilinear"));
+        }
+        if self.shorter_side.is_none() {
+            assumed.push(Assumption::new("shorter_side", "none (both sides are stretched)"));
+        }
+        assumed
     }
 }

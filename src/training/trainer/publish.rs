@@ -5,7 +5,7 @@
 use super::{Context, Outcome, Run, evaluate, graph_error, model, phase::interruptible};
 use crate::{
     graph::Graph,
-    registry::{ImportError, Label, Layer, Lineage, Metadata, ModelVersion, Output, OutputKind, Staging, write_graph},
+    registry::{FoundBy, ImportError, Label, Layer, Lineage, Metadata, ModelVersion, Output, OutputKind, Staging, write_graph},
     runtime::{SessionSource, SharedWeights},
     tensor::Tensor,
     training::{Division, Error, cache, event::Event, recipe::Recipe, report::Report},
@@ -83,13 +83,19 @@ impl Run<'_> {
             input: base.metadata.input.clone(),
             fixed_batch: base.metadata.fixed_batch,
             preprocessing: self.recipe.preprocessing.clone(),
-            output: Some(Output { tensor: self.trained.output().to_owned(), kind: OutputKind::Probabilities }),
+            output: Some(Output {
+                tensor: self.trained.output().to_owned(),
+                kind: OutputKind::Probabilities,
+                found_by: FoundBy::Graph,
+            }),
             labels: self.recipe.classes.iter().map(|label| Label { label: label.clone(), wnid: None }).collect(),
             features_layer: vector.clone(),
             layers,
             pretrained: true,
             weights,
             lineage: Some(self.lineage(report)),
+            assumptions: Vec::new(),
+            correction: None,
             created: String::new(),
         };
         // A worker whose lease is lost must not publish: another has the job.

@@ -1,5 +1,7 @@
 //! A user's own ONNX classifier: its node outputs become layers, its shapes are found by running it once.
 
+mod classes;
+mod conventions;
 mod input;
 mod output;
 mod probe;
@@ -11,14 +13,18 @@ use std::{
 };
 
 use self::{
+    classes::{features_layer_among, labels},
     input::input_size,
-    output::{features_layer_among, labels, output},
-    probe::Probe,
+    output::{Chosen, Hints, choose, judge, vector},
+    probe::{Probe, Probed},
 };
 use super::{ImportError, OnnxSettings, WEIGHTS};
 use crate::{
     graph::{ExternalData, Graph},
-    registry::{HashingWriter, Metadata, ModelVersion, Repository, Staging, WeightsOrigin},
+    preprocess::Preprocessing,
+    registry::{
+        Assumption, HashingWriter, Layer, Metadata, ModelVersion, Output, Repository, Staging, WeightsOrigin, portable::Exported,
+    },
     runtime::Runtime,
 };
 
@@ -26,6 +32,9 @@ use crate::{
 const EXTERNAL_FROM_BYTES: u64 = 1024;
 
 /// Imports `file` as a new version of `name`.
+///
+/// What the settings do not say comes from the file's properties, graft's own or those of others; what these do not say either is
+/// found from the graph and by running it, or assumed, and then the version's metadata say so.
 ///
 /// # Errors
 /// A file that is no ONNX image classifier, settings that contradict it, a graph that ONNX Runtime refuses.
@@ -37,33 +46,128 @@ pub fn import_onnx(
     settings: &OnnxSettings,
 ) -> Result<ModelVersion, ImportError> {
     let staging = repository.stage(name)?;
-    let graph = Graph::read(file)?.with_channels_first()?;
+    let graph = Graph::read(file)?;
+    conventions::check_task(&graph)?;
+    let exported = Exported::read(|key| graph.property(key))?;
+    let settings = with_size(settings, exported.as_ref());
+    let graph = graph.with_channels_first()?;
     let input = graph.input()?;
-    let features_layer = settings.features_layer.clone().or_else(|| graph.last_affine_input());
+    let [height, width] = input_size(&input, &settings)?;
+    let (preprocessing, mut assumptions) = preprocessing(&graph, &settings, exported.as_ref(), height, width);
+    let affine = graph.last_affine_input();
+    let (graph, chosen) = choose_output(graph, &settings, exported.as_ref())?;
     let (graph, origin) =
         write_graph(graph, &staging, format!("onnx:{}", file.file_name().unwrap_or_default().to_string_lossy()))?;
-    let [height, width] = input_size(&input, settings)?;
-    let probe = Probe { runtime, staging: &staging, graph: &graph, size: [height as usize, width as usize] };
-    let (layers, fixed_batch) = probe.layers(&input)?;
-    let output = output(&graph, &layers, settings)?;
-    let classes = layers.iter().find(|layer| layer.tensor == output.tensor).map_or(0, |layer| layer.shape.iter().product());
+    let probe = Probe { runtime, staging: &staging, graph: &graph, preprocessing: &preprocessing };
+    let probed = probe.layers(&input)?;
+    let own_output = exported.as_ref().and_then(|exported| exported.output.as_ref());
+    let judged = chosen.as_ref().map(|chosen| output(&probe, chosen, &probed, &settings, own_output)).transpose()?;
+    let (output, classes, assumed) =
+        judged.map_or((None, 0, None), |(output, classes, assumed)| (Some(output), classes, assumed));
+    assumptions.extend(assumed);
+    let own_labels = exported.as_ref().map(|exported| exported.labels.as_slice());
+    let (labels, assumed) = labels(&graph, &settings, own_labels, classes)?;
+    assumptions.extend(assumed);
+    let layers = layers(probed.layers, chosen.as_ref(), exported.as_ref(), &graph);
+    let own_features = exported.as_ref().map(|exported| exported.features_layer.clone());
+    let features_layer = settings.features_layer.or(own_features).or(affine);
     let metadata = Metadata {
         name: name.to_owned(),
         version: 0,
-        architecture: "onnx".to_owned(),
+        architecture: exported.as_ref().map_or_else(|| "onnx".to_owned(), |exported| exported.architecture.clone()),
         input: input.name,
-        fixed_batch,
-        preprocessing: settings.preprocessing(height, width),
-        output: Some(output),
-        labels: labels(settings, classes)?,
+        fixed_batch: probed.fixed_batch,
+        preprocessing,
+        output,
+        labels,
         features_layer: features_layer_among(&layers, features_layer)?,
         layers,
-        pretrained: true,
+        pretrained: exported.as_ref().is_none_or(|exported| exported.pretrained),
         weights: origin,
-        lineage: None,
+        lineage: exported.and_then(|exported| exported.lineage),
+        assumptions,
+        correction: None,
         created: String::new(),
     };
     Ok(staging.publish(metadata)?)
+}
+
+/// The settings, with the input size that an export says: its graph may leave it open.
+fn with_size(settings: &OnnxSettings, exported: Option<&Exported>) -> OnnxSettings {
+    let own = exported.map(|exported| [exported.preprocessing.height, exported.preprocessing.width]);
+    OnnxSettings { input_size: settings.input_size.or(own), ..settings.clone() }
+}
+
+/// How images become input, and what of it is assumed.
+fn preprocessing(
+    graph: &Graph,
+    settings: &OnnxSettings,
+    exported: Option<&Exported>,
+    height: u32,
+    width: u32,
+) -> (Preprocessing, Vec<Assumption>) {
+    if let Some(exported) = exported {
+        return (settings.preprocessing(Some(exported.preprocessing.clone()), height, width), Vec::new());
+    }
+    let foreign = conventions::preprocessing(graph, height, width);
+    let assumptions = match foreign {
+        Some(_) => vec![Assumption::new("mode", "as the file's properties say")],
+        None => settings.assumed_preprocessing(),
+    };
+    (settings.preprocessing(foreign, height, width), assumptions)
+}
+
+/// The tensor of scores; none for graft's export of a model without classes.
+fn choose_output(
+    graph: Graph,
+    settings: &OnnxSettings,
+    exported: Option<&Exported>,
+) -> Result<(Graph, Option<Chosen>), ImportError> {
+    let own = exported.and_then(|exported| exported.output.as_ref()).map(|output| output.tensor.as_str());
+    let wanted = settings.output_tensor.as_deref().or(own);
+    if exported.is_some() && wanted.is_none() {
+        return Ok((graph, None));
+    }
+    choose(graph, wanted).map(|(graph, chosen)| (graph, Some(chosen)))
+}
+
+/// The output, how many classes it scores, and what of that is assumed.
+fn output(
+    probe: &Probe<'_>,
+    chosen: &Chosen,
+    probed: &Probed,
+    settings: &OnnxSettings,
+    exported: Option<&Output>,
+) -> Result<(Output, usize, Option<Assumption>), ImportError> {
+    let values = vector(chosen, probed)?;
+    let hints = Hints { given: settings.output_kind, exported };
+    let run = || probe.rows(&chosen.tensor, probed.batch);
+    let (output, assumed) = judge(probe.graph, chosen, values, &probed.shapes, hints, run)?;
+    let classes = output.kind.classes(values);
+    Ok((output, classes, assumed))
+}
+
+/// The layers as graft's own export lists them, if the graph has them all; else those that the run found.
+fn layers(found: Vec<Layer>, chosen: Option<&Chosen>, exported: Option<&Exported>, graph: &Graph) -> Vec<Layer> {
+    if let Some(exported) = exported
+        && exported.layers.iter().all(|layer| is_same(layer, &found) || is_input(layer, graph))
+    {
+        return exported.layers.clone();
+    }
+    let named = |layer: Layer| match chosen.filter(|chosen| chosen.tensor == layer.tensor) {
+        Some(chosen) => Layer { name: chosen.name.clone(), ..layer },
+        None => layer,
+    };
+    found.into_iter().map(named).collect()
+}
+
+/// Whether the run found a tensor as large as `layer` says.
+fn is_same(layer: &Layer, found: &[Layer]) -> bool {
+    found.iter().any(|found| found.tensor == layer.tensor && found.values() == layer.values())
+}
+
+fn is_input(layer: &Layer, graph: &Graph) -> bool {
+    graph.input().is_ok_and(|input| input.name == layer.tensor)
 }
 
 /// Splits `graph` into `graph.onnx` and `weights.bin` of the staging folder; `source` is told as the weights' origin.

@@ -6,8 +6,9 @@ use tracing::warn;
 
 use crate::{
     config::{Provider, ProviderChoice, ProviderPolicy},
-    graph::{Graph, InputInfo},
-    registry::{Layer, Staging, import::ImportError},
+    graph::{Graph, InputInfo, Shapes},
+    preprocess::Preprocessing,
+    registry::{Layer, Staging, import::ImportError, trial_images},
     runtime::{Runtime, Session, SessionSource, SharedWeights},
     tensor::Tensor,
 };
@@ -17,12 +18,24 @@ pub(super) struct Probe<'a> {
     pub runtime: &'a Runtime,
     pub staging: &'a Staging,
     pub graph: &'a Graph,
-    pub size: [usize; 2],
+    pub preprocessing: &'a Preprocessing,
+}
+
+/// What a run found.
+pub(super) struct Probed {
+    /// The layers that have the batch first, with their shapes.
+    pub(super) layers: Vec<Layer>,
+    /// Shapes of every float tensor that depends on the image, as they are.
+    pub(super) shapes: Shapes,
+    /// Images of the run.
+    pub(super) batch: usize,
+    /// The batch size when the graph fixes it, or takes no other.
+    pub(super) fixed_batch: Option<usize>,
 }
 
 impl Probe<'_> {
     /// The layers with their shapes, and the batch size when the graph fixes it.
-    pub(super) fn layers(&self, input: &InputInfo) -> Result<(Vec<Layer>, Option<usize>), ImportError> {
+    pub(super) fn layers(&self, input: &InputInfo) -> Result<Probed, ImportError> {
         let nodes: Vec<_> = self.graph.image_layers().into_iter().filter(|node| !Graph::is_layout(&node.name)).collect();
         let all: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
         let floats = self.session(&all)?.float_outputs();
@@ -30,8 +43,11 @@ impl Probe<'_> {
         let mut session = self.session(&names)?;
         let declared = input.shape.first().and_then(|dim| dim.fixed()).and_then(|size| usize::try_from(size).ok());
         let batch = declared.unwrap_or(1);
-        let outputs = self.run(&mut session, batch)?;
-        let fixed = declared.or_else(|| if self.takes_two(&mut session, &outputs) { None } else { Some(1) });
+        let images = trial_images(self.preprocessing);
+        let image = images.last().expect("there are some");
+        let outputs = run(&mut session, &vec![image; batch])?;
+        let pair = [image, &images[0]];
+        let fixed_batch = declared.or_else(|| if self.takes_two(&mut session, pair, &outputs) { None } else { Some(1) });
         let with_batch = names.iter().zip(&outputs).filter(|(_, output)| output.shape().first() == Some(&batch));
         let layer = |(index, (name, output)): (usize, (&&str, &Tensor))| Layer {
             index,
@@ -40,15 +56,39 @@ impl Probe<'_> {
             shape: channels_last(&output.shape()[1..]),
             tensor: (*name).to_owned(),
         };
-        Ok((with_batch.enumerate().map(layer).collect(), fixed))
+        let layers = with_batch.enumerate().map(layer).collect();
+        let shapes = names.iter().zip(&outputs).map(|(name, output)| ((*name).to_owned(), output.shape().to_vec())).collect();
+        Ok(Probed { layers, shapes, batch, fixed_batch })
     }
 
-    /// Whether a graph with an open batch dimension really takes two images: some reshape to a fixed batch of 1.
-    fn takes_two(&self, session: &mut Session, single: &[Tensor]) -> bool {
-        let doubled = |(one, two): (&Tensor, &Tensor)| one.data().len() * 2 == two.data().len();
-        let takes = self.run(session, 2).is_ok_and(|two| single.iter().zip(&two).all(doubled));
+    /// The values of `tensor` for the first image of batches of `batch`, of different images each.
+    pub(super) fn rows(&self, tensor: &str, batch: usize) -> Result<Vec<Vec<f32>>, ImportError> {
+        let mut session = self.session(&[tensor])?;
+        let images = trial_images(self.preprocessing);
+        let row = |image: &Tensor| {
+            let output = run(&mut session, &vec![image; batch])?.swap_remove(0);
+            let values = output.data().len() / batch;
+            Ok(output.data()[..values].to_vec())
+        };
+        images.iter().map(row).collect()
+    }
+
+    /// Whether a graph with an open batch dimension really takes two images, `single`'s and another: some reshape to a fixed batch
+    /// of 1, and in some an image's numbers depend on the others.
+    fn takes_two(&self, session: &mut Session, images: [&Tensor; 2], single: &[Tensor]) -> bool {
+        // Rounding in another order; what mixes images is far off.
+        const NEAR: f32 = 0.02;
+        let alike = |(one, two): (&Tensor, &Tensor)| {
+            let (one, two) = (one.data(), two.data());
+            let largest = one.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+            one.len() * 2 == two.len() && one.iter().zip(two).all(|(a, b)| (a - b).abs() <= NEAR * largest || a.is_nan())
+        };
+        let takes = run(session, &images).is_ok_and(|two| single.iter().zip(&two).all(alike));
+        let takes = takes && !self.graph.quantizes_by_batch();
         if !takes {
-            warn!("the graph leaves its batch dimension open but takes one image only; graft will run images one by one");
+            warn!(
+                "the graph leaves its batch dimension open but gives each image its own numbers alone; graft will run them one by one"
+            );
         }
         takes
     }
@@ -60,12 +100,13 @@ impl Probe<'_> {
         let cpu = ProviderChoice { provider: Provider::Cpu, policy: ProviderPolicy::Required };
         Ok(self.runtime.session(source, cpu)?)
     }
+}
 
-    fn run(&self, session: &mut Session, batch: usize) -> Result<Vec<Tensor>, ImportError> {
-        let shape = vec![batch, 3, self.size[0], self.size[1]];
-        let zeros = vec![0.0; shape.iter().product()];
-        Ok(session.run(&Tensor::new(shape, zeros).expect("as many zeros as the shape has"))?)
-    }
+/// The outputs for a batch of `images`.
+fn run(session: &mut Session, images: &[&Tensor]) -> Result<Vec<Tensor>, ImportError> {
+    let data: Vec<f32> = images.iter().flat_map(|image| image.data()).copied().collect();
+    let shape = std::iter::once(images.len()).chain(images[0].shape().iter().copied()).collect();
+    Ok(session.run(&Tensor::new(shape, data).expect("a batch is as many images as its shape says"))?)
 }
 
 /// Channel, height, width → height, width, channel; other ranks as they are.
