@@ -3,6 +3,8 @@
 //! Modules are listed in dependency order: a module imports only from those above it.
 //! `tests/tidy.rs` keeps that order; `ARCHITECTURE.md` tells what each one owns.
 
+pub mod message;
+
 pub mod config;
 pub mod telemetry;
 pub mod tensor;

@@ -111,7 +111,7 @@ impl App {
         let grace = self.state.server().shutdown_grace;
         let served = serve(self.listener, self.state, shutdown).await;
         if tokio::time::timeout(grace, workers.join_all()).await.is_err() {
-            tracing::warn!("a job did not stop in time; it goes on from its last checkpoint once its lease has run out");
+            tracing::warn!("a job did not stop in time; the next worker resumes it from its last checkpoint");
         }
         watching.abort();
         upkeep.abort();
@@ -124,7 +124,7 @@ fn clean(repository: &Repository) {
     match repository.clean() {
         Ok(removed) => {
             for path in removed {
-                tracing::info!(path = %path.display(), "removed what a process that died had left behind");
+                tracing::info!(path = %path.display(), "removed leftovers of a process that died");
             }
         }
         Err(error) => tracing::warn!(error = telemetry::chain(&error), "cannot clean the model repository"),

@@ -2,8 +2,14 @@
 //!
 //! Knows nothing of what is done with the answers.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
+use anyhow::bail;
+
+use super::progress::Progress;
 use crate::{
     inference::{Engine, Image, ImageAnswer, Plan},
     preprocess::ImageError,
@@ -11,6 +17,44 @@ use crate::{
 
 /// Images that are read, decoded and queued at a time.
 pub(super) const BATCH: usize = 16;
+
+/// Runs `files` through `plan` and hands `take` what each got; names each file that is left out, and gives their number.
+///
+/// # Errors
+/// What fails for all of them, `take`'s own, or that no file is an image.
+pub(super) async fn each(
+    engine: &Engine,
+    plan: &Plan,
+    files: &[PathBuf],
+    mut progress: Option<Progress>,
+    mut take: impl FnMut(&Path, ImageAnswer) -> anyhow::Result<()>,
+) -> anyhow::Result<usize> {
+    let (mut done, mut bad) = (0, 0);
+    for some in files.chunks(BATCH) {
+        for (file, answer) in some.iter().zip(run(engine, plan, some).await?) {
+            match answer {
+                Ok(image) => take(file, image)?,
+                Err(reason) => {
+                    bad += 1;
+                    let note = format!("left out {}: {reason}", file.display());
+                    progress.as_ref().map_or_else(|| eprintln!("{note}"), |progress| progress.note(&note));
+                }
+            }
+        }
+        done += some.len();
+        progress.iter_mut().for_each(|progress| progress.set(done as u64, Some(files.len() as u64)));
+    }
+    progress.into_iter().for_each(Progress::finish);
+    match bad == files.len() {
+        true => bail!("none of the {bad} files is an image that can be read"),
+        false => Ok(bad),
+    }
+}
+
+/// How a command ends that left out `bad` files and answered the others.
+pub(super) fn exit_code(bad: usize) -> ExitCode {
+    if bad == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) }
+}
 
 /// Runs `files` through `plan`, which skips bad images: what each got, or why it is left out.
 ///

@@ -1,12 +1,12 @@
 //! What commands build from the global flags: configuration, repository, engine.
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 
 use super::Global;
 use crate::{
     config::{self, Config},
-    inference::Engine,
-    registry::Repository,
+    inference::{self, Engine},
+    registry::{ModelVersion, Repository, Snapshot},
     runtime::Runtime,
 };
 
@@ -28,6 +28,7 @@ impl Global {
         if self.config_dir.is_some() {
             sources.config_dir.clone_from(&self.config_dir);
         }
+        sources.notes().iter().for_each(|note| eprintln!("{note}"));
         Ok(config::load(&sources)?)
     }
 
@@ -42,7 +43,7 @@ pub(super) fn open(config: &Config) -> anyhow::Result<Repository> {
     config.models.former_dir_note().iter().for_each(|note| eprintln!("{note}"));
     let dir = &config.models.dir;
     if !dir.exists() {
-        eprintln!("making a model repository, empty, at {} (`--models-dir` names another)", dir.display());
+        eprintln!("creating an empty model repository at {} (`--models-dir` names another)", dir.display());
     }
     Repository::open(&config.models.dir)
         .with_context(|| format!("the model repository {} cannot be used", config.models.dir.display()))
@@ -59,13 +60,23 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> 
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future))
 }
 
+/// A version in `snapshot`, the stable one without `version`.
+///
+/// # Errors
+/// No such model or version, with how to see what there is and to bring what is not.
+pub(super) fn find(snapshot: &Snapshot, name: &str, version: Option<u32>) -> anyhow::Result<ModelVersion> {
+    inference::find(snapshot, name, version)
+        .map_err(|error| anyhow!("{error} (`graft models` lists what is there, `graft pull --list` what can be downloaded)"))
+}
+
 /// `NAME` or `NAME@VERSION`.
 pub(super) fn model_and_version(model: &str) -> anyhow::Result<(String, Option<u32>)> {
     match model.split_once('@') {
         None => Ok((model.to_owned(), None)),
         Some((name, version)) => {
-            let version =
-                version.parse().with_context(|| format!("`{version}` in `{model}` is no version; versions are integers"))?;
+            let version = version
+                .parse()
+                .with_context(|| format!("`{version}` in `{model}` is not a version; versions are whole numbers from 1"))?;
             Ok((name.to_owned(), Some(version)))
         }
     }

@@ -9,11 +9,12 @@ use std::{
 
 use clap::Args;
 
-use super::{Global, answer};
+use super::{Global, answer, context::block_on};
 use crate::{
     config::{Config, Provider},
     graph::Graph,
     inference::{Needs, choose},
+    jobs::{self, Jobs, LeaseState, LeaseStatus, Listing, State},
     registry::{ModelVersion, Repository, Snapshot, known_model},
     runtime::{self, Runtime},
 };
@@ -38,7 +39,7 @@ impl Doctor {
             Some(url) => server(url, &mut report),
             None => installation(&global.config(&[])?, &mut report),
         }
-        report.line(if report.failed { "something is wrong; see FAIL above" } else { "all is well" });
+        report.line(report.summary());
         Ok(if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }
@@ -46,6 +47,7 @@ impl Doctor {
 #[derive(Default)]
 struct Report {
     failed: bool,
+    warnings: usize,
 }
 
 impl Report {
@@ -58,7 +60,17 @@ impl Report {
         self.line(format_args!("ok    {what}: {detail}"));
     }
 
-    fn warn(&self, what: &str, detail: impl std::fmt::Display) {
+    fn summary(&self) -> String {
+        match (self.failed, self.warnings) {
+            (true, _) => "something is wrong; see FAIL above".to_owned(),
+            (false, 0) => "all is well".to_owned(),
+            (false, 1) => "graft can answer; see the warning above".to_owned(),
+            (false, warnings) => format!("graft can answer; see the {warnings} warnings above"),
+        }
+    }
+
+    fn warn(&mut self, what: &str, detail: impl std::fmt::Display) {
+        self.warnings += 1;
         self.line(format_args!("warn  {what}: {detail}"));
     }
 
@@ -91,12 +103,15 @@ fn installation(config: &Config, report: &mut Report) {
     for (what, folder) in [("models folder", &config.models.dir), ("data folder", &config.data.dir)] {
         writable(what, folder, report);
     }
+    if let Err(error) = jobs(config, report) {
+        report.fail("jobs", format_args!("{error:#}"));
+    }
     let address = SocketAddr::from((config.server.host, config.server.port));
     match TcpListener::bind(address) {
         Ok(_) => report.ok("address", format_args!("{address} is free")),
         Err(error) => report.warn(
             "address",
-            format_args!("{address} cannot be bound ({error}); is graft running already? choose another with `--port`"),
+            format_args!("{address} cannot be bound ({error}); is graft already running? choose another with `--port`"),
         ),
     }
 }
@@ -151,12 +166,45 @@ fn models(config: &Config, report: &mut Report) {
     }
 }
 
+/// The queue of jobs, where there is one, and those whose worker is silent or dead.
+fn jobs(config: &Config, report: &mut Report) -> anyhow::Result<()> {
+    if !Jobs::file(&config.data.dir).is_file() {
+        return Ok(());
+    }
+    let (waiting, running) = block_on(async {
+        let jobs = Jobs::open(&config.jobs, &config.data.dir, jobs::system_clock()).await?;
+        let listing = |state| Listing { state: Some(state), limit: u32::MAX, ..Listing::default() };
+        let running = jobs.list(&listing(State::Running)).await?;
+        let leases = running.iter().filter_map(|job| Some((job.id.clone(), jobs.lease(job)?))).collect::<Vec<_>>();
+        Ok::<_, jobs::Error>((jobs.list(&listing(State::Queued)).await?.len(), leases))
+    })??;
+    report.ok("jobs", format_args!("{} running, {waiting} waiting", running.len()));
+    for (id, LeaseState { status, reported, expires }) in running {
+        match status {
+            LeaseStatus::Held => {}
+            LeaseStatus::Overdue => report.warn(
+                "jobs",
+                format_args!(
+                    "the worker of job {id} has been silent since {reported}; another one takes the job over after {expires}"
+                ),
+            ),
+            LeaseStatus::Lost => {
+                report.warn(
+                    "jobs",
+                    format_args!("the worker of job {id} has died (its last report: {reported}); `graft serve` resumes the job"),
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A model that must be loaded.
 fn model(config: &Config, snapshot: &Snapshot, name: &str, report: &mut Report) {
     let stable = snapshot.model(name).and_then(|model| model.version(model.stable));
     match stable.map(|version| &version.metadata) {
         None if known_model(name).is_some() => {
-            report.fail("models", format_args!("`{name}` is not in the repository; `graft pull {name}` brings it"));
+            report.fail("models", format_args!("`{name}` is not in the repository; `graft pull {name}` downloads it"));
         }
         None => report.fail("models", format_args!("`{name}` is not in the repository; import it, or change `models.preload`")),
         Some(metadata) if metadata.pretrained => report.ok("models", format_args!("{name} version {}", metadata.version)),

@@ -17,17 +17,18 @@ use super::{
 use crate::{
     datasets::{LabelledFolder, LabelledImage, Skipped, Split},
     inference::{Engine, ImageAnswer, OnError, Plan, Request},
+    message::Listed,
     registry::{ClassNameError, Label, find_class},
     training::report::{Report, Tally, WORST},
 };
 
-/// How many of the files that are no candidates are named, and how many labels when a folder fits none.
+/// How many of the files that are no candidates are named.
 const SHOWN: usize = 20;
 
-/// Tell how good a model is on a folder of labelled photos.
+/// Report how good a model is on a folder of labelled photos.
 ///
 /// The folder holds a folder per class, or `train/` and `val/` with these. A class folder is called as the class's label, its
-/// WordNet id or its index; not every class needs one. Files that are no images are listed and left out.
+/// WordNet id or its index; not every class needs one. Files that are not images are listed and left out.
 #[derive(Debug, Args)]
 pub(super) struct Evaluate {
     /// The model, NAME or NAME@VERSION
@@ -92,15 +93,11 @@ impl Evaluate {
         if wrong.is_empty() {
             return Ok(found.into_iter().flatten().collect());
         }
-        let mut known: Vec<String> = labels.iter().take(SHOWN).map(|label| format!("`{}`", label.label)).collect();
-        if labels.len() > SHOWN {
-            known.push(format!("{} more", labels.len() - SHOWN));
-        }
         bail!(
             "not every folder of {} stands for a class of {model}:{}\nits classes are {}; rename those folders, or move them away",
             self.folder.display(),
             wrong.concat(),
-            known.join(", ")
+            Listed::of(labels.iter().map(|label| &label.label))
         )
     }
 
@@ -127,7 +124,7 @@ impl Evaluate {
                 bail!("{shown} has no images in `train/`; `--split val` takes those of `val/`")
             }
             (true, ..) => bail!(
-                "{shown} has no images in class folders; it is to hold a folder per class, or `train/` and `val/` with these"
+                "{shown} has no images in class folders; it must hold a folder per class, or `train/` and `val/` with these"
             ),
         }
     }

@@ -13,25 +13,22 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 
 use super::{
-    Global, answer,
-    batch::{self, BATCH},
+    Global, answer, batch,
     context::{block_on, engine, open},
+    files,
     predict::ImageOptions,
     progress::{Progress, Unit},
 };
 use crate::{
-    inference::{Engine, Features as Wanted, LayerSpec, ModelId, Normalize, OnError, Plan, Pool, Request},
+    inference::{Features as Wanted, ImageAnswer, LayerSpec, ModelId, Normalize, OnError, Pool, Request},
     plot::{self, MAX_SERIES, Picture, Plot, Series},
     tensor::{Dtype, little_endian, npy, npz::NpzWriter},
 };
 
-/// Endings that are taken for images inside folders; files named on the command line may have any.
-const ENDINGS: [&str; 9] = ["jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "jfif"];
-
 /// Write layer outputs of images or folders to .npy or .npz.
 ///
 /// `graft features photos -o photos.npz --layer fc2` holds one array per layer, shape (images, …), and `images`, their paths.
-/// An .npy holds one layer; the paths go to a .txt beside it. An .svg or .png shows one layer of up to 10 images as lines. Files that are no images are listed and left out.
+/// An .npy holds one layer; the paths of its rows go to FILE.names.txt beside it, one a line. An .svg or .png shows one layer of up to 10 images as lines. Files that are not images are listed and left out.
 #[derive(Debug, Args)]
 pub(super) struct Features {
     /// Image files, or folders that are searched for images
@@ -40,8 +37,8 @@ pub(super) struct Features {
     /// Where to write: FILE.npy or FILE.npz, or a plot: FILE.svg or FILE.png
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
-    /// Layers by name or Keras index, repeated or comma-separated [default: the model's features layer]
-    #[arg(long, short, value_delimiter = ',')]
+    /// Layers by name or Keras index, -1 being the last, repeated or comma-separated [default: the model's features layer]
+    #[arg(long, short, value_delimiter = ',', allow_hyphen_values = true)]
     layer: Vec<String>,
     /// Pooling over height and width
     #[arg(long, value_enum, default_value_t = PoolFlag::None)]
@@ -83,11 +80,11 @@ impl Features {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let config = global.config(&[])?;
         let format = Format::of(&self.output)?;
-        let files = images(&self.paths)?;
+        let files = files::images(&self.paths)?;
         let engine = engine(&config, open(&config)?)?;
         let plan = engine.plan(&self.request()?)?;
         if format != Format::Npz && plan.layers.len() != 1 {
-            bail!("an .npz holds several layers, all else one; {} were asked for", plan.layers.len());
+            bail!("an .npz holds several layers, any other format one; {} are asked for", plan.layers.len());
         }
         plan.notes.iter().for_each(|note| eprintln!("{note}"));
         let dtype = match self.dtype {
@@ -98,13 +95,12 @@ impl Features {
             bail!("a plot shows at most {MAX_SERIES} images, in float32; write an .npy or .npz of these {}", files.len());
         }
         let mut spool = Spool::new(&plan.layers, dtype)?;
-        let bad = block_on(collect(&engine, &plan, &files, &mut spool))??;
-        if spool.names.is_empty() {
-            bail!("none of the {} files is an image that can be read", files.len());
-        }
+        let progress = Progress::new("features", Unit::Items);
+        let push = |file: &Path, image: ImageAnswer| spool.push(file, &image.features);
+        let bad = block_on(batch::each(&engine, &plan, &files, Some(progress), push))??;
         spool.write(&self.output, format, &plan.model())?;
         answer::line(format_args!("{}: {} images, {} left out", self.output.display(), spool.names.len(), bad))?;
-        Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+        Ok(batch::exit_code(bad))
     }
 
     fn request(&self) -> anyhow::Result<Request> {
@@ -142,69 +138,6 @@ impl Format {
     }
 }
 
-/// The files themselves, and the images below the folders, in order of their paths.
-fn images(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let (mut found, mut others) = (Vec::new(), 0);
-    for path in paths {
-        if path.is_dir() {
-            let before = found.len();
-            others += search(path, &mut found)?;
-            found[before..].sort();
-        } else {
-            found.push(path.clone());
-        }
-    }
-    if found.is_empty() {
-        bail!("no images there; looked for files ending in {}", ENDINGS.join(", "));
-    }
-    if others > 0 {
-        eprintln!("{others} other files were not looked at: their names end in none of {}", ENDINGS.join(", "));
-    }
-    Ok(found)
-}
-
-/// Adds the images below `folder` to `found`; gives the number of other files.
-fn search(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<usize> {
-    let mut others = 0;
-    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    for entry in entries {
-        let entry = entry.with_context(|| format!("cannot read {}", folder.display()))?;
-        let path = entry.path();
-        let kind = entry.file_type().with_context(|| format!("cannot read {}", path.display()))?;
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
-        if kind.is_dir() {
-            others += search(&path, found)?;
-        } else if ENDINGS.contains(&ending.as_str()) {
-            found.push(path);
-        } else {
-            others += 1;
-        }
-    }
-    Ok(others)
-}
-
-/// Runs `files` through `plan` into `spool`; gives the number of files left out, each of which it names.
-async fn collect(engine: &Engine, plan: &Plan, files: &[PathBuf], spool: &mut Spool) -> anyhow::Result<usize> {
-    let mut progress = Progress::new("features", Unit::Items);
-    let mut bad = 0;
-    let (mut done, total) = (0, files.len() as u64);
-    for files in files.chunks(BATCH) {
-        for (file, answer) in files.iter().zip(batch::run(engine, plan, files).await?) {
-            match answer {
-                Ok(image) => spool.push(file, &image.features)?,
-                Err(reason) => {
-                    bad += 1;
-                    progress.note(&format!("left out {}: {reason}", file.display()));
-                }
-            }
-        }
-        done += files.len();
-        progress.set(done as u64, Some(total));
-    }
-    progress.finish();
-    Ok(bad)
-}
-
 /// Rows of every layer on disk, until their number is known.
 struct Spool {
     layers: Vec<(LayerSpec, BufWriter<File>)>,
@@ -239,10 +172,20 @@ impl Spool {
             Format::Plot(picture) => part.write_all(&self.plot(picture, model).with_context(failed)?).with_context(failed)?,
             Format::Npy => {
                 self.write_npy(part.as_file_mut()).with_context(failed)?;
-                std::fs::write(output.with_extension("txt"), self.names.join("\n") + "\n").with_context(failed)?;
+                self.write_names(output)?;
             }
         }
         part.persist(output).with_context(failed)?;
+        Ok(())
+    }
+
+    /// Writes the paths of an .npy's rows beside it, and says where.
+    fn write_names(&self, output: &Path) -> anyhow::Result<()> {
+        let beside = output.with_extension("names.txt");
+        // A line's end in a name would move all names after it to other rows.
+        let names = self.names.iter().map(|name| name.replace(char::is_control, "?") + "\n");
+        std::fs::write(&beside, names.collect::<String>()).with_context(|| format!("cannot write {}", beside.display()))?;
+        eprintln!("the paths of its rows: {}", beside.display());
         Ok(())
     }
 

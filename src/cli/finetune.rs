@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     Global, answer,
-    context::open,
+    context::{find, open},
     progress::{Progress, Unit},
 };
 use crate::{
@@ -129,7 +129,7 @@ impl Finetune {
             None => Request::default(),
             Some(path) => {
                 let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-                let value = serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?;
+                let value = serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
                 let (request, found) = Request::from_json(&value);
                 if !found.is_empty() {
                     return Err(problems(found));
@@ -153,9 +153,7 @@ fn base(snapshot: &crate::registry::Snapshot, request: &Request, config: &Config
         choice.note.iter().for_each(|note| eprintln!("{note}"));
         return Ok(choice.version);
     };
-    let model = snapshot.model(name).with_context(|| format!("unknown model `{name}`; `graft models` lists them"))?;
-    let version = version.unwrap_or(model.stable);
-    model.version(version).cloned().with_context(|| format!("model `{name}` has no version {version}"))
+    find(snapshot, name, version)
 }
 
 /// The same recipe is the same run: one that was interrupted goes on.
@@ -228,7 +226,7 @@ impl Observer for Display {
         let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let steps = shown.steps;
         match event {
-            Event::Resumed { at } => eprintln!("going on from phase {}, epoch {}", at.phase + 1, at.epoch + 1),
+            Event::Resumed { at } => eprintln!("resuming at phase {}, epoch {}", at.phase + 1, at.epoch + 1),
             Event::Warning { detail, .. } => eprintln!("warning: {detail}"),
             Event::Caching { phase, done, total } => {
                 shown.at(format!("phase {}: frozen layers", phase + 1), done as u64, total as u64);

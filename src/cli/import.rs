@@ -137,7 +137,7 @@ impl OnnxFlags {
 
 /// `N` numbers with commas between them.
 fn numbers<T: std::str::FromStr, const N: usize>(text: &str) -> Result<[T; N], String> {
-    let number = |part: &str| part.trim().parse().map_err(|_| format!("`{part}` is no number"));
+    let number = |part: &str| part.trim().parse().map_err(|_| format!("`{part}` is not a number"));
     let numbers = text.split(',').map(number).collect::<Result<Vec<T>, _>>()?;
     numbers
         .try_into()

@@ -28,7 +28,7 @@ impl Init {
         let snapshot = repository.scan()?;
         let versions = snapshot.model(name).into_iter().flat_map(|model| &model.versions);
         if versions.into_iter().any(|version| version.metadata.pretrained) {
-            bail!("`{name}` has trained weights, in whose place untrained ones would answer: give these another name (`--name`)");
+            bail!("`{name}` has trained weights; give the untrained ones another name (`--name`)");
         }
         let version = registry::import_seeded(&repository, name, &self.architecture, self.seed)?;
         report(&version)

@@ -1,10 +1,13 @@
 //! `graft layers`: the table of a model's layers.
 
-use anyhow::bail;
+use anyhow::anyhow;
 use clap::Args;
 
-use super::{Global, answer, context::model_and_version};
-use crate::{arch, registry::nearest};
+use super::{
+    Global, answer,
+    context::{find, model_and_version},
+};
+use crate::{arch, message::Listed};
 
 /// List a model's layers: index, name, output shape.
 ///
@@ -19,20 +22,15 @@ impl Layers {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<()> {
         let (name, wanted) = model_and_version(&self.model)?;
         let snapshot = global.repository()?.scan()?;
-        if let Some(model) = snapshot.model(&name) {
-            let version = wanted.unwrap_or(model.stable);
-            let Some(version) = model.version(version) else {
-                let versions: Vec<String> = model.versions.iter().map(|known| known.metadata.version.to_string()).collect();
-                bail!("model `{name}` has no version {version}; it has {}", versions.join(", "));
-            };
-            return version.metadata.layers.iter().try_for_each(|layer| print(layer.index, &layer.name, &layer.shape));
+        if let Some(architecture) = arch::by_name(&name, true).filter(|_| wanted.is_none() && snapshot.model(&name).is_none()) {
+            let mut layers = architecture.layers.iter().enumerate();
+            return layers.try_for_each(|(index, layer)| print(index, &layer.name, &layer.output_shape));
         }
-        let Some(architecture) = arch::by_name(&name, true).filter(|_| wanted.is_none()) else {
-            let known = snapshot.models.iter().map(|model| model.name.as_str()).chain(arch::NAMES);
-            bail!("unknown model `{name}`; near it: {}", nearest(&name, known).join(", "));
-        };
-        let mut layers = architecture.layers.iter().enumerate();
-        layers.try_for_each(|(index, layer)| print(index, &layer.name, &layer.output_shape))
+        let version = find(&snapshot, &name, wanted).map_err(|error| match snapshot.model(&name) {
+            Some(_) => error,
+            None => anyhow!("{error}; the layers of {} are known without their weights", Listed::of(arch::NAMES)),
+        })?;
+        version.metadata.layers.iter().try_for_each(|layer| print(layer.index, &layer.name, &layer.shape))
     }
 }
 

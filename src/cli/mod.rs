@@ -8,6 +8,7 @@ mod context;
 mod doctor;
 mod evaluate;
 mod features;
+mod files;
 mod finetune;
 mod import;
 mod init;
@@ -26,7 +27,7 @@ use clap::{Args, Parser, Subcommand};
 /// Image classification and feature extraction over HTTP.
 ///
 /// Serves EfficientNet-Lite0, VGG16, InceptionV3 and your own ONNX classifiers: top-k classes of a photo, or the output of any
-/// layer by its Keras name. Bring weights with `graft pull` or `graft import`, then `graft serve`.
+/// layer by its Keras name. Get weights with `graft pull` or `graft import`, then `graft serve`.
 #[derive(Debug, Parser)]
 #[command(name = "graft", version, max_term_width = 110)]
 struct Cli {
@@ -64,13 +65,13 @@ enum Command {
     Models(models::Models),
     /// List a model's layers: index, name, output shape
     Layers(layers::Layers),
-    /// Classify images
+    /// Classify images, or folders of images
     Predict(predict::Predict),
     /// Write layer outputs of images or folders to .npy or .npz
     Features(features::Features),
     /// Teach a model new classes from a folder of photos
     Finetune(finetune::Finetune),
-    /// Tell how good a model is on a folder of labelled photos
+    /// Report how good a model is on a folder of labelled photos
     Evaluate(evaluate::Evaluate),
     /// Check library, provider, models, folders and disk, and say what to do
     Doctor(doctor::Doctor),
@@ -99,7 +100,7 @@ fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Init(command) => command.run(global)?,
         Command::Models(command) => command.run(global)?,
         Command::Layers(command) => command.run(global)?,
-        Command::Predict(command) => command.run(global)?,
+        Command::Predict(command) => return command.run(global),
         Command::Features(command) => return command.run(global),
         Command::Doctor(command) => return command.run(global),
         Command::Finetune(command) => command.run(global)?,

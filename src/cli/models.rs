@@ -15,7 +15,7 @@ impl Models {
         let snapshot = repository.scan()?;
         if snapshot.models.is_empty() {
             eprintln!(
-                "no models in {}; bring one with `graft pull vgg16`, `graft import` or `graft init`",
+                "no models in {}; add one with `graft pull vgg16`, `graft import` or `graft init`",
                 repository.root().display()
             );
         }

@@ -1,31 +1,33 @@
 //! `graft predict`: classes of images, without a server.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use anyhow::Context as _;
 use clap::Args;
 
 use super::{
-    Global, answer,
+    Global, answer, batch,
     context::{block_on, engine, model_and_version, open},
+    files,
 };
 use crate::{
-    inference::{Image, Request},
+    inference::{Class, ImageAnswer, OnError, Request},
     preprocess::{ChannelOrder, Mode, Orientation, Resize},
 };
 
-/// Classes per image unless told otherwise, as over HTTP.
-const DEFAULT_TOP_K: usize = 5;
-
 /// Classify images, on the same code path as the server.
+///
+/// Files that are not images are listed and left out, and the exit status is then 2.
 #[derive(Debug, Args)]
 pub(super) struct Predict {
-    /// Image files
+    /// Image files, or folders that are searched for images
     #[arg(required = true)]
-    images: Vec<PathBuf>,
+    paths: Vec<PathBuf>,
     #[command(flatten)]
     options: ImageOptions,
-    /// How many classes [default: 5, or all where there are fewer]
+    /// How many classes, or all where there are fewer [default: 5]
     #[arg(long)]
     top_k: Option<usize>,
     /// Print one JSON object per image
@@ -87,31 +89,26 @@ impl Overrides {
 }
 
 impl Predict {
-    pub(super) fn run(self, global: &Global) -> anyhow::Result<()> {
+    /// Fails when any image was left out, after answering for the others.
+    pub(super) fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let config = global.config(&[])?;
+        let files = files::images(&self.paths)?;
         let engine = engine(&config, open(&config)?)?;
-        let request = Request { top_k: Some(self.top_k.unwrap_or(1)), ..self.options.request()? };
-        let mut plan = engine.plan(&request)?;
-        if self.top_k.is_none() {
-            plan.top_k = Some(DEFAULT_TOP_K.min(plan.version.metadata.labels.len()));
-        }
+        // One class is asked for where it is not known yet how many there are.
+        let request = Request { top_k: Some(self.top_k.unwrap_or(1)), on_error: OnError::Skip, ..self.options.request()? };
+        let plan = engine.plan(&request)?;
+        let plan = if self.top_k.is_none() { plan.with_default_classes() } else { plan };
         plan.notes.iter().for_each(|note| eprintln!("{note}"));
-        block_on(async {
-            for path in &self.images {
-                let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-                let answer = engine.run(plan.clone(), vec![Image { bytes: bytes.into() }]).await;
-                let answer = answer.map_err(unwrap_single).with_context(|| path.display().to_string())?;
-                for image in answer.images.iter().flatten() {
-                    self.print(path, image)?;
-                }
-            }
-            anyhow::Ok(())
-        })?
+        let bad = block_on(batch::each(&engine, &plan, &files, None, |path, image| self.print(path, &image)))??;
+        if files.len() > 1 {
+            eprintln!("{} images, {bad} left out", files.len() - bad);
+        }
+        Ok(batch::exit_code(bad))
     }
 
-    fn print(&self, path: &std::path::Path, image: &crate::inference::ImageAnswer) -> anyhow::Result<()> {
+    fn print(&self, path: &Path, image: &ImageAnswer) -> anyhow::Result<()> {
         if self.json {
-            let class = |class: &crate::inference::Class| serde_json::json!({"index": class.index, "label": class.label, "wnid": class.wnid, "score": class.score});
+            let class = |class: &Class| serde_json::json!({"index": class.index, "label": class.label, "wnid": class.wnid, "score": class.score});
             let top_k: Vec<_> = image.top_k.iter().map(class).collect();
             answer::line(serde_json::json!({"image": path.display().to_string(), "top_k": top_k}))?;
         } else {
@@ -122,13 +119,5 @@ impl Predict {
         }
         image.warnings.iter().for_each(|warning| eprintln!("{}: {warning}", path.display()));
         Ok(())
-    }
-}
-
-/// Says what is wrong with the one image of a request, instead of that one is bad.
-fn unwrap_single(error: crate::inference::Error) -> anyhow::Error {
-    match error {
-        crate::inference::Error::BadImages(mut bad) if bad.len() == 1 => bad.remove(0).1.into(),
-        other => other.into(),
     }
 }

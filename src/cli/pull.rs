@@ -16,8 +16,8 @@ use crate::{
 
 /// Download trained weights of a known model, check their sum, and import them.
 ///
-/// `--list` shows what is known. A broken transfer goes on where it stopped, also in the next call. `--set
-/// weights.base_url=http://mirror/…` downloads from a mirror; a file that was brought by hand is read by `graft import`.
+/// `--list` shows what is known. An interrupted download resumes where it stopped, also in the next call. `--set
+/// weights.base_url=http://mirror/…` downloads from a mirror; a file that you downloaded yourself is read by `graft import`.
 #[derive(Debug, Args)]
 pub(super) struct Pull {
     /// A model of the catalogue, such as vgg16 or inception_v3

@@ -54,9 +54,9 @@ fn bring_starter(repository: &Repository, weights: &Path) {
     match import_absent(repository, known, weights) {
         Ok(None) => {}
         Ok(Some(version)) => {
-            tracing::info!(model = known.name, version = version.metadata.version, weights = %weights.display(), "brought the starter");
+            tracing::info!(model = known.name, version = version.metadata.version, weights = %weights.display(), "imported the starter");
         }
-        Err(error) => tracing::warn!(model = known.name, "cannot bring the starter (`models.starter`): {error:#}"),
+        Err(error) => tracing::warn!(model = known.name, "cannot import the starter (`models.starter`): {error:#}"),
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
     error::{ConfigError, Given},
     key::{Key, KeyPath, Origin, VARIABLE_PREFIX, Values, shown},
 };
+use crate::message::Listed;
 
 const DEFAULT: &str = include_str!("../../config/default.toml");
 const PRODUCTION: &str = include_str!("../../config/production.toml");
@@ -36,6 +37,22 @@ impl Sources {
         let default = || Path::new("config/default.toml").is_file().then(|| "config".into());
         let config_dir = std::env::var_os("GRAFT_CONFIG_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from).or_else(default);
         Self { config_dir, variables: std::env::vars_os().collect(), overrides: Vec::new() }
+    }
+
+    /// What is not read though it looks like a setting: variables with one underscore where settings have two.
+    pub fn notes(&self) -> Vec<String> {
+        let names = self.variables.iter().filter_map(|(name, _)| name.to_str());
+        let looks_like = |rest: &str, key: &Key| {
+            key.path.replace('.', "_") == rest || key.path.rsplit('.').next().is_some_and(|last| last == rest)
+        };
+        let note = |name: &str| {
+            let rest = name.strip_prefix("GRAFT_").filter(|_| !name.starts_with(VARIABLE_PREFIX))?.to_lowercase();
+            let meant: Vec<String> = keys().filter(|key| looks_like(&rest, key)).map(Key::variable).collect();
+            (!meant.is_empty()).then(|| {
+                format!("`{name}` is not read: the variables of settings have two underscores, as {}", Listed::of(meant))
+            })
+        };
+        names.filter_map(note).collect()
     }
 
     /// All values, the winning one per key, and the environment they are for.

@@ -39,6 +39,22 @@ fn defaults_are_as_documented() {
 }
 
 #[test]
+fn a_variable_with_one_underscore_is_named() {
+    let check = |name: &str, expected: &str| {
+        let found = variables(&[(name, "1")]).notes();
+        let meant = format!("`{name}` is not read: the variables of settings have two underscores, as {expected}");
+        assert_eq!(found, if expected.is_empty() { Vec::new() } else { vec![meant] }, "{name}");
+    };
+    check("GRAFT_SERVER_PORT", "`GRAFT__SERVER__PORT`");
+    check("GRAFT_SERVER_MAX_IMAGES", "`GRAFT__SERVER__MAX_IMAGES`");
+    check("GRAFT_PORT", "`GRAFT__SERVER__PORT`");
+    check("GRAFT_DIR", "`GRAFT__MODELS__DIR`, `GRAFT__DATA__DIR`");
+    for other in ["GRAFT__SERVER__PORT", "GRAFT_ENVIRONMENT", "GRAFT_CONFIG_DIR", "GRAFT_TEST_DATA", "GRAFT_URL", "PATH"] {
+        check(other, "");
+    }
+}
+
+#[test]
 fn later_sources_win() {
     let dir = tempfile::tempdir().expect("a temporary folder can be made");
     let file = "[server]\nport = 1\nmax_images = 2\nbody_timeout_ms = 1000\n[models]\nallow_untrained = true\n";

@@ -4,10 +4,11 @@
 
 use std::{
     io::{self, ErrorKind},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use super::{archive::ArchiveKind, entry_path::shown};
+use crate::message::ServerPath;
 
 /// Why a data set cannot be taken in, read or removed.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +28,7 @@ pub enum Error {
         job: String,
     },
     /// As many uploads as are allowed are in progress.
-    #[error("{limit} uploads are in progress already (`datasets.max_uploads`); try again when one has ended")]
+    #[error("{limit} uploads are already in progress (`datasets.max_uploads`); try again when one has ended")]
     TooManyUploads {
         /// The bound.
         limit: usize,
@@ -90,10 +91,10 @@ pub enum Error {
         fault: FolderFault,
     },
     /// A stored data set was changed by something else than graft.
-    #[error("the data set's `{}` cannot be read: {detail}", .path.display())]
+    #[error("the data set's `{path}` cannot be read: {detail}")]
     Corrupt {
         /// The file.
-        path: PathBuf,
+        path: ServerPath,
         /// What is wrong with it.
         detail: String,
     },
@@ -101,21 +102,21 @@ pub enum Error {
     #[error("the disk is full; free some space, or delete data sets")]
     DiskFull(#[source] io::Error),
     /// The file system refused.
-    #[error("cannot {action} `{}`", .path.display())]
+    #[error("cannot {action} `{path}`")]
     Io {
         /// What was tried, as a verb.
         action: &'static str,
         /// On which file or folder.
-        path: PathBuf,
+        path: ServerPath,
         /// What the system said.
         #[source]
         source: io::Error,
     },
     /// The caller left.
-    #[error("the upload was given up")]
+    #[error("the upload was abandoned")]
     Cancelled,
     /// The work panicked or the runtime is going down.
-    #[error("taking the data set in was cut short")]
+    #[error("the import of the data set was interrupted")]
     CutShort(#[source] tokio::task::JoinError),
 }
 
@@ -172,7 +173,7 @@ pub enum EntryFault {
         limit: usize,
     },
     /// Too many folders.
-    #[error("lies more than {limit} folders deep; flatten it")]
+    #[error("is more than {limit} folders deep; flatten it")]
     TooDeep {
         /// The bound.
         limit: usize,
@@ -237,7 +238,7 @@ impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
             let source = source.into();
             match source.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::DiskFull(source),
-                _ => Error::Io { action, path: path.to_owned(), source },
+                _ => Error::Io { action, path: path.into(), source },
             }
         })
     }

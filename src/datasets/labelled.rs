@@ -173,7 +173,7 @@ mod tests {
     fn links_in_a_circle_and_missing_folders_are_errors() {
         let circle = folder(&["ants/1.jpg", "ants/again -> ../ants"]);
         let error = LabelledFolder::read(circle.path()).unwrap_err().to_string();
-        assert!(error.ends_with("lies more than 16 folders deep; flatten it"), "{error}");
+        assert!(error.ends_with("is more than 16 folders deep; flatten it"), "{error}");
         for path in ["nowhere", "ants/1.jpg"] {
             let error = LabelledFolder::read(&circle.path().join(path)).unwrap_err().to_string();
             assert!(error.ends_with("is not a folder that can be read; check its name and permissions"), "{error}");

@@ -31,7 +31,7 @@ const MAX_SUMMARY_BYTES: u64 = 64 << 20;
 pub struct Summary {
     /// A UUID, also the folder's name.
     pub id: String,
-    /// When it was taken in, RFC 3339.
+    /// When it was imported, RFC 3339.
     pub created: String,
     /// SHA-256 over every image's path, class, split and content: equal for equal data, whatever it was packed in.
     pub fingerprint: String,
@@ -144,7 +144,7 @@ impl Dataset {
     pub(super) fn read(dir: &Path) -> Result<Self, Error> {
         let Document { images: count, summary, .. } = read_document(dir)?;
         let path = dir.join(LIST);
-        let corrupt = |detail: String| Error::Corrupt { path: path.clone(), detail };
+        let corrupt = |detail: String| Error::Corrupt { path: path.clone().into(), detail };
         let lines = BufReader::new(File::open(&path).at("read", &path)?).lines();
         let images = lines.map(|line| {
             let image: ImageEntry = serde_json::from_str(&line.at("read", &path)?).map_err(|error| corrupt(error.to_string()))?;
@@ -182,7 +182,7 @@ pub(super) fn fingerprint(classes: &[ClassCount], images: &[ImageEntry]) -> Stri
 
 fn read_document(dir: &Path) -> Result<Document, Error> {
     let path = dir.join(SUMMARY);
-    let corrupt = |detail: String| Error::Corrupt { path: path.clone(), detail };
+    let corrupt = |detail: String| Error::Corrupt { path: path.clone().into(), detail };
     let mut text = Vec::new();
     let file = File::open(&path).at("read", &path)?;
     file.take(MAX_SUMMARY_BYTES + 1).read_to_end(&mut text).at("read", &path)?;

@@ -70,7 +70,7 @@ impl Datasets {
     pub fn open(config: DatasetsConfig, data_dir: &Path, limits: Limits) -> Result<Self, Error> {
         let dir = std::path::absolute(data_dir.join("datasets")).at("find", data_dir)?;
         for path in staging::clean(&dir)? {
-            tracing::info!(path = %path.display(), "removed what a process that died had left behind");
+            tracing::info!(path = %path.display(), "removed leftovers of a process that died");
         }
         let used = summaries(&dir)?.iter().map(|summary| summary.bytes).fold(0, u64::saturating_add);
         let inner = Inner {
@@ -230,7 +230,7 @@ impl Datasets {
         cancel.check()?;
         let dataset = staging.publish(&self.inner.dir, dataset)?;
         let Summary { id, bytes, skipped_count, .. } = &dataset.summary;
-        tracing::info!(id, images = dataset.images.len(), bytes, skipped = skipped_count, "data set taken in");
+        tracing::info!(id, images = dataset.images.len(), bytes, skipped = skipped_count, "data set imported");
         Ok(dataset)
     }
 
@@ -264,7 +264,7 @@ fn summaries(dir: &Path) -> Result<Vec<Summary>, Error> {
         }
         match read_summary(&entry.path()) {
             Ok(summary) => summaries.push(summary),
-            Err(error) => tracing::warn!(path = %entry.path().display(), %error, "a data set is passed over"),
+            Err(error) => tracing::warn!(path = %entry.path().display(), %error, "skipping a data set that cannot be read"),
         }
     }
     summaries.sort_by(|a, b| a.id.cmp(&b.id));

@@ -1,15 +1,17 @@
 //! Why a graph cannot be read or transformed.
 
-use std::{io, path::PathBuf};
+use std::io;
+
+use crate::message::{Listed, ServerPath};
 
 /// Why a graph cannot be read or transformed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read.
-    #[error("cannot read {}", .path.display())]
+    #[error("cannot read {path}")]
     Io {
         /// The file.
-        path: PathBuf,
+        path: ServerPath,
         /// What the system said.
         #[source]
         source: io::Error,
@@ -80,7 +82,7 @@ pub enum Error {
     #[error("the graph has no input besides its weights; graft needs exactly one, the image")]
     NoInput,
     /// More than an image is wanted.
-    #[error("the graph has {} inputs ({}); graft needs exactly one, the image", .0.len(), .0.join(", "))]
+    #[error("the graph has {} inputs ({}); graft needs exactly one, the image", .0.len(), Listed::of(.0))]
     SeveralInputs(Vec<String>),
     /// The input is not a float32 or float16 tensor.
     #[error("input `{name}` is of ONNX type {found}; graft feeds float32 (1) or float16 (10)")]
@@ -145,7 +147,7 @@ pub enum TensorProblem {
         unit: &'static str,
     },
     /// An offset or a length that is no number.
-    #[error("its external data's `{key}` is `{value}`, which is no number")]
+    #[error("its external data's `{key}` is `{value}`, which is not a number")]
     Number {
         /// The key.
         key: &'static str,
@@ -153,7 +155,7 @@ pub enum TensorProblem {
         value: String,
     },
     /// External data of a type whose size is unknown.
-    #[error("its element type {0} cannot lie in external data")]
+    #[error("its element type {0} cannot be stored as external data")]
     NotExternal(i32),
 }
 

@@ -275,7 +275,7 @@ mod tests {
         check(&|body| body.input[0] = untyped("x"), Err("input `x` is of ONNX type 0; graft feeds float32 (1) or float16 (10)"));
         check(
             &|body| body.input.push(value("z", 1, &[0])),
-            Err("the graph has 2 inputs (x, z); graft needs exactly one, the image"),
+            Err("the graph has 2 inputs (`x`, `z`); graft needs exactly one, the image"),
         );
         check(
             &|body| body.initializer.push(zeros("x", &[1, 3])),

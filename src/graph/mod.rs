@@ -87,7 +87,7 @@ impl Graph {
     /// # Errors
     /// As [`Self::parse`], and when the file cannot be read or is larger than [`MAX_MODEL_BYTES`].
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let io = |source| Error::Io { path: path.to_owned(), source };
+        let io = |source| Error::Io { path: path.into(), source };
         let file = File::open(path).map_err(io)?;
         let size = file.metadata().map_err(io)?.len();
         if size > MAX_MODEL_BYTES {

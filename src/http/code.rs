@@ -198,7 +198,7 @@ impl Code {
             Self::DatasetInUse => "Data set in use",
             Self::BadArchive => "Archive that cannot be used",
             Self::ArchiveTooLarge => "Too much in the archive",
-            Self::BadDataset => "Contents that are no data set",
+            Self::BadDataset => "Contents that are not a data set",
             Self::FolderRefused => "Folder refused",
             Self::StorageFull => "Storage full",
             Self::UntrainedModel => "Untrained model",

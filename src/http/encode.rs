@@ -108,13 +108,11 @@ impl Output {
             let classes = images.first().map_or(0, |image| image.top_k.len());
             let all = || images.iter().flat_map(|image| &image.top_k);
             let shape = [images.len(), classes];
-            // A float32 holds every index exactly: models have far fewer than 2^24 classes.
-            let index: Vec<f32> = all().map(|class| class.index as f32).collect();
+            let index: Vec<i64> = all().map(|class| class.index as i64).collect();
             let score: Vec<f32> = all().map(|class| class.score).collect();
-            for (name, values) in [("top_k_index", index), ("top_k_score", score)] {
-                let data = little_endian(Dtype::F32, &values).map_err(ApiError::internal)?;
-                file.add(name, Dtype::F32, &shape, &data).map_err(ApiError::internal)?;
-            }
+            file.add_integers("top_k_index", &shape, &index).map_err(ApiError::internal)?;
+            let score = little_endian(Dtype::F32, &score).map_err(ApiError::internal)?;
+            file.add("top_k_score", Dtype::F32, &shape, &score).map_err(ApiError::internal)?;
         }
         Ok(file.finish().map_err(ApiError::internal)?.into_inner())
     }
@@ -185,6 +183,8 @@ fn whole(answer: &Answer) -> Result<Vec<&ImageAnswer>, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -272,8 +272,11 @@ mod tests {
         assert_eq!(names, ["b.npy", "layer/images.npy", "images.npy", "top_k_index.npy", "top_k_score.npy"]);
         let array = crate::tensor::npy::read_npy(zip.by_name("b.npy").expect("listed"), 1000).expect("it is an npy");
         assert_eq!((array.shape(), array.data()), ([2, 2].as_slice(), [1.0, 2.0, 3.0, 4.0].as_slice()));
-        let index = crate::tensor::npy::read_npy(zip.by_name("top_k_index.npy").expect("listed"), 1000).expect("it is an npy");
-        assert_eq!((index.shape(), index.data()), ([2, 1].as_slice(), [7.0, 7.0].as_slice()));
+        let mut index = Vec::new();
+        zip.by_name("top_k_index.npy").expect("listed").read_to_end(&mut index).expect("readable");
+        let header = String::from_utf8_lossy(&index[..128]).into_owned();
+        assert!(header.contains("'descr': '<i8'") && header.contains("'shape': (2, 1)"), "NumPy indexes with integers: {header}");
+        assert_eq!(index[128..], [7_i64, 7].map(i64::to_le_bytes).concat());
     }
 
     #[test]

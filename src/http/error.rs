@@ -115,7 +115,7 @@ pub enum ApiError {
     #[error("the recipe has {}; `problems` names each", if .0.len() == 1 { "a problem".to_owned() } else { format!("{} problems", .0.len()) })]
     InvalidRecipe(Vec<FieldProblem>),
     /// A server that keeps no jobs, or accepts none.
-    #[error("this server takes no jobs")]
+    #[error("this server does not accept jobs")]
     NoJobs,
     /// A version that must stay.
     #[error("{0}")]
@@ -208,7 +208,7 @@ impl ApiError {
     /// What the client is told; for a 500 nothing of the cause.
     pub fn detail(&self) -> String {
         match self.code() {
-            Code::Internal => "graft failed to answer; its log tells why under this request id".to_owned(),
+            Code::Internal => "graft failed to answer; its log says why, under this request id".to_owned(),
             _ => self.to_string(),
         }
     }

@@ -13,13 +13,10 @@ use super::{
     query::{Query, agree, positive},
 };
 use crate::{
-    inference::{Features, Normalize, OnError, Plan, Pool, Request},
+    inference::{DEFAULT_TOP_K, Features, Normalize, OnError, Plan, Pool, Request},
     preprocess::{ChannelOrder, Mode, Orientation, Resize},
     tensor::Dtype,
 };
-
-/// Classes per image when `/predict` is not told how many.
-pub const DEFAULT_TOP_K: usize = 5;
 
 /// Query parameters of `/predict`.
 pub const PREDICT: [&str; 8] = ["model", "version", "top_k", "resize", "preprocess", "channel_order", "orientation", "on_error"];

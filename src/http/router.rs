@@ -159,7 +159,7 @@ mod tests {
         check("POST", "/full", 503, "busy", "`server.max_buffered_bytes`").await;
         check("GET", "/docs/nothing.js", 404, "not_found", "/docs/nothing.js").await;
         for path in ["/fails", "/panics"] {
-            let body = check("GET", path, 500, "internal", "its log tells why").await;
+            let body = check("GET", path, 500, "internal", "its log says why").await;
             assert!(!body.to_string().contains("fire"), "{path}: a 500 is opaque, but says {body}");
         }
     }

@@ -6,10 +6,10 @@
 use std::fmt;
 
 use super::Error;
-use crate::registry::{Layer, Metadata, Model, ModelVersion, Snapshot, starter};
-
-/// How many models an error lists that have a layer.
-const SHOWN_HOLDERS: usize = 10;
+use crate::{
+    message::Listed,
+    registry::{Metadata, Model, ModelVersion, Snapshot, starter},
+};
 
 /// The model that answers a request without one.
 #[derive(Debug, Clone)]
@@ -57,6 +57,15 @@ pub enum Note {
         /// What is read otherwise, and what to do.
         correction: String,
     },
+    /// More classes are asked for than there are.
+    FewerClasses {
+        /// Who answers.
+        model: String,
+        /// How many are asked for.
+        top_k: usize,
+        /// How many there are.
+        classes: usize,
+    },
 }
 
 /// Why the configured default does not answer.
@@ -95,8 +104,8 @@ pub fn choose(
     broken: impl Fn(&ModelVersion) -> bool,
 ) -> Result<Choice, Error> {
     let ranked = ranked(snapshot, default, needs, broken);
-    let first = ranked.first().ok_or_else(|| super::engine::unknown_model(snapshot, default))?;
-    let Some(missing) = needs.layers.iter().find(|layer| find_layer(&first.metadata, layer).is_none()) else {
+    let first = ranked.first().ok_or_else(|| super::find::unknown_model(snapshot, default))?;
+    let Some(missing) = needs.layers.iter().find(|layer| first.metadata.find_layer(layer).is_none()) else {
         return Ok(Choice { note: not_the_default(snapshot, default, first), version: (*first).clone() });
     };
     let holders: Vec<&ModelVersion> = ranked.iter().filter(|version| has_layers(version, needs.layers)).copied().collect();
@@ -126,13 +135,17 @@ pub(super) fn untrained(snapshot: &Snapshot, default: &str, metadata: &Metadata,
     Some(Note::Untrained { model: metadata.name.clone(), trained: named, alike: alike.is_some() })
 }
 
-/// That `metadata`'s model has no layer `wanted`, with the first few models that have all `layers`.
+/// That `metadata`'s model has no layer `wanted`, with the models that have all `layers`, or at least that one.
 pub(super) fn unknown_layer(snapshot: &Snapshot, metadata: &Metadata, wanted: &str, layers: &[String]) -> Error {
-    let named = |model: &&Model| stable(model).is_some_and(|version| has_layers(version, layers));
+    let holders = |layers: &[String]| {
+        let holds = |model: &&Model| stable(model).is_some_and(|version| has_layers(version, layers));
+        Listed::of(snapshot.models.iter().filter(holds).map(|model| &model.name))
+    };
+    let of_all = holders(layers);
     Error::UnknownLayer {
         layer: wanted.to_owned(),
         model: metadata.name.clone(),
-        holders: snapshot.models.iter().filter(named).take(SHOWN_HOLDERS).map(|model| model.name.clone()).collect(),
+        holders: if of_all.count() > 0 { of_all } else { holders(&[wanted.to_owned()]) },
         nearest: crate::registry::nearest(wanted, metadata.layers.iter().map(|layer| layer.name.as_str())),
     }
 }
@@ -140,12 +153,6 @@ pub(super) fn unknown_layer(snapshot: &Snapshot, metadata: &Metadata, wanted: &s
 /// Whether a model that was not asked for has all of `layers`, by name: an index means nothing in another network.
 fn has_layers(version: &ModelVersion, layers: &[String]) -> bool {
     layers.iter().all(|wanted| version.metadata.layers.iter().any(|layer| layer.name == *wanted))
-}
-
-/// A layer by exact name, else by index.
-pub(super) fn find_layer<'a>(metadata: &'a Metadata, wanted: &str) -> Option<&'a Layer> {
-    let by_name = metadata.layers.iter().find(|layer| layer.name == wanted);
-    by_name.or_else(|| metadata.layers.iter().find(|layer| layer.index.to_string() == wanted))
 }
 
 /// Stable versions that can answer, best first: the default, the starter, then what was brought before what jobs made, by name.
@@ -197,6 +204,7 @@ impl Note {
             Self::LayerElsewhere { .. } => "layer_elsewhere",
             Self::Untrained { .. } => "untrained",
             Self::Corrected { .. } => "corrected",
+            Self::FewerClasses { .. } => "fewer_classes",
         }
     }
 }
@@ -224,6 +232,9 @@ impl fmt::Display for Note {
                     None => write!(f, "; `graft pull --list` shows trained ones"),
                 }
             }
+            Self::FewerClasses { model, top_k, classes } => {
+                write!(f, "`top_k` is {top_k}, but `{model}` has {classes} classes; the answer has all of them")
+            }
         }
     }
 }
@@ -231,7 +242,7 @@ impl fmt::Display for Note {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::testing;
+    use crate::registry::{Layer, testing};
 
     /// Models with marks (`-` untrained, `!` without classes, `+` fine-tuned) and layers.
     type Described<'a> = (&'a str, &'a str, &'a [&'a str]);
@@ -272,7 +283,7 @@ mod tests {
         check(&[("aaa", "+", &["x"]), ("b", "", &["x"])], any, "b not_the_default");
         check(&[("aaa", "-", &["x"]), ("vgg16", "-", &["fc2"])], any, "vgg16");
         check(&[("aaa", "-", &["x"])], any, "aaa not_the_default");
-        check(&[], any, "unknown model `vgg16`; the repository has no model yet: bring one with `graft pull` or `graft import`");
+        check(&[], any, "unknown model `vgg16`; the repository has no model yet; add one with `graft pull` or `graft import`");
     }
 
     #[test]
@@ -288,6 +299,7 @@ mod tests {
         let (fc2, both) = (["fc2".to_owned()], ["fc1".to_owned(), "fc2".to_owned()]);
         let lite: Described<'_> = ("efficientnet_lite0", "", &["top_conv"]);
         let vgg16: Described<'_> = ("vgg16", "-", &["fc1", "fc2"]);
+        let lists = "`GET /models/efficientnet_lite0/layers` and `graft layers efficientnet_lite0` list its layers";
         check(&[lite, vgg16], needs(&fc2), "vgg16 layer_elsewhere");
         check(&[lite, vgg16], needs(&both), "vgg16 layer_elsewhere");
         check(&[lite, ("random", "-", &["fc1", "fc2"]), vgg16], needs(&fc2), "vgg16 layer_elsewhere");
@@ -298,13 +310,17 @@ mod tests {
         check(
             &[lite, ("a", "", &["fc2"]), ("b", "", &["fc2"])],
             needs(&fc2),
-            "unknown layer `fc2` for efficientnet_lite0; `a`, `b` have it: name one (`model=a`)",
+            &format!("unknown layer `fc2` for efficientnet_lite0; `a`, `b` have it: name one (`model=a`); {lists}"),
         );
-        let lists = "`graft layers efficientnet_lite0` and `GET /models/efficientnet_lite0/layers` list them";
         check(&[lite], needs(&fc2), &format!("unknown layer `fc2` for efficientnet_lite0; {lists}"));
         let index = ["1".to_owned()];
         check(&[lite, vgg16], needs(&index), &format!("unknown layer `1` for efficientnet_lite0; {lists}"));
         check(&[vgg16], needs(&index), "vgg16");
+        let last = ["-2".to_owned()];
+        check(&[vgg16], needs(&last), "vgg16");
+        let gone = ["fc2".to_owned(), "gone".to_owned()];
+        let holder = "unknown layer `fc2` for efficientnet_lite0; `vgg16` has it (`model=vgg16`)";
+        check(&[lite, vgg16], needs(&gone), &format!("{holder}; {lists}"));
     }
 
     #[test]

@@ -14,21 +14,20 @@ use super::{
     Answer, Choice, Error, Image, ModelView, Needs, Note, OnError, Plan, Readiness, Request, Timings,
     choice::{self, choose},
     failures::Failures,
+    find::{find, find_model},
     models::Models,
     plan, view,
     worker::{Ran, Task, Worker},
 };
 use crate::{
     config::{ImagesConfig, ModelsConfig, RuntimeConfig},
+    message::Folders,
     preprocess::{self, ImageError, Limits, Warning},
-    registry::{Model, ModelVersion, Repository, Snapshot, nearest},
+    registry::{Model, ModelVersion, Repository, Snapshot},
     runtime::Runtime,
     telemetry::chain,
     tensor::Tensor,
 };
-
-/// How many names an error lists when none comes near.
-const SHOWN_MODELS: usize = 10;
 
 /// The handle that HTTP and the command line share; cheap to clone.
 #[derive(Clone)]
@@ -72,10 +71,10 @@ impl Engine {
             config: config.clone(),
             limits: Limits::from(images),
             models: Models::new(runtime, config, runtime_config.clone()),
+            failures: Failures::new(Folders::new([(repository.root(), "models.dir")])),
             repository,
             snapshot,
             scanning: tokio::sync::Mutex::default(),
-            failures: Failures::default(),
             decoders: Arc::new(Semaphore::new(runtime_config.decode_threads)),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -84,7 +83,7 @@ impl Engine {
     /// Resolves model, version, layers and classes, and checks every parameter, before anything is decoded.
     ///
     /// # Errors
-    /// Unknown model, version or layer, `top_k` out of range, untrained weights that may not be served.
+    /// Unknown model, version or layer, no class asked for, untrained weights that may not be served.
     pub fn plan(&self, request: &Request) -> Result<Plan, Error> {
         let snapshot = self.snapshot();
         let layers = request.features.as_ref().map_or(&[][..], |features| &features.layers);
@@ -103,7 +102,8 @@ impl Engine {
         let corrected = Note::corrected(&version.metadata);
         let untrained = choice::untrained(&snapshot, &self.inner.config.default, &version.metadata, needs);
         let plan = plan::resolve(&snapshot, version, request)?;
-        Ok(Plan { notes: note.into_iter().chain(untrained).chain(corrected).collect(), ..plan })
+        let notes = note.into_iter().chain(untrained).chain(corrected).chain(plan.notes.iter().cloned()).collect();
+        Ok(Plan { notes, ..plan })
     }
 
     fn choose(&self, snapshot: &Snapshot, needs: Needs<'_>) -> Result<Choice, Error> {
@@ -268,7 +268,7 @@ impl Engine {
                     Ok(version) if self.inner.models.peek(&version).is_some() => self.inner.failures.forget(&version),
                     // What fails is noted there.
                     Ok(version) => drop(self.load(&version).await),
-                    Err(error) => self.inner.failures.note(&name, None, chain(&error)),
+                    Err(error) => self.inner.failures.note(&name, None, &error),
                 }
             }
         }
@@ -294,7 +294,7 @@ impl Engine {
         };
         match &loaded {
             Ok(_) => self.inner.failures.forget(version),
-            Err(error) => self.inner.failures.note(&version.metadata.name, Some(version), chain(error)),
+            Err(error) => self.inner.failures.note(&version.metadata.name, Some(version), error),
         }
         loaded
     }
@@ -356,30 +356,6 @@ impl Engine {
     fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.inner.snapshot.read().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-fn find_model<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Model, Error> {
-    snapshot.model(name).ok_or_else(|| unknown_model(snapshot, name))
-}
-
-/// That `snapshot` has no model `name`, with those that it has.
-pub(super) fn unknown_model(snapshot: &Snapshot, name: &str) -> Error {
-    Error::UnknownModel {
-        name: name.to_owned(),
-        nearest: nearest(name, snapshot.models.iter().map(|model| model.name.as_str())),
-        known: snapshot.models.iter().take(SHOWN_MODELS).map(|model| model.name.clone()).collect(),
-    }
-}
-
-fn find(snapshot: &Snapshot, name: &str, version: Option<u32>) -> Result<ModelVersion, Error> {
-    let model = find_model(snapshot, name)?;
-    let wanted = version.unwrap_or(model.stable);
-    let unknown = || Error::UnknownVersion {
-        name: name.to_owned(),
-        version: wanted,
-        available: model.versions.iter().map(|version| version.metadata.version).collect(),
-    };
-    model.versions.iter().find(|version| version.metadata.version == wanted).cloned().ok_or_else(unknown)
 }
 
 /// Wall times of a request; a run that several of its images shared counts once.

@@ -1,22 +1,22 @@
 //! Everything that can go wrong between a request and its answer.
 
-use crate::preprocess::ImageError;
+use crate::{message::Listed, preprocess::ImageError, registry::known_model};
 
 /// Why a request or a model cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No model of that name.
-    #[error("unknown model `{name}`{}", models_hint(.nearest, .known))]
+    #[error("unknown model `{name}`{}", models_hint(.name, .nearest, .known))]
     UnknownModel {
         /// What was asked for.
         name: String,
         /// Names that come near.
         nearest: Vec<String>,
-        /// The first few names there are.
-        known: Vec<String>,
+        /// Names there are.
+        known: Listed,
     },
     /// The model has no such version.
-    #[error("model `{name}` has no version {version}; it has {}", list(.available))]
+    #[error("model `{name}` has no version {version}; it has {:#}", Listed::of(.available))]
     UnknownVersion {
         /// The model.
         name: String,
@@ -33,15 +33,13 @@ pub enum Error {
         /// The model.
         model: String,
         /// Models that have it.
-        holders: Vec<String>,
+        holders: Listed,
         /// Names that come near.
         nearest: Vec<String>,
     },
-    /// More classes asked for than there are.
-    #[error("`top_k` is {top_k}, but {model} has {classes} classes; ask for 1 to {classes}")]
+    /// No class asked for.
+    #[error("`top_k` is 0; ask for 1 to {classes} classes of {model}, or leave it out")]
     TopK {
-        /// What was asked for.
-        top_k: usize,
         /// The model.
         model: String,
         /// How many classes it has.
@@ -137,30 +135,23 @@ pub enum Error {
 }
 
 fn hint(nearest: &[String]) -> String {
-    if nearest.is_empty() { String::new() } else { format!("; did you mean {}?", quoted(nearest)) }
+    if nearest.is_empty() { String::new() } else { format!("; did you mean {}?", Listed::of(nearest)) }
 }
 
-fn layer_hint(model: &str, holders: &[String], nearest: &[String]) -> String {
-    match holders {
-        [] if nearest.is_empty() => format!("; `graft layers {model}` and `GET /models/{model}/layers` list them"),
+fn layer_hint(model: &str, holders: &Listed, nearest: &[String]) -> String {
+    let others = match holders.first() {
         [] => hint(nearest),
         [only] => format!("; `{only}` has it (`model={only}`)"),
-        [first, ..] => format!("; {} have it: name one (`model={first}`)", quoted(holders)),
-    }
+        [first, ..] => format!("; {holders} have it: name one (`model={first}`)"),
+    };
+    format!("{others}; `GET /models/{model}/layers` and `graft layers {model}` list its layers")
 }
 
-fn models_hint(nearest: &[String], known: &[String]) -> String {
-    match (nearest, known) {
-        ([], []) => "; the repository has no model yet: bring one with `graft pull` or `graft import`".to_owned(),
-        ([], known) => format!("; there are {}", quoted(known)),
+fn models_hint(name: &str, nearest: &[String], known: &Listed) -> String {
+    match (nearest, known.count()) {
+        ([], 0) => "; the repository has no model yet; add one with `graft pull` or `graft import`".to_owned(),
+        _ if known_model(name).is_some() => format!("; `graft pull {name}` downloads it"),
+        ([], _) => format!("; there are {known}"),
         (nearest, _) => hint(nearest),
     }
-}
-
-fn quoted(names: &[String]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-fn list(versions: &[u32]) -> String {
-    versions.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }

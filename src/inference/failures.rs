@@ -8,14 +8,15 @@ use std::{
 
 use tracing::warn;
 
-use crate::registry::ModelVersion;
+use crate::{message::Folders, registry::ModelVersion, telemetry::chain};
 
 /// How long a version that could not be loaded is not tried again unasked.
 const RETRY: Duration = Duration::from_secs(30);
 
 /// Models that are not loaded though they should be, by name.
-#[derive(Default)]
 pub(super) struct Failures {
+    /// What a client may call the repository.
+    folders: Folders,
     /// A plain lock: looked into for a moment.
     known: RwLock<BTreeMap<String, Failure>>,
 }
@@ -23,16 +24,23 @@ pub(super) struct Failures {
 struct Failure {
     /// What was tried; `None` for a model that is not there.
     version: Option<ModelVersion>,
+    /// As a client reads it.
     reason: String,
     at: Instant,
 }
 
 impl Failures {
+    /// No failures yet; a client reads `folders` by their settings.
+    pub(super) fn new(folders: Folders) -> Self {
+        Self { folders, known: RwLock::default() }
+    }
+
     /// Keeps why the model `name` is not loaded; says so in the log when that is news.
-    pub(super) fn note(&self, name: &str, version: Option<&ModelVersion>, reason: String) {
+    pub(super) fn note(&self, name: &str, version: Option<&ModelVersion>, error: &dyn std::error::Error) {
+        let reason = self.folders.for_client(|| chain(error));
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.get(name).is_none_or(|known| known.reason != reason) {
-            warn!(model = name, reason, "a model that should answer is not served");
+            warn!(model = name, reason = chain(error), "a model that should answer is not served");
         }
         known.insert(name.to_owned(), Failure { version: version.cloned(), reason, at: Instant::now() });
     }
@@ -81,10 +89,13 @@ mod tests {
 
     #[test]
     fn a_failure_is_that_of_a_version_until_it_loads() {
-        let (failures, broken) = (Failures::default(), version(metadata("a")));
-        failures.note("a", Some(&broken), "no graph".to_owned());
+        let repository = std::path::Path::new("/data/models");
+        let failures = Failures::new(Folders::new([(repository, "models.dir")]));
+        let (broken, path) = (version(metadata("a")), repository.join("a/1/graph.onnx").into());
+        failures.note("a", Some(&broken), &crate::graph::Error::Io { path, source: std::io::ErrorKind::NotFound.into() });
         assert!(failures.is_broken(&broken) && !failures.is_due("a"));
-        assert_eq!(failures.reason("a").as_deref(), Some("no graph"));
+        let reason = "cannot read models.dir/a/1/graph.onnx: entity not found";
+        assert_eq!(failures.reason("a").as_deref(), Some(reason), "the log alone has the path");
         let mut again = metadata("a");
         again.created = "2026-01-31T12:00:00Z".to_owned();
         let again = version(again);

@@ -9,6 +9,7 @@ mod cuts;
 mod engine;
 mod error;
 mod failures;
+mod find;
 mod manage;
 mod models;
 mod plan;
@@ -19,6 +20,8 @@ mod worker;
 pub use choice::{Choice, DefaultFault, Needs, Note, choose};
 pub use engine::Engine;
 pub use error::Error;
+pub use find::find;
+pub use plan::DEFAULT_TOP_K;
 pub use request::{
     Answer, Class, Features, Image, ImageAnswer, LayerSpec, ModelId, ModelView, Normalize, OnError, Plan, Pool, Readiness,
     Request, Timings, VersionView,

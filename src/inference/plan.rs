@@ -1,38 +1,43 @@
 //! From a request to a plan: which layers, which shapes, which classes; every mistake is found here.
 
-use super::{
-    Error, Features, LayerSpec, ModelId, Plan, Pool, Request,
-    choice::{find_layer, unknown_layer},
-};
+use super::{Error, Features, LayerSpec, ModelId, Note, Plan, Pool, Request, choice::unknown_layer};
 use crate::{
     preprocess::Preprocessing,
     registry::{Metadata, ModelVersion, Snapshot},
 };
 
+/// Classes per image for those who ask for classes and do not say how many.
+pub const DEFAULT_TOP_K: usize = 5;
+
 /// Resolves `request` against the version that will answer it.
 ///
 /// # Errors
-/// Unknown layer, `top_k` out of range, classes asked of a model without a top.
+/// Unknown layer, no class asked for, classes asked of a model without a top.
 pub(super) fn resolve(snapshot: &Snapshot, version: ModelVersion, request: &Request) -> Result<Plan, Error> {
     let metadata = &version.metadata;
-    if let Some(top_k) = request.top_k {
-        check_top_k(metadata, top_k)?;
-    }
+    let (top_k, fewer) = request.top_k.map(|top_k| classes(metadata, top_k)).transpose()?.unzip();
     let features = request.features.as_ref();
     let layers = features.map(|features| layers(snapshot, metadata, features)).transpose()?.unwrap_or_default();
     Ok(Plan {
-        top_k: request.top_k,
+        top_k,
         layers,
         pool: features.map(|features| features.pool).unwrap_or_default(),
         normalize: features.map(|features| features.normalize).unwrap_or_default(),
         preprocessing: preprocessing(&metadata.preprocessing, request),
         on_error: request.on_error,
         version,
-        notes: Vec::new(),
+        notes: fewer.flatten().into_iter().collect(),
     })
 }
 
 impl Plan {
+    /// The same with the default number of classes, or all of them where there are fewer, of which nobody needs to hear.
+    #[must_use]
+    pub fn with_default_classes(self) -> Self {
+        let classes = DEFAULT_TOP_K.min(self.version.metadata.labels.len());
+        Self { top_k: Some(classes), ..self }
+    }
+
     /// The graph's tensors that a session must give: the layers', then the classes' if asked for.
     pub(super) fn tensors(&self) -> Vec<String> {
         let mut tensors: Vec<String> = Vec::new();
@@ -60,16 +65,15 @@ fn preprocessing(own: &Preprocessing, request: &Request) -> Preprocessing {
     }
 }
 
-fn check_top_k(metadata: &Metadata, top_k: usize) -> Result<(), Error> {
-    let model = metadata.name.clone();
-    let classes = metadata.labels.len();
-    if metadata.output.is_none() || classes == 0 {
-        return Err(Error::NoClasses { model });
+/// As many of the model's classes as are asked for, or all with a note when there are fewer.
+fn classes(metadata: &Metadata, top_k: usize) -> Result<(usize, Option<Note>), Error> {
+    let (model, classes) = (metadata.name.clone(), metadata.labels.len());
+    match top_k {
+        _ if metadata.output.is_none() || classes == 0 => Err(Error::NoClasses { model }),
+        0 => Err(Error::TopK { model, classes }),
+        _ if top_k <= classes => Ok((top_k, None)),
+        _ => Ok((classes, Some(Note::FewerClasses { model, top_k, classes }))),
     }
-    if !(1..=classes).contains(&top_k) {
-        return Err(Error::TopK { top_k, model, classes });
-    }
-    Ok(())
 }
 
 fn layers(snapshot: &Snapshot, metadata: &Metadata, features: &Features) -> Result<Vec<LayerSpec>, Error> {
@@ -77,7 +81,7 @@ fn layers(snapshot: &Snapshot, metadata: &Metadata, features: &Features) -> Resu
     let wanted: &[String] = if features.layers.is_empty() { &default } else { &features.layers };
     let mut specs: Vec<LayerSpec> = Vec::with_capacity(wanted.len());
     for name in wanted {
-        let layer = find_layer(metadata, name).ok_or_else(|| unknown_layer(snapshot, metadata, name, wanted))?;
+        let layer = metadata.find_layer(name).ok_or_else(|| unknown_layer(snapshot, metadata, name, wanted))?;
         if specs.iter().all(|spec| spec.layer.index != layer.index) {
             specs.push(LayerSpec { shape: answer_shape(&layer.shape, features.pool, features.flatten), layer: layer.clone() });
         }
@@ -104,6 +108,21 @@ impl ModelId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_classes_than_there_are() {
+        let metadata = crate::registry::testing::metadata("shapes");
+        let all = metadata.labels.len();
+        let check = |top_k, expected, noted| {
+            let (found, note) = classes(&metadata, top_k).expect("it has classes");
+            assert_eq!((found, note.map(|note| note.to_string())), (expected, noted), "{top_k}");
+        };
+        check(1, 1, None);
+        check(all, all, None);
+        let note = format!("`top_k` is {}, but `shapes` has {all} classes; the answer has all of them", all + 1);
+        check(all + 1, all, Some(note));
+        assert!(matches!(classes(&metadata, 0), Err(Error::TopK { .. })));
+    }
 
     #[test]
     fn pooling_and_flattening_shape_the_answer() {

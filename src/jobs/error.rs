@@ -61,7 +61,7 @@ pub enum Error {
         id: String,
     },
     /// The job has ended already.
-    #[error("job `{id}` has {} already", .state.name())]
+    #[error("job `{id}` has already {}{}", if *.state == State::Cancelled { "been " } else { "" }, .state.name())]
     Finished {
         /// The job.
         id: String,
@@ -69,7 +69,7 @@ pub enum Error {
         state: State,
     },
     /// As many jobs wait as may.
-    #[error("{limit} jobs wait already (`jobs.max_queued`); try again when one has ended, or cancel one")]
+    #[error("{limit} jobs are already waiting (`jobs.max_queued`); try again when one has ended, or cancel one")]
     QueueFull {
         /// The bound.
         limit: u32,

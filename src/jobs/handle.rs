@@ -2,15 +2,19 @@
 //!
 //! Knows neither SQL nor HTTP.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::{
     error::Error,
     event::StoredEvent,
-    job::{Job, NewJob},
-    store::{Admission, Listing, Reservation, Store},
+    job::{Job, LeaseState, LeaseStatus, NewJob},
+    store::{self, Admission, Listing, Reservation, Store},
     time::{Clock, Timestamp},
 };
 use crate::config::JobsConfig;
@@ -44,6 +48,11 @@ impl Jobs {
         let store = Store::open(dir).await?;
         let news = broadcast::channel(NEWS).0;
         Ok(Self { inner: Arc::new(Inner { store, config: config.clone(), clock, news }) })
+    }
+
+    /// The file of the store in the folder `dir`.
+    pub fn file(dir: &Path) -> PathBuf {
+        dir.join(store::FILE)
     }
 
     /// Looks up an idempotency key, or holds it for this request; `body` is the SHA-256 of the request's body.
@@ -134,6 +143,24 @@ impl Jobs {
     /// News from now on.
     pub fn changes(&self) -> Changes {
         Changes(self.inner.news.subscribe())
+    }
+
+    /// How the claim of a running job's worker stands.
+    pub fn lease(&self, job: &Job) -> Option<LeaseState> {
+        let claim = job.claim.as_ref()?;
+        let reported = claim.expires.minus(self.inner.config.lease);
+        let status = match () {
+            () if self.store().is_abandoned(claim) => LeaseStatus::Lost,
+            // One heartbeat may be late, and a clock a little off.
+            () if reported.plus(2 * self.heartbeat()) < self.now() => LeaseStatus::Overdue,
+            () => LeaseStatus::Held,
+        };
+        Some(LeaseState { status, reported, expires: claim.expires })
+    }
+
+    /// How long a worker is silent at most.
+    pub(super) fn heartbeat(&self) -> Duration {
+        self.inner.config.lease / 10
     }
 
     /// The bounds.

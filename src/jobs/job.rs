@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{state::State, time::Timestamp};
 
@@ -58,6 +59,40 @@ pub struct Job {
     pub started: Option<Timestamp>,
     /// When it ended.
     pub finished: Option<Timestamp>,
+    /// Who has it, while it runs.
+    pub claim: Option<Claim>,
+}
+
+/// A worker's claim to a running job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The worker's process and the lease's own name.
+    pub(super) owner: String,
+    /// When another worker may take the job, unless its worker reports.
+    pub expires: Timestamp,
+}
+
+/// How a worker's claim to a running job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseState {
+    /// What is known of the worker.
+    pub status: LeaseStatus,
+    /// When its worker reported last.
+    pub reported: Timestamp,
+    /// When another worker takes the job at the latest, unless its worker reports.
+    pub expires: Timestamp,
+}
+
+/// What is known of a running job's worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LeaseStatus {
+    /// It reports.
+    Held,
+    /// It has been silent for longer than it ever should be: nothing may be running.
+    Overdue,
+    /// Its process is dead: nothing is running, and the job waits for another worker.
+    Lost,
 }
 
 /// Why a job failed.

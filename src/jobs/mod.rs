@@ -17,7 +17,7 @@ mod worker;
 pub use error::Error;
 pub use event::{Event, Mark, StoredEvent};
 pub use handle::{Changes, Jobs};
-pub use job::{Base, Failure, Job, NewJob, Progress};
+pub use job::{Base, Claim, Failure, Job, LeaseState, LeaseStatus, NewJob, Progress};
 pub use plan::{Plan, PlanError, Planner, Problem};
 pub use runner::{Control, Runner, Stop};
 pub use state::{Change, State};

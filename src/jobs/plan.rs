@@ -26,7 +26,7 @@ pub enum PlanError {
     #[error("the recipe has {} problems", .0.len())]
     Invalid(Vec<Problem>),
     /// A defect or a failing machine.
-    #[error("cannot look into the request")]
+    #[error("cannot check the request")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

@@ -3,6 +3,7 @@
 //! Knows labels alone.
 
 use super::{Label, nearest};
+use crate::message::Listed;
 
 /// Why a name stands for no class.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,7 +78,7 @@ fn several(classes: &[(usize, Label)]) -> String {
         None => format!("{index} (`{}`)", label.label),
     };
     let unique = if classes.iter().all(|(_, label)| label.wnid.is_some()) { "index or WordNet id" } else { "index" };
-    format!("{}; use one's {unique}", classes.iter().map(shown).collect::<Vec<_>>().join(", "))
+    format!("{:#}; use one's {unique}", Listed::of(classes.iter().map(shown)))
 }
 
 #[cfg(test)]

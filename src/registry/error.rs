@@ -2,30 +2,31 @@
 
 use std::{
     io::{self, ErrorKind},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use super::metadata::{MetadataError, NAME_RULE};
+use crate::message::ServerPath;
 
 /// Why the repository cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file system refused.
-    #[error("cannot {action} `{}`{}", .path.display(), way_out(.source, .path))]
+    #[error("cannot {action} `{path}`{}", way_out(.source, .path))]
     Io {
         /// What was tried, as a verb.
         action: &'static str,
         /// On which file or folder.
-        path: PathBuf,
+        path: ServerPath,
         /// What the system said.
         #[source]
         source: io::Error,
     },
     /// The repository's path is something else.
-    #[error("the model repository `{}` is not a folder; set `models.dir` to one", .0.display())]
-    NotAFolder(PathBuf),
+    #[error("the model repository `{0}` is not a folder; set `models.dir` to one")]
+    NotAFolder(ServerPath),
     /// Not a model name.
-    #[error("`{0}` cannot be a model's name; {NAME_RULE}")]
+    #[error("`{0}` is not a valid model name; {NAME_RULE}")]
     InvalidName(String),
     /// The metadata of a version to be published contradicts itself.
     #[error("the metadata of `{name}` is wrong")]
@@ -53,7 +54,7 @@ pub enum Error {
         version: u32,
     },
     /// Other publishers took every version number that was tried, or none is left.
-    #[error("no free version number for `{name}` after {tries} tries; try again, or look into its folder")]
+    #[error("no free version number for `{name}` after {tries} tries; try again, or check its folder")]
     NoFreeVersion {
         /// The model.
         name: String,
@@ -69,7 +70,7 @@ pub(super) trait At<T> {
 
 impl<T> At<T> for Result<T, io::Error> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, Error> {
-        self.map_err(|source| Error::Io { action, path: path.to_owned(), source })
+        self.map_err(|source| Error::Io { action, path: path.into(), source })
     }
 }
 
@@ -84,7 +85,7 @@ fn way_out(source: &io::Error, path: &Path) -> String {
         ErrorKind::PermissionDenied => {
             let folder = path.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(path);
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-            format!("; give this user permission on it and on the folder `{}`", folder.display())
+            format!("; give this user permission on it and on the folder `{}`", ServerPath::from(folder))
         }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space there".into(),
         ErrorKind::ReadOnlyFilesystem => "; mount the repository writable, or choose another with `models.dir`".into(),

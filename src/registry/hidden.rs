@@ -15,6 +15,8 @@ use std::{
 pub(crate) const STAGING_PREFIX: &str = ".staging-";
 /// Begins the name of a folder whose contents are being deleted.
 pub(crate) const REMOVED_PREFIX: &str = ".removed-";
+/// Begins the name of a folder that only tells that its process lives.
+pub(crate) const PROCESS_PREFIX: &str = ".process-";
 
 /// Where file systems know no locks, only age tells that a folder was left behind.
 const UNLOCKABLE_AGE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -32,7 +34,9 @@ impl HiddenFolder {
     pub(crate) fn new(parent: &Path, prefix: &str) -> io::Result<Self> {
         // Whoever cleans holds the same lock, so that no folder is seen between its making and its locking.
         let _parent = lock(parent);
-        let dir = tempfile::Builder::new().prefix(prefix).permissions(Permissions::from_mode(0o777)).tempdir_in(parent)?;
+        let dir = tempfile::Builder::new().prefix(prefix).permissions(Permissions::from_mode(0o777)).tempdir_in(parent);
+        // Its error names the folder, which whoever reports it does too, in a form that depends on who reads.
+        let dir = dir.map_err(|error| io::Error::from(error.kind()))?;
         let _lock = lock(dir.path());
         Ok(Self { dir, _lock })
     }
@@ -74,11 +78,11 @@ pub(crate) fn clean(parent: &Path) -> io::Result<Vec<PathBuf>> {
 /// Whether the name is that of a hidden folder.
 pub(super) fn is_hidden(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
-    [STAGING_PREFIX, REMOVED_PREFIX].iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+    [STAGING_PREFIX, REMOVED_PREFIX, PROCESS_PREFIX].iter().any(|prefix| name.starts_with(prefix.as_bytes()))
 }
 
 /// Whether the process that made a hidden folder is gone; without the parent's lock it may be about to lock a new one.
-pub(super) fn abandoned(folder: &Path) -> bool {
+pub(crate) fn abandoned(folder: &Path) -> bool {
     match File::open(folder).map(|folder| folder.try_lock_shared()) {
         Ok(Ok(())) => true,
         Ok(Err(TryLockError::WouldBlock)) => false,

@@ -125,6 +125,12 @@ impl Metadata {
         self.layers.iter().find(|layer| layer.tensor == *tensor).map(Layer::values)
     }
 
+    /// The layer that `wanted` means: the one of that name, else the one at that index, as [`layer_at`] counts.
+    pub fn find_layer(&self, wanted: &str) -> Option<&Layer> {
+        let index = wanted.parse::<i64>().ok().filter(|index| index.to_string() == wanted);
+        self.layer(wanted).or_else(|| layer_at(&self.layers, index?))
+    }
+
     /// Checks what the fields promise each other.
     ///
     /// # Errors
@@ -173,6 +179,14 @@ impl Metadata {
             let values = values.flatten().unwrap_or(usize::MAX);
             format!("has {count} entries, but `{}` has {values} values ({})", output.tensor, output.kind)
         })
+    }
+}
+
+/// Keras's `layers[index]`: a negative index counts from the end, -1 being the last.
+pub fn layer_at(layers: &[Layer], index: i64) -> Option<&Layer> {
+    match usize::try_from(index) {
+        Ok(index) => layers.iter().find(|layer| layer.index == index),
+        Err(_) => layers.len().checked_sub(usize::try_from(index.unsigned_abs()).ok()?).and_then(|at| layers.get(at)),
     }
 }
 
@@ -247,6 +261,27 @@ mod tests {
             "`preprocessing.fit` has shorter_side 200; it is 224 (the crop) to 4096 pixels",
         );
         check(|m| m.weights.sha256 = "AB".into(), "`weights.sha256` is `AB`, not 64 lowercase hexadecimal digits");
+    }
+
+    #[test]
+    fn layers_are_found_by_name_and_by_index_from_both_ends() {
+        let mut metadata = metadata("m");
+        let layer = |index: usize, name: &str| Layer { index, name: name.to_owned(), ..metadata.layers[0].clone() };
+        metadata.layers = [(0, "input"), (1, "conv"), (2, "-1"), (3, "3x3"), (4, "top")].map(|(at, name)| layer(at, name)).into();
+        let check = |wanted: &str, expected: Option<usize>| {
+            assert_eq!(metadata.find_layer(wanted).map(|layer| layer.index), expected, "{wanted}");
+        };
+        check("conv", Some(1));
+        check("0", Some(0));
+        check("4", Some(4));
+        check("5", None);
+        check("-1", Some(2));
+        check("-2", Some(3));
+        check("-5", Some(0));
+        check("-6", None);
+        for wanted in ["", "+1", "01", "-0", "-01", "1.0", "-9223372036854775808", "99999999999999999999"] {
+            check(wanted, None);
+        }
     }
 
     #[test]

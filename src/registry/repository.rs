@@ -70,7 +70,7 @@ impl Repository {
     pub fn open(root: impl AsRef<Path>) -> Result<Self, Error> {
         let root = root.as_ref();
         match fs::metadata(root) {
-            Ok(metadata) if !metadata.is_dir() => return Err(Error::NotAFolder(root.to_owned())),
+            Ok(metadata) if !metadata.is_dir() => return Err(Error::NotAFolder(root.into())),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 make_folder(root).at("create the model repository", root)?;

@@ -78,7 +78,7 @@ impl Scanner<'_> {
         let path = self.root.join(name);
         if name.as_encoded_bytes().starts_with(b".") {
             if is_hidden(name) && abandoned(&path) && older(&path, NEW) {
-                self.problem(&path, "left behind by a process that died; it goes at the next start, or remove it".into());
+                self.problem(&path, "left behind by a process that died; it is removed at the next start".into());
             }
             return;
         }

@@ -26,7 +26,10 @@ pub use session::Session;
 pub use shared::SharedWeights;
 pub use stepper::{Feed, Stepper, StepperSource, Stop};
 
-use crate::config::{Provider, ProviderChoice, ProviderPolicy, RuntimeConfig};
+use crate::{
+    config::{Provider, ProviderChoice, ProviderPolicy, RuntimeConfig},
+    message::{Foreign, ServerPath},
+};
 
 /// Why ONNX Runtime cannot be had or refused.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +64,7 @@ pub enum Error {
         /// The tensor.
         tensor: String,
         /// The file.
-        path: PathBuf,
+        path: ServerPath,
         /// What failed.
         #[source]
         source: std::io::Error,
@@ -81,8 +84,14 @@ pub enum Error {
     #[error(transparent)]
     Shape(#[from] crate::tensor::ShapeError),
     /// Anything else that ONNX Runtime refused.
-    #[error(transparent)]
-    Ort(#[from] ort::Error),
+    #[error("{}", Foreign(.0))]
+    Ort(ort::Error),
+}
+
+impl From<ort::Error> for Error {
+    fn from(error: ort::Error) -> Self {
+        Self::Ort(error)
+    }
 }
 
 /// What a session is made from.

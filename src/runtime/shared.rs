@@ -44,7 +44,7 @@ impl SharedWeights {
     fn read(&mut self, name: &str, shape: &[usize], path: &Path, offset: u64) -> Result<(), Error> {
         let data = read_floats(path, offset, shape.iter().product()).map_err(|source| Error::Weights {
             tensor: name.to_owned(),
-            path: path.to_path_buf(),
+            path: path.into(),
             source,
         })?;
         let value = Tensor::from_array((shape.to_vec(), data))?;

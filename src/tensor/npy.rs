@@ -1,4 +1,4 @@
-//! NumPy's `.npy` format: float arrays and arrays of strings, in C order, little-endian.
+//! NumPy's `.npy` format: arrays of floats, integers and strings, in C order, little-endian.
 //!
 //! Written as version 1.0; versions 1 to 3 are read. Source: `numpy.lib.format`'s documentation (NEP 1).
 
@@ -30,13 +30,28 @@ pub fn header(dtype: Dtype, shape: &[usize]) -> Vec<u8> {
 /// # Errors
 /// When `data` has not as many bytes as `shape` says, or `writer` fails.
 pub fn write_npy(mut writer: impl Write, dtype: Dtype, shape: &[usize], data: &[u8]) -> io::Result<()> {
-    let expected = shape.iter().try_fold(dtype.size(), |bytes, &side| bytes.checked_mul(side));
-    if expected != Some(data.len()) {
-        let message = format!("shape {shape:?} of {} does not have {} bytes", dtype.name(), data.len());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-    }
+    check_size(dtype.name(), dtype.size(), shape, data.len())?;
     writer.write_all(&header(dtype, shape))?;
     writer.write_all(data)
+}
+
+/// Writes an array of int64, which NumPy takes as indices.
+///
+/// # Errors
+/// When there are not as many `integers` as `shape` says, or `writer` fails.
+pub fn write_npy_integers(mut writer: impl Write, shape: &[usize], integers: &[i64]) -> io::Result<()> {
+    check_size("int64", size_of::<i64>(), shape, size_of_val(integers))?;
+    writer.write_all(&header_with("<i8", shape))?;
+    integers.iter().try_for_each(|integer| writer.write_all(&integer.to_le_bytes()))
+}
+
+fn check_size(dtype: &str, size: usize, shape: &[usize], bytes: usize) -> io::Result<()> {
+    let expected = shape.iter().try_fold(size, |bytes, &side| bytes.checked_mul(side));
+    if expected == Some(bytes) {
+        return Ok(());
+    }
+    let message = format!("shape {shape:?} of {dtype} does not have {bytes} bytes");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
 /// Writes a one-dimensional array of strings (`<U…`).
@@ -195,6 +210,10 @@ mod tests {
         check(npy(Dtype::F32, &[1], &one), "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", &one);
         check(npy(Dtype::F16, &[1, 2], &one), "{'descr': '<f2', 'fortran_order': False, 'shape': (1, 2), }", &one);
         check(npy(Dtype::F32, &[0, 3], &[]), "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 3), }", &[]);
+        let mut integers = Vec::new();
+        write_npy_integers(&mut integers, &[2, 1], &[7, -1]).unwrap();
+        let data = [7_i64, -1].map(i64::to_le_bytes).concat();
+        check(integers, "{'descr': '<i8', 'fortran_order': False, 'shape': (2, 1), }", &data);
         let mut names = Vec::new();
         write_npy_strings(&mut names, &["a", "é🐝"]).unwrap();
         let letters = [0x61, 0, 0xe9, 0x1f41d].map(u32::to_le_bytes).concat();
@@ -241,5 +260,7 @@ mod tests {
     fn refuses_data_of_another_size() {
         let error = write_npy(Vec::new(), Dtype::F16, &[2, 3], &[0; 11]).unwrap_err();
         assert_eq!(error.to_string(), "shape [2, 3] of float16 does not have 11 bytes");
+        let error = write_npy_integers(Vec::new(), &[2], &[1]).unwrap_err();
+        assert_eq!(error.to_string(), "shape [2] of int64 does not have 8 bytes");
     }
 }

@@ -8,7 +8,7 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::{
     Dtype,
-    npy::{header, width, write_npy, write_npy_strings},
+    npy::{header, width, write_npy, write_npy_integers, write_npy_strings},
 };
 
 /// Writes an `.npz` array by array; it is whole after [`Self::finish`].
@@ -44,6 +44,15 @@ impl<W: Write + Seek> NpzWriter<W> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{name}` needs {bytes} bytes, got {copied}")));
         }
         Ok(())
+    }
+
+    /// Adds an array of int64 under `name`, NumPy's type of an index.
+    ///
+    /// # Errors
+    /// When the name is taken, there are not as many `integers` as `shape` says, or the writer fails.
+    pub fn add_integers(&mut self, name: &str, shape: &[usize], integers: &[i64]) -> io::Result<()> {
+        self.start(name, size_of_val(integers))?;
+        write_npy_integers(&mut self.zip, shape, integers)
     }
 
     /// Adds a one-dimensional array of strings under `name`.

@@ -13,6 +13,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    message::ServerPath,
     registry::make_folder,
     tensor::{Dtype as Width, Tensor, little_endian},
 };
@@ -30,7 +31,7 @@ pub enum CheckpointError {
         /// What was tried.
         verb: &'static str,
         /// The file or folder.
-        path: PathBuf,
+        path: ServerPath,
         /// What failed.
         #[source]
         source: io::Error,
@@ -42,10 +43,10 @@ pub enum CheckpointError {
         tensor: String,
     },
     /// The file is no checkpoint, or its state is that of another graft.
-    #[error("{path} is no checkpoint of this graft: {reason}")]
+    #[error("{path} is not a checkpoint of this version of graft: {reason}")]
     Foreign {
         /// The file.
-        path: PathBuf,
+        path: ServerPath,
         /// What is wrong with it.
         reason: String,
     },
@@ -96,7 +97,7 @@ impl Checkpoints {
         }
         let path = self.path(self.newest);
         let bytes = fs::read(&path).map_err(io_error("read", &path))?;
-        parse(&bytes).map(Some).map_err(|reason| CheckpointError::Foreign { path, reason })
+        parse(&bytes).map(Some).map_err(|reason| CheckpointError::Foreign { path: path.into(), reason })
     }
 
     /// Writes the next checkpoint, waits until the disk has it, then removes the ones before.
@@ -160,7 +161,7 @@ fn parse<S: DeserializeOwned>(bytes: &[u8]) -> Result<Checkpoint<S>, String> {
 }
 
 fn io_error(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CheckpointError {
-    let path = path.to_owned();
+    let path = path.into();
     move |source| CheckpointError::Io { verb, path, source }
 }
 
@@ -210,6 +211,6 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("7.safetensors"), b"12345678{}").expect("written");
         let error = Checkpoints::open(folder.path()).expect("opened").newest::<u32>().expect_err("foreign");
-        assert!(error.to_string().contains("7.safetensors is no checkpoint"), "{error}");
+        assert!(error.to_string().contains("7.safetensors is not a checkpoint"), "{error}");
     }
 }

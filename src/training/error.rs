@@ -4,31 +4,31 @@
 
 use std::{
     io::{self, ErrorKind},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use super::{checkpoint::CheckpointError, event::Place, learner::LearnerError};
-use crate::preprocess::ImageError;
+use crate::{message::ServerPath, preprocess::ImageError};
 
 /// Why training cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file system refused.
-    #[error("cannot {action} {}{}", .path.display(), way_out(.source))]
+    #[error("cannot {action} {path}{}", way_out(.source))]
     Io {
         /// What was tried, as a verb.
         action: &'static str,
         /// On which file or folder.
-        path: PathBuf,
+        path: ServerPath,
         /// What the system said.
         #[source]
         source: io::Error,
     },
     /// An image of the data set cannot be used any more.
-    #[error("cannot use the image {}", .path.display())]
+    #[error("cannot use the image {path}")]
     Image {
         /// Its file.
-        path: PathBuf,
+        path: ServerPath,
         /// Why not.
         #[source]
         source: ImageError,
@@ -95,7 +95,7 @@ pub enum Error {
     },
     /// The model as it would be served does not answer as it was trained.
     #[error(
-        "the exported model's probabilities differ from the trainer's by {difference:e}, more than {bound:e}; nothing was registered"
+        "the exported model's probabilities differ from the trainer's by {difference:e}, more than {bound:e}; no version was registered"
     )]
     Parity {
         /// Largest absolute difference.
@@ -133,7 +133,7 @@ pub(super) trait At<T> {
 
 impl<T> At<T> for io::Result<T> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, Error> {
-        self.map_err(|source| Error::Io { action, path: path.to_owned(), source })
+        self.map_err(|source| Error::Io { action, path: path.into(), source })
     }
 }
 

@@ -53,7 +53,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A file cannot be read as Keras weights.
-    #[error("cannot take weights from {}", path.display())]
+    #[error("cannot read weights from {}", path.display())]
     Keras {
         /// The file.
         path: PathBuf,
@@ -62,7 +62,7 @@ pub enum Error {
         source: Box<keras::Error>,
     },
     /// A file cannot be read as PyTorch weights.
-    #[error("cannot take weights from {}", path.display())]
+    #[error("cannot read weights from {}", path.display())]
     PyTorch {
         /// The file.
         path: PathBuf,

@@ -59,8 +59,6 @@ async fn bad_parameters_say_what_would_be_right() {
     let post = |path: &str| app.post_image(path, plain([0; 3]));
     let bad = |path: &str, detail: &'static str| (post(path), 422, "invalid_parameter", detail);
     let rows = vec![
-        bad("/predict?top_k=5", "`top_k` is 5, but colours has 4 classes; ask for 1 to 4"),
-        bad("/features?top_k=5", "ask for 1 to 4"),
         bad("/predict?top_k=0", "it must be a whole number from 1"),
         bad("/predict?top_k=-1", "it must be a whole number from 1"),
         bad("/predict?top_k=two", "`top_k` is `two`"),

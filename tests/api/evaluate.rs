@@ -158,7 +158,7 @@ fn what_cannot_be_evaluated_is_said_before_anything_runs() {
          `violet` names no class\n\
          its classes are `red`, `green`, `blue`, `lime`; rename those folders, or move them away",
     );
-    let nothing = "DIR has no images in class folders; it is to hold a folder per class, or `train/` and `val/` with these";
+    let nothing = "DIR has no images in class folders; it must hold a folder per class, or `train/` and `val/` with these";
     check("colours", &[], &[], nothing);
     check("colours", &[("a.png", &red), ("red/.a.png", &red)], &[], nothing);
     check("colours", &[("red/a.png", &red)], &["--split", "val"], "DIR has no `train/` and `val/`; leave out `--split`");

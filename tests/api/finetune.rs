@@ -191,7 +191,7 @@ async fn what_has_no_gradient_is_refused_before_anything_is_queued() {
         json!({"dataset": dataset, "base": "leaky", "name": "shapes", "phases": phases})
     };
     let body = submit(&app, &from("conv")).await.problem(422, "invalid_recipe", "`problems` names each");
-    let detail = "cannot be trained: LeakyRelu node `leaky` has no gradient in graft; train only parameters behind `leaky`; \
+    let detail = "cannot be trained: LeakyRelu node `leaky` has no gradient in graft; train only parameters after `leaky`; \
                   begin at `conv_1` (2) or behind it";
     assert_eq!(body["problems"], json!([{"field": "phases[1].trainable_from", "detail": detail}]));
     assert_eq!(app.get("/jobs").await.ok().json()["jobs"], json!([]));

@@ -33,7 +33,7 @@ async fn a_configured_model_that_does_not_load_says_why() {
     assert_eq!(body["missing"][0]["model"], "broken");
     // What went wrong inside is for the log and for operators, not for whoever sends a photo.
     let answer = app.send(app.post_image("/predict?model=broken", plain([0; 3]))).await;
-    let body = answer.problem(500, "internal", "graft failed to answer; its log tells why under this request id");
+    let body = answer.problem(500, "internal", "graft failed to answer; its log says why, under this request id");
     assert!(!body.to_string().contains("ONNX"), "{body}");
 }
 

@@ -112,7 +112,7 @@ async fn the_queue_is_bounded() {
     let (app, _) = setup.with_jobs(Plans::default()).await;
     submit(&app, "a").await;
     let full = submit_with_key(&app, "k", &json!({"name": "b"})).await;
-    full.problem(503, "queue_full", "1 jobs wait already (`jobs.max_queued`)");
+    full.problem(503, "queue_full", "1 jobs are already waiting (`jobs.max_queued`)");
 }
 
 #[tokio::test]
@@ -157,6 +157,27 @@ async fn a_job_shows_how_far_it_is_and_what_it_made() {
 }
 
 #[tokio::test]
+async fn a_running_job_says_whether_its_worker_reports() {
+    let (app, jobs) = app().await;
+    let path = format!("/jobs/{}", submit(&app, "cats").await);
+    assert!(app.get(&path).await.ok().json().get("lease").is_none(), "no worker has it yet");
+    let (store, lease) = (jobs.store(), jobs.config().lease);
+    let (_, held) = store.claim(jobs.now(), lease).await.expect("it works").expect("one waits");
+    let status = async || {
+        let (job, listed) = (app.get(&path).await.ok().json(), app.get("/jobs").await.ok().json());
+        assert_eq!((&job["state"], &job["lease"]), (&json!("running"), &listed["jobs"][0]["lease"]));
+        job["lease"].clone()
+    };
+    assert_eq!(status().await["status"], "held");
+    let before = jobs.now().minus(lease / 2);
+    store.heartbeat(&held, before, lease).await.expect("it holds the lease");
+    let overdue = json!({"status": "overdue", "reported": before.to_string(), "expires": before.plus(lease).to_string()});
+    assert_eq!(status().await, overdue);
+    store.complete(&held, &json!({}), jobs.now()).await.expect("it holds the lease");
+    assert!(app.get(&path).await.ok().json().get("lease").is_none(), "it has ended");
+}
+
+#[tokio::test]
 async fn jobs_are_listed_in_pages_by_state() {
     let (app, _) = app().await;
     let mut ids = Vec::new();
@@ -187,7 +208,7 @@ async fn cancelling_ends_a_job_once() {
     let (app, jobs) = app().await;
     let id = submit(&app, "a").await;
     assert_eq!(cancel(&app, &id).await.ok().json()["state"], "cancelled");
-    cancel(&app, &id).await.problem(409, "job_finished", "has cancelled already");
+    cancel(&app, &id).await.problem(409, "job_finished", "has already been cancelled");
     cancel(&app, "x").await.problem(404, "unknown_job", "no job `x`");
 
     let id = submit(&app, "b").await;

@@ -40,6 +40,23 @@ fn predictions(answer: &Answer) -> Vec<Value> {
 }
 
 #[tokio::test]
+async fn more_classes_than_there_are_are_all_with_a_warning() {
+    let app = TestApp::spawn().await;
+    let detail = "`top_k` is 5, but `colours` has 4 classes; the answer has all of them";
+    let answer = app.send(app.post_image("/predict?top_k=5", plain(RED))).await.ok();
+    assert_eq!(answer.headers("graft-warning"), [format!("fewer_classes; {detail}")]);
+    assert_eq!(answer.json()["warnings"], json!([{"code": "fewer_classes", "detail": detail}]));
+    check(&predictions(&answer)[0], "0", RED, &[0, 1, 3, 2]);
+    let features = app.send(app.post_image("/features?layer=relu&top_k=5", plain(RED))).await.ok().json();
+    assert_eq!(
+        (&features["warnings"][0]["code"], features["features"][0]["top_k"].as_array().map(Vec::len)),
+        (&json!("fewer_classes"), Some(4))
+    );
+    let default = app.send(app.post_image("/predict", plain(RED))).await.ok().json();
+    assert_eq!(default["warnings"], json!([]), "nobody asked for five");
+}
+
+#[tokio::test]
 async fn one_image_as_it_is_gets_its_classes() {
     let app = TestApp::spawn().await;
     let answer = app.send(app.post_image("/predict?top_k=2", plain(RED))).await.ok();

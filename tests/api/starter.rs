@@ -63,7 +63,7 @@ fn weights_without_the_classifier_take_no_classes_away() {
     assert!(Ran::graft(&models, &["predict", photo]).ok().contains("espresso (967)"));
     let untrained = Ran::graft(&models, &["init", "efficientnet_lite0"]);
     assert_eq!(untrained.code, Some(1), "{untrained:?}");
-    assert!(untrained.stderr.contains("`efficientnet_lite0` has trained weights, in whose place"), "{untrained:?}");
+    assert!(untrained.stderr.contains("`efficientnet_lite0` has trained weights; give the untrained ones"), "{untrained:?}");
 }
 
 #[test]

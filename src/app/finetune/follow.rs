@@ -4,7 +4,7 @@
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Map, Value};
@@ -18,6 +18,12 @@ use crate::{
         recipe::Recipe,
     },
 };
+
+/// Share of a phase's cache after which an event says how far it is, however short a time that took.
+const CACHING_SHARE: f64 = 0.1;
+
+/// Time after which an event says how far caching is, however little was done.
+const CACHING_TIME: Duration = Duration::from_secs(10);
 
 /// An epoch's metrics as clients read them: phase and epoch from 1.
 pub fn epoch_json(metrics: &EpochMetrics) -> Map<String, Value> {
@@ -45,8 +51,29 @@ struct Known {
     loss: Option<f64>,
     accuracy: Option<f64>,
     images_per_second: Option<f64>,
-    /// The phase whose cache was told of.
-    caching: Option<usize>,
+    caching: CachingNews,
+}
+
+/// Which reports of caching deserve an event: the first and the last of a phase, and of the others so many as to show that
+/// it goes on.
+#[derive(Debug, Default)]
+struct CachingNews {
+    /// Phase, share and time of the last event.
+    last: Option<(usize, f64, Instant)>,
+}
+
+impl CachingNews {
+    fn is_news(&mut self, phase: usize, done: usize, total: usize, now: Instant) -> bool {
+        let share = done as f64 / total.max(1) as f64;
+        let is_told = |(of, before, at): (usize, f64, Instant)| {
+            of == phase && done < total && share < before + CACHING_SHARE && now.duration_since(at) < CACHING_TIME
+        };
+        if self.last.is_some_and(is_told) {
+            return false;
+        }
+        self.last = Some((phase, share, now));
+        true
+    }
 }
 
 impl<'a> Follow<'a> {
@@ -61,7 +88,7 @@ impl<'a> Follow<'a> {
             control,
             recipe,
             is_warned,
-            known: Mutex::new(Known { forecast, loss, accuracy, images_per_second, caching: None }),
+            known: Mutex::new(Known { forecast, loss, accuracy, images_per_second, caching: CachingNews::default() }),
         }
     }
 
@@ -145,9 +172,8 @@ impl Observer for Follow<'_> {
                 self.control.event(self.mark(jobs::Event::warning(detail), Place { phase, epoch: 0, step: 0 }));
             }
             Event::Caching { phase, done, total } => {
-                let event = jobs::Event::new("caching").with("done", done).with("total", total);
-                let is_first = self.known().caching.replace(phase) != Some(phase);
-                if is_first || done == total {
+                if self.known().caching.is_news(phase, done, total, Instant::now()) {
+                    let event = jobs::Event::new("caching").with("done", done).with("total", total);
                     self.control.event(event.at(u32::try_from(phase + 1).unwrap_or(u32::MAX), 0, done as u64));
                 }
                 let at = Place { phase, epoch: 0, step: 0 };
@@ -181,5 +207,22 @@ impl Observer for Follow<'_> {
 
     fn cancelled(&self) -> bool {
         self.control.cancelled()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caching_is_told_at_its_ends_and_now_and_then_between() {
+        let start = Instant::now();
+        let mut news = CachingNews::default();
+        let mut told = |phase, done, seconds| news.is_news(phase, done, 1000, start + Duration::from_secs(seconds));
+        assert!(told(0, 0, 0), "it begins");
+        assert!(!told(0, 99, 1) && told(0, 100, 1), "a tenth is done");
+        assert!(!told(0, 101, 10) && told(0, 101, 11), "time has passed");
+        assert!(told(0, 1000, 12), "it is done");
+        assert!(told(1, 1000, 12), "the next phase has its own");
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     datasets::{self, Datasets},
     inference::{Engine, Note},
     jobs::{self, Control, Failure, Job, NewJob, Plan, PlanError, Planner, Runner},
+    message::Folders,
     preprocess::Limits,
     registry::{ModelVersion, Repository, starter},
     runtime::{self, Runtime},
@@ -47,8 +48,8 @@ pub struct Finetuner {
     checkpoints: PathBuf,
     /// Folder of all frontier caches.
     caches: PathBuf,
-    /// This server's folders in full, and what a client may call them.
-    folders: [(String, &'static str); 2],
+    /// This server's folders, and what a client may call them.
+    folders: Folders,
     /// Held while a plan is measured: that takes sessions of the base, whose weights must not be in memory once per request.
     measuring: Mutex<()>,
     /// Runs the engine's asynchronous calls from the job's thread.
@@ -58,9 +59,8 @@ pub struct Finetuner {
 impl Finetuner {
     /// A finetuner over the server's parts; called on the runtime that serves.
     pub fn new(runtime: Runtime, repository: Repository, datasets: Datasets, engine: Engine, config: &Config) -> Self {
-        let full = |dir: &Path| std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()).display().to_string();
         Self {
-            folders: [(full(&config.data.dir), "data.dir"), (full(&config.models.dir), "models.dir")],
+            folders: Folders::new([(&*config.data.dir, "data.dir"), (&*config.models.dir, "models.dir")]),
             runtime,
             repository,
             datasets,
@@ -122,9 +122,9 @@ impl Finetuner {
     fn estimate(&self, base: &ModelVersion, recipe: &Recipe, samples: &Samples) -> Result<Estimate, PlanError> {
         let _one_at_a_time = self.measuring.lock().unwrap_or_else(PoisonError::into_inner);
         let cache = self.cache(base);
-        let problems = training::untrainable(base, recipe, cache.choice.provider);
+        let problems = self.folders.for_client(|| training::untrainable(base, recipe, cache.choice.provider));
         if !problems.is_empty() {
-            return Err(self.invalid(problems));
+            return Err(invalid_fields(problems));
         }
         let measured = || {
             // A thread of its own: what is lowered here must not serve.
@@ -137,15 +137,10 @@ impl Finetuner {
         estimate.map_err(|error| PlanError::Failed(error.into()))
     }
 
-    fn invalid(&self, problems: Vec<training::recipe::Problem>) -> PlanError {
-        let shown = |found: training::recipe::Problem| jobs::Problem { field: found.field, detail: self.shown(found.detail) };
-        PlanError::Invalid(problems.into_iter().map(shown).collect())
-    }
-
     fn train(&self, job: &Job, folder: &Path, control: &dyn Control) -> Result<Value, Failure> {
         let recipe: Recipe = serde_json::from_value(job.spec.recipe.clone())
             .map_err(|error| Failure::new("foreign_recipe", format!("the recipe is that of another graft: {error}")))?;
-        let dataset = self.datasets.get(&recipe.dataset).map_err(|error| Failure::new("dataset_gone", chain(&error)))?;
+        let dataset = self.datasets.get(&recipe.dataset).map_err(|error| self.failed("dataset_gone", &error))?;
         let samples = Samples::from(&dataset);
         let base = self.find(&recipe)?;
         let follow = Follow::new(control, &recipe, job);
@@ -171,23 +166,27 @@ impl Finetuner {
         }))
     }
 
+    /// A failure as a client reads it: without paths of this server, which the log has.
+    fn failed(&self, code: &str, error: &dyn std::error::Error) -> Failure {
+        let (full, shown) = (chain(error), self.folders.for_client(|| chain(error)));
+        if full != shown {
+            tracing::warn!(code, error = full, "a client sees this failure without paths");
+        }
+        Failure::new(code, shown)
+    }
+
     /// Why a run failed; that its base has gone meanwhile explains whatever happened.
     fn failure(&self, error: &training::Error, recipe: &Recipe) -> Failure {
         use training::Error;
         let needs_base = matches!(error, Error::Graph { .. } | Error::Runtime { .. } | Error::Learner { .. });
         let gone = needs_base.then(|| self.find(recipe).err()).flatten();
-        gone.unwrap_or_else(|| failure(error))
-    }
-
-    /// `text` as a client reads it: folders of this server are called as its configuration calls them.
-    fn shown(&self, text: String) -> String {
-        self.folders.iter().fold(text, |text, (path, name)| text.replace(path.as_str(), name))
+        gone.unwrap_or_else(|| self.failed(code(error), error))
     }
 
     /// The base as it was when the job was accepted.
     fn find(&self, recipe: &Recipe) -> Result<ModelVersion, Failure> {
         let (name, version) = (&recipe.base.model, recipe.base.version);
-        let snapshot = self.repository.scan().map_err(|error| Failure::new("repository", chain(&error)))?;
+        let snapshot = self.repository.scan().map_err(|error| self.failed("repository", &error))?;
         let found = snapshot.model(name).and_then(|model| model.version(version)).cloned();
         found.ok_or_else(|| Failure::new("base_gone", format!("the base {name}@{version} is no longer in the repository")))
     }
@@ -200,23 +199,22 @@ impl Planner for Finetuner {
         let (base, samples) = (self.base(&request), self.samples(&request));
         let (base, notes) = known(base, &mut problems)?.unzip();
         let samples = known(samples, &mut problems)?;
-        let found = match (&base, &samples) {
+        let found = self.folders.for_client(|| match (&base, &samples) {
             (Some(base), Some(samples)) => request.resolve(base, samples),
             // Most of what is wrong shows on any data set.
             (Some(base), None) => request.resolve(base, &Samples::stand_in()),
             (None, _) => Err(request.check()),
-        };
+        });
         let recipe = found.map_err(|found| add(&mut problems, found.into_iter().map(problem))).ok();
         let (Some(base), Some(samples), Some(recipe), true) = (base, samples, recipe, problems.is_empty()) else {
-            let shown = problems.into_iter().map(|problem| jobs::Problem { detail: self.shown(problem.detail), ..problem });
-            return Err(PlanError::Invalid(shown.collect()));
+            return Err(PlanError::Invalid(problems));
         };
-        recipe.fits(self.training.memory_bytes).map_err(|problems| self.invalid(problems))?;
+        recipe.fits(self.training.memory_bytes).map_err(invalid_fields)?;
         let estimate = self.estimate(&base, &recipe, &samples)?;
         let mut warnings = notes.unwrap_or_default();
         if recipe.name == self.engine.configured_default() || Some(recipe.name.as_str()) == starter() {
             warnings.push(format!(
-                "name: `{}` answers requests that name no model: what comes out will, unless an older version is made stable",
+                "name: `{}` answers requests that name no model; the new version will answer them, unless an older one is made stable",
                 recipe.name
             ));
         }
@@ -237,11 +235,11 @@ impl Planner for Finetuner {
 impl Runner for Finetuner {
     fn run(&self, job: &Job, control: &dyn Control) -> Result<Value, Failure> {
         let held = self.datasets.hold(&job.spec.dataset, &job.id);
-        let result = held.map_err(|error| Failure::new("dataset_gone", chain(&error)));
+        let result = held.map_err(|error| self.failed("dataset_gone", &error));
         let result = result.and_then(|()| self.train(job, &self.folder(&job.id), control));
         self.datasets.release(&job.spec.dataset, &job.id);
         runtime::trim();
-        result.map_err(|failure| Failure { detail: self.shown(failure.detail), ..failure })
+        result
     }
 
     fn leftovers(&self) -> Vec<String> {
@@ -263,6 +261,10 @@ impl Runner for Finetuner {
 
 fn invalid(field: &str, detail: &str) -> PlanError {
     PlanError::Invalid(vec![jobs::Problem { field: field.to_owned(), detail: detail.to_owned() }])
+}
+
+fn invalid_fields(problems: Vec<training::recipe::Problem>) -> PlanError {
+    PlanError::Invalid(problems.into_iter().map(problem).collect())
 }
 
 fn problem(problem: training::recipe::Problem) -> jobs::Problem {
@@ -290,10 +292,10 @@ fn add(problems: &mut Vec<jobs::Problem>, found: impl Iterator<Item = jobs::Prob
     problems.extend(found.filter(|problem| !named.iter().any(|named| named.is_empty() || is_within(&problem.field, named))));
 }
 
-/// Why a run failed.
-fn failure(error: &training::Error) -> Failure {
+/// Why a run failed, as a program reads it.
+fn code(error: &training::Error) -> &'static str {
     use training::{Error, checkpoint::CheckpointError};
-    let code = match error {
+    match error {
         _ if error.is_disk_full() => "disk_full",
         Error::Checkpoint(CheckpointError::NotFinite { .. }) | Error::Diverged { .. } => "diverged",
         Error::Io { .. } | Error::Checkpoint(_) => "disk",
@@ -305,6 +307,5 @@ fn failure(error: &training::Error) -> Failure {
         Error::Parity { .. } => "parity",
         Error::Register { .. } => "register",
         Error::Cancelled => "cancelled",
-    };
-    Failure::new(code, chain(error))
+    }
 }

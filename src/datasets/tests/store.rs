@@ -154,7 +154,7 @@ fn folders_that_may_not_be_read_are_refused() {
     check(&store, outside.path().to_str().unwrap(), "leads out of the folder that may be read");
     check(&store, "out", "leads out of the folder that may be read");
     check(&store, "escape", "`a/3.png` leads out of the folder that may be read");
-    check(&store, "linked", "lies more than 16 folders deep");
+    check(&store, "linked", "is more than 16 folders deep");
     check(&store, "dangling", "`a/3.png` cannot be read");
     check(&store, "pipe", "`a/3.png` is neither a file nor a folder");
     check(&store, "nothing", "is not a folder that can be read");

@@ -28,7 +28,7 @@ impl<'a, W: Write> Assembly<'a, W> {
             false => Err(problem(layer, "it needs a map of height, width and channels")),
         };
         match layer.kind {
-            LayerKind::InputLayer => return Err(problem(layer, "an input is no operator")),
+            LayerKind::InputLayer => return Err(problem(layer, "an input is not an operator")),
             LayerKind::Conv2D { kernel, strides, padding, activation, .. } => {
                 let window = needs_map(window(layer, sources[0], kernel, strides, padding))?;
                 self.convolution(layer, names[0], weights, window, activation)?;

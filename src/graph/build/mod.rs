@@ -37,7 +37,7 @@ pub enum BuildError {
         source: weights::Error,
     },
     /// The source gave another number of tensors than the layer has.
-    #[error("layer `{layer}` has {expected} weight tensors, its source gave {found}")]
+    #[error("layer `{layer}` has {expected} weight tensors, its source has {found}")]
     Count {
         /// The layer.
         layer: String,
@@ -47,7 +47,7 @@ pub enum BuildError {
         found: usize,
     },
     /// The source gave a tensor of another shape.
-    #[error("`{layer}/{weight}` has shape {expected:?}, its source gave {found:?}")]
+    #[error("`{layer}/{weight}` has shape {expected:?}, its source has {found:?}")]
     Shape {
         /// The layer.
         layer: String,

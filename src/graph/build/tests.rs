@@ -256,8 +256,8 @@ fn weights_that_do_not_fit_are_refused() {
         let error = build(&every_class(), &mut Wrong(tensors), &mut ExternalData::new(io::sink(), "w")).expect_err(expected);
         assert_eq!(error.to_string(), expected);
     };
-    check(vec![zeros(&[3, 3, 3, 4])], "layer `c1` has 2 weight tensors, its source gave 1");
-    check(vec![zeros(&[3, 3, 3, 4]), zeros(&[5])], "`c1/bias` has shape [4], its source gave [5]");
+    check(vec![zeros(&[3, 3, 3, 4])], "layer `c1` has 2 weight tensors, its source has 1");
+    check(vec![zeros(&[3, 3, 3, 4]), zeros(&[5])], "`c1/bias` has shape [4], its source has [5]");
 }
 
 #[test]

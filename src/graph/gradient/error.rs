@@ -20,7 +20,7 @@ pub enum GradientError {
     #[error("no parameter is trainable; name at least one stored tensor")]
     NothingToTrain,
     /// A name that is not a stored tensor which the logits depend on.
-    #[error("`{name}` is no stored tensor that `{logits}` depends on")]
+    #[error("`{name}` is not a stored tensor that `{logits}` depends on")]
     UnknownParameter {
         /// The name.
         name: String,
@@ -86,11 +86,11 @@ pub enum GradientError {
 }
 
 fn behind(node: &Option<String>) -> String {
-    node.as_ref().map_or_else(String::new, |node| format!(": graft cannot tell the shape that {node} gives; begin behind it"))
+    node.as_ref().map_or_else(String::new, |node| format!(": graft does not know the output shape of {node}; begin after it"))
 }
 
 fn start_from(tensor: &str) -> String {
-    format!("; train only parameters behind `{tensor}`")
+    format!("; train only parameters after `{tensor}`")
 }
 
 impl GradientError {

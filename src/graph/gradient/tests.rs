@@ -156,12 +156,12 @@ fn bad_requests_are_explained() {
         assert_eq!(error.to_string(), expected);
     };
     check(&|_, spec| spec.trainable.clear(), "no parameter is trainable; name at least one stored tensor");
-    check(&|_, spec| spec.trainable[0].name = "zz".to_owned(), "`zz` is no stored tensor that `logits` depends on");
-    check(&|_, spec| spec.trainable[0].name = "unused".to_owned(), "`unused` is no stored tensor that `logits` depends on");
+    check(&|_, spec| spec.trainable[0].name = "zz".to_owned(), "`zz` is not a stored tensor that `logits` depends on");
+    check(&|_, spec| spec.trainable[0].name = "unused".to_owned(), "`unused` is not a stored tensor that `logits` depends on");
     check(&|_, spec| spec.logits = "zz".to_owned(), "the graph computes no tensor `zz`");
     check(
         &|body, _| body.node[1] = node("Celu", "hidden", "relu"),
-        "Celu node `relu` has no gradient in graft; train only parameters behind `relu`",
+        "Celu node `relu` has no gradient in graft; train only parameters after `relu`",
     );
     check(
         &|body, spec| {

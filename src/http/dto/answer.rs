@@ -72,7 +72,8 @@ pub struct TimingsDto {
 pub struct PredictAnswer {
     /// Which model answered.
     pub model: ModelDto,
-    /// What whoever asks should know of the model: that it is untrained, or was chosen because none was named.
+    /// What whoever asks should know of the model: that it is untrained, was chosen because none was named, or has fewer classes
+    /// than asked for.
     pub warnings: Vec<WarningDto>,
     /// How images became input, where the request made it another than the model's.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,7 +89,8 @@ pub struct PredictAnswer {
 pub struct FeaturesAnswer {
     /// Which model answered.
     pub model: ModelDto,
-    /// What whoever asks should know of the model: that it is untrained, or was chosen because none was named.
+    /// What whoever asks should know of the model: that it is untrained, was chosen because none was named, or has fewer classes
+    /// than asked for.
     pub warnings: Vec<WarningDto>,
     /// How images became input, where the request made it another than the model's.
     #[serde(skip_serializing_if = "Option::is_none")]

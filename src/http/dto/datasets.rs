@@ -29,7 +29,7 @@ pub struct DatasetDto {
     /// What it is called.
     #[schema(example = "019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10")]
     pub id: String,
-    /// When it was taken in, RFC 3339.
+    /// When it was imported, RFC 3339.
     #[schema(format = DateTime, example = "2026-01-31T23:59:59Z")]
     pub created: String,
     /// SHA-256 over every image's path, class, split and content: equal for equal data.

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::{
     http::openapi::{Epoch, JobResult},
-    jobs::{Base, Failure, Job, NewJob, Progress, State, StoredEvent, Timestamp},
+    jobs::{Base, Failure, Job, LeaseState, LeaseStatus, NewJob, Progress, State, StoredEvent, Timestamp},
     training::{Estimate, recipe::Recipe},
 };
 
@@ -97,6 +97,10 @@ pub struct JobDto {
     pub finished: Option<Timestamp>,
     /// Whether somebody asked to cancel it; it stops within two seconds.
     pub cancel_requested: bool,
+    /// How its worker stands, while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub lease: Option<LeaseDto>,
     /// How far it is.
     #[serde(flatten)]
     pub progress: ProgressDto,
@@ -127,6 +131,20 @@ pub struct JobDetail {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<JobResult>, nullable = false)]
     pub result: Option<Value>,
+}
+
+/// A worker's lease of a running job.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LeaseDto {
+    /// `held`: its worker reports. `overdue`: its worker is silent, and nothing may be running. `lost`: its worker's process is
+    /// dead, nothing is running, and the job goes on with the next worker, from its last checkpoint.
+    pub status: LeaseStatus,
+    /// RFC 3339 time when its worker reported last.
+    #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00Z")]
+    pub reported: Timestamp,
+    /// RFC 3339 time from which another worker takes the job of one that is silent.
+    #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:30Z")]
+    pub expires: Timestamp,
 }
 
 /// How far a job is.
@@ -207,10 +225,18 @@ impl From<Job> for AcceptedJob {
     }
 }
 
-impl From<&Job> for JobDto {
-    fn from(job: &Job) -> Self {
+impl From<LeaseState> for LeaseDto {
+    fn from(LeaseState { status, reported, expires }: LeaseState) -> Self {
+        Self { status, reported, expires }
+    }
+}
+
+impl JobDto {
+    /// `job`, and how its worker's lease stands.
+    pub fn new(job: &Job, lease: Option<LeaseState>) -> Self {
         let mut progress = job.progress.as_ref().map(ProgressDto::from).unwrap_or_default();
-        if job.state != State::Running {
+        // Of a job that does not run, nobody knows when it ends.
+        if lease.is_none_or(|lease| lease.status != LeaseStatus::Held) {
             progress.estimated_finish = None;
         }
         Self {
@@ -223,6 +249,7 @@ impl From<&Job> for JobDto {
             started: job.started,
             finished: job.finished,
             cancel_requested: job.cancel_requested,
+            lease: lease.map(LeaseDto::from),
             progress,
             error: job.error.clone(),
         }
@@ -248,11 +275,11 @@ impl From<&Progress> for ProgressDto {
 }
 
 impl JobDetail {
-    /// `job` with its `epoch` and `warning` events.
-    pub fn new(job: Job, highlights: &[StoredEvent]) -> Self {
+    /// `job` with its worker's lease, and its `epoch` and `warning` events.
+    pub fn new(job: Job, lease: Option<LeaseState>, highlights: &[StoredEvent]) -> Self {
         let text = |event: &StoredEvent| Some(event.event.data.get("text")?.as_str()?.to_owned());
         let (epochs, warnings): (Vec<_>, Vec<_>) = highlights.iter().partition(|event| event.event.is_epoch());
-        let summary = JobDto::from(&job);
+        let summary = JobDto::new(&job, lease);
         Self {
             job: summary,
             history: epochs.into_iter().map(|event| event.event.document()).collect(),

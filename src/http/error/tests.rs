@@ -16,14 +16,19 @@ fn engine_errors() -> Vec<(EngineError, u16, Code)> {
     let runtime_error = || runtime::Error::LibraryNotFound { searched: Vec::new() };
     let shape_error = crate::tensor::Tensor::new(vec![1], Vec::new()).expect_err("one element is missing");
     vec![
-        (EngineError::UnknownModel { name: model(), nearest: Vec::new(), known: Vec::new() }, 404, Code::UnknownModel),
+        (EngineError::UnknownModel { name: model(), nearest: Vec::new(), known: Default::default() }, 404, Code::UnknownModel),
         (EngineError::UnknownVersion { name: model(), version: 9, available: vec![1] }, 404, Code::UnknownVersion),
         (
-            EngineError::UnknownLayer { layer: "fc9".to_owned(), model: model(), holders: Vec::new(), nearest: Vec::new() },
+            EngineError::UnknownLayer {
+                layer: "fc9".to_owned(),
+                model: model(),
+                holders: Default::default(),
+                nearest: Vec::new(),
+            },
             422,
             Code::UnknownLayer,
         ),
-        (EngineError::TopK { top_k: 0, model: model(), classes: 1 }, 422, Code::InvalidParameter),
+        (EngineError::TopK { model: model(), classes: 1 }, 422, Code::InvalidParameter),
         (EngineError::NoClasses { model: model() }, 422, Code::NoClasses),
         (EngineError::BadImages(vec![(0, ImageError::Empty)]), 422, Code::BadImages),
         (EngineError::NotFinite { layer: "fc2".to_owned(), image: 0, float16: true }, 422, Code::NotFinite),

@@ -78,7 +78,7 @@ pub struct JobsQuery {
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
-    /// Id of the event to start behind; a `Last-Event-ID` header overrides it.
+    /// Id of the event to start after; a `Last-Event-ID` header overrides it.
     #[param(minimum = 0)]
     after: Option<u64>,
 }
@@ -93,7 +93,7 @@ pub struct PredictQuery {
     /// Version; the stable one without. Refused when it contradicts the path.
     #[param(minimum = 1)]
     version: Option<u32>,
-    /// Classes per image, best first; 5 without, or all when the model has fewer.
+    /// Classes per image, best first; 5 without. All when the model has fewer; who asked for more is warned.
     #[param(minimum = 1)]
     top_k: Option<u32>,
     /// Resampling filter: `nearest`, `bilinear` and `bicubic` bit-exact with Pillow's, `opencv_bilinear` with `cv2.resize`; the
@@ -120,7 +120,7 @@ pub struct FeaturesQuery {
     /// Version; the stable one without. Refused when it contradicts the path.
     #[param(minimum = 1)]
     version: Option<u32>,
-    /// Layer names or Keras indices, such as `fc2` or `block5_pool,fc1`; repeated or comma-separated; the model's
+    /// Layer names or Keras indices, such as `fc2`, `block5_pool,fc1` or `-1` for the last; repeated or comma-separated; the model's
     /// `features_layer` without. Where no model is named and the one that would answer lacks the layer, the one model that has it
     /// answers; of several, name one.
     layer: Option<String>,
@@ -134,7 +134,7 @@ pub struct FeaturesQuery {
     dtype: Option<Dtype>,
     /// `float` (default) or `base64` of little-endian bytes; for `application/json`.
     encoding_format: Option<Encoding>,
-    /// Classes per image from the same pass; none without. Not with `application/x-npy`.
+    /// Classes per image from the same pass, all when the model has fewer; none without. Not with `application/x-npy`.
     #[param(minimum = 1)]
     top_k: Option<u32>,
     /// Resampling filter: `nearest`, `bilinear` and `bicubic` bit-exact with Pillow's, `opencv_bilinear` with `cv2.resize`; the

@@ -23,7 +23,7 @@ const BINARY: [(Format, &str); 4] = [
     (
         Format::Npz,
         "An array per layer, by name, of shape `(images, *layer shape)`; `images` holds the images' names; with `top_k` also \
-         `top_k_index` and `top_k_score`, of shape `(images, top_k)`",
+         `top_k_index` (int64) and `top_k_score`, of shape `(images, top_k)`",
     ),
     (Format::Svg, "A line plot of one layer's values, a line for each of up to 10 images"),
     (Format::Png, "The same, 1600 × 800 pixels"),

@@ -44,7 +44,7 @@ const PAGE: u32 = 256;
 /// What happens to a job, live
 ///
 /// Server-sent events: `id` counts from 1, `event` is the kind, `data` is JSON with the time (`at`) and what happened.
-/// Starts behind `Last-Event-ID` or `after`, else from the first. The last event is `end`; whoever reconnects behind it gets 204.
+/// Starts after `Last-Event-ID` or `after`, else from the first. The last event is `end`; whoever reconnects after it gets 204.
 #[utoipa::path(get, path = "/jobs/{id}/events", operation_id = "stream_job_events", tag = "jobs", params(JobPath, EventsQuery, ("Last-Event-ID" = Option<u64>, Header, description = "Id of the last event seen, as `EventSource` sends it")), responses(
     (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
     (status = 204, description = "The job has ended and there is no further event")

@@ -76,11 +76,13 @@ pub async fn list(extract::State(state): extract::State<State>, request: Request
     }
     let after = query.one("after")?.map(str::to_owned);
     let listing = Listing { state: query.choice("state", &states)?, after, limit: limit + 1 };
-    let mut found = state.jobs()?.jobs.list(&listing).await?;
+    let jobs = &state.jobs()?.jobs;
+    let mut found = jobs.list(&listing).await?;
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
     let next = found.last().filter(|_| more).map(|job| job.id.clone());
-    Ok(Json(JobsAnswer { jobs: found.iter().map(JobDto::from).collect(), next }))
+    let dto = |job: &Job| JobDto::new(job, jobs.lease(job));
+    Ok(Json(JobsAnswer { jobs: found.iter().map(dto).collect(), next }))
 }
 
 /// One job
@@ -96,7 +98,8 @@ pub async fn show(
     Query::parse(&uri, &[])?;
     let jobs = &state.jobs()?.jobs;
     let (job, highlights) = (jobs.job(&id).await?, jobs.highlights(&id).await?);
-    Ok(Json(JobDetail::new(job, &highlights)))
+    let lease = jobs.lease(&job);
+    Ok(Json(JobDetail::new(job, lease, &highlights)))
 }
 
 /// Cancel a job
@@ -113,9 +116,10 @@ pub async fn cancel(
 ) -> Result<Response, ApiError> {
     let id = params::only(id)?;
     Query::parse(&uri, &[])?;
-    let job = state.jobs()?.jobs.cancel(&id).await?;
+    let jobs = &state.jobs()?.jobs;
+    let job = jobs.cancel(&id).await?;
     let status = if job.state.is_terminal() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok((status, Json(JobDto::from(&job))).into_response())
+    Ok((status, Json(JobDto::new(&job, jobs.lease(&job)))).into_response())
 }
 
 type Door = (Arc<JobsPart>, Arc<dyn Planner>, bool, Option<String>);

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::{Row, Sqlite, Transaction, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{Move, Store, append, change, rows};
@@ -52,7 +52,7 @@ impl Store {
     pub async fn claim(&self, now: Timestamp, lease: Duration) -> Result<Option<(Job, Lease)>, Error> {
         let from = State::Queued;
         let to = from.after(Change::Claim).expect("a waiting job can be claimed");
-        let owner = Uuid::now_v7().to_string();
+        let owner = format!("{}/{}", self.process.name(), Uuid::now_v7());
         let mut tx = self.begin().await?;
         let claim = sqlx::query(
             "UPDATE jobs SET state = ?, lease_owner = ?, lease_until = ?, attempts = attempts + 1, started = COALESCE(started, ?) \
@@ -143,19 +143,27 @@ impl Store {
         self.leave(lease, Move::Release, now).await
     }
 
-    /// Gives the jobs of workers that are silent to the queue, fails those that took `max_attempts` workers with them, and
-    /// ends those that are cancelled; returns their ids.
+    /// Gives the jobs of workers that are silent or dead to the queue, fails those that took `max_attempts` workers with them,
+    /// and ends those that are cancelled; returns their ids.
     ///
     /// # Errors
     /// The store's own.
     pub async fn requeue_expired(&self, now: Timestamp, max_attempts: u32) -> Result<Vec<String>, Error> {
-        const EXPIRED: &str = "SELECT id, seq, state, attempts, cancel_requested FROM jobs WHERE lease_until < ?";
-        if sqlx::query(EXPIRED).bind(now.0).fetch_optional(&self.pool).await?.is_none() {
+        const LEASED: &str =
+            "SELECT id, seq, state, attempts, cancel_requested, lease_owner, lease_until FROM jobs WHERE state = ?";
+        let running = || sqlx::query(LEASED).bind(State::Running.name());
+        let is_over = |row: &SqliteRow| {
+            Ok::<_, Error>(rows::claim(row)?.is_some_and(|claim| claim.expires < now || self.is_abandoned(&claim)))
+        };
+        if !running().fetch_all(&self.pool).await?.iter().map(is_over).collect::<Result<Vec<_>, _>>()?.contains(&true) {
             return Ok(Vec::new());
         }
         let mut tx = self.begin().await?;
         let mut ids = Vec::new();
-        for row in sqlx::query(EXPIRED).bind(now.0).fetch_all(&mut *tx).await? {
+        for row in running().fetch_all(&mut *tx).await? {
+            if !is_over(&row)? {
+                continue;
+            }
             let attempts: u32 = row.try_get("attempts")?;
             let exhausted =
                 Failure::new("worker_lost", format!("{attempts} workers died with this job since its last checkpoint"));

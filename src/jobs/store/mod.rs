@@ -5,9 +5,10 @@
 mod accept;
 mod history;
 mod leases;
+mod process;
 mod rows;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
     ConnectOptions, Connection, Sqlite, SqlitePool, Transaction,
@@ -19,17 +20,18 @@ pub use accept::{Admission, Reservation};
 pub use history::Listing;
 pub use leases::{Lease, Report, Standing};
 
+use self::process::Process;
 use super::{
     error::Error,
     event::{END, Event, QUEUED},
-    job::Failure,
+    job::{Claim, Failure},
     state::{Change, State},
     time::Timestamp,
 };
 use crate::registry::{flush, make_folder};
 
 /// File name in `data.dir`.
-const FILE: &str = "jobs.db";
+pub(super) const FILE: &str = "jobs.db";
 
 /// How long a statement waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(5);
@@ -43,6 +45,8 @@ const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "jobs", include_str!("../migrati
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: SqlitePool,
+    /// Whose leases those are that this store gives.
+    process: Arc<Process>,
 }
 
 impl Store {
@@ -73,7 +77,13 @@ impl Store {
         migrated.map_err(|source| Error::Migrate { path, source: source.into() })?;
         // The file's own name must survive a power cut too.
         flush(dir).map_err(folder)?;
-        Ok(Self { pool })
+        let process = Process::new(dir).map_err(folder)?;
+        Ok(Self { pool, process: Arc::new(process) })
+    }
+
+    /// Whether the process whose worker holds `claim` is known to be dead.
+    pub fn is_abandoned(&self, claim: &Claim) -> bool {
+        self.process.is_dead(process_of(&claim.owner))
     }
 
     /// Closes every connection.
@@ -85,6 +95,11 @@ impl Store {
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {
         Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
     }
+}
+
+/// The process of a lease's owner, `PROCESS/CLAIM`.
+fn process_of(owner: &str) -> &str {
+    owner.split('/').next().unwrap_or_default()
 }
 
 fn migrator() -> Migrator {

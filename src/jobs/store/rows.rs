@@ -9,7 +9,7 @@ use super::Target;
 use crate::jobs::{
     error::Error,
     event::{Event, Mark, StoredEvent},
-    job::{Base, Job, NewJob},
+    job::{Base, Claim, Job, NewJob},
     state::State,
     time::Timestamp,
 };
@@ -41,7 +41,14 @@ pub fn job(row: &SqliteRow) -> Result<Job, Error> {
         created: Timestamp(row.try_get("created")?),
         started: time("started")?,
         finished: time("finished")?,
+        claim: claim(row)?,
     })
+}
+
+/// Who has the job and until when, while somebody has it.
+pub fn claim(row: &SqliteRow) -> Result<Option<Claim>, Error> {
+    let owner: Option<String> = row.try_get("lease_owner")?;
+    owner.map(|owner| Ok(Claim { owner, expires: Timestamp(row.try_get("lease_until")?) })).transpose()
 }
 
 pub fn event(row: &SqliteRow) -> Result<StoredEvent, Error> {

@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::jobs::{
-    Control, Ended, Event, Failure, Job, Progress, Runner, State, Stop, Worker,
+    Control, Ended, Event, Failure, Job, LeaseState, LeaseStatus, Progress, Runner, State, Stop, Worker,
     testing::{Bench, Does, LEASE},
 };
 
@@ -188,6 +188,38 @@ async fn after_a_crash_another_worker_resumes() {
     bench.pass(LEASE + Duration::from_secs(1));
     assert_eq!(worker.run_one().await.expect("it works").and_then(|ended| ended.state), Some(State::Succeeded));
     assert_eq!(bench.jobs.job(&id).await.expect("kept").result, Some(json!(2)));
+}
+
+#[tokio::test]
+async fn the_job_of_a_dead_process_reads_so_and_goes_to_another_at_once() {
+    let bench = Bench::new().await;
+    let id = bench.enqueue("a").await.id;
+    let crashed = bench.replica().await;
+    crashed.store().claim(bench.jobs.now(), LEASE).await.expect("it works").expect("one waits");
+    let lease = async || bench.jobs.lease(&bench.jobs.job(&id).await.expect("kept"));
+    assert_eq!(lease().await.map(|lease| lease.status), Some(LeaseStatus::Held));
+    let worker = worker(&bench, |job, _| Ok(json!(job.attempts)));
+    assert_eq!(worker.run_one().await.expect("it works"), None, "its process lives");
+    drop(crashed);
+    let lost = LeaseState { status: LeaseStatus::Lost, reported: bench.jobs.now(), expires: bench.jobs.now().plus(LEASE) };
+    assert_eq!(lease().await, Some(lost));
+    assert_eq!(worker.run_one().await.expect("it works").and_then(|ended| ended.state), Some(State::Succeeded));
+    assert_eq!(lease().await, None, "nobody has it any more");
+    assert_eq!(bench.kinds(&id).await, ["queued", "running", "queued", "running", "end"]);
+}
+
+#[tokio::test]
+async fn a_silent_workers_job_reads_so_long_before_another_takes_it() {
+    let bench = Bench::new().await;
+    let id = bench.enqueue("a").await.id;
+    let (_, lease) = bench.jobs.store().claim(bench.jobs.now(), LEASE).await.expect("it works").expect("one waits");
+    let status = async || bench.jobs.lease(&bench.jobs.job(&id).await.expect("kept")).map(|lease| lease.status);
+    bench.pass(LEASE / 5);
+    assert_eq!(status().await, Some(LeaseStatus::Held), "one report may be late");
+    bench.pass(Duration::from_millis(1));
+    assert_eq!(status().await, Some(LeaseStatus::Overdue));
+    bench.jobs.store().heartbeat(&lease, bench.jobs.now(), LEASE).await.expect("it still holds the lease");
+    assert_eq!(status().await, Some(LeaseStatus::Held));
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ impl Session {
     /// Serves the line until the runner is done.
     async fn attend(&mut self, mut inbox: mpsc::Receiver<Message>) {
         let mut changes = self.jobs.changes();
-        let mut ticks = interval(TICK.min(self.jobs.config().lease / 4));
+        let mut ticks = interval(TICK.min(self.jobs.heartbeat()));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.note_shutdown();
         loop {
@@ -124,7 +124,7 @@ impl Session {
     async fn tick(&mut self) {
         let Report { events, progress, .. } = &self.pending;
         let reported = !events.is_empty() || progress.is_some();
-        if reported || self.written.elapsed() >= self.jobs.config().lease / 4 {
+        if reported || self.written.elapsed() >= self.jobs.heartbeat() {
             self.write().await;
         } else {
             self.look().await;

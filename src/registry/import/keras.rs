@@ -73,7 +73,7 @@ pub fn import_weights(
     provenance: Provenance,
 ) -> Result<ModelVersion, ImportError> {
     let staging = repository.stage(name)?;
-    let file = |path: PathBuf| move |source| ImportError::File { path, source };
+    let file = |path: PathBuf| move |source| ImportError::File { path: path.into(), source };
     let weights_path = staging.weights_path();
     let writer = File::create(&weights_path).map_err(file(weights_path.clone()))?;
     let mut data = ExternalData::new(HashingWriter::new(BufWriter::with_capacity(1 << 20, writer)), WEIGHTS);

@@ -6,11 +6,11 @@ mod keras;
 mod onnx;
 mod settings;
 
-use std::path::PathBuf;
-
 pub use keras::{Provenance, import_keras, import_seeded, import_weights};
 pub use onnx::{import_onnx, write_graph};
 pub use settings::{OnnxSettings, read_settings};
+
+use crate::message::ServerPath;
 
 /// Name of a version's external data, as its graph refers to it.
 const WEIGHTS: &str = "weights.bin";
@@ -43,7 +43,7 @@ pub enum ImportError {
     #[error("cannot read the settings {path}")]
     Settings {
         /// The TOML file.
-        path: PathBuf,
+        path: ServerPath,
         /// What is wrong.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -69,7 +69,7 @@ pub enum ImportError {
     #[error("cannot read or write {path}")]
     File {
         /// The file.
-        path: PathBuf,
+        path: ServerPath,
         /// What failed.
         #[source]
         source: std::io::Error,

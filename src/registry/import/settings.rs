@@ -52,7 +52,7 @@ pub fn read_settings(onnx: &Path) -> Result<OnnxSettings, ImportError> {
     if !path.is_file() {
         return Ok(OnnxSettings::default());
     }
-    let refused = |source| ImportError::Settings { path: path.clone(), source };
+    let refused = |source| ImportError::Settings { path: path.clone().into(), source };
     let text = std::fs::read_to_string(&path).map_err(|source| refused(source.into()))?;
     let mut settings: OnnxSettings = toml::from_str(&text).map_err(|source| refused(source.into()))?;
     if let (Some(labels), Some(folder)) = (&settings.labels, path.parent()) {

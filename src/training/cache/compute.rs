@@ -253,7 +253,7 @@ fn row_of(output: &Tensor, row: usize) -> Option<&[f32]> {
 
 /// Reads, decodes and preprocesses a file of at most `limits.max_bytes`.
 pub(in crate::training) fn image(path: &Path, preprocessing: &Preprocessing, limits: &Limits) -> Result<Tensor, Error> {
-    let refused = |source: ImageError| Error::Image { path: path.to_owned(), source };
+    let refused = |source: ImageError| Error::Image { path: path.into(), source };
     let mut bytes = Vec::new();
     let file = File::open(path).at("open the image", path)?;
     file.take(limits.max_bytes as u64 + 1).read_to_end(&mut bytes).at("read the image", path)?;

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     arch,
     graph::{Graph, Role, WeightedNode},
-    registry::{Layer, Metadata, nearest},
+    registry::{Layer, Metadata, layer_at, nearest},
 };
 
 /// A base with a head on it.
@@ -57,40 +57,49 @@ impl<'a> Foundation<'a> {
     /// The layer that `from` means.
     pub(super) fn start(&self, field: &str, from: &LayerRef, problems: &mut Problems) -> Option<Start<'a>> {
         let layers = &self.metadata.layers;
-        let position = match from {
-            LayerRef::Index(index) => layers.iter().position(|layer| i64::try_from(layer.index).is_ok_and(|own| own == *index)),
-            LayerRef::Name(name) => layers.iter().position(|layer| layer.name == *name),
+        let layer = match from {
+            // As in `base.layers[-30:]` of a base without its top, whose last layer is the one that the head sits on.
+            LayerRef::Index(index @ ..0) => layer_at(&layers[..self.below_the_head()], *index),
+            LayerRef::Index(index) => layer_at(layers, *index),
+            LayerRef::Name(name) => self.metadata.layer(name),
         };
-        let Some(position) = position else {
+        let Some(layer) = layer else {
             problems.add(field, self.unknown(from));
             return None;
         };
-        let layer = &layers[position];
         if layer.index > self.head.on_index {
             let Head { on, on_index, .. } = self.head;
             let detail = format!(
-                "is `{}` ({}), which lies behind `{on}` ({on_index}), where the head sits; \
+                "is `{}` ({}), which comes after `{on}` ({on_index}), where the head sits; \
                  use at most {on_index}, or `\"trainable\": \"head\"`",
                 layer.name, layer.index
             );
             problems.add(field, detail);
             return None;
         }
-        let last_frozen = position.checked_sub(1).and_then(|last| self.graph.position(&layers[last].tensor));
+        let before = layers.iter().take_while(|other| other.index < layer.index).last();
+        let last_frozen = before.and_then(|last| self.graph.position(&last.tensor));
         Some(Start { name: &layer.name, index: layer.index, last_frozen })
     }
 
+    /// How many layers there are up to the one that the head sits on.
+    fn below_the_head(&self) -> usize {
+        self.metadata.layers.iter().take_while(|layer| layer.index <= self.head.on_index).count()
+    }
+
     fn unknown(&self, from: &LayerRef) -> String {
-        let (name, last) = (&self.metadata.name, self.head.on_index);
+        let (name, Head { on, on_index, .. }) = (&self.metadata.name, self.head);
+        let lists = format!("`GET /models/{name}/layers` and `graft layers {name}` list them");
         match from {
-            LayerRef::Index(index) => {
-                format!("is {index}; the layers of `{name}` below the head have indices 0 to {last}, counted from the front")
-            }
+            LayerRef::Index(index) => format!(
+                "is {index}; the layers of `{name}` below the head have indices 0 to {on_index}, or -1 (`{on}`) to -{} from the \
+                 end; {lists}",
+                self.below_the_head()
+            ),
             LayerRef::Name(layer) => {
                 let near = nearest(layer, self.metadata.layers.iter().map(|layer| layer.name.as_str()));
-                let lists = || format!("`GET /models/{name}/layers` lists them");
-                let hint = if near.is_empty() { lists() } else { format!("did you mean {}?", quoted(&near)) };
-                format!("is `{layer}`, which is no layer of `{name}`; {hint}")
+                let hint = if near.is_empty() { String::new() } else { format!("did you mean {}? ", quoted(&near)) };
+                format!("is `{layer}`, which is not a layer of `{name}`; {hint}{lists}")
             }
         }
     }

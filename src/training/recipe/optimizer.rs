@@ -128,7 +128,7 @@ fn foreign(field: &str, kind: OptimizerKind, request: &OptimizerRequest, problem
         ("epsilon", request.epsilon.is_some()),
     ];
     for (parameter, _) in given.into_iter().filter(|(parameter, given)| *given && !own.contains(parameter)) {
-        let detail = format!("is no parameter of `{name}`, which has {} besides its rate; leave it out", quoted(own));
+        let detail = format!("is not a parameter of `{name}`, which has {} besides its rate; leave it out", quoted(own));
         problems.add(format!("{field}.{parameter}"), detail);
     }
 }

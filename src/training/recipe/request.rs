@@ -95,7 +95,8 @@ pub struct PhaseRequest {
     /// `head`: the new layers alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trainable: Option<String>,
-    /// The first layer of the base that trains, by name or index, as in `model.layers[i:]`; the head trains too.
+    /// The first layer of the base that trains, by name or index, as in `base.layers[i:]`; a negative index counts from the
+    /// layer that the head sits on, which is -1. The head trains too.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<LayerRef>)]
     pub trainable_from: Option<Choice<LayerRef>>,
@@ -121,7 +122,7 @@ pub struct PhaseRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum LayerRef {
-    /// Keras's index.
+    /// Keras's index; from the end when it is negative.
     Index(i64),
     /// Its name.
     Name(String),
@@ -208,7 +209,7 @@ impl Request {
     pub fn from_json(value: &Value) -> (Self, Vec<Problem>) {
         let problem = |field: &str, detail: String| Problem { field: field.to_owned(), detail };
         if !value.is_object() {
-            return (Self::default(), vec![problem("", "is no JSON object; send `{\"dataset\": …, \"name\": …}`".to_owned())]);
+            return (Self::default(), vec![problem("", "is not a JSON object; send `{\"dataset\": …, \"name\": …}`".to_owned())]);
         }
         let (mut value, mut problems) = (value.clone(), Vec::new());
         loop {

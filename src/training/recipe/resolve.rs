@@ -17,6 +17,7 @@ use crate::{
     arch,
     datasets::Split,
     graph::Graph,
+    message::Listed,
     preprocess::{Orientation, Preprocessing},
     registry::{Metadata, ModelVersion},
     training::{Division, Samples, batches},
@@ -189,13 +190,13 @@ fn validation(draft: &Draft, samples: &Samples, problems: &mut Problems, warning
             problems.add("early_stopping", "needs validation images; set `validation_split` above 0, or leave it out");
         }
         warnings.push(
-            "validation_split: no image is kept for validation: the last epoch counts, and nothing tells how good it is"
+            "validation_split: no image is kept for validation: the last epoch counts, and nothing says how good it is"
                 .to_owned(),
         );
     } else {
         let unmeasured: Vec<&str> = classes.iter().filter(|class| class.val == 0).map(|class| class.name.as_str()).collect();
         if !unmeasured.is_empty() {
-            warnings.push(format!("dataset: no validation image of class `{}`", unmeasured.join("`, `")));
+            warnings.push(format!("dataset: no validation image of class {}", Listed::of(unmeasured)));
         }
     }
     let (train, val) = (division.train.len(), division.val.len());

@@ -184,7 +184,7 @@ fn phases_are_checked() {
             "phases[3].optimizer.type is `adamw`; use `sgd`, `rmsprop` or `adam`",
             "phases[3].learning_rate is given here and in `optimizer`; leave one `learning_rate` out",
             "phases[3].optimizer.schedule is `step`; use `constant` or `cosine`",
-            "phases[4].optimizer.momentum is no parameter of `adam`, which has `beta_1`, `beta_2` or `epsilon` besides its rate; leave it out",
+            "phases[4].optimizer.momentum is not a parameter of `adam`, which has `beta_1`, `beta_2` or `epsilon` besides its rate; leave it out",
             "phases[4].optimizer.beta_1 is 1; it must be at least 0 and less than 1",
             "phases[5].optimizer.type is missing; use `sgd`, `rmsprop` or `adam`",
             "phases[5].optimizer.learning_rate is 0; it must be more than 0 and at most 1000000000",
@@ -196,11 +196,14 @@ fn phases_are_checked() {
         &["head.keep_fc needs a base of vgg16 with its own dense layers, which `inception_v3` does not have; leave it out"],
     );
     check_problems(
-        json!({"phases": [{"trainable_from": "mixd8"}, {"trainable_from": 311}, {"trainable_from": -30}, {"trainable_from": "mixed10"}]}),
+        json!({"phases": [{"trainable_from": "mixd8"}, {"trainable_from": 311}, {"trainable_from": -312}, {"trainable_from": "mixed10"}]}),
         &[
-            "phases[0].trainable_from is `mixd8`, which is no layer of `inception_v3`; did you mean `mixed8`?",
-            "phases[1].trainable_from is 311; the layers of `inception_v3` below the head have indices 0 to 310, counted from the front",
-            "phases[2].trainable_from is -30; the layers of `inception_v3` below the head have indices 0 to 310, counted from the front",
+            "phases[0].trainable_from is `mixd8`, which is not a layer of `inception_v3`; did you mean `mixed8`? \
+             `GET /models/inception_v3/layers` and `graft layers inception_v3` list them",
+            "phases[1].trainable_from is 311; the layers of `inception_v3` below the head have indices 0 to 310, or -1 (`mixed10`) \
+             to -311 from the end; `GET /models/inception_v3/layers` and `graft layers inception_v3` list them",
+            "phases[2].trainable_from is -312; the layers of `inception_v3` below the head have indices 0 to 310, or -1 (`mixed10`) \
+             to -311 from the end; `GET /models/inception_v3/layers` and `graft layers inception_v3` list them",
             "phases[3].trainable_from is `mixed10` (310): nothing between it and the head has weights; \
              start at `conv2d_93` (299) or before it, or use `\"trainable\": \"head\"`",
         ],
@@ -209,6 +212,17 @@ fn phases_are_checked() {
         json!({"phases": []}),
         &["phases is empty; leave it out for the default phases, or add one such as `{\"trainable\": \"head\"}`"],
     );
+}
+
+/// Keras's `base.layers[-62:]` with `include_top=False` is the same whether the base here has its top or not.
+#[test]
+fn a_negative_index_counts_from_where_the_head_sits() {
+    for with_top in [false, true] {
+        let inception = model(&inception_v3(with_top));
+        let from = |start: Value| resolved(&inception, json!({"phases": [{"trainable": "head"}, {"trainable_from": start}]}));
+        assert_eq!(from(json!(-62)), from(json!(249)), "with its top: {with_top}");
+        assert_eq!(from(json!(-311)), from(json!(0)), "with its top: {with_top}");
+    }
 }
 
 #[test]
@@ -223,7 +237,7 @@ fn a_top_is_left_behind() {
     let problems = behind.resolve_on(&top.metadata, &top.graph, &samples()).expect_err("behind the head");
     assert_eq!(
         problems[0].detail,
-        "is `avg_pool` (311), which lies behind `mixed10` (310), where the head sits; use at most 310, or `\"trainable\": \"head\"`"
+        "is `avg_pool` (311), which comes after `mixed10` (310), where the head sits; use at most 310, or `\"trainable\": \"head\"`"
     );
 }
 

@@ -60,7 +60,7 @@ fn begin_behind(metadata: &Metadata, last: usize, start: &str) -> Option<String>
     let next = metadata.layers[position + 1..].iter().find(|layer| layer.index <= last);
     Some(next.map_or_else(
         || "; use `\"trainable\": \"head\"`".to_owned(),
-        |layer| format!("; begin at `{}` ({}) or behind it", layer.name, layer.index),
+        |layer| format!("; begin at `{}` ({}) or after it", layer.name, layer.index),
     ))
 }
 

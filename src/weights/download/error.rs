@@ -15,7 +15,7 @@ pub enum Error {
     },
     /// The host cannot be reached, or does not speak HTTP as expected.
     #[error(
-        "cannot reach {url}; bring the file another way, put it at {} and run the same command again, \
+        "cannot reach {url}; get the file another way, put it at {} and run the same command again, \
          or run `graft import {architecture} FILE`", target.display()
     )]
     Unreachable {
@@ -31,7 +31,7 @@ pub enum Error {
     },
     /// The host has no such file.
     #[error(
-        "{url} is not there (404); check the base address, or bring the file another way and run `graft import {architecture} FILE`"
+        "{url} is not there (404); check the base address, or get the file another way and run `graft import {architecture} FILE`"
     )]
     NotFound {
         /// The address.
@@ -41,7 +41,7 @@ pub enum Error {
     },
     /// The host refuses, or is broken, after some attempts.
     #[error(
-        "{url} answered with status {status}; try again later, or bring the file another way and run `graft import {architecture} FILE`"
+        "{url} answered with status {status}; try again later, or get the file another way and run `graft import {architecture} FILE`"
     )]
     Status {
         /// The address.
@@ -52,9 +52,7 @@ pub enum Error {
         architecture: String,
     },
     /// The transfer kept breaking.
-    #[error(
-        "the transfer of {url} broke off after {done} bytes, {attempts} times; run the same command again to go on from there"
-    )]
+    #[error("the download of {url} broke off after {done} bytes, {attempts} times; run the same command again to resume it")]
     Interrupted {
         /// The address.
         url: String,
@@ -75,7 +73,7 @@ pub enum Error {
         max_bytes: u64,
     },
     /// The bytes are not those expected.
-    #[error("{url} has MD5 {found}, expected {expected}; nothing was kept: check the base address, or what stands between")]
+    #[error("{url} has MD5 {found}, expected {expected}; nothing was kept; check the base address, and any proxy in between")]
     Checksum {
         /// The address.
         url: String,

@@ -8,6 +8,7 @@ use super::{
     error::Error,
     hdf5::{Hdf5, Stored},
 };
+use crate::message::Listed;
 
 /// How the file is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,13 +105,6 @@ fn by_class(file: &Hdf5) -> Result<StoredLayers, Error> {
 }
 
 fn not_keras(groups: Vec<String>, datasets: Vec<String>) -> Error {
-    let mut names: Vec<String> = groups.into_iter().chain(datasets).map(|name| format!("`{name}`")).collect();
-    let total = names.len();
-    names.truncate(8);
-    let found = match total {
-        0 => "nothing in it".to_owned(),
-        _ if total > names.len() => format!("{} and {} more", names.join(", "), total - names.len()),
-        _ => names.join(", "),
-    };
-    Error::NotKeras { found }
+    let names = Listed::of(groups.into_iter().chain(datasets));
+    Error::NotKeras { found: if names.count() == 0 { "nothing".to_owned() } else { names.to_string() } }
 }

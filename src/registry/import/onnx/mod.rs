@@ -175,7 +175,7 @@ fn is_input(layer: &Layer, graph: &Graph) -> bool {
 /// # Errors
 /// External data of the graph that cannot be read, a file system that refuses.
 pub fn write_graph(graph: Graph, staging: &Staging, source: String) -> Result<(Graph, WeightsOrigin), ImportError> {
-    let refused = |path: PathBuf| move |source| ImportError::File { path, source };
+    let refused = |path: PathBuf| move |source| ImportError::File { path: path.into(), source };
     let weights_path = staging.weights_path();
     let writer = File::create(&weights_path).map_err(refused(weights_path.clone()))?;
     let mut data = ExternalData::new(HashingWriter::new(BufWriter::with_capacity(1 << 20, writer)), WEIGHTS);
