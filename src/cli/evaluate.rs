@@ -13,6 +13,7 @@ use super::{
     context::{block_on, engine, open},
     predict::Overrides,
     progress::{Progress, Unit},
+    read_as::ReadAsFlags,
 };
 use crate::{
     datasets::{LabelledFolder, LabelledImage, Skipped, Split},
@@ -27,17 +28,20 @@ const SHOWN: usize = 20;
 
 /// Report how good a model is on a folder of labelled photos.
 ///
-/// The folder holds a folder per class, or `train/` and `val/` with these. A class folder is called as the class's label, its
-/// WordNet id or its index; not every class needs one. Files that are not images are listed and left out.
+/// The folder holds a folder per class, or `train/`, `val/` and `test/` (under any of their usual names) with these. A class
+/// folder is called as the class's label, its
+/// WordNet id or its index; not every class needs one. Files that are no images are listed and left out.
 #[derive(Debug, Args)]
 pub(super) struct Evaluate {
     /// The model, NAME or NAME@VERSION
     model: String,
     /// Folder of class folders
     folder: PathBuf,
-    /// Which images, where `train/` and `val/` lie over the classes [default: val]
+    /// Which images, where folders of splits lie over or under the classes [default: val, else test]
     #[arg(long, value_enum)]
     split: Option<SplitFlag>,
+    #[command(flatten)]
+    read_as: ReadAsFlags,
     /// Print one JSON object, with the whole confusion matrix
     #[arg(long)]
     json: bool,
@@ -49,7 +53,29 @@ pub(super) struct Evaluate {
 enum SplitFlag {
     Train,
     Val,
+    Test,
     All,
+}
+
+impl SplitFlag {
+    fn takes(self, split: Split) -> bool {
+        match self {
+            Self::Train => split == Split::Train,
+            Self::Val => split == Split::Val,
+            Self::Test => split == Split::Test,
+            Self::All => true,
+        }
+    }
+
+    /// As it is written.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Val => "val",
+            Self::Test => "test",
+            Self::All => "all",
+        }
+    }
 }
 
 impl Evaluate {
@@ -61,12 +87,12 @@ impl Evaluate {
         // One class is asked for where it is not known yet how many there are; the report needs all of them.
         let labels = plan.version.metadata.labels.clone();
         plan.top_k = Some(labels.len());
-        let folder = LabelledFolder::read(&self.folder)?;
+        let folder = LabelledFolder::read(&self.folder, self.read_as.into())?;
         let truths = self.truths(&folder, &plan.model().name, &labels)?;
         let (images, split) = self.images(&folder)?;
         self.announce(&plan, &folder, images.len(), split);
         let names: Vec<String> = labels.into_iter().map(|label| label.label).collect();
-        let mut run = Run { folder: &folder, truths: &truths, tally: Tally::new(&names, WORST), left_out: Vec::new(), turned: 0 };
+        let mut run = Run { truths: &truths, tally: Tally::new(&names, WORST), left_out: Vec::new(), turned: 0 };
         block_on(run.all(&engine, &plan, &images))??;
         let Run { tally, left_out, turned, .. } = run;
         if turned > 0 {
@@ -104,26 +130,29 @@ impl Evaluate {
     /// The images that are asked for, and the split that they are, if there are any.
     fn images<'a>(&self, folder: &'a LabelledFolder) -> anyhow::Result<(Vec<&'a LabelledImage>, Option<SplitFlag>)> {
         let shown = self.folder.display();
+        let with = |split: SplitFlag| folder.images.iter().filter(move |image| split.takes(image.split));
         let split = match (folder.has_splits, self.split) {
-            (true, wanted) => Some(wanted.unwrap_or(SplitFlag::Val)),
+            (true, Some(wanted)) => Some(wanted),
+            (true, None) => {
+                // Never those that a model was trained on, unless they are asked for.
+                let preferred = [SplitFlag::Val, SplitFlag::Test];
+                Some(preferred.into_iter().find(|split| with(*split).next().is_some()).unwrap_or(SplitFlag::Val))
+            }
             (false, None | Some(SplitFlag::All)) => None,
-            (false, Some(_)) => bail!("{shown} has no `train/` and `val/`; leave out `--split`"),
+            (false, Some(_)) => bail!("{shown} has no folders of splits, such as `train/` and `val/`; leave out `--split`"),
         };
-        let wanted = |image: &&LabelledImage| match split {
-            None | Some(SplitFlag::All) => true,
-            Some(SplitFlag::Train) => image.split == Split::Train,
-            Some(SplitFlag::Val) => image.split == Split::Val,
-        };
-        let images: Vec<_> = folder.images.iter().filter(wanted).collect();
-        match (images.is_empty(), split, folder.images.is_empty()) {
-            (false, ..) => Ok((images, split)),
-            (true, Some(SplitFlag::Val), false) => {
-                bail!("{shown} has no images in `val/`; `--split train` takes those of `train/`")
+        let images: Vec<_> = with(split.unwrap_or(SplitFlag::All)).collect();
+        if !images.is_empty() {
+            return Ok((images, split));
+        }
+        let others =
+            [SplitFlag::Train, SplitFlag::Val, SplitFlag::Test].into_iter().filter(|split| with(*split).next().is_some());
+        let others: Vec<String> = others.map(|split| format!("`--split {}`", split.word())).collect();
+        match split {
+            Some(split) if !others.is_empty() => {
+                bail!("{shown} has no images of the split `{}`; there are some for {}", split.word(), others.join(" and "))
             }
-            (true, Some(SplitFlag::Train), false) => {
-                bail!("{shown} has no images in `train/`; `--split val` takes those of `val/`")
-            }
-            (true, ..) => bail!(
+            _ => bail!(
                 "{shown} has no images in class folders; it must hold a folder per class, or `train/` and `val/` with these"
             ),
         }
@@ -141,20 +170,18 @@ impl Evaluate {
         if folder.skipped.len() > SHOWN {
             eprintln!("left out {} more files like these; `--json` lists them all", folder.skipped.len() - SHOWN);
         }
-        let of = match split {
-            None => "",
-            Some(SplitFlag::Train) => " of train",
-            Some(SplitFlag::Val) => " of val",
-            Some(SplitFlag::All) => " of train and val",
-        };
-        let others = if split.is_some() && self.split.is_none() { "; `--split train` or `all` takes others" } else { "" };
+        folder.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        let of = split.map_or_else(String::new, |split| match split {
+            SplitFlag::All => " of all splits".to_owned(),
+            split => format!(" of {}", split.word()),
+        });
+        let others = if split.is_some() && self.split.is_none() { "; `--split` takes others" } else { "" };
         eprintln!("evaluating {}@{} on {images} images{of}{others}", model.name, model.version);
     }
 }
 
 /// An evaluation in progress.
 struct Run<'a> {
-    folder: &'a LabelledFolder,
     /// The model's class of every class folder.
     truths: &'a [usize],
     tally: Tally<'a>,
@@ -168,7 +195,7 @@ impl Run<'_> {
         let mut progress = Progress::new("evaluating", Unit::Items);
         let (mut done, total) = (0, images.len() as u64);
         for images in images.chunks(BATCH) {
-            let files: Vec<PathBuf> = images.iter().map(|image| self.folder.file(image)).collect();
+            let files: Vec<PathBuf> = images.iter().map(|image| image.file.clone()).collect();
             for (image, answer) in images.iter().zip(batch::run(engine, plan, &files).await?) {
                 match answer {
                     Ok(answer) => self.count(image, &answer),
@@ -195,7 +222,7 @@ impl Run<'_> {
 
 fn json(plan: &Plan, split: Option<SplitFlag>, report: &Report, skipped: &[Skipped]) -> serde_json::Value {
     let model = plan.model();
-    let split = split.and_then(|split| split.to_possible_value()).map(|split| split.get_name().to_owned());
+    let split = split.map(SplitFlag::word);
     serde_json::json!({
         "model": model.name,
         "version": model.version,

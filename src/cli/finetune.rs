@@ -17,6 +17,7 @@ use super::{
     Global, answer,
     context::{find, open},
     progress::{Progress, Unit},
+    read_as::ReadAsFlags,
 };
 use crate::{
     config::Config,
@@ -34,7 +35,8 @@ use crate::{
 
 /// Teach a model new classes from a folder of labelled photos.
 ///
-/// The folder holds a folder per class, or `train/` and `val/` with these. Without a recipe Keras's two phases are run: the
+/// The folder holds a folder per class, or `train/`, `val/` and `test/` (under any of their usual names) with these; what is in
+/// `test/` is measured once, at the end. Without a recipe Keras's two phases are run: the
 /// new head alone, then the head with the top blocks.
 #[derive(Debug, Args)]
 pub(super) struct Finetune {
@@ -55,6 +57,8 @@ pub(super) struct Finetune {
     /// Only print the recipe as it would be run, as JSON
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    read_as: ReadAsFlags,
 }
 
 impl Finetune {
@@ -70,7 +74,7 @@ impl Finetune {
         let base = base(&repository.scan()?, &request, &config)?;
         eprintln!("reading {}", self.folder.display());
         let datasets = Datasets::open(config.datasets.clone(), &config.data.dir, Limits::from(&config.images))?;
-        let dataset = datasets.copy_folder(&self.folder)?;
+        let dataset = datasets.copy_folder(&self.folder, self.read_as.into())?;
         self.train(&config, &repository, &base, &request, &dataset)
     }
 
@@ -185,6 +189,9 @@ fn problems(problems: Vec<Problem>) -> anyhow::Error {
 fn print(outcome: &Outcome) -> anyhow::Result<()> {
     let metadata = &outcome.version.metadata;
     answer::line(&outcome.report)?;
+    if let Some(test) = &outcome.test {
+        answer::line(format_args!("on the test images, which nothing was chosen by:\n{test}"))?;
+    }
     Ok(answer::line(format_args!(
         "{}@{}: epoch {} of phase {} was the best; try `graft predict --model {} PHOTO`",
         metadata.name,

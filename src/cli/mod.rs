@@ -18,6 +18,7 @@ mod openapi;
 mod predict;
 mod progress;
 mod pull;
+mod read_as;
 mod serve;
 
 use std::{path::PathBuf, process::ExitCode};

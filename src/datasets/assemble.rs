@@ -1,7 +1,6 @@
 //! From files that arrived to a data set: drops what is no image, and counts.
 //!
-//! The same photo for training and for validation would make validation flatter the model:
-//! it stays for validation, so that the set that models are compared on stays as its owner made it.
+//! Knows paths and hashes; opens no file itself.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -18,7 +17,9 @@ use super::{
     error::{ContentsFault, Error},
     inbox::Delivery,
     manifest::{ClassCount, Dataset, ImageEntry, MAX_SKIPPED, Skipped, Split, Summary, fingerprint},
+    options::FolderLayout,
     staging::Staging,
+    twins,
 };
 use crate::registry::rfc3339;
 
@@ -26,22 +27,35 @@ use crate::registry::rfc3339;
 const MIN_TRAIN: usize = 2;
 
 /// A file in its place, with the hash of its contents.
-type Candidate = arrange::Candidate<String>;
+pub(super) type Candidate = arrange::Candidate<String>;
 
 /// Makes the data set and deletes the contents that it does not need; it still lies in `delivery`'s staging folder.
-pub(super) fn assemble(delivery: Delivery, checker: &Checker, cancel: &Cancel) -> Result<(Staging, Dataset), Error> {
+///
+/// # Errors
+/// Contents that are no data set; what the file system refuses.
+pub(super) fn assemble(
+    delivery: Delivery,
+    wanted: Option<FolderLayout>,
+    checker: &Checker,
+    cancel: &Cancel,
+) -> Result<(Staging, Dataset), Error> {
     let Delivery { mut staging, files, folders } = delivery;
     let stored: BTreeSet<String> = files.iter().filter_map(|file| file.contents.clone().ok()).collect();
-    let Arranged { classes, mut candidates, mut skipped, .. } = arrange::arrange(files, &folders);
+    let arranged = arrange::arrange(files, &folders, wanted);
+    let arranged = arranged.map_err(|fault| Error::Contents(ContentsFault::Layout(fault)))?;
+    let Arranged { classes, mut candidates, mut skipped, mut warnings, .. } = arranged;
     drop_broken(&mut candidates, &mut skipped, |sha256| staging.image_path(sha256), checker, cancel)?;
-    drop_leaks(&mut candidates, &mut skipped);
+    candidates.sort_by(|a, b| a.path.cmp(&b.path));
+    warnings.extend(twins::in_several_classes(&candidates));
+    twins::drop_leaks(&mut candidates, &mut skipped);
     let classes = count(classes, &candidates, &skipped)?;
     let used: HashSet<&str> = candidates.iter().map(|candidate| candidate.contents.as_str()).collect();
     for sha256 in stored.iter().filter(|sha256| !used.contains(sha256.as_str())) {
         staging.remove_image(sha256)?;
     }
     let bytes = staging.share.held();
-    let dataset = dataset(candidates, classes, skipped, bytes);
+    let mut dataset = dataset(candidates, classes, skipped, bytes);
+    dataset.summary.warnings = warnings;
     Ok((staging, dataset))
 }
 
@@ -59,15 +73,6 @@ fn drop_broken(
     Ok(())
 }
 
-fn drop_leaks(candidates: &mut Vec<Candidate>, skipped: &mut Vec<Skipped>) {
-    let val = candidates.iter().filter(|candidate| candidate.split == Split::Val);
-    let val: HashMap<String, String> = val.map(|candidate| (candidate.contents.clone(), candidate.path.clone())).collect();
-    skip(candidates, skipped, |candidate| {
-        let twin = val.get(&candidate.contents).filter(|_| candidate.split == Split::Train)?;
-        Some(format!("has the same content as `{twin}`, which stays for validation"))
-    });
-}
-
 /// Moves candidates with a reason to the skipped ones.
 fn skip(candidates: &mut Vec<Candidate>, skipped: &mut Vec<Skipped>, reason: impl Fn(&Candidate) -> Option<String>) {
     candidates.retain(|candidate| {
@@ -82,22 +87,21 @@ fn count(classes: BTreeSet<String>, candidates: &[Candidate], skipped: &[Skipped
     if classes.len() < 2 {
         return Err(Error::Contents(ContentsFault::TooFewClasses(classes.into_iter().collect())));
     }
-    let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    let mut counts: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
     for candidate in candidates {
-        let (train, val) = counts.entry(&candidate.class).or_default();
-        match candidate.split {
-            Split::Train => *train += 1,
-            Split::Val => *val += 1,
-        }
+        counts.entry(&candidate.class).or_default()[candidate.split as usize] += 1;
+    }
+    if !candidates.is_empty() && candidates.iter().all(|candidate| candidate.split != Split::Train) {
+        return Err(Error::Contents(ContentsFault::NoTraining { images: candidates.len() }));
     }
     let class = |name: String| {
-        let (train, val) = counts.get(name.as_str()).copied().unwrap_or_default();
+        let [train, val, test] = counts.get(name.as_str()).copied().unwrap_or_default();
         if train < MIN_TRAIN {
             let of_class = |skipped: &&Skipped| skipped.path.split('/').rev().skip(1).any(|part| part == name);
             let skipped = skipped.iter().filter(of_class).count();
             return Err(Error::Contents(ContentsFault::TooFewImages { name, usable: train, skipped }));
         }
-        Ok(ClassCount { name, train, val })
+        Ok(ClassCount { name, train, val, test })
     };
     classes.into_iter().map(class).collect()
 }
@@ -118,6 +122,7 @@ fn dataset(candidates: Vec<Candidate>, classes: Vec<ClassCount>, mut skipped: Ve
         created: rfc3339(SystemTime::now()),
         fingerprint: fingerprint(&classes, &images),
         has_val: images.iter().any(|image| image.split == Split::Val),
+        warnings: Vec::new(),
         classes,
         bytes,
         skipped,

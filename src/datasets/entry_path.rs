@@ -1,5 +1,6 @@
-//! Paths of entries, made harmless: relative, forward, bounded, and with one spelling each.
+//! Paths of entries, made harmless: relative, forward, bounded, without empty parts.
 //!
+//! A backslash separates folders as a slash does: names that have one were packed on Windows.
 //! Nothing on disk is ever called by such a path; it is what answers and class names are made of.
 
 use super::error::{EntryFault, Error};
@@ -10,10 +11,18 @@ const MAX_BYTES: usize = 1024;
 /// Most folders of a path.
 const MAX_DEPTH: usize = 16;
 
+/// What separates folders.
+const SEPARATORS: [char; 2] = ['/', '\\'];
+
 /// `raw` with `/` between its parts and none of them empty or `.`; empty for the folder of the archive itself.
 pub(super) fn clean(raw: &str) -> Result<String, Error> {
     check(raw).map_err(|fault| fault_at(raw, fault))?;
-    Ok(raw.split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/"))
+    Ok(raw.split(SEPARATORS).filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/"))
+}
+
+/// Whether `raw` is called as folders are in archives.
+pub(super) fn is_folder(raw: &str) -> bool {
+    raw.ends_with(SEPARATORS)
 }
 
 /// An error about the entry `raw`.
@@ -31,17 +40,14 @@ pub(super) fn shown(path: &str) -> String {
 
 fn check(raw: &str) -> Result<(), EntryFault> {
     let drive = matches!(raw.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
-    if raw.starts_with('/') || raw.starts_with('\\') {
+    if raw.starts_with(SEPARATORS) {
         return Err(EntryFault::Absolute);
     }
     if drive {
         return Err(EntryFault::Drive);
     }
-    if raw.split(['/', '\\']).any(|part| part == "..") {
+    if raw.split(SEPARATORS).any(|part| part == "..") {
         return Err(EntryFault::Traversal);
-    }
-    if raw.contains('\\') {
-        return Err(EntryFault::Backslash);
     }
     if raw.chars().any(char::is_control) {
         return Err(EntryFault::ControlCharacter);
@@ -49,7 +55,7 @@ fn check(raw: &str) -> Result<(), EntryFault> {
     if raw.len() > MAX_BYTES {
         return Err(EntryFault::TooLong { limit: MAX_BYTES });
     }
-    if raw.split('/').filter(|part| !matches!(*part, "" | ".")).count() > MAX_DEPTH + 1 {
+    if raw.split(SEPARATORS).filter(|part| !matches!(*part, "" | ".")).count() > MAX_DEPTH + 1 {
         return Err(EntryFault::TooDeep { limit: MAX_DEPTH });
     }
     Ok(())
@@ -75,6 +81,8 @@ mod tests {
         check("ants/", Ok("ants"));
         check("./", Ok(""));
         check("", Ok(""));
+        check("ants\\big\\.\\a.jpg", Ok("ants/big/a.jpg"));
+        check("ants\\", Ok("ants"));
         check("ants/..a", Ok("ants/..a"));
         check("füße/蟻.jpg", Ok("füße/蟻.jpg"));
     }
@@ -89,11 +97,14 @@ mod tests {
         check("a/../b", Err(EntryFault::Traversal));
         check("a/..", Err(EntryFault::Traversal));
         check("a\\..\\b", Err(EntryFault::Traversal));
-        check("a\\b", Err(EntryFault::Backslash));
+        check("a/..\\b", Err(EntryFault::Traversal));
+        check("\\x", Err(EntryFault::Absolute));
+        check("C:\\x", Err(EntryFault::Drive));
         check("a\0b", Err(EntryFault::ControlCharacter));
         check("a\nb", Err(EntryFault::ControlCharacter));
         check(&"a".repeat(1025), Err(EntryFault::TooLong { limit: 1024 }));
         check(&"a/".repeat(18), Err(EntryFault::TooDeep { limit: 16 }));
+        check(&"a\\".repeat(18), Err(EntryFault::TooDeep { limit: 16 }));
     }
 
     #[test]

@@ -10,6 +10,16 @@ use std::{
 use super::{archive::ArchiveKind, entry_path::shown};
 use crate::message::ServerPath;
 
+/// How to pack folders so that they can be read, on every system.
+const PACK: &str = "pack the class folders as a plain zip (in Windows `Send to` and `Compressed (zipped) folder`, in macOS's Finder \
+                    `Compress`, in Linux `zip -r photos.zip FOLDER`)";
+
+/// How a sender decides between two readings.
+const CHOOSE: &str = "`layout=splits` or `layout=classes` (`--layout` on the command line)";
+
+/// Most folders that a message names.
+const NAMED: usize = 8;
+
 /// Why a data set cannot be taken in, read or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -48,17 +58,29 @@ pub enum Error {
         /// The bound in bytes.
         limit: u64,
     },
-    /// An archive of another kind than was said.
-    #[error("this is a {found}, not a {kind}; send it with `Content-Type: {}`", .found.media_type())]
+    /// An archive of another kind than was said, and broken.
+    #[error("it was sent as a {kind} but begins as a {found} does: {source}")]
     Mislabelled {
         /// What it was to be.
         kind: ArchiveKind,
         /// What it is.
         found: ArchiveKind,
+        /// What is wrong with it.
+        #[source]
+        source: Box<Error>,
     },
     /// An archive of which nothing was said, and which does not look like one.
-    #[error("this is neither a zip nor a tar archive, gzipped or not; pack the class folders with `zip -r` or `tar -cz`")]
+    #[error("this is neither a zip nor a tar archive, gzipped or not; {PACK}")]
     UnknownArchive,
+    /// An archive of a kind that is not read.
+    #[error("this is a {kind} file, which is not read; unpack it, and {PACK}")]
+    ForeignArchive {
+        /// Its kind.
+        kind: &'static str,
+    },
+    /// A zip archive that was split over several files.
+    #[error("this is one part of a zip archive in several files; join them (`zip -s 0 photos.zip --out whole.zip`), or {PACK}")]
+    ArchivePart,
     /// The archive cannot be read.
     #[error("the {kind} is broken: {}; pack it again", shown(&.source.to_string()))]
     Broken {
@@ -157,15 +179,23 @@ pub enum EntryFault {
     /// Has `..` in it.
     #[error("leads out of its folder (`..`); pack the folder from within it")]
     Traversal,
-    /// Has a backslash in it.
-    #[error("has a backslash; write `/` between folders")]
-    Backslash,
     /// Has a control character in it.
     #[error("has a control character in its name; rename it")]
     ControlCharacter,
-    /// Bytes that are not text.
-    #[error("has a name that is not UTF-8; rename it")]
-    NotUtf8,
+    /// Bytes that are not UTF-8, with what they may mean.
+    #[error("has a name that is not UTF-8{guess}; say what it is with `names=shift_jis` or another encoding, or rename it")]
+    NotUtf8 {
+        /// How it reads in likely encodings, with what comes before.
+        guess: String,
+    },
+    /// Bytes that the encoding named does not have.
+    #[error("has a name that is not {encoding}{guess}; say another one with `names=`, or rename it")]
+    NotEncoded {
+        /// What it was to be.
+        encoding: String,
+        /// As in [`Self::NotUtf8`].
+        guess: String,
+    },
     /// Too many bytes.
     #[error("has more than {limit} bytes in its path; shorten it")]
     TooLong {
@@ -188,10 +218,10 @@ pub enum EntryFault {
     #[error("is neither a file nor a folder; leave it out")]
     Special,
     /// Needs a password.
-    #[error("is encrypted; pack it without a password")]
+    #[error("is encrypted; {PACK}, without a password")]
     Encrypted,
     /// Compressed in a way that is not read.
-    #[error("is compressed as {0}; pack it with deflate or stored")]
+    #[error("is compressed as {0}, which is not read; {PACK}")]
     Compression(String),
 }
 
@@ -201,6 +231,17 @@ pub enum ContentsFault {
     /// Less than two class folders.
     #[error("found {}; a data set has at least two class folders with images in them, `CLASS/photo.jpg` or `train/CLASS/photo.jpg`", found(.0))]
     TooFewClasses(Vec<String>),
+    /// Folders that cannot be read in one way.
+    #[error("{0}")]
+    Layout(LayoutFault),
+    /// Photos for validation or test alone.
+    #[error(
+        "all {images} images are set apart for validation or test, and none is to be trained on; if the folder above the classes is none of a split, say `layout=classes`"
+    )]
+    NoTraining {
+        /// Images that can be used.
+        images: usize,
+    },
     /// A class that cannot be learnt.
     #[error("class `{name}` has {usable} usable images to train on{}; each needs at least two, or remove its folder", among(*.skipped))]
     TooFewImages {
@@ -210,6 +251,45 @@ pub enum ContentsFault {
         usable: usize,
         /// Its files that were skipped.
         skipped: usize,
+    },
+}
+
+/// Why it cannot be told which folders are splits and which are classes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutFault {
+    /// Some folders are called as splits, others are not.
+    #[error("the folders can be read in two ways. As splits: {splits}. As classes: {classes}. Say which with {CHOOSE}")]
+    TwoReadings {
+        /// The first reading, in words.
+        splits: String,
+        /// The second.
+        classes: String,
+    },
+    /// Folders called as splits, with photos directly in them.
+    #[error(
+        "the folders can be read in two ways. As splits: no class, since {} {} photos directly, not in class folders. As classes: \
+         {classes}. Put the photos into `train/CLASS/`, or say `layout=classes` (`--layout classes` on the command line)",
+        quoted(.folders), if .folders.len() == 1 { "holds" } else { "hold" }
+    )]
+    BareSplits {
+        /// The folders.
+        folders: Vec<String>,
+        /// The other reading, in words.
+        classes: String,
+    },
+    /// Several folders with splits of their own.
+    #[error("{} have splits of their own, so that each is a data set; send one of them, or say which folders are meant with {CHOOSE}", quoted(.folders))]
+    SeveralSets {
+        /// The folders.
+        folders: Vec<String>,
+    },
+    /// Splits were asked for where there are none.
+    #[error(
+        "`layout=splits` was said, but no folder over or under the classes is called as a split is (`train`, `val`, `test`). As classes: {classes}"
+    )]
+    NoSplits {
+        /// The reading that there is, in words.
+        classes: String,
     },
 }
 
@@ -242,6 +322,14 @@ impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
             }
         })
     }
+}
+
+fn quoted(names: &[String]) -> String {
+    let mut shown: Vec<String> = names.iter().take(NAMED).map(|name| format!("`{}`", shown(name))).collect();
+    if names.len() > NAMED {
+        shown.push(format!("{} more", names.len() - NAMED));
+    }
+    shown.join(", ")
 }
 
 fn found(classes: &[String]) -> String {

@@ -5,6 +5,7 @@
 
 use std::{
     fs::{self, File},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +13,7 @@ use super::{
     entry_path::{fault_at, shown},
     error::{At, EntryFault, Error, FolderFault},
     inbox::Inbox,
+    names::{NameEncoding, read_name},
 };
 
 /// The folder that `path` names below `root`, absolute and without links.
@@ -50,8 +52,8 @@ pub(super) enum Found {
 ///
 /// # Errors
 /// Links that lead out, pipes and devices, and what the inbox refuses.
-pub(super) fn deliver(folder: &Path, bounds: &Path, inbox: &mut Inbox) -> Result<(), Error> {
-    walk(folder, bounds, &mut |name, found| match found {
+pub(super) fn deliver(folder: &Path, bounds: &Path, names: Option<NameEncoding>, inbox: &mut Inbox) -> Result<(), Error> {
+    walk(folder, bounds, names, &mut |name, found| match found {
         Found::Folder(_) => inbox.folder(name),
         Found::File(path) => {
             let unreadable = |source| Error::Folder { path: shown(name), fault: FolderFault::Unreadable(source) };
@@ -62,13 +64,19 @@ pub(super) fn deliver(folder: &Path, bounds: &Path, inbox: &mut Inbox) -> Result
     })
 }
 
-/// Shows everything below `folder` to `visit`, with its path there as it stands on disk; what lies outside `bounds` is refused.
+/// Shows everything below `folder` to `visit`, with its path there, of which parts that are not UTF-8 are read as `names` says;
+/// what lies outside `bounds` is refused.
 ///
 /// Links that lead back make a walk endless unless `visit` refuses paths of some depth.
 ///
 /// # Errors
 /// Folders that cannot be read, and what `visit` refuses.
-pub(super) fn walk(folder: &Path, bounds: &Path, visit: &mut dyn FnMut(&str, Found) -> Result<(), Error>) -> Result<(), Error> {
+pub(super) fn walk(
+    folder: &Path,
+    bounds: &Path,
+    names: Option<NameEncoding>,
+    visit: &mut dyn FnMut(&str, Found) -> Result<(), Error>,
+) -> Result<(), Error> {
     let bounds = fs::canonicalize(bounds).at("read", bounds)?;
     let mut waiting = vec![(folder.to_owned(), String::new())];
     while let Some((folder, prefix)) = waiting.pop() {
@@ -76,11 +84,17 @@ pub(super) fn walk(folder: &Path, bounds: &Path, visit: &mut dyn FnMut(&str, Fou
         for entry in fs::read_dir(&folder).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             let file_name = entry.file_name();
-            let name = format!("{prefix}{}", file_name.display());
-            let found = if file_name.to_str().is_none() {
-                Found::Refused(fault_at(&name, EntryFault::NotUtf8))
-            } else {
-                look(&entry.path(), &name, &bounds)
+            let (name, found) = match read_name(file_name.as_bytes(), names) {
+                Ok(read) => {
+                    let name = format!("{prefix}{read}");
+                    let found = look(&entry.path(), &name, &bounds);
+                    (name, found)
+                }
+                Err(fault) => {
+                    let name = format!("{prefix}{}", file_name.display());
+                    let found = Found::Refused(fault_at(&name, fault));
+                    (name, found)
+                }
             };
             let below = match &found {
                 Found::Folder(path) => Some((path.clone(), format!("{name}/"))),

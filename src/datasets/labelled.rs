@@ -8,12 +8,13 @@ use std::{
 };
 
 use super::{
-    arrange::{Arranged, Arrived, arrange},
+    arrange::{Arranged, Arrived, Candidate, arrange},
     entry_path::{clean, shown},
-    error::{Error, FolderFault},
+    error::{ContentsFault, Error, FolderFault},
     folder::{Found, walk},
     inbox::never_an_image,
     manifest::{Skipped, Split},
+    options::ReadAs,
 };
 
 /// What a folder of class folders holds.
@@ -23,19 +24,21 @@ pub struct LabelledFolder {
     pub classes: Vec<String>,
     /// What may be images, by path in code-point order.
     pub images: Vec<LabelledImage>,
-    /// Whether `train` and `val` lie over the classes; without, every image's split is [`Split::Train`].
+    /// Whether folders of splits lie over or under the classes; without, every image's split is [`Split::Train`].
     pub has_splits: bool,
     /// Files that are passed over, by path.
     pub skipped: Vec<Skipped>,
-    /// The folder of the classes or splits.
-    dir: PathBuf,
+    /// What to know of where files lie.
+    pub warnings: Vec<String>,
 }
 
 /// A file of a class folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelledImage {
-    /// Where it lies, without an outer folder: `val/ants/1.jpg`.
+    /// Where it lies, without outer folders, in Unicode's composed form: `val/ants/1.jpg`.
     pub path: String,
+    /// The file, under the name that it has on disk.
+    pub file: PathBuf,
     /// Index of its class.
     pub class: usize,
     /// What its folder says it is for.
@@ -46,47 +49,45 @@ impl LabelledFolder {
     /// Lists `folder`. Links are followed wherever they lead: who calls may read what they can.
     ///
     /// # Errors
-    /// No folder; one in it that cannot be read, lies too deep or has a name that no data set takes.
-    pub fn read(folder: &Path) -> Result<Self, Error> {
+    /// No folder; one in it that cannot be read, lies too deep or has a name that no data set takes; folders that can be read in
+    /// two ways.
+    pub fn read(folder: &Path, read_as: ReadAs) -> Result<Self, Error> {
         if !folder.is_dir() {
             return Err(Error::Folder { path: shown(&folder.display().to_string()), fault: FolderFault::NotAFolder });
         }
         let (mut files, mut folders) = (Vec::new(), BTreeSet::new());
-        walk(folder, Path::new("/"), &mut |name, found| {
+        walk(folder, Path::new("/"), read_as.names, &mut |name, found| {
             let file = match found {
                 Found::Folder(_) => {
                     folders.insert(clean(name)?);
                     return Ok(());
                 }
-                Found::File(_) => clean(name).map(|path| (never_an_image(&path), path)),
+                Found::File(file) => clean(name).map(|path| (never_an_image(&path).map_or(Ok(file), Err), path)),
                 Found::Refused(error) => Err(error),
             };
             files.push(match file {
-                Ok((None, path)) => Arrived { path, contents: Ok(()) },
-                Ok((Some(reason), path)) => Arrived { path, contents: Err(reason.to_owned()) },
+                Ok((contents, path)) => Arrived { path, contents: contents.map_err(str::to_owned) },
                 Err(error) => Arrived { path: shown(name), contents: Err(reason(error)) },
             });
             Ok(())
         })?;
-        Ok(Self::of(folder, arrange(files, &folders)))
+        let arranged = arrange(files, &folders, read_as.layout);
+        arranged.map(Self::of).map_err(|fault| Error::Contents(ContentsFault::Layout(fault)))
     }
 
-    fn of(folder: &Path, arranged: Arranged<()>) -> Self {
-        let Arranged { layout, classes, candidates, mut skipped } = arranged;
+    fn of(arranged: Arranged<PathBuf>) -> Self {
+        let Arranged { has_splits, classes, candidates, mut skipped, warnings } = arranged;
         let indices: HashMap<&str, usize> = classes.iter().map(String::as_str).zip(0..).collect();
         let mut images: Vec<LabelledImage> = candidates
             .into_iter()
-            .map(|file| LabelledImage { path: file.path, class: indices[file.class.as_str()], split: file.split })
+            .map(|Candidate { class, split, path, contents: file }| {
+                let class = indices[class.as_str()];
+                LabelledImage { path, file, class, split }
+            })
             .collect();
         images.sort_by(|a, b| a.path.cmp(&b.path));
         skipped.sort_by(|a, b| a.path.cmp(&b.path));
-        let (dir, has_splits) = (folder.join(layout.outer()), layout.has_splits());
-        Self { classes: classes.into_iter().collect(), images, has_splits, skipped, dir }
-    }
-
-    /// The file that holds an image's bytes.
-    pub fn file(&self, image: &LabelledImage) -> PathBuf {
-        self.dir.join(&image.path)
+        Self { classes: classes.into_iter().collect(), images, has_splits, skipped, warnings }
     }
 }
 
@@ -125,13 +126,13 @@ mod tests {
     #[track_caller]
     fn check(files: &[&str], classes: &[&str], images: &[&str], skipped: &[&str]) {
         let folder = folder(files);
-        let found = LabelledFolder::read(folder.path()).expect("it can be listed");
+        let found = LabelledFolder::read(folder.path(), ReadAs::default()).expect("it can be listed");
         assert_eq!(found.classes, classes);
         let shown = |image: &LabelledImage| format!("{} {} {:?}", image.path, found.classes[image.class], image.split);
         assert_eq!(found.images.iter().map(shown).collect::<Vec<_>>(), images);
         let passed_over = found.skipped.iter().map(|skipped| format!("{}: {}", skipped.path, skipped.reason));
         assert_eq!(passed_over.collect::<Vec<_>>(), skipped);
-        assert!(found.images.iter().all(|image| found.file(image).is_file()));
+        assert!(found.images.iter().all(|image| image.file.is_file()));
     }
 
     #[test]
@@ -151,10 +152,10 @@ mod tests {
     #[test]
     fn splits_and_an_outer_folder_are_seen_through() {
         check(
-            &["set/train/ants/a.jpg", "set/Valid/ants/b.jpg", "set/test/ants/c.jpg"],
+            &["set/train/ants/a.jpg", "set/Valid/ants/b.jpg", "set/test/ants/c.jpg", "set/train/d.jpg"],
             &["ants"],
-            &["Valid/ants/b.jpg ants Val", "train/ants/a.jpg ants Train"],
-            &["test/ants/c.jpg: outside the class folders of `train` and `val`"],
+            &["Valid/ants/b.jpg ants Val", "test/ants/c.jpg ants Test", "train/ants/a.jpg ants Train"],
+            &["train/d.jpg: outside the class folders of the splits"],
         );
     }
 
@@ -172,10 +173,10 @@ mod tests {
     #[test]
     fn links_in_a_circle_and_missing_folders_are_errors() {
         let circle = folder(&["ants/1.jpg", "ants/again -> ../ants"]);
-        let error = LabelledFolder::read(circle.path()).unwrap_err().to_string();
+        let error = LabelledFolder::read(circle.path(), ReadAs::default()).unwrap_err().to_string();
         assert!(error.ends_with("is more than 16 folders deep; flatten it"), "{error}");
         for path in ["nowhere", "ants/1.jpg"] {
-            let error = LabelledFolder::read(&circle.path().join(path)).unwrap_err().to_string();
+            let error = LabelledFolder::read(&circle.path().join(path), ReadAs::default()).unwrap_err().to_string();
             assert!(error.ends_with("is not a folder that can be read; check its name and permissions"), "{error}");
         }
     }

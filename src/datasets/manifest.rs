@@ -3,6 +3,7 @@
 //! Knows nothing of how the data set came in.
 
 use std::{
+    fmt,
     fs::{self, File},
     io::{BufRead, BufReader, BufWriter, Read, Write},
     ops::Deref,
@@ -39,6 +40,9 @@ pub struct Summary {
     pub classes: Vec<ClassCount>,
     /// Whether some images are set apart for validation.
     pub has_val: bool,
+    /// What its owner should know of it, in words.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// Bytes of all contents.
     pub bytes: u64,
     /// Files that were passed over, by path; the first [`MAX_SKIPPED`] of them.
@@ -59,6 +63,9 @@ pub struct ClassCount {
     pub train: usize,
     /// Images to validate on.
     pub val: usize,
+    /// Images to measure on once, at the end.
+    #[serde(default)]
+    pub test: usize,
 }
 
 /// A file that was passed over.
@@ -84,7 +91,7 @@ pub struct Dataset {
 /// An image of a data set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageEntry {
-    /// Where it lay, without an outer folder: `train/ants/1.jpg`. A name for people: [`Dataset::file`] tells where it is.
+    /// Where it lay, without outer folders, in Unicode's composed form (NFC): `train/ants/1.jpg`. A name for people: [`Dataset::file`] tells where it is.
     pub path: String,
     /// Index of its class.
     pub class: usize,
@@ -102,6 +109,23 @@ pub enum Split {
     Train,
     /// Validation.
     Val,
+    /// The last measurement: neither trained nor validated on.
+    Test,
+}
+
+impl Split {
+    /// Every split, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Train => "train",
+            Self::Val => "val",
+            Self::Test => "test",
+        })
+    }
 }
 
 impl Deref for Dataset {
@@ -171,10 +195,6 @@ pub(super) fn read_summary(dir: &Path) -> Result<Summary, Error> {
 pub(super) fn fingerprint(classes: &[ClassCount], images: &[ImageEntry]) -> String {
     let mut hash = Sha256::new();
     for ImageEntry { path, class, split, sha256 } in images {
-        let split = match split {
-            Split::Train => "train",
-            Split::Val => "val",
-        };
         hash.update(format!("{path}\n{}\n{split}\n{sha256}\n", classes[*class].name));
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()

@@ -14,14 +14,19 @@ mod inbox;
 mod labelled;
 mod layout;
 mod manifest;
+mod names;
+mod options;
 mod staging;
 mod store;
+mod twins;
 mod upload;
 
 pub use archive::ArchiveKind;
-pub use error::{ContentsFault, EntryFault, Error, Excess, FolderFault};
+pub use error::{ContentsFault, EntryFault, Error, Excess, FolderFault, LayoutFault};
 pub use labelled::{LabelledFolder, LabelledImage};
 pub use manifest::{ClassCount, Dataset, ImageEntry, MAX_SKIPPED, Skipped, Split, Summary};
+pub use names::{NameEncoding, UnknownEncoding};
+pub use options::{FolderLayout, ReadAs, UnknownLayout};
 pub use store::{Datasets, PrivateDataset};
 pub use upload::Upload;
 

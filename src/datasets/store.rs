@@ -22,6 +22,7 @@ use super::{
     folder,
     inbox::Inbox,
     manifest::{Dataset, Summary, read_summary},
+    options::ReadAs,
     staging::{self, Staging},
     upload::Upload,
 };
@@ -161,7 +162,7 @@ impl Datasets {
         Ok(())
     }
 
-    /// Starts to receive an archive; without `kind` its first bytes say what it is.
+    /// Starts to receive an archive. Its first bytes say what it is; `kind` is what it was said to be.
     ///
     /// # Errors
     /// [`Error::TooManyUploads`]; when the file system refuses.
@@ -173,14 +174,15 @@ impl Datasets {
     ///
     /// # Errors
     /// [`Error::NoRoot`], [`Error::Folder`]; a link that leads out of the root; contents that are no data set.
-    pub async fn import_below_root(&self, path: String) -> Result<Dataset, Error> {
+    pub async fn import_below_root(&self, path: String, read_as: ReadAs) -> Result<Dataset, Error> {
         let permit = Arc::clone(&self.inner.uploads).try_acquire_owned();
         let _permit = permit.map_err(|_| Error::TooManyUploads { limit: self.inner.config.max_uploads })?;
         let store = self.clone();
         super::upload::on_its_own_thread(move |cancel| {
             let root = store.inner.config.root.as_deref();
             let folder = folder::below(root, &path)?;
-            store.take_folder(&folder, root.unwrap_or(&folder), cancel)
+            let inbox = store.receive(&folder, root.unwrap_or(&folder), read_as, cancel)?;
+            store.complete(inbox, read_as, cancel)
         })
         .await
     }
@@ -189,23 +191,20 @@ impl Datasets {
     ///
     /// # Errors
     /// A folder that cannot be read; contents that are no data set.
-    pub fn copy_folder(&self, folder: &Path) -> Result<PrivateDataset, Error> {
+    pub fn copy_folder(&self, folder: &Path, read_as: ReadAs) -> Result<PrivateDataset, Error> {
         let folder = fs::canonicalize(folder).at("read", folder)?;
         let cancel = Cancel::default();
-        let (staging, mut dataset) = assemble(self.receive(&folder, &folder, &cancel)?.finish(), &self.inner.checker, &cancel)?;
+        let delivery = self.receive(&folder, &folder, read_as, &cancel)?.finish();
+        let (staging, mut dataset) = assemble(delivery, read_as.layout, &self.inner.checker, &cancel)?;
         dataset.dir = staging.dir().to_owned();
         Ok(PrivateDataset { dataset, _staging: staging })
     }
 
-    fn take_folder(&self, folder: &Path, bounds: &Path, cancel: &Cancel) -> Result<Dataset, Error> {
-        self.complete(self.receive(folder, bounds, cancel)?, cancel)
-    }
-
-    fn receive(&self, folder: &Path, bounds: &Path, cancel: &Cancel) -> Result<Inbox, Error> {
+    fn receive(&self, folder: &Path, bounds: &Path, read_as: ReadAs, cancel: &Cancel) -> Result<Inbox, Error> {
         let staging = Staging::new(&self.inner.dir, &self.inner.quota)?;
         let meter = Meter::new(&self.inner.config, None);
         let mut inbox = Inbox::new(staging, meter, self.inner.checker.limits(), cancel.clone());
-        folder::deliver(folder, bounds, &mut inbox)?;
+        folder::deliver(folder, bounds, read_as.names, &mut inbox)?;
         Ok(inbox)
     }
 
@@ -214,19 +213,20 @@ impl Datasets {
         &self,
         staging: Staging,
         kind: Option<ArchiveKind>,
+        read_as: ReadAs,
         archive_bytes: u64,
         cancel: &Cancel,
     ) -> Result<Dataset, Error> {
         let path = staging.archive_path();
         let meter = Meter::new(&self.inner.config, Some(archive_bytes));
         let mut inbox = Inbox::new(staging, meter, self.inner.checker.limits(), cancel.clone());
-        archive::unpack(kind, &path, &mut inbox)?;
+        archive::unpack(kind, &path, read_as.names, &mut inbox)?;
         inbox.staging().remove_archive()?;
-        self.complete(inbox, cancel)
+        self.complete(inbox, read_as, cancel)
     }
 
-    fn complete(&self, inbox: Inbox, cancel: &Cancel) -> Result<Dataset, Error> {
-        let (staging, dataset) = assemble(inbox.finish(), &self.inner.checker, cancel)?;
+    fn complete(&self, inbox: Inbox, read_as: ReadAs, cancel: &Cancel) -> Result<Dataset, Error> {
+        let (staging, dataset) = assemble(inbox.finish(), read_as.layout, &self.inner.checker, cancel)?;
         cancel.check()?;
         let dataset = staging.publish(&self.inner.dir, dataset)?;
         let Summary { id, bytes, skipped_count, .. } = &dataset.summary;

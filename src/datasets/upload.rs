@@ -7,10 +7,11 @@ use std::sync::Arc;
 use tokio::{fs::File, io::AsyncWriteExt, sync::OwnedSemaphorePermit, task::spawn_blocking};
 
 use super::{
-    archive::ArchiveKind,
+    archive::{self, ArchiveKind},
     bounds::{Cancel, CancelOnDrop},
     error::{At, Error},
     manifest::Dataset,
+    options::ReadAs,
     staging::Staging,
     store::Datasets,
 };
@@ -23,6 +24,8 @@ pub struct Upload {
     staging: Staging,
     file: File,
     received: u64,
+    /// The first bytes, until they have said what kind of archive it is.
+    first: Vec<u8>,
     permit: OwnedSemaphorePermit,
 }
 
@@ -34,36 +37,41 @@ impl Upload {
         let staging = spawn_blocking(move || Staging::new(&inner.dir, &inner.quota)).await.map_err(Error::CutShort)??;
         let path = staging.archive_path();
         let file = File::create(&path).await.at("create", &path)?;
-        Ok(Self { store, kind, staging, file, received: 0, permit })
+        Ok(Self { store, kind, staging, file, received: 0, first: Vec::new(), permit })
     }
 
     /// Writes the next bytes of the archive.
     ///
     /// # Errors
-    /// [`Error::UploadTooLarge`], [`Error::QuotaExceeded`]; when the file system refuses.
+    /// [`Error::UploadTooLarge`], [`Error::QuotaExceeded`], [`Error::ForeignArchive`]; when the file system refuses.
     pub async fn write(&mut self, chunk: &[u8]) -> Result<(), Error> {
         self.received = self.received.saturating_add(chunk.len() as u64);
         let limit = self.store.inner.config.max_upload_bytes;
         if self.received > limit {
             return Err(Error::UploadTooLarge { limit });
         }
+        // Before gigabytes of it have arrived.
+        if self.first.len() < archive::MARK_BYTES {
+            self.first.extend(chunk.iter().take(archive::MARK_BYTES));
+            archive::refuse_foreign(&self.first)?;
+        }
         self.staging.share.take(chunk.len() as u64)?;
         self.file.write_all(chunk).await.at("write", &self.staging.archive_path())
     }
 
-    /// Unpacks what was received, checks every image, and publishes the data set. Dropping the future gives it up.
+    /// Unpacks what was received, checks every image, and publishes the data set, read as `read_as` says. Dropping the future gives it up.
     ///
     /// # Errors
     /// Whatever keeps the archive from being a data set; nothing is left behind then.
-    pub async fn finish(mut self) -> Result<Dataset, Error> {
+    pub async fn finish(mut self, read_as: ReadAs) -> Result<Dataset, Error> {
         let path = self.staging.archive_path();
         self.file.flush().await.at("write", &path)?;
-        let Self { store, kind, staging, file, received, permit } = self;
+        let Self { store, kind, staging, file, received, permit, .. } = self;
         drop(file);
         on_its_own_thread(move |cancel| {
             // Until its end, not until the client leaves: it is what bounds the work in progress.
             let _permit = permit;
-            store.take_archive(staging, kind, received, cancel)
+            store.take_archive(staging, kind, read_as, received, cancel)
         })
         .await
     }

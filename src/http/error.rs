@@ -15,7 +15,7 @@ use super::{
     problem::{FieldProblem, ImageProblem, MissingModel},
 };
 use crate::{
-    datasets::{self, ContentsFault, Error as DatasetError, Excess, FolderFault},
+    datasets::{self, ContentsFault, Error as DatasetError, Excess, FolderFault, LayoutFault},
     inference::{self, Error as EngineError},
     jobs::{Error as JobsError, PlanError},
 };
@@ -264,9 +264,21 @@ fn dataset_code(error: &DatasetError) -> Code {
         DatasetError::QuotaExceeded { .. } | DatasetError::DiskFull(_) => Code::StorageFull,
         DatasetError::Mislabelled { .. }
         | DatasetError::UnknownArchive
+        | DatasetError::ForeignArchive { .. }
+        | DatasetError::ArchivePart
         | DatasetError::Broken { .. }
         | DatasetError::Entry { .. } => Code::BadArchive,
-        DatasetError::Contents(ContentsFault::TooFewClasses(_) | ContentsFault::TooFewImages { .. }) => Code::BadDataset,
+        DatasetError::Contents(
+            ContentsFault::TooFewClasses(_)
+            | ContentsFault::TooFewImages { .. }
+            | ContentsFault::NoTraining { .. }
+            | ContentsFault::Layout(
+                LayoutFault::TwoReadings { .. }
+                | LayoutFault::BareSplits { .. }
+                | LayoutFault::SeveralSets { .. }
+                | LayoutFault::NoSplits { .. },
+            ),
+        ) => Code::BadDataset,
         DatasetError::NoRoot | DatasetError::Folder { fault: FolderFault::Outside, .. } => Code::FolderRefused,
         DatasetError::Folder { fault: FolderFault::NotAFolder | FolderFault::Unreadable(_), .. } => Code::BadDataset,
         // Its reader has left.

@@ -14,6 +14,7 @@ use axum::{
 use bytes::Bytes;
 
 pub use json::{ImageEntry, ImagesRequest};
+pub(super) use multipart::quoted;
 
 use super::{
     body::{self, Reservation},

@@ -24,7 +24,8 @@ use utoipa_swagger_ui::Config;
 
 pub use held::{Epoch, JobResult};
 pub use parameters::{
-    DatasetPath, EventsQuery, FeaturesQuery, FinetuneQuery, JobPath, JobsQuery, LayersQuery, ModelPath, PredictQuery, VersionPath,
+    DatasetPath, DatasetsQuery, EventsQuery, FeaturesQuery, FinetuneQuery, JobPath, JobsQuery, LayersQuery, ModelPath,
+    PredictQuery, VersionPath,
 };
 
 use super::{error::ApiError, router};

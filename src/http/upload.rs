@@ -2,12 +2,16 @@
 //!
 //! Slow senders are bounded by silence, not by the whole: a large upload over a thin line is no fault.
 
+mod form;
+mod said;
+
 use axum::{
     body::Body,
     http::{HeaderMap, header},
 };
 use futures_util::StreamExt;
 
+pub use self::said::{PARAMETERS, Said};
 use super::{
     body::{self, BodyFault},
     dto::FolderRequest,
@@ -22,19 +26,22 @@ const MAX_JSON_BYTES: usize = 64 << 10;
 /// What a body carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Without a kind, its first bytes say what it is.
+    /// Its first bytes say of which kind; this one was said, if one was.
     Archive(Option<ArchiveKind>),
+    /// A form with one.
+    Form,
     Folder,
 }
 
-/// Takes in the data set that the body carries or names.
+/// Takes in the data set that the body carries or names, read as `said` and the body say.
 ///
 /// # Errors
 /// A body of another type, too large, silent for too long; whatever keeps it from being a data set.
-pub async fn receive(state: &State, headers: &HeaderMap, body: Body) -> Result<Dataset, ApiError> {
+pub async fn receive(state: &State, said: Said, headers: &HeaderMap, body: Body) -> Result<Dataset, ApiError> {
     match Kind::of(headers) {
-        Ok(Kind::Archive(kind)) => archive(state, headers, kind, body).await,
-        Ok(Kind::Folder) => Ok(state.datasets().import_below_root(folder(state, headers, body).await?).await?),
+        Ok(Kind::Archive(kind)) => archive(state, said, headers, kind, body).await,
+        Ok(Kind::Form) => form::archive(state, said, headers, body).await,
+        Ok(Kind::Folder) => folder(state, said, headers, body).await,
         Err(error) => {
             state.intake().discard(headers, body);
             Err(error)
@@ -42,16 +49,27 @@ pub async fn receive(state: &State, headers: &HeaderMap, body: Body) -> Result<D
     }
 }
 
-async fn archive(state: &State, headers: &HeaderMap, kind: Option<ArchiveKind>, body: Body) -> Result<Dataset, ApiError> {
+async fn archive(
+    state: &State,
+    said: Said,
+    headers: &HeaderMap,
+    kind: Option<ArchiveKind>,
+    body: Body,
+) -> Result<Dataset, ApiError> {
     let datasets = state.datasets();
     let (limit, idle) = (datasets.config().max_upload_bytes, datasets.config().idle_timeout);
-    let too_large = body::declared_length(headers).is_some_and(|declared| declared as u64 > limit);
-    let started = if too_large { Err(Error::UploadTooLarge { limit }) } else { datasets.upload(kind).await };
-    let mut upload = match started {
-        Ok(upload) => upload,
+    let started = async {
+        let read_as = said.read_as()?;
+        if body::declared_length(headers).is_some_and(|declared| declared as u64 > limit) {
+            return Err(ApiError::from(Error::UploadTooLarge { limit }));
+        }
+        Ok::<_, ApiError>((read_as, datasets.upload(kind).await?))
+    };
+    let (read_as, mut upload) = match started.await {
+        Ok(started) => started,
         Err(error) => {
             state.intake().discard(headers, body);
-            return Err(error.into());
+            return Err(error);
         }
     };
     let mut chunks = body.into_data_stream();
@@ -64,10 +82,10 @@ async fn archive(state: &State, headers: &HeaderMap, kind: Option<ArchiveKind>, 
             return Err(error.into());
         }
     }
-    Ok(upload.finish().await?)
+    Ok(upload.finish(read_as).await?)
 }
 
-async fn folder(state: &State, headers: &HeaderMap, body: Body) -> Result<String, ApiError> {
+async fn folder(state: &State, mut said: Said, headers: &HeaderMap, body: Body) -> Result<Dataset, ApiError> {
     let reservation = std::sync::Arc::new(state.intake().budget.reserve());
     body::admit(headers, MAX_JSON_BYTES, &reservation).map_err(json_fault)?;
     let chunks = body::metered(body, MAX_JSON_BYTES, reservation);
@@ -76,7 +94,10 @@ async fn folder(state: &State, headers: &HeaderMap, body: Body) -> Result<String
     let bytes = bytes.map_err(|_| ApiError::BodyTimeout { ms: time.as_millis() })?.map_err(json_fault)?;
     let request: FolderRequest = serde_json::from_slice(&bytes)
         .map_err(|error| ApiError::MalformedBody(format!("cannot read the JSON body: {error}; it is {{\"path\": \"…\"}}")))?;
-    Ok(request.path)
+    for (name, value) in [("layout", request.layout), ("names", request.names)] {
+        value.map_or(Ok(()), |value| said.add(name, value))?;
+    }
+    Ok(state.datasets().import_below_root(request.path, said.read_as()?).await?)
 }
 
 fn json_fault(fault: BodyFault) -> ApiError {
@@ -87,17 +108,22 @@ fn json_fault(fault: BodyFault) -> ApiError {
 }
 
 impl Kind {
+    /// By the content type where it says something else than an archive; a type that says nothing of it, such as curl's for
+    /// `--data-binary`, leaves it to the bytes.
     fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
         let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media_type = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match ArchiveKind::of_media_type(&media_type) {
-            kind @ Some(_) => Ok(Self::Archive(kind)),
-            None if media_type == "application/octet-stream" => Ok(Self::Archive(None)),
-            None if media_type == "application/json" => Ok(Self::Folder),
-            None => Err(ApiError::UnsupportedMediaType(format!(
-                "`{media_type}` carries no data set; send `application/zip`, `application/x-tar` or `application/gzip` (an archive \
-                 of class folders), or `application/json` (`{{\"path\":\"…\"}}`)"
-            ))),
+        match media_type.as_str() {
+            "application/json" => Ok(Self::Folder),
+            "multipart/form-data" => Ok(Self::Form),
+            other => match other.split('/').next().unwrap_or_default() {
+                "image" | "video" | "audio" | "text" | "multipart" => Err(ApiError::UnsupportedMediaType(format!(
+                    "`{media_type}` carries no data set; send `application/zip`, `application/x-tar` or `application/gzip` (an \
+                     archive of class folders), the same as a file of `multipart/form-data`, or `application/json` \
+                     (`{{\"path\":\"…\"}}`)"
+                ))),
+                _ => Ok(Self::Archive(ArchiveKind::of_media_type(other))),
+            },
         }
     }
 }

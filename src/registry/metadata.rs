@@ -101,6 +101,9 @@ pub struct Lineage {
     pub recipe: serde_json::Value,
     /// What was measured on the validation images.
     pub metrics: serde_json::Value,
+    /// What was measured on the test images, where there were some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<serde_json::Value>,
 }
 
 /// Which rule of [`Metadata::validate`] is broken.

@@ -60,5 +60,6 @@ pub(crate) fn lineage() -> Lineage {
         dataset: "dataset".into(),
         recipe: serde_json::Value::Null,
         metrics: serde_json::Value::Null,
+        test: None,
     }
 }

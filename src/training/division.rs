@@ -1,4 +1,5 @@
 //! Which images are trained on and which are measured on: by folder, or drawn per class with a seed.
+//! Those of a test folder are neither until all is done.
 //!
 //! Knows classes and positions; reads no image.
 
@@ -14,17 +15,19 @@ use super::{
 };
 use crate::datasets::Split;
 
-/// Positions of the images of both parts, ascending; disjoint, and together all of them.
+/// Positions of the images of all parts, ascending; disjoint, and together all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Division {
     /// Trained on.
     pub train: Vec<u32>,
-    /// Measured on.
+    /// Measured on after every epoch, to choose the best.
     pub val: Vec<u32>,
+    /// Measured on once, at the end.
+    pub test: Vec<u32>,
 }
 
 impl Division {
-    /// The folders' own division, when `split` is `None`.
+    /// The folders' own division, when `split` is `None`. What folders keep for the test stays there in any case.
     ///
     /// Otherwise `split` is the share of every class for validation, drawn with `seed`: rounded to whole photos, half away
     /// from zero, at least one and at most all but one of a class that has two; a class with one photo is trained on.
@@ -48,8 +51,10 @@ impl Division {
             }
         }
         let count = u32::try_from(samples.images.len()).expect("a data set has fewer than 2^32 images");
-        let (val, train) = (0..count).partition(|&position| is_val[position as usize]);
-        Self { train, val }
+        let is_test = |position: &u32| samples.images[*position as usize].split == Split::Test;
+        let (test, others): (Vec<u32>, Vec<u32>) = (0..count).partition(is_test);
+        let (val, train) = others.into_iter().partition(|&position| is_val[position as usize]);
+        Self { train, val, test }
     }
 
     /// The records that a phase reads: training images, with their mirrors where `horizontal_flip` says so, and validation
@@ -62,12 +67,17 @@ impl Division {
         picks
     }
 
-    /// Images of every class: trained on, measured on.
-    pub fn counts(&self, samples: &Samples) -> Vec<(usize, usize)> {
-        let mut counts = vec![(0, 0); samples.classes.len()];
-        let class = |&position: &u32| samples.images[position as usize].class;
-        self.train.iter().map(class).for_each(|class| counts[class].0 += 1);
-        self.val.iter().map(class).for_each(|class| counts[class].1 += 1);
+    /// The records that the test reads.
+    pub fn test_picks(&self) -> Vec<Pick> {
+        self.test.iter().map(|&image| Pick { image, flipped: false }).collect()
+    }
+
+    /// Images of every class: trained on, validated on, tested on.
+    pub fn counts(&self, samples: &Samples) -> Vec<[usize; 3]> {
+        let mut counts = vec![[0; 3]; samples.classes.len()];
+        for (part, positions) in [&self.train, &self.val, &self.test].into_iter().enumerate() {
+            positions.iter().for_each(|&position| counts[samples.images[position as usize].class][part] += 1);
+        }
         counts
     }
 }
@@ -85,7 +95,7 @@ impl Photos {
     fn of(samples: &Samples) -> Self {
         let mut first: HashMap<&Path, u32> = HashMap::new();
         let mut photos: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        for (position, image) in (0..).zip(&samples.images) {
+        for (position, image) in (0..).zip(&samples.images).filter(|(_, image)| image.split != Split::Test) {
             photos.entry(*first.entry(&image.file).or_insert(position)).or_default().push(position);
         }
         let class = |&position: &u32| samples.images[position as usize].class;
@@ -132,9 +142,9 @@ mod tests {
         };
         let of_class = |(class, &count): (usize, &usize)| (0..count).map(move |number| image(class, number));
         Samples {
-            fingerprint: String::new(),
             classes: (0..classes.len()).map(|class| class.to_string()).collect(),
             images: classes.iter().enumerate().flat_map(of_class).collect(),
+            ..Samples::default()
         }
     }
 
@@ -176,7 +186,8 @@ mod tests {
         #[track_caller]
         fn check(classes: &[usize], share: f64, expected: &[(usize, usize)]) {
             let samples = samples(classes);
-            assert_eq!(Division::of(&samples, Some(share), 1).counts(&samples), expected);
+            let counts = Division::of(&samples, Some(share), 1).counts(&samples);
+            assert_eq!(counts, expected.iter().map(|&(train, val)| [train, val, 0]).collect::<Vec<_>>());
         }
         check(&[10, 5, 2, 1], 0.2, &[(8, 2), (4, 1), (1, 1), (1, 0)]);
         check(&[10, 5, 2, 1], 0.0, &[(10, 0), (5, 0), (2, 0), (1, 0)]);
@@ -191,6 +202,25 @@ mod tests {
         samples.images[2].split = Split::Train;
         let division = Division::of(&samples, None, 1);
         assert_eq!((division.train, division.val), (vec![0, 2, 3], vec![1]));
+    }
+
+    #[test]
+    fn photos_for_the_test_are_neither_trained_on_nor_drawn_for_validation() {
+        let mut samples = samples(&[10, 10]);
+        samples.images.iter_mut().step_by(2).for_each(|image| image.split = Split::Test);
+        let test: Vec<u32> = (0..20).step_by(2).collect();
+        for split in [None, Some(0.0), Some(0.4), Some(0.99)] {
+            for seed in 0..10 {
+                let division = Division::of(&samples, split, seed);
+                assert_eq!(division.test, test, "{split:?}");
+                let others = [division.train.as_slice(), &division.val].concat();
+                assert!(others.len() == 10 && others.iter().all(|position| position % 2 == 1), "{division:?}");
+                assert!(division.picks(true).iter().all(|pick| pick.image % 2 == 1), "{division:?}");
+            }
+        }
+        let division = Division::of(&samples, Some(0.4), 1);
+        assert_eq!(division.counts(&samples), [[3, 2, 5], [3, 2, 5]]);
+        assert!(division.test_picks().iter().map(|pick| pick.image).eq(test));
     }
 
     #[test]
@@ -210,7 +240,7 @@ mod tests {
             let mut all = [division.train.as_slice(), &division.val].concat();
             all.sort_unstable();
             prop_assert!(all.into_iter().eq(0..samples.images.len() as u32));
-            for ((train, val), count) in division.counts(&samples).into_iter().zip(classes) {
+            for ([train, val, _], count) in division.counts(&samples).into_iter().zip(classes) {
                 prop_assert_eq!(train + val, count);
                 prop_assert!(count == 0 || train > 0);
                 let exact = count as f64 * share;

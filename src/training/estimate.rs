@@ -121,7 +121,10 @@ impl Estimate {
             PhaseEstimate { caching_seconds, training_seconds: phase.epochs as f64 * epoch, cached_share: share }
         };
         let phases: Vec<PhaseEstimate> = recipe.phases.iter().enumerate().map(of_phase).collect();
-        let seconds: f64 = phases.iter().map(|phase| phase.caching_seconds + phase.training_seconds).sum();
+        let test = recipe.validation.test as f64;
+        let last =
+            recipe.phases.last().map_or(0.0, |phase| speed.frozen(test, phase) + speed.seconds(test, phase.trained_flops as f64));
+        let seconds: f64 = last + phases.iter().map(|phase| phase.caching_seconds + phase.training_seconds).sum::<f64>();
         let memory_bytes = recipe.memory_bytes();
         Self { cache_bytes, cached_bytes: cached_bytes.min(bound), memory_bytes, minutes: seconds / 60.0, phases }
     }

@@ -74,6 +74,7 @@ pub(super) fn samples() -> Samples {
         fingerprint: "f".to_owned(),
         classes: vec!["ants".to_owned(), "bees".to_owned()],
         images: (0..20).map(|position| image(position / 10, position % 10)).collect(),
+        warnings: Vec::new(),
     }
 }
 

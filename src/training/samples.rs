@@ -15,6 +15,8 @@ pub struct Samples {
     pub classes: Vec<String>,
     /// By path, in code-point order.
     pub images: Vec<Sample>,
+    /// What is to be known of the data set, in words.
+    pub warnings: Vec<String>,
 }
 
 /// One image of a data set.
@@ -26,7 +28,7 @@ pub struct Sample {
     pub file: PathBuf,
     /// Index of its class.
     pub class: usize,
-    /// Where its folder puts it; without any [`Split::Val`] a part is split off.
+    /// Where its folder puts it; without any [`Split::Val`] a part of those for training is split off.
     pub split: Split,
 }
 
@@ -42,6 +44,7 @@ impl From<&Dataset> for Samples {
             fingerprint: dataset.fingerprint.clone(),
             classes: dataset.classes.iter().map(|class| class.name.clone()).collect(),
             images: dataset.images.iter().map(sample).collect(),
+            warnings: dataset.warnings.clone(),
         }
     }
 }
@@ -53,7 +56,8 @@ impl Samples {
             let path = number.to_string();
             Sample { file: path.clone().into(), path, class: number % 2, split: Split::Train }
         };
-        Self { fingerprint: String::new(), classes: vec!["0".into(), "1".into()], images: (0..20).map(image).collect() }
+        let classes = vec!["0".into(), "1".into()];
+        Self { classes, images: (0..20).map(image).collect(), ..Self::default() }
     }
 
     /// Class of every image.
@@ -71,13 +75,14 @@ mod tests {
     fn a_data_set_keeps_its_order() {
         let image =
             |path: &str, class, split| ImageEntry { path: path.to_owned(), class, split, sha256: format!("hash of {path}") };
-        let count = |name: &str| ClassCount { name: name.to_owned(), train: 1, val: 0 };
+        let count = |name: &str| ClassCount { name: name.to_owned(), train: 1, val: 0, test: 0 };
         let summary = Summary {
             id: "id".to_owned(),
             created: String::new(),
             fingerprint: "f".to_owned(),
             classes: vec![count("a"), count("b")],
             has_val: true,
+            warnings: vec!["w".to_owned()],
             bytes: 0,
             skipped: Vec::new(),
             skipped_count: 0,
@@ -86,7 +91,7 @@ mod tests {
         let dataset = Dataset { summary, images, dir: "data".into() };
         let samples = Samples::from(&dataset);
         assert_eq!((samples.fingerprint.as_str(), samples.classes.as_slice()), ("f", &["a".to_owned(), "b".to_owned()][..]));
-        assert_eq!(samples.labels(), [0, 1]);
+        assert_eq!((samples.labels(), samples.warnings.as_slice()), (vec![0, 1], &["w".to_owned()][..]));
         assert_eq!((samples.images[1].path.as_str(), samples.images[1].split), ("val/b/2", Split::Val));
         assert_eq!(samples.images[1].file, dataset.file(&dataset.images[1]));
     }

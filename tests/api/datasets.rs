@@ -43,7 +43,10 @@ async fn archives_have_a_bound_of_their_own() {
     let app = setup.start().await;
     let sent = app.send(app.post_typed("/datasets", "application/x-tar", body.clone())).await;
     assert_eq!(sent.status, 201, "{}", sent.text());
-    assert_eq!(sent.json()["classes"], json!([{"name": "ants", "train": 2, "val": 0}, {"name": "bees", "train": 2, "val": 0}]));
+    assert_eq!(
+        sent.json()["classes"],
+        json!([{"name": "ants", "train": 2, "val": 0, "test": 0}, {"name": "bees", "train": 2, "val": 0, "test": 0}])
+    );
     let found = app.get(sent.header("location")).await.ok();
     assert_eq!(found.json(), sent.json());
     let setup = Setup::empty().configured(|config| config.datasets.max_upload_bytes = body.len() as u64 - 1);

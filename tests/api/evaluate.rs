@@ -38,7 +38,7 @@ fn a_fine_tuned_model_is_as_good_as_its_job_said() {
     let setup = Setup::empty().with(Tiny::Convolutions, "seeded");
     let mut random = ChaCha8Rng::seed_from_u64(3);
     let photos = folder(&[]);
-    for (split, count) in [("train", 12), ("val", 15)] {
+    for (split, count) in [("train", 12), ("val", 15), ("Test_set", 9)] {
         for (shape, number) in SHAPES.iter().flat_map(|shape| (0..count).map(move |number| (shape, number))) {
             write(photos.path(), &format!("{split}/{shape}/{number}.png"), &draw(shape, &mut random));
         }
@@ -49,17 +49,27 @@ fn a_fine_tuned_model_is_as_good_as_its_job_said() {
     write(recipe.path(), "recipe.json", text.as_bytes());
     let (folder, recipe) = (photos.path().display().to_string(), recipe.path().join("recipe.json").display().to_string());
     let finetune = ["finetune", &folder, "--base", "seeded", "--name", "shapes", "--recipe", &recipe];
-    Ran::graft(&setup.config().models.dir, &finetune).ok();
+    let first = Ran::graft(&setup.config().models.dir, &finetune);
+    assert!(first.ok().contains("on the test images, which nothing was chosen by:\naccuracy "), "{}", first.ok());
     Ran::graft(&setup.config().models.dir, &finetune).ok();
     assert_eq!(setup.repository().scan().expect("readable").model("shapes").map(|model| model.versions.len()), Some(2));
 
-    let ran = evaluate(&setup, "shapes", photos.path(), &["--json"]);
-    let found: Value = serde_json::from_str(ran.ok()).expect("one JSON object");
+    let whole = |split: &[&str]| {
+        let ran = evaluate(&setup, "shapes", photos.path(), &[&["--json"], split].concat());
+        serde_json::from_str::<Value>(ran.ok()).expect("one JSON object")
+    };
+    let (found, tested) = (whole(&[]), whole(&["--split", "test"]));
     let head = ["model", "version", "pretrained", "split", "skipped"].map(|key| found[key].clone());
     assert_eq!(head, [json!("shapes"), json!(2), json!(true), json!("val"), json!([])]);
     let snapshot = setup.repository().scan().expect("the repository can be read");
     let version = snapshot.model("shapes").and_then(|model| model.version(1)).expect("it was registered");
-    let job = version.metadata.lineage.as_ref().expect("it was fine-tuned").metrics.clone();
+    let lineage = version.metadata.lineage.as_ref().expect("it was fine-tuned");
+    let test = lineage.test.as_ref().expect("there is a test folder");
+    assert_eq!((&tested["split"], &tested["report"]["images"]), (&json!("test"), &json!(27)));
+    for key in ["images", "correct", "accuracy", "classes", "confusion"] {
+        assert_eq!(tested["report"][key], test[key], "test: {key}");
+    }
+    let job = lineage.metrics.clone();
     for key in ["images", "correct", "accuracy", "accuracy_interval", "classes", "confusion"] {
         assert_eq!(found["report"][key], job[key], "{key}");
     }
@@ -134,9 +144,9 @@ fn the_split_is_chosen_and_told() {
         assert!(ran.ok().contains(counted), "{}", ran.stdout);
         assert_eq!(ran.stderr, told);
     };
-    check(&[], "evaluating colours@1 on 1 images of val; `--split train` or `all` takes others\n", ", 0 of 1 images");
+    check(&[], "evaluating colours@1 on 1 images of val; `--split` takes others\n", ", 0 of 1 images");
     check(&["--split", "train"], "evaluating colours@1 on 2 images of train\n", ", 2 of 2 images");
-    check(&["--split", "all"], "evaluating colours@1 on 3 images of train and val\n", ", 2 of 3 images");
+    check(&["--split", "all"], "evaluating colours@1 on 3 images of all splits\n", ", 2 of 3 images");
 }
 
 #[test]
@@ -161,10 +171,15 @@ fn what_cannot_be_evaluated_is_said_before_anything_runs() {
     let nothing = "DIR has no images in class folders; it must hold a folder per class, or `train/` and `val/` with these";
     check("colours", &[], &[], nothing);
     check("colours", &[("a.png", &red), ("red/.a.png", &red)], &[], nothing);
-    check("colours", &[("red/a.png", &red)], &["--split", "val"], "DIR has no `train/` and `val/`; leave out `--split`");
-    let only_train = "DIR has no images in `val/`; `--split train` takes those of `train/`";
+    check(
+        "colours",
+        &[("red/a.png", &red)],
+        &["--split", "val"],
+        "DIR has no folders of splits, such as `train/` and `val/`; leave out `--split`",
+    );
+    let only_train = "DIR has no images of the split `val`; there are some for `--split train`";
     check("colours", &[("train/red/a.png", &red)], &[], only_train);
-    let only_val = "DIR has no images in `train/`; `--split val` takes those of `val/`";
+    let only_val = "DIR has no images of the split `train`; there are some for `--split val`";
     check("colours", &[("val/red/a.png", &red)], &["--split", "train"], only_val);
     let topless = "topless has no classes (it was imported without its top); ask for features instead";
     check("topless", &[("red/a.png", &red)], &[], topless);

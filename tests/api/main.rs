@@ -36,6 +36,7 @@ mod real;
 mod recipes;
 mod rejudged;
 mod repository;
+mod splits;
 mod starter;
 mod support;
 mod telemetry;

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use graft::{
     config::{self, Config, Provider, ProviderChoice, ProviderPolicy, Sources},
-    datasets::Datasets,
+    datasets::{Datasets, ReadAs},
     graph::Graph,
     preprocess::Limits,
     registry::{ModelVersion, Repository, import_keras},
@@ -84,7 +84,7 @@ impl Bench {
         let repository = Repository::open(scratch.path().join("models"))?;
         let base = import_keras(&repository, Some("base"), "inception_v3", weights, "keras:trajectory".to_owned())?;
         let datasets = Datasets::open(config.datasets.clone(), scratch.path(), Limits::from(&config.images))?;
-        let photos = datasets.copy_folder(&folder.join("photos"))?;
+        let photos = datasets.copy_folder(&folder.join("photos"), ReadAs::default())?;
         let samples = Samples::from(&*photos);
         Ok(Self { runtime: Runtime::open(&config.runtime)?, config, repository, base, samples, scratch })
     }

@@ -61,7 +61,8 @@ impl Bench {
         let provenance = Provenance { source: "seed:1".to_owned(), pretrained: true };
         let base = import_weights(&repository, "small", &small(), &mut Seeded::perturbed(1), provenance).expect("published");
         let images = (0..IMAGES).map(|number| drawn(root.path(), number)).collect();
-        let samples = Samples { fingerprint: "f".to_owned(), classes: vec!["a".to_owned(), "b".to_owned()], images };
+        let samples =
+            Samples { fingerprint: "f".to_owned(), classes: vec!["a".to_owned(), "b".to_owned()], images, warnings: Vec::new() };
         std::fs::create_dir(root.path().join("cache")).expect("a folder");
         Self { runtime: runtime(), base, samples, root }
     }

@@ -157,13 +157,17 @@ impl Finetuner {
             tracing::warn!(error = chain(&error), "cannot scan the model repository after a job");
         }
         let metadata = &outcome.version.metadata;
-        Ok(json!({
+        let mut result = json!({
             "model": metadata.name,
             "version": metadata.version,
             "best": follow::epoch_json(&outcome.history[outcome.best]),
             "history": outcome.history.iter().map(follow::epoch_json).collect::<Vec<_>>(),
             "report": outcome.report,
-        }))
+        });
+        if let Some(test) = &outcome.test {
+            result["test"] = json!(test);
+        }
+        Ok(result)
     }
 
     /// A failure as a client reads it: without paths of this server, which the log has.

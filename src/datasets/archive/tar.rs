@@ -12,9 +12,10 @@ use tar::{Archive, Entry, EntryType};
 
 use super::ArchiveKind;
 use crate::datasets::{
-    entry_path::{fault_at, shown},
+    entry_path::{fault_at, is_folder, shown},
     error::{EntryFault, Error},
     inbox::{Fault, Inbox},
+    names::{NameEncoding, read_name},
 };
 
 /// Most bytes between the contents of two entries: headers and padding.
@@ -23,7 +24,7 @@ const MAX_HEADER_BYTES: u64 = 128 << 10;
 /// Most bytes after the archive's end: padding to the size of a tape's record.
 const MAX_TRAILER_BYTES: u64 = 1 << 20;
 
-pub(super) fn unpack(kind: ArchiveKind, reader: impl Read, inbox: &mut Inbox) -> Result<(), Error> {
+pub(super) fn unpack(kind: ArchiveKind, reader: impl Read, names: Option<NameEncoding>, inbox: &mut Inbox) -> Result<(), Error> {
     let broken = |source| Error::Broken { kind, source };
     let source = Source { reader, state: Rc::default() };
     let state = Rc::clone(&source.state);
@@ -33,7 +34,7 @@ pub(super) fn unpack(kind: ArchiveKind, reader: impl Read, inbox: &mut Inbox) ->
         state.left.set(MAX_HEADER_BYTES);
         let Some(entry) = entries.next() else { break };
         state.left.set(u64::MAX);
-        self::entry(entry.map_err(broken)?, inbox, &broken)?;
+        self::entry(entry.map_err(broken)?, names, inbox, &broken)?;
     }
     if state.ended.get() {
         return Err(broken(truncated("it ends without its closing block")));
@@ -42,16 +43,19 @@ pub(super) fn unpack(kind: ArchiveKind, reader: impl Read, inbox: &mut Inbox) ->
     check_rest(archive.into_inner()).map_err(broken)
 }
 
-fn entry(mut entry: Entry<'_, impl Read>, inbox: &mut Inbox, broken: Fault<'_>) -> Result<(), Error> {
+fn entry(
+    mut entry: Entry<'_, impl Read>,
+    names: Option<NameEncoding>,
+    inbox: &mut Inbox,
+    broken: Fault<'_>,
+) -> Result<(), Error> {
     let bytes = entry.path_bytes();
-    let name = match std::str::from_utf8(&bytes) {
-        Ok(name) => name.to_owned(),
-        Err(_) => return Err(Error::Entry { path: shown(&String::from_utf8_lossy(&bytes)), fault: EntryFault::NotUtf8 }),
-    };
+    let name = read_name(&bytes, names);
+    let name = name.map_err(|fault| Error::Entry { path: shown(&String::from_utf8_lossy(&bytes)), fault })?;
     drop(bytes);
     match entry.header().entry_type() {
         // Before POSIX, a folder was a file whose name ends so.
-        EntryType::Regular if name.ends_with('/') => inbox.folder(&name),
+        EntryType::Regular if is_folder(&name) => inbox.folder(&name),
         EntryType::Regular | EntryType::Continuous => inbox.file(&name, &mut entry, broken),
         EntryType::Directory => inbox.folder(&name),
         // What `git archive` says of the whole archive.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{
-    super::{ArchiveKind, Dataset, Split},
+    super::{ArchiveKind, Dataset, ReadAs, Split},
     Store, block_on, bounds, classes,
     packing::{ZipEntry, gzip, photos, png, tar_of, zip, zip_of},
     skipped,
@@ -106,14 +106,14 @@ fn what_cannot_be_trained_on_is_skipped_with_the_reason() {
         &[
             ".git/a/1.png: hidden (its name or a folder's starts with a dot)",
             "__MACOSX/train/a/1.png: what macOS adds to archives, no image of yours",
-            "readme.md: outside the class folders of `train` and `val`",
+            "readme.md: outside the class folders of the splits",
             "train/a/empty.jpg: the image is empty (zero bytes)",
             "train/a/film.mov: the image has 1048577 bytes, more than the 1048576 allowed; send a smaller one",
             "train/a/notes.txt: the bytes are no image; send JPEG, PNG, BMP, GIF, WebP or TIFF",
             "train/b/.DS_Store: hidden (its name or a folder's starts with a dot)",
             "train/b/cut.png: the PNG is truncated or corrupt: unexpected end of file",
             "train/b/same.png: has the same content as `val/a/9.png`, which stays for validation",
-            "train/loose.png: outside the class folders of `train` and `val`",
+            "train/loose.png: outside the class folders of the splits",
         ],
     );
 }
@@ -130,10 +130,49 @@ fn the_same_photo_twice_takes_its_place_once() {
 }
 
 #[test]
-fn zip_entries_may_be_deflated_and_called_as_old_tools_did() {
+fn photos_of_a_test_folder_are_kept_apart() {
+    let mut files = photos(&["Training/a/1.png", "Training/a/2.png", "Training/b/1.png", "Training/b/2.png", "Testing/a/1.png"]);
+    files.push(("Training/b/twin.png".to_owned(), png(5)));
+    let dataset = check(
+        &files,
+        &["a 2/0/1", "b 2/0"],
+        &["Training/b/twin.png: has the same content as `Testing/a/1.png`, which stays for testing"],
+    );
+    assert!(!dataset.has_val);
+    let test: Vec<&str> =
+        dataset.images.iter().filter(|image| image.split == Split::Test).map(|image| image.path.as_str()).collect();
+    assert_eq!(test, ["Testing/a/1.png"]);
+    assert_eq!(
+        dataset.warnings,
+        ["`Testing/a/1.png` and `Training/b/twin.png` are the same photo in two classes; keep the right one"]
+    );
+}
+
+#[test]
+fn what_lies_beside_the_splits_is_left_out_aloud() {
+    let paths = ["s/train/a/1.png", "s/train/a/2.png", "s/train/b/1.png", "s/train/b/2.png", "s/test/a/1.png", "s/pred/9.png"];
+    let dataset = check(&photos(&paths), &["a 2/0/1", "b 2/0"], &["pred/9.png: outside the class folders of the splits"]);
+    assert_eq!(dataset.warnings, ["files in `pred` are left out, since they lie in no class folder of a split: 1"]);
+}
+
+#[test]
+fn two_spellings_of_a_name_are_one() {
+    let paths = ["caf\u{e9}/1.png", "caf\u{e9}/2.png", "cafe\u{301}/1.png", "cafe\u{301}/3.png", "b/1.png", "b/2.png"];
+    let store = Store::new(bounds());
+    for (kind, archive) in of_every_kind(&photos(&paths)) {
+        let dataset = block_on(store.send(kind, &archive)).unwrap();
+        assert_eq!(classes(&dataset), ["b 2/0", "caf\u{e9} 4/0"], "{kind}");
+        let paths: Vec<&str> = dataset.images.iter().map(|image| image.path.as_str()).collect();
+        let expected = ["b/1.png", "b/2.png", "caf\u{e9}/1 (2).png", "caf\u{e9}/1.png", "caf\u{e9}/2.png", "caf\u{e9}/3.png"];
+        assert_eq!(paths, expected, "{kind}");
+    }
+}
+
+#[test]
+fn zip_names_are_what_the_sender_says() {
     let entry = |name: &[u8], seed| ZipEntry { name: name.into(), data: png(seed), method: 8, mode: 0, ..ZipEntry::default() };
     let folder = ZipEntry { name: b"photos/".into(), mode: 0o040_755, ..ZipEntry::default() };
-    // Code page 437's `ü`, and UTF-8 without the flag that says so.
+    // Code page 437's `ü`, and UTF-8 with the flag that says so.
     let names = [
         b"photos/f\x81\xff/1.png".as_slice(),
         b"photos/f\x81\xff/2.png",
@@ -142,8 +181,75 @@ fn zip_entries_may_be_deflated_and_called_as_old_tools_did() {
     ];
     let mut entries = vec![folder];
     entries.extend(names.iter().zip(1..).map(|(name, seed)| entry(name, seed)));
-    let dataset = block_on(Store::new(bounds()).send(ArchiveKind::Zip, &zip(&entries))).unwrap();
+    entries[3].flags = 0x800;
+    entries[4].flags = 0x800;
+    let store = Store::new(bounds());
+    let names = |label: &str| ReadAs { names: label.parse().ok(), ..ReadAs::default() };
+    let dataset = block_on(store.send_as(None, &zip(&entries), names("cp437"))).unwrap();
     assert_eq!(classes(&dataset), ["fü\u{a0} 2/0", "ä 2/0"]);
+    let error = block_on(store.send_as(None, &zip(&entries), names("none"))).unwrap_err().to_string();
+    assert!(error.contains("has a name that is not UTF-8") && error.contains("in cp852"), "{error}");
+    let error = block_on(store.send_as(None, &zip(&entries), names("shift_jis"))).unwrap_err().to_string();
+    assert!(error.contains("has a name that is not shift_jis"), "{error}");
+}
+
+#[test]
+fn names_without_a_flag_are_utf8_when_they_can_be() {
+    let entry = |name: &str, seed| ZipEntry { name: name.into(), data: png(seed), ..ZipEntry::default() };
+    let names = ["ä/1.png", "ä/2.png", "b/1.png", "b/2.png"];
+    let entries: Vec<_> = names.iter().zip(1..).map(|(name, seed)| entry(name, seed)).collect();
+    let dataset = block_on(Store::new(bounds()).send(ArchiveKind::Zip, &zip(&entries))).unwrap();
+    assert_eq!(classes(&dataset), ["b 2/0", "ä 2/0"]);
+}
+
+#[test]
+fn the_unicode_field_says_what_a_name_is_when_its_checksum_holds() {
+    let entry = |raw: &[u8], name: &str, of: &[u8], seed| {
+        let mut checksum = flate2::Crc::new();
+        checksum.update(of);
+        let mut extra = vec![0x75, 0x70];
+        extra.extend(u16::try_from(name.len() + 5).unwrap().to_le_bytes());
+        extra.push(1);
+        extra.extend(checksum.sum().to_le_bytes());
+        extra.extend(name.as_bytes());
+        ZipEntry { name: raw.into(), data: png(seed), extra, ..ZipEntry::default() }
+    };
+    let names = [
+        (b"\x8c\xa2/1.png".as_slice(), "犬/1.png"),
+        (b"\x8c\xa2/2.png", "犬/2.png"),
+        (b"b/1.png", "b/1.png"),
+        (b"b/2.png", "b/2.png"),
+    ];
+    let all = |of: fn(&[u8]) -> Vec<u8>| -> Vec<u8> {
+        zip(&names.iter().zip(1..).map(|((raw, name), seed)| entry(raw, name, &of(raw), seed)).collect::<Vec<_>>())
+    };
+    let store = Store::new(bounds());
+    let dataset = block_on(store.send(ArchiveKind::Zip, &all(<[u8]>::to_vec))).unwrap();
+    assert_eq!(classes(&dataset), ["b 2/0", "犬 2/0"]);
+    let error = block_on(store.send(ArchiveKind::Zip, &all(|_| b"renamed".to_vec()))).unwrap_err().to_string();
+    assert!(error.contains("`犬/1.png` in shift_jis"), "{error}");
+}
+
+#[test]
+fn tars_of_before_posix_are_known_by_their_checksum() {
+    let files = photos(&["a/1.png", "a/2.png", "b/1.png", "b/2.png"]);
+    let mut archive = Vec::new();
+    for (name, data) in &files {
+        let mut header = tar::Header::new_old();
+        header.set_path(name).unwrap();
+        header.set_size(data.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        archive.extend(header.as_bytes());
+        archive.extend(data);
+        archive.resize(archive.len().next_multiple_of(512), 0);
+    }
+    archive.extend([0; 1024]);
+    let store = Store::new(bounds());
+    assert_eq!(classes(&block_on(store.send_as(None, &archive, ReadAs::default())).unwrap()), ["a 2/0", "b 2/0"]);
+    archive[0] ^= 1;
+    let error = block_on(store.send_as(None, &archive, ReadAs::default())).unwrap_err();
+    assert!(error.to_string().starts_with("this is neither a zip nor a tar archive"), "{error}");
 }
 
 #[test]
@@ -151,7 +257,7 @@ fn real_photos_are_taken_in_whole() {
     let Some(folder) = real("hymenoptera") else { return };
     let store = tempfile::tempdir().unwrap();
     let datasets = Datasets::open(bounds(), store.path(), Limits { max_bytes: 32 << 20, max_pixels: 50_000_000 }).unwrap();
-    let imported = datasets.copy_folder(&folder).unwrap();
+    let imported = datasets.copy_folder(&folder, ReadAs::default()).unwrap();
     // `imageNotFound.gif` is a drawing of those words, and as such an image.
     assert_eq!(classes(&imported), ["ants 124/70", "bees 121/83"]);
     assert_eq!(skipped(&imported), Vec::<String>::new());

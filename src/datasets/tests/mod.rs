@@ -1,5 +1,6 @@
 //! Data sets as their senders see them: what goes in, what is refused, and that a refusal leaves nothing behind.
 
+mod cases;
 mod contents;
 mod hostile;
 pub mod packing;
@@ -7,7 +8,7 @@ mod store;
 
 use std::path::PathBuf;
 
-use super::{ArchiveKind, Dataset, Datasets, Error};
+use super::{ArchiveKind, Dataset, Datasets, Error, ReadAs};
 use crate::{
     config::{self, DatasetsConfig, Sources},
     preprocess::Limits,
@@ -35,11 +36,16 @@ impl Store {
 
     /// Sends `archive` in a few chunks.
     pub async fn send(&self, kind: ArchiveKind, archive: &[u8]) -> Result<Dataset, Error> {
+        self.send_as(kind, archive, ReadAs::default()).await
+    }
+
+    /// Sends `archive`, to be read in a certain way.
+    pub async fn send_as(&self, kind: impl Into<Option<ArchiveKind>>, archive: &[u8], read_as: ReadAs) -> Result<Dataset, Error> {
         let mut upload = self.datasets.upload(kind).await?;
         for chunk in archive.chunks(archive.len() / 3 + 1) {
             upload.write(chunk).await?;
         }
-        upload.finish().await
+        upload.finish(read_as).await
     }
 
     /// Sends what must be refused, with a message that holds `expected`; checks that nothing is left.
@@ -62,9 +68,11 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(future)
 }
 
-/// Classes as `name train/val`.
+/// Classes as `name train/val`, and `/test` where there is something of it.
 pub fn classes(dataset: &Dataset) -> Vec<String> {
-    dataset.classes.iter().map(|class| format!("{} {}/{}", class.name, class.train, class.val)).collect()
+    let test = |test: usize| if test == 0 { String::new() } else { format!("/{test}") };
+    let class = |class: &super::ClassCount| format!("{} {}/{}{}", class.name, class.train, class.val, test(class.test));
+    dataset.classes.iter().map(class).collect()
 }
 
 /// Skipped files as `path: reason`.

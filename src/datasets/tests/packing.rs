@@ -10,6 +10,7 @@ use tar::{EntryType, Header};
 pub struct ZipEntry {
     pub name: Vec<u8>,
     pub data: Vec<u8>,
+    pub extra: Vec<u8>,
     pub mode: u32,
     pub flags: u16,
     pub method: u16,
@@ -20,14 +21,23 @@ pub struct ZipEntry {
 
 impl Default for ZipEntry {
     fn default() -> Self {
-        Self { name: Vec::new(), data: Vec::new(), mode: 0o100_644, flags: 0, method: 0, wrong_checksum: false, claimed: None }
+        Self {
+            name: Vec::new(),
+            data: Vec::new(),
+            extra: Vec::new(),
+            mode: 0o100_644,
+            flags: 0,
+            method: 0,
+            wrong_checksum: false,
+            claimed: None,
+        }
     }
 }
 
 /// A zip archive, as APPNOTE 4.3 lays it out.
 pub fn zip(entries: &[ZipEntry]) -> Vec<u8> {
     let (mut archive, mut directory) = (Vec::new(), Vec::new());
-    for ZipEntry { name, data, mode, flags, method, wrong_checksum, claimed } in entries {
+    for ZipEntry { name, data, extra, mode, flags, method, wrong_checksum, claimed } in entries {
         let mut checksum = Crc::new();
         checksum.update(data);
         let packed = if *method == 8 { deflate(data) } else { data.clone() };
@@ -40,11 +50,12 @@ pub fn zip(entries: &[ZipEntry]) -> Vec<u8> {
         shared.extend(u32::try_from(packed.len()).unwrap().to_le_bytes());
         shared.extend(claimed.unwrap_or(u32::try_from(data.len()).unwrap()).to_le_bytes());
         shared.extend(u16::try_from(name.len()).unwrap().to_le_bytes());
-        shared.extend([0, 0]);
+        shared.extend(u16::try_from(extra.len()).unwrap().to_le_bytes());
         let offset = u32::try_from(archive.len()).unwrap();
         archive.extend(b"PK\x03\x04");
         archive.extend(&shared);
         archive.extend(name);
+        archive.extend(extra);
         archive.extend(packed);
         directory.extend(b"PK\x01\x02");
         directory.extend([20, 3]);
@@ -53,6 +64,7 @@ pub fn zip(entries: &[ZipEntry]) -> Vec<u8> {
         directory.extend((mode << 16).to_le_bytes());
         directory.extend(offset.to_le_bytes());
         directory.extend(name);
+        directory.extend(extra);
     }
     let (start, count) = (u32::try_from(archive.len()).unwrap(), u16::try_from(entries.len()).unwrap().to_le_bytes());
     archive.extend(&directory);

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 use super::{
-    super::{ArchiveKind, Datasets, Error},
+    super::{ArchiveKind, Datasets, Error, ReadAs},
     LIMITS, Store, block_on, bounds, classes,
     packing::{photos, png, zip_of},
 };
@@ -101,7 +101,7 @@ async fn uploads_that_are_given_up_leave_nothing() {
     // Enough work for its sender to leave before the end.
     let names: Vec<String> = (0..500).map(|number| format!("{}/{number}.png", ["a", "b"][number % 2])).collect();
     upload.write(&zip_of(&photos(&names.iter().map(String::as_str).collect::<Vec<_>>()))).await.unwrap();
-    let finishing = upload.finish();
+    let finishing = upload.finish(ReadAs::default());
     let left = tokio::time::timeout(Duration::ZERO, finishing).await;
     assert!(left.is_err(), "nothing is ready at once");
     // The place is given back when the work has ended, whichever way.
@@ -119,10 +119,10 @@ fn folders_below_the_root_are_copied() {
     let store = Store::new(DatasetsConfig { root: Some(root.path().to_owned()), ..bounds() });
     let absolute = root.path().join("photos").display().to_string();
     for path in ["photos", "./photos/", "photos/../photos", &absolute] {
-        let dataset = block_on(store.datasets.import_below_root(path.to_owned())).unwrap();
+        let dataset = block_on(store.datasets.import_below_root(path.to_owned(), ReadAs::default())).unwrap();
         assert_eq!(classes(&dataset), ["a 2/0", "b 2/0"], "{path}");
     }
-    let dataset = block_on(store.datasets.import_below_root("photos".to_owned())).unwrap();
+    let dataset = block_on(store.datasets.import_below_root("photos".to_owned(), ReadAs::default())).unwrap();
     let original = fs::OpenOptions::new().write(true).open(root.path().join("photos/a/1.png")).unwrap();
     original.set_len(1).unwrap();
     assert_eq!(fs::read(dataset.file(&dataset.images[0])).unwrap(), png(1), "the original may change, the data set does not");
@@ -145,7 +145,7 @@ fn folders_that_may_not_be_read_are_refused() {
     fs::write(root.path().join("file"), "x").unwrap();
     let store = Store::new(DatasetsConfig { root: Some(root.path().to_owned()), ..bounds() });
     let check = |store: &Store, path: &str, expected: &str| {
-        let error = block_on(store.datasets.import_below_root(path.to_owned())).expect_err(path);
+        let error = block_on(store.datasets.import_below_root(path.to_owned(), ReadAs::default())).expect_err(path);
         assert!(error.to_string().contains(expected), "{path}: {error}");
         assert_eq!(store.left(), Vec::<std::path::PathBuf>::new(), "{path}");
     };

@@ -14,6 +14,12 @@ pub struct FolderRequest {
     /// A folder of the server, below `datasets.root`; its files are copied.
     #[schema(example = "hymenoptera")]
     pub path: String,
+    /// What folders called as splits are: `splits` or `classes`; as the query's `layout`.
+    #[schema(nullable = false, example = "splits")]
+    pub layout: Option<String>,
+    /// What names that are not UTF-8 are written in, such as `shift_jis`; as the query's `names`.
+    #[schema(nullable = false, example = "shift_jis")]
+    pub names: Option<String>,
 }
 
 /// The answer of `GET /datasets`.
@@ -41,6 +47,8 @@ pub struct DatasetDto {
     pub images: usize,
     /// Bytes of all images.
     pub bytes: u64,
+    /// What its owner should know of it, in words.
+    pub warnings: Vec<String>,
     /// How many files were skipped.
     pub skipped_count: usize,
     /// Files that were skipped, by path; the first 10 000 of them.
@@ -61,6 +69,9 @@ pub struct DatasetClassDto {
     /// Images to validate on; 0 without a `val` folder.
     #[schema(example = 70)]
     pub val: usize,
+    /// Images that are measured once, when a model has been trained; 0 without a `test` folder.
+    #[schema(example = 0)]
+    pub test: usize,
 }
 
 /// A file that was skipped.
@@ -77,14 +88,16 @@ pub struct SkippedDto {
 impl DatasetDto {
     /// With or without the files that were skipped.
     pub fn new(summary: Summary, with_skipped: bool) -> Self {
-        let Summary { id, created, fingerprint, classes, has_val: _, bytes, skipped, skipped_count } = summary;
+        let Summary { id, created, fingerprint, classes, has_val: _, warnings, bytes, skipped, skipped_count } = summary;
+        let class = |ClassCount { name, train, val, test }: ClassCount| DatasetClassDto { name, train, val, test };
         Self {
             id,
             created,
             fingerprint,
-            images: classes.iter().map(|class| class.train + class.val).sum(),
-            classes: classes.into_iter().map(|ClassCount { name, train, val }| DatasetClassDto { name, train, val }).collect(),
+            images: classes.iter().map(|class| class.train + class.val + class.test).sum(),
+            classes: classes.into_iter().map(class).collect(),
             bytes,
+            warnings,
             skipped_count,
             skipped: with_skipped
                 .then(|| skipped.into_iter().map(|Skipped { path, reason }| SkippedDto { path, reason }).collect()),

@@ -144,6 +144,9 @@ pub struct LineageDto {
     /// What was measured on the validation images, as in the job's report.
     #[schema(value_type = Report)]
     pub metrics: String,
+    /// What was measured on the test images, where the data set has some.
+    #[schema(value_type = Option<Report>, nullable = false)]
+    pub test: Option<String>,
 }
 
 /// Where a version's weights came from.

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 
 use super::*;
 use crate::{
-    datasets::{ArchiveKind, EntryFault},
+    datasets::{ArchiveKind, EntryFault, LayoutFault},
     jobs,
     preprocess::ImageError,
     runtime,
@@ -74,6 +74,30 @@ fn dataset_errors() -> Vec<(DatasetError, u16, Code)> {
         (DatasetError::QuotaExceeded { limit: 1 }, 507, Code::StorageFull),
         (DatasetError::DiskFull(io()), 507, Code::StorageFull),
         (DatasetError::UnknownArchive, 422, Code::BadArchive),
+        (DatasetError::ForeignArchive { kind: "7z" }, 422, Code::BadArchive),
+        (DatasetError::ArchivePart, 422, Code::BadArchive),
+        (
+            DatasetError::Mislabelled {
+                kind: ArchiveKind::Zip,
+                found: ArchiveKind::Tar,
+                source: Box::new(DatasetError::UnknownArchive),
+            },
+            422,
+            Code::BadArchive,
+        ),
+        (DatasetError::Contents(ContentsFault::NoTraining { images: 1 }), 422, Code::BadDataset),
+        (
+            DatasetError::Contents(ContentsFault::Layout(LayoutFault::TwoReadings { splits: text(), classes: text() })),
+            422,
+            Code::BadDataset,
+        ),
+        (
+            DatasetError::Contents(ContentsFault::Layout(LayoutFault::BareSplits { folders: Vec::new(), classes: text() })),
+            422,
+            Code::BadDataset,
+        ),
+        (DatasetError::Contents(ContentsFault::Layout(LayoutFault::SeveralSets { folders: Vec::new() })), 422, Code::BadDataset),
+        (DatasetError::Contents(ContentsFault::Layout(LayoutFault::NoSplits { classes: text() })), 422, Code::BadDataset),
         (DatasetError::Broken { kind: ArchiveKind::Zip, source: io() }, 422, Code::BadArchive),
         (DatasetError::Entry { path: text(), fault: EntryFault::Link }, 422, Code::BadArchive),
         (DatasetError::Contents(ContentsFault::TooFewClasses(Vec::new())), 422, Code::BadDataset),

@@ -48,7 +48,7 @@ pub async fn read(
 
 /// `content_type` with its boundary in quotes: a plain one may have characters, such as `+`, that the form's reader takes in quotes
 /// alone.
-fn quoted(content_type: &HeaderValue) -> HeaderValue {
+pub fn quoted(content_type: &HeaderValue) -> HeaderValue {
     let text = content_type.to_str().unwrap_or_default();
     let parameter = |text: &str| match text.split_once('=') {
         Some((name, value)) if name.trim().eq_ignore_ascii_case("boundary") => format!("{name}=\"{}\"", value.trim_end()),

@@ -1,4 +1,4 @@
-//! The bodies that are more than one JSON type: images in four forms, data sets in five; as components.
+//! The bodies that are more than one JSON type: images in four forms, data sets in six; as components.
 
 use serde_json::json;
 use utoipa::openapi::{
@@ -16,6 +16,7 @@ use crate::http::{
 const IMAGES: &str = "Images";
 const IMAGE_FILES: &str = "ImageFiles";
 const DATASET: &str = "Dataset";
+const ARCHIVE_FILE: &str = "ArchiveFile";
 
 /// An image that every model takes, so that what a browser of the document sends unasked is answered: 8 × 8 pixels of red.
 const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mP4z8CAFTEMLQkAKP8/wc53yE8AAAAASUVORK5CYII=";
@@ -26,6 +27,7 @@ pub fn define(components: &mut Components) {
         (ImagesRequest::name(), ImagesRequest::schema()),
         (ImageEntry::name(), ImageEntry::schema()),
         (IMAGE_FILES.into(), RefOr::T(files())),
+        (ARCHIVE_FILE.into(), RefOr::T(archive_file())),
         (FolderRequest::name(), FolderRequest::schema()),
     ] {
         components.schemas.insert(name.into_owned(), schema);
@@ -78,8 +80,21 @@ fn files() -> Schema {
     ObjectBuilder::new().description(Some("Images as form files")).property("image", files).required("image").into()
 }
 
+fn archive_file() -> Schema {
+    let file = ObjectBuilder::from(bytes()).description(Some("The archive, whatever the field is called"));
+    let text = |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description));
+    ObjectBuilder::new()
+        .description(Some("An archive as a form file"))
+        .property("file", file)
+        .required("file")
+        .property("layout", text("As the query's `layout`"))
+        .property("names", text("As the query's `names`"))
+        .into()
+}
+
 fn dataset_body() -> RequestBodyBuilder {
-    let archive = "Class folders of images, optionally under `train/` and `val/`, optionally within one outer folder";
+    let archive =
+        "Class folders of images, optionally under or over `train/`, `val/` and `test/`, optionally within outer folders";
     RequestBodyBuilder::new()
         .description(Some("An archive of class folders, of up to `datasets.max_upload_bytes`; or a folder of the server"))
         .required(Some(Required::True))
@@ -87,6 +102,7 @@ fn dataset_body() -> RequestBodyBuilder {
         .content("application/zip", binary(archive))
         .content("application/x-tar", binary(archive))
         .content("application/gzip", binary("The same as a tar archive in gzip"))
+        .content("multipart/form-data", reference_to(ARCHIVE_FILE))
         .content("application/json", reference_to(&FolderRequest::name()))
 }
 

@@ -45,4 +45,7 @@ pub struct JobResult {
     history: Vec<Epoch>,
     /// How good it is on the validation images.
     report: Report,
+    /// How good it is on the test images, which nothing was chosen by; left out where the data set has none.
+    #[schema(nullable = false)]
+    test: Option<Report>,
 }

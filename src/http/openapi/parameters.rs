@@ -36,6 +36,18 @@ pub struct DatasetPath {
     id: String,
 }
 
+/// The query of `POST /datasets`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DatasetsQuery {
+    /// What folders are that are called as splits (`train`, `val`, `test` and their like): `splits` or `classes`. Needed where
+    /// both can be meant; the answer to a request without it shows both readings.
+    layout: Option<Layout>,
+    /// What names that are not UTF-8 are written in: a label of an encoding, such as `shift_jis`, `gbk`, `big5`, `euc-kr`,
+    /// `windows-1252`, `ibm866`, `cp437` or `cp850`.
+    names: Option<String>,
+}
+
 /// The query of `/models/{model}/layers`.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -149,6 +161,14 @@ pub struct FeaturesQuery {
     orientation: Option<Orientation>,
     /// `fail` (default) or `skip`: whether a bad image fails the request or carries an `error` of its own; `skip` is for JSON.
     on_error: Option<OnError>,
+}
+
+/// What folders are that are called as splits.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase", as = FolderLayout)]
+pub enum Layout {
+    Splits,
+    Classes,
 }
 
 /// Whether a bad image fails the request, or is skipped and says why.

@@ -6,7 +6,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use super::parameters::{Dtype, Encoding, Normalize, OnError, Pool};
+use super::parameters::{Dtype, Encoding, Layout, Normalize, OnError, Pool};
 use crate::preprocess::Mode;
 
 /// Adds what parameters refer to, and completes every schema.
@@ -14,6 +14,7 @@ pub fn complete(document: &mut OpenApi) {
     let schemas = &mut document.components.get_or_insert_default().schemas;
     for (name, schema) in [
         (OnError::name(), OnError::schema()),
+        (Layout::name(), Layout::schema()),
         (Mode::name(), Mode::schema()),
         (Pool::name(), Pool::schema()),
         (Normalize::name(), Normalize::schema()),

@@ -15,25 +15,29 @@ use crate::{
     http::{
         dto::{DatasetDto, DatasetsAnswer},
         error::ApiError,
-        openapi::DatasetPath,
+        openapi::{DatasetPath, DatasetsQuery},
         query::Query,
         state::State,
-        upload,
+        upload::{self, PARAMETERS, Said},
     },
 };
 
 /// Upload a data set
 ///
-/// An archive of class folders, optionally under `train/` and `val/` (or `validation/`), optionally within one outer folder.
+/// An archive of class folders, optionally under or over `train/`, `val/` and `test/` (under any of their usual names), optionally
+/// within outer folders. Photos of a test folder are neither trained nor validated on, but measured once a model has been trained.
 /// Every image is decoded; what cannot be trained on is skipped and listed with the reason.
-#[utoipa::path(post, path = "/datasets", operation_id = "upload_dataset", tag = "datasets", responses((status = 201, description = "The data set", body = DatasetDto)))]
+#[utoipa::path(post, path = "/datasets", operation_id = "upload_dataset", tag = "datasets", params(DatasetsQuery), responses((status = 201, description = "The data set", body = DatasetDto)))]
 pub async fn create(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    if let Err(error) = Query::parse(&parts.uri, &[]) {
-        state.intake().discard(&parts.headers, body);
-        return Err(error);
-    }
-    let dataset = upload::receive(&state, &parts.headers, body).await?;
+    let said = match Query::parse(&parts.uri, &PARAMETERS).and_then(|query| Said::of(&query)) {
+        Ok(said) => said,
+        Err(error) => {
+            state.intake().discard(&parts.headers, body);
+            return Err(error);
+        }
+    };
+    let dataset = upload::receive(&state, said, &parts.headers, body).await?;
     let location = [(header::LOCATION, format!("/datasets/{}", dataset.id))];
     Ok((StatusCode::CREATED, location, Json(DatasetDto::new(dataset.summary, true))).into_response())
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use axum::{Router, body::Body, extract::Request};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::{
@@ -81,11 +81,19 @@ async fn a_data_set_is_sent_listed_and_deleted() {
         ("Application/GZIP; charset=binary", gzip(&tar)),
         ("application/octet-stream", zip_of(&good())),
         ("application/octet-stream", gzip(&tar)),
+        ("application/gzip", zip_of(&good())),
+        ("application/x-www-form-urlencoded", tar.clone()),
+        ("", gzip(&tar)),
+        ("multipart/form-data; boundary=+-x", form(&[("layout", None, b"splits"), ("file", Some("a.zip"), &zip_of(&good()))])),
+        ("multipart/form-data; boundary=+-x", form(&[("any", Some("a.tgz"), &gzip(&tar)), ("names", None, b"cp437")])),
     ] {
         let (status, sent) = server.ask("POST", "/datasets", content_type, archive).await;
         assert_eq!(status, 201, "{sent}");
-        assert_eq!(sent["classes"], json!([{"name": "a", "train": 2, "val": 1}, {"name": "b", "train": 2, "val": 0}]));
-        let reason = "outside the class folders of `train` and `val`";
+        assert_eq!(
+            sent["classes"],
+            json!([{"name": "a", "train": 2, "val": 1, "test": 0}, {"name": "b", "train": 2, "val": 0, "test": 0}])
+        );
+        let reason = "outside the class folders of the splits";
         assert_eq!(sent["skipped"], json!([{"path": "readme", "reason": reason}]));
         assert_eq!((&sent["images"], &sent["skipped_count"]), (&json!(5), &json!(1)));
         let id = sent["id"].as_str().unwrap();
@@ -115,18 +123,92 @@ async fn refusals_have_their_status_and_leave_nothing() {
     server.refused("application/zip", zip(&[evil]), 422, "bad_archive", "`../evil.png` leads out").await;
     server.refused("application/zip", "PK", 422, "bad_archive", "the zip archive is broken").await;
     server.refused("application/octet-stream", "PK", 422, "bad_archive", "neither a zip nor a tar archive").await;
-    server.refused("application/gzip", zip_of(&good()), 422, "bad_archive", "`Content-Type: application/zip`").await;
+    server.refused("application/octet-stream", "7z\u{fffd}", 422, "bad_archive", "neither a zip nor a tar archive").await;
+    server
+        .refused("application/x-7z-compressed", b"7z\xBC\xAF\x27\x1C00".to_vec(), 422, "bad_archive", "this is a 7z file")
+        .await;
+    let cut = zip_of(&good())[..200].to_vec();
+    server.refused("application/gzip", cut, 422, "bad_archive", "was sent as a gzipped tar archive but begins as a zip").await;
+    let bare = zip_of(&photos(&["Training/1.png", "Training/2.png", "Testing/1.png"]));
+    server.refused("application/zip", bare, 422, "bad_dataset", "hold photos directly").await;
     server
         .refused("application/x-tar", tar_of(&photos(&["a/1.png", "a/2.png"])), 422, "bad_dataset", "one class folder, `a`")
         .await;
     server.refused("image/png", "x", 415, "unsupported_media_type", "`image/png` carries no data set").await;
-    server.refused("", Body::empty(), 415, "unsupported_media_type", "application/zip").await;
+    server.refused("text/plain", Body::empty(), 415, "unsupported_media_type", "application/zip").await;
+    server.refused("", Body::empty(), 422, "bad_archive", "neither a zip nor a tar archive").await;
     server.refused("application/json", "{}", 400, "malformed_body", "missing field `path`").await;
     server.refused("application/json", r#"{"path":"a","x":1}"#, 400, "malformed_body", "unknown field `x`").await;
     server.refused("application/json", " ".repeat(70_000), 400, "malformed_body", "larger than 65536 bytes").await;
     server.refused("application/json", r#"{"path":"a"}"#, 403, "folder_refused", "`datasets.root` is not configured").await;
-    let (status, problem) = server.ask("POST", "/datasets?name=x", "application/zip", "PK").await;
-    assert_eq!((status, problem["code"].as_str()), (422, Some("invalid_parameter")));
+    for query in ["name=x", "layout=folders", "names=klingon", "layout=splits&layout=classes", "names="] {
+        let (status, problem) = server.ask("POST", &format!("/datasets?{query}"), "application/zip", "PK").await;
+        assert_eq!((status, problem["code"].as_str()), (422, Some("invalid_parameter")), "{query}: {problem}");
+    }
+}
+
+/// A form with the boundary `+-x`: name, file name and bytes of every part.
+fn form(parts: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {
+    let mut form = Vec::new();
+    for (name, file, bytes) in parts {
+        let file = file.map_or_else(String::new, |file| format!("; filename=\"{file}\""));
+        form.extend(format!("--+-x\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n").as_bytes());
+        form.extend(*bytes);
+        form.extend(b"\r\n");
+    }
+    form.extend(b"--+-x--\r\n");
+    form
+}
+
+#[tokio::test]
+async fn forms_are_refused_by_what_is_wrong_with_them() {
+    let server = Server::new(bounds());
+    let zip = zip_of(&good());
+    let kind = "multipart/form-data; boundary=+-x";
+    let file = ("file", Some("a.zip"), zip.as_slice());
+    server.refused(kind, form(&[]), 400, "malformed_body", "the form has no file").await;
+    server.refused(kind, form(&[file, file]), 422, "invalid_parameter", "more than one file").await;
+    server.refused(kind, form(&[("file", None, b"x")]), 422, "invalid_parameter", "form field `file` is neither").await;
+    server.refused(kind, form(&[file, ("layout", None, b"folders")]), 422, "invalid_parameter", "`layout` is `folders`").await;
+    let long = form(&[("layout", None, &[b'x'; 1000])]);
+    server.refused(kind, long, 422, "invalid_parameter", "has more than 256 bytes and no file name").await;
+    server.refused(kind, form(&[("file", Some("a.7z"), b"7z\xBC\xAF\x27\x1C")]), 422, "bad_archive", "this is a 7z file").await;
+    server.refused(kind, zip.clone(), 400, "malformed_body", "cannot read the form").await;
+    server.refused("multipart/form-data", zip.clone(), 400, "malformed_body", "cannot read the form").await;
+    let whole = form(&[file]);
+    server.refused(kind, whole[..whole.len() / 2].to_vec(), 400, "malformed_body", "cannot read the form").await;
+    let (status, problem) = server.ask("POST", "/datasets?layout=splits", kind, form(&[("layout", None, b"splits"), file])).await;
+    assert_eq!((status, problem["code"].as_str()), (422, Some("invalid_parameter")), "{problem}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("more than once")), "{problem}");
+    let small = Server::new(DatasetsConfig { max_upload_bytes: zip.len() as u64 - 1, ..bounds() });
+    small.refused(kind, form(&[file]), 413, "body_too_large", "`datasets.max_upload_bytes`").await;
+}
+
+#[tokio::test]
+async fn what_a_form_holds_in_memory_is_bounded() {
+    let server = Server::new(bounds());
+    let head = stream::iter([Bytes::from_static(b"--+-x\r\nContent-Disposition: form-data; name=\"")]);
+    let endless = stream::repeat_with(|| Bytes::from(vec![b'a'; 64 << 10])).take(10_000);
+    let body = Body::from_stream(head.chain(endless).map(Ok::<_, std::io::Error>));
+    server.refused("multipart/form-data; boundary=+-x", body, 400, "malformed_body", "bytes of headers").await;
+}
+
+#[tokio::test]
+async fn doubt_is_decided_by_the_sender() {
+    let server = Server::new(bounds());
+    let paths = ["train/a/1.png", "train/a/2.png", "train/b/1.png", "train/b/2.png", "car/1.png", "car/2.png"];
+    let archive = zip_of(&photos(&paths));
+    let expected = "As splits: 2 classes: `a` (2 train), `b` (2 train). As classes: 2 classes: `car` (2), `train` (4).";
+    server.refused("application/zip", archive.clone(), 422, "bad_dataset", expected).await;
+    for (layout, classes) in [("splits", ["a", "b"]), ("classes", ["car", "train"])] {
+        let (status, sent) = server.ask("POST", &format!("/datasets?layout={layout}"), "application/zip", archive.clone()).await;
+        assert_eq!(status, 201, "{sent}");
+        let names: Vec<&str> = sent["classes"].as_array().unwrap().iter().filter_map(|class| class["name"].as_str()).collect();
+        assert_eq!(names, classes, "{sent}");
+        let left_out = "files in `car` are left out, since they lie in no class folder of a split: 2";
+        let warnings = if layout == "splits" { json!([left_out]) } else { json!([]) };
+        assert_eq!(sent["warnings"], warnings, "{sent}");
+    }
 }
 
 #[tokio::test]
@@ -151,7 +233,7 @@ async fn bounds_have_their_status() {
 async fn silence_ends_an_upload_and_slowness_does_not() {
     let server = Server::new(DatasetsConfig { idle_timeout: Duration::from_secs(1), ..bounds() });
     let silent = stream::once(async { Ok::<_, std::io::Error>(Bytes::from_static(b"PK")) });
-    let silent = futures_util::StreamExt::chain(silent, stream::pending());
+    let silent = silent.chain(stream::pending());
     server.refused("application/zip", Body::from_stream(silent), 408, "body_timeout", "`datasets.idle_timeout_ms`").await;
     let chunks: Vec<Bytes> = zip_of(&good()).chunks(40).map(Bytes::copy_from_slice).collect();
     assert!(chunks.len() > 20, "longer than the bound on silence altogether");
@@ -180,4 +262,9 @@ async fn a_folder_of_the_server_is_the_other_way_in() {
     server.refused("application/json", r#"{"path":"nothing"}"#, 422, "bad_dataset", "is not a folder that can be read").await;
     let (status, sent) = server.ask("POST", "/datasets", "application/json", r#"{"path":"set"}"#).await;
     assert_eq!((status, &sent["images"]), (201, &json!(5)), "{sent}");
+    let (status, sent) =
+        server.ask("POST", "/datasets?names=cp437", "application/json", r#"{"path":"set","layout":"classes"}"#).await;
+    assert_eq!((status, &sent["classes"][0]["name"]), (422, &Value::Null), "`val` has one photo: {sent}");
+    let twice = server.ask("POST", "/datasets?layout=splits", "application/json", r#"{"path":"set","layout":"classes"}"#).await;
+    assert_eq!((twice.0, twice.1["code"].as_str()), (422, Some("invalid_parameter")), "{}", twice.1);
 }

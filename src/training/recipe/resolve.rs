@@ -58,6 +58,7 @@ impl Request {
             return Err(problems.0);
         };
         warnings.splice(0..0, untrained(metadata));
+        warnings.extend(samples.warnings.iter().map(|warning| format!("dataset: {warning}")));
         warnings.extend(head_first(&phases));
         warnings.extend(self.without_effect(&head, &phases));
         Ok(Recipe {
@@ -178,7 +179,8 @@ fn validation(draft: &Draft, samples: &Samples, problems: &mut Problems, warning
     };
     let division = Division::of(samples, split, draft.seed);
     let counts = division.counts(samples).into_iter().zip(&samples.classes);
-    let classes: Vec<ClassCount> = counts.map(|((train, val), name)| ClassCount { name: name.clone(), train, val }).collect();
+    let classes: Vec<ClassCount> =
+        counts.map(|([train, val, test], name)| ClassCount { name: name.clone(), train, val, test }).collect();
     if classes.len() < 2 {
         problems.add("dataset", format!("has {} classes; a classifier needs at least two class folders", classes.len()));
     }
@@ -199,8 +201,8 @@ fn validation(draft: &Draft, samples: &Samples, problems: &mut Problems, warning
             warnings.push(format!("dataset: no validation image of class {}", Listed::of(unmeasured)));
         }
     }
-    let (train, val) = (division.train.len(), division.val.len());
-    (division, Validation { split, train, val, classes })
+    let (train, val, test) = (division.train.len(), division.val.len(), division.test.len());
+    (division, Validation { split, train, val, test, classes })
 }
 
 fn class_weights(weighting: ClassWeighting, classes: &[ClassCount]) -> Vec<f64> {

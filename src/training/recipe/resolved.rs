@@ -186,6 +186,9 @@ pub struct Validation {
     pub train: usize,
     /// Validation images.
     pub val: usize,
+    /// Images that are measured once, at the end: those of the data set's test folder.
+    #[serde(default)]
+    pub test: usize,
     /// The same per class.
     pub classes: Vec<ClassCount>,
 }
@@ -199,6 +202,9 @@ pub struct ClassCount {
     pub train: usize,
     /// Validation images.
     pub val: usize,
+    /// Test images.
+    #[serde(default)]
+    pub test: usize,
 }
 
 /// How classes are weighted in the loss.

@@ -13,8 +13,21 @@ use crate::training::{
 
 /// The report on the validation images.
 pub(super) fn report(run: &Run<'_>, learner: &mut Learner, cache: &mut FrontierCache<'_>) -> Result<Report, Error> {
+    measured(run, learner, cache, &run.division.val)
+}
+
+/// The report on the test images; `None` without any.
+pub(super) fn test(run: &Run<'_>, learner: &mut Learner, cache: &mut FrontierCache<'_>) -> Result<Option<Report>, Error> {
+    if run.division.test.is_empty() {
+        return Ok(None);
+    }
+    cache.fill(&run.division.test_picks(), &mut |_| !run.observer.cancelled())?;
+    measured(run, learner, cache, &run.division.test).map(Some)
+}
+
+fn measured(run: &Run<'_>, learner: &mut Learner, cache: &mut FrontierCache<'_>, images: &[u32]) -> Result<Report, Error> {
     let mut tally = Tally::new(&run.recipe.classes, WORST);
-    classify(run, learner, cache, &run.division.val, |image, probabilities| {
+    classify(run, learner, cache, images, |image, probabilities| {
         let sample = &run.samples.images[image as usize];
         tally.add(&sample.path, sample.class, &probabilities);
     })?;

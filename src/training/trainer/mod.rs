@@ -56,6 +56,8 @@ pub struct Outcome {
     pub version: ModelVersion,
     /// What the best epoch does on the validation images.
     pub report: Report,
+    /// And on the test images, which no epoch was chosen by; `None` without any.
+    pub test: Option<Report>,
     /// Every epoch.
     pub history: Vec<EpochMetrics>,
     /// Which of them was the best.

@@ -29,19 +29,20 @@ impl Run<'_> {
         let tensors = &self.tensors.best;
         learner.restore(|name| tensors.get(name).cloned()).map_err(|source| self.failed(source))?;
         let (observer, stops) = (self.observer, learner.stops());
-        let (report, trained) = interruptible(observer, &stops, || {
+        let (report, test, trained) = interruptible(observer, &stops, || {
             let report = evaluate::report(&self, &mut learner, &mut cache)?;
+            let test = evaluate::test(&self, &mut learner, &mut cache)?;
             let mut trained = Vec::new();
             evaluate::classify(&self, &mut learner, &mut cache, self.compared(), |_, row| trained.push(row))?;
-            Ok::<_, Error>((report, trained))
+            Ok::<_, Error>((report, test, trained))
         })?;
         drop(learner);
         let version = match self.registered()? {
             Some(version) => version,
-            None => self.register(&report, &trained)?,
+            None => self.register(&report, test.as_ref(), &trained)?,
         };
         let history = std::mem::take(&mut self.progress.history);
-        Ok(Outcome { version, report, history, best })
+        Ok(Outcome { version, report, test, history, best })
     }
 
     /// The version that this job registered before it was interrupted.
@@ -52,7 +53,7 @@ impl Run<'_> {
         Ok(versions.into_iter().find(mine))
     }
 
-    fn register(&self, report: &Report, trained: &[Vec<f32>]) -> Result<ModelVersion, Error> {
+    fn register(&self, report: &Report, test: Option<&Report>, trained: &[Vec<f32>]) -> Result<ModelVersion, Error> {
         let Context { repository, cache: cache::Context { base, .. }, .. } = self.context;
         let mut graph = self.trained.graph.clone();
         for (name, tensor) in &self.tensors.best {
@@ -93,7 +94,7 @@ impl Run<'_> {
             layers,
             pretrained: true,
             weights,
-            lineage: Some(self.lineage(report)),
+            lineage: Some(self.lineage(report, test)),
             assumptions: Vec::new(),
             correction: None,
             created: String::new(),
@@ -103,7 +104,7 @@ impl Run<'_> {
         staging.publish(metadata).map_err(refused)
     }
 
-    fn lineage(&self, report: &Report) -> Lineage {
+    fn lineage(&self, report: &Report, test: Option<&Report>) -> Lineage {
         let json = |value: Result<serde_json::Value, _>| value.expect("plain data are JSON");
         Lineage {
             job: self.context.job.to_owned(),
@@ -112,12 +113,13 @@ impl Run<'_> {
             dataset: self.recipe.fingerprint.clone(),
             recipe: json(serde_json::to_value(self.recipe)),
             metrics: json(serde_json::to_value(report)),
+            test: test.map(|report| json(serde_json::to_value(report))),
         }
     }
 
     /// The images on which the exported model is compared: the first for validation, or of those trained on without any.
     fn compared(&self) -> &[u32] {
-        let Division { train, val } = &self.division;
+        let Division { train, val, .. } = &self.division;
         let images = if val.is_empty() { train } else { val };
         &images[..images.len().min(COMPARED)]
     }

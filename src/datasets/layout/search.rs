@@ -1,0 +1,247 @@
+//! The search for splits among folders: which are, which may be, and where the classes are if none is.
+//!
+//! Pure: from the tree of folders to a verdict; what a verdict in doubt comes to is decided by the caller.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{Layout, Part, split_name, tree::Folder};
+use crate::datasets::manifest::Split;
+
+/// Most folders around the folders of splits.
+const MAX_OUTER: usize = 6;
+
+/// Of how many photos one may lie elsewhere when splits are found deep down; with more it is in doubt what the set is.
+const ELSEWHERE: usize = 10;
+
+/// What of a data set's folders are splits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// No folder is called so, or they hold what makes them classes like others.
+    None,
+    /// These.
+    Splits(Layout),
+    /// Perhaps these; all of them may be classes as well.
+    Doubt(Layout),
+    /// Folders called as splits, with photos directly in them.
+    Bare(Vec<String>),
+    /// Folders with splits of their own, each a data set.
+    Several(Vec<String>),
+}
+
+/// The classes if no folder is a split: those in the first folder that is not alone.
+pub(super) fn classes(root: &Folder<'_>) -> Layout {
+    let (mut outer, mut folder) = (String::new(), root);
+    while let Some((name, inner)) = folder.inner() {
+        outer = format!("{outer}{name}/");
+        folder = inner;
+    }
+    let all = Part { split: Split::Train, class: None, has_labels: true };
+    Layout { outer, parts: HashMap::from([(String::new(), all)]) }
+}
+
+/// The splits in `root`.
+pub(super) fn splits(root: &Folder<'_>) -> Verdict {
+    let (mut outer, mut folder) = (String::new(), root);
+    loop {
+        let found = [at(folder, &outer), deeper(folder, &outer), mostly_below(folder, &outer)];
+        if let Some(verdict) = found.into_iter().find(|verdict| *verdict != Verdict::None) {
+            return verdict;
+        }
+        let Some((name, inner)) = folder.inner() else { return Verdict::None };
+        outer = format!("{outer}{name}/");
+        folder = inner;
+    }
+}
+
+/// The splits right in `folder`, or right below the classes in it.
+fn at(folder: &Folder<'_>, outer: &str) -> Verdict {
+    let of_classes = below(folder);
+    match Over::of(folder).filter(|_| !is_outer(folder)) {
+        Some(over) if over.has_classes() => {
+            let layout = over.layout(outer);
+            if over.is_all || over.agrees() { Verdict::Splits(layout) } else { Verdict::Doubt(layout) }
+        }
+        Some(over) if over.is_all || over.splits().len() > 1 => Verdict::Bare(over.names()),
+        _ if of_classes.is_whole() && of_classes.are_folds => Verdict::Several(of_classes.names(outer)),
+        _ if of_classes.is_whole() => Verdict::Splits(of_classes.layout(outer)),
+        _ => Verdict::None,
+    }
+}
+
+/// Whether the one folder in `folder` holds a whole data set with splits, whatever it is called itself.
+fn is_outer(folder: &Folder<'_>) -> bool {
+    let mut inside = std::iter::successors(folder.inner(), |(_, inner)| inner.inner());
+    inside.any(|(_, inner)| {
+        let has_several = Over::of(inner).is_some_and(|over| over.splits().len() > 1);
+        has_several || below(inner).is_whole()
+    })
+}
+
+/// Splits below most of the classes in `folder`.
+fn mostly_below(folder: &Folder<'_>, outer: &str) -> Verdict {
+    let below = below(folder);
+    let split = below.classes.iter().filter(|(_, class)| class.values().any(|split| *split == Split::Train)).count();
+    if split > 1 && split * 2 > below.all { Verdict::Doubt(below.layout(outer)) } else { Verdict::None }
+}
+
+/// Splits that agree on their classes in folders of `folder`, the least deep ones.
+fn deeper(folder: &Folder<'_>, outer: &str) -> Verdict {
+    let mut level: Vec<(String, &Folder<'_>)> = vec![(outer.to_owned(), folder)];
+    for _ in 0..MAX_OUTER {
+        level = level.iter().flat_map(|(outer, folder)| nested(folder, outer)).collect();
+        let sets = level.iter().filter_map(|(outer, folder)| Some((outer, folder, Over::of(folder).filter(Over::agrees)?)));
+        let sets: Vec<_> = sets.collect();
+        match &sets[..] {
+            [] => {}
+            [(place, inside, over)] => {
+                let layout = over.layout(place);
+                let called = split_name::splits(folder.filled().map(|(name, _)| name));
+                let other = |(name, folder): (&str, &Folder<'_>)| {
+                    let holds_it = place.strip_prefix(outer).is_some_and(|rest| rest.starts_with(&format!("{name}/")));
+                    if called.contains_key(name) || holds_it { 0 } else { folder.total }
+                };
+                let elsewhere: usize = folder.filled().map(other).sum();
+                let is_rest = elsewhere * ELSEWHERE < inside.total;
+                return if is_rest { Verdict::Splits(layout) } else { Verdict::Doubt(layout) };
+            }
+            several => return Verdict::Several(several.iter().map(|(place, ..)| (*place).clone()).collect()),
+        }
+    }
+    Verdict::None
+}
+
+/// The folders in `folder` that hold folders with photos, with their places.
+fn nested<'t, 'a>(folder: &'t Folder<'a>, outer: &str) -> Vec<(String, &'t Folder<'a>)> {
+    let filled = folder.filled().filter(|(_, folder)| folder.has_folders());
+    filled.map(|(name, folder)| (format!("{outer}{name}/"), folder)).collect()
+}
+
+/// Folders called as splits, side by side.
+struct Over<'a> {
+    parts: Vec<Side<'a>>,
+    /// Whether no other folder lies beside them.
+    is_all: bool,
+}
+
+/// A folder called as a split.
+struct Side<'a> {
+    name: &'a str,
+    split: Split,
+    /// The folders from it to its classes, each with its `/`.
+    inner: String,
+    classes: BTreeSet<&'a str>,
+    photos: usize,
+}
+
+impl<'a> Over<'a> {
+    fn of(folder: &Folder<'a>) -> Option<Self> {
+        let children: BTreeMap<&'a str, &Folder<'a>> = folder.children().collect();
+        let splits = split_name::splits(children.keys().copied());
+        if splits.is_empty() {
+            return None;
+        }
+        let is_all = splits.len() == children.len();
+        let (training, others): (Vec<_>, Vec<_>) = splits.into_iter().partition(|(_, split)| *split == Split::Train);
+        let mut parts: Vec<Side<'a>> =
+            training.into_iter().map(|(name, split)| Side::of(name, split, children[name], &BTreeSet::new())).collect();
+        let known: BTreeSet<&str> = parts.iter().flat_map(|part| part.classes.iter().copied()).collect();
+        parts.extend(others.into_iter().map(|(name, split)| Side::of(name, split, children[name], &known)));
+        Some(Self { parts, is_all })
+    }
+
+    /// Whether class folders lie in one for training; where every folder is a split, in any.
+    fn has_classes(&self) -> bool {
+        self.parts.iter().any(|part| (self.is_all || part.split == Split::Train) && !part.classes.is_empty())
+    }
+
+    /// Whether one for training and another have a class in common: no two classes look so.
+    fn agrees(&self) -> bool {
+        let known = self.trained();
+        self.parts.iter().any(|part| part.split != Split::Train && !part.classes.is_disjoint(&known))
+    }
+
+    fn trained(&self) -> BTreeSet<&'a str> {
+        let training = self.parts.iter().filter(|part| part.split == Split::Train);
+        training.flat_map(|part| part.classes.iter().copied()).collect()
+    }
+
+    fn splits(&self) -> BTreeSet<u8> {
+        self.parts.iter().filter(|part| part.photos > 0).map(|part| part.split as u8).collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.parts.iter().map(|part| part.name.to_owned()).collect()
+    }
+
+    fn layout(&self, outer: &str) -> Layout {
+        let known = self.trained();
+        let part = |side: &Side<'a>| {
+            // One folder that no class is called by, as in `test/images/`, holds photos of all of them.
+            let has_labels = known.is_empty() || side.classes.len() > 1 || !side.classes.is_disjoint(&known);
+            (format!("{}/{}", side.name, side.inner), Part { split: side.split, class: None, has_labels })
+        };
+        Layout { outer: outer.to_owned(), parts: self.parts.iter().map(part).collect() }
+    }
+}
+
+impl<'a> Side<'a> {
+    /// The folder `name`; the classes are in the first folder in it that is not alone, or is one of `known`.
+    fn of(name: &'a str, split: Split, folder: &Folder<'a>, known: &BTreeSet<&str>) -> Self {
+        let (mut inner, mut level) = (String::new(), folder);
+        while let Some((name, folder)) = level.inner().filter(|(name, _)| level.photos == 0 && !known.contains(name)) {
+            inner = format!("{inner}{name}/");
+            level = folder;
+        }
+        let classes = level.filled().map(|(name, _)| name).collect();
+        Self { name, split, inner, classes, photos: folder.total }
+    }
+}
+
+/// Folders called as splits in the folders of classes.
+struct Below<'a> {
+    /// Those of every class that has some.
+    classes: BTreeMap<&'a str, BTreeMap<&'a str, Split>>,
+    /// Classes, with or without.
+    all: usize,
+    /// Whether a class has photos or folders beside its splits.
+    has_others: bool,
+    /// Whether the same folders lie in the splits of all: then these are the classes, and each of `classes` is a data set.
+    are_folds: bool,
+}
+
+fn below<'a>(folder: &Folder<'a>) -> Below<'a> {
+    let (mut classes, mut has_others, mut inner) = (BTreeMap::new(), false, Vec::new());
+    for (name, class) in folder.filled() {
+        let splits = split_name::splits(class.filled().map(|(name, _)| name));
+        has_others |= class.photos > 0 || splits.len() < class.filled().count();
+        if let Some(over) = Over::of(class).filter(Over::agrees) {
+            inner.push(over.trained());
+        }
+        if !splits.is_empty() {
+            classes.insert(name, splits);
+        }
+    }
+    let all = folder.children().count();
+    let are_folds = inner.len() == all && inner.iter().all(|found| found.len() > 1 && *found == inner[0]);
+    Below { classes, all, has_others, are_folds }
+}
+
+impl Below<'_> {
+    /// Whether all that is there are classes of splits.
+    fn is_whole(&self) -> bool {
+        let trains = self.classes.values().flat_map(BTreeMap::values).any(|split| *split == Split::Train);
+        self.all > 1 && self.classes.len() == self.all && !self.has_others && trains
+    }
+
+    fn names(&self, outer: &str) -> Vec<String> {
+        self.classes.keys().map(|name| format!("{outer}{name}/")).collect()
+    }
+
+    fn layout(&self, outer: &str) -> Layout {
+        let parts = self.classes.iter().flat_map(|(class, splits)| {
+            let part = move |split| Part { split, class: Some((*class).to_owned()), has_labels: true };
+            splits.iter().map(move |(folder, split)| (format!("{class}/{folder}/"), part(*split)))
+        });
+        Layout { outer: outer.to_owned(), parts: parts.collect() }
+    }
+}
