@@ -6,7 +6,7 @@ use super::Global;
 use crate::{
     config::{self, Config},
     inference::{self, Engine},
-    registry::{ModelVersion, Repository, Snapshot},
+    registry::{ModelVersion, Repository, Snapshot, named_model},
     runtime::Runtime,
 };
 
@@ -71,25 +71,6 @@ pub(super) fn find(snapshot: &Snapshot, name: &str, version: Option<u32>) -> any
 
 /// `NAME` or `NAME@VERSION`.
 pub(super) fn model_and_version(model: &str) -> anyhow::Result<(String, Option<u32>)> {
-    match model.split_once('@') {
-        None => Ok((model.to_owned(), None)),
-        Some((name, version)) => {
-            let version = version
-                .parse()
-                .with_context(|| format!("`{version}` in `{model}` is not a version; versions are whole numbers from 1"))?;
-            Ok((name.to_owned(), Some(version)))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_version_follows_an_at_sign() {
-        assert_eq!(model_and_version("vgg16").expect("valid"), ("vgg16".to_owned(), None));
-        assert_eq!(model_and_version("vgg16@3").expect("valid"), ("vgg16".to_owned(), Some(3)));
-        assert!(model_and_version("vgg16@latest").is_err());
-    }
+    let (name, version) = named_model(model).map_err(|error| anyhow!("the model {error}"))?;
+    Ok((name.to_owned(), version))
 }

@@ -46,6 +46,18 @@ pub enum ConfigError {
         /// The key or variable that comes nearest.
         nearest: Option<String>,
     },
+    /// A key that an older graft had.
+    #[error("the setting `{name}` ({origin}) is `{now}` now: {change}")]
+    Renamed {
+        /// The key, or the variable's name.
+        name: String,
+        /// Where it was given.
+        origin: Origin,
+        /// The key or variable that took its place.
+        now: String,
+        /// What it means now.
+        change: &'static str,
+    },
     /// A value that its key does not take.
     #[error("{given}; it must be {expected}")]
     Invalid {

@@ -24,10 +24,14 @@ pub struct ServerConfig {
     pub max_buffered_bytes: usize,
     /// Largest answer in bytes, before compression; default 64 MiB; `GRAFT__SERVER__MAX_RESPONSE_BYTES`.
     pub max_response_bytes: usize,
-    /// Time for a client to send a request's header, and bound on an idle connection; default 30 s; `GRAFT__SERVER__HEADER_TIMEOUT_MS`.
+    /// Time for a request's header, from its first byte on; default 30 s; `GRAFT__SERVER__HEADER_TIMEOUT_MS`.
     pub header_timeout: Duration,
-    /// Time for a client to send its body; default 30 s; `GRAFT__SERVER__BODY_TIMEOUT_MS`.
-    pub body_timeout: Duration,
+    /// Time that a connection may stay open without a request; default 75 s; `GRAFT__SERVER__KEEP_ALIVE_TIMEOUT_MS`.
+    pub keep_alive_timeout: Duration,
+    /// Longest silence within a body; default 30 s; `GRAFT__SERVER__BODY_IDLE_TIMEOUT_MS`.
+    pub body_idle_timeout: Duration,
+    /// Slowest rate of a body in bytes per second, over stretches as long as that; default 1000; `GRAFT__SERVER__MIN_BODY_BYTES_PER_SECOND`.
+    pub min_body_bytes_per_second: u64,
     /// Time for a whole request, from its body's end to its answer; default 60 s; `GRAFT__SERVER__REQUEST_TIMEOUT_MS`.
     pub request_timeout: Duration,
     /// Time that open requests get at shutdown; default 30 s; `GRAFT__SERVER__SHUTDOWN_GRACE_MS`.
@@ -43,7 +47,9 @@ pub(super) const KEYS: &[Key] = &[
     integer("server.max_buffered_bytes", 1 << 10, 1 << 40),
     integer("server.max_response_bytes", 1 << 10, 1 << 34),
     milliseconds("server.header_timeout_ms", 100),
-    milliseconds("server.body_timeout_ms", 100),
+    milliseconds("server.keep_alive_timeout_ms", 100),
+    milliseconds("server.body_idle_timeout_ms", 100),
+    integer("server.min_body_bytes_per_second", 1, 1 << 30),
     milliseconds("server.request_timeout_ms", 100),
     milliseconds("server.shutdown_grace_ms", 0),
 ];
@@ -64,7 +70,9 @@ impl ServerConfig {
             max_buffered_bytes: values.size("server.max_buffered_bytes"),
             max_response_bytes: values.size("server.max_response_bytes"),
             header_timeout: values.duration("server.header_timeout_ms"),
-            body_timeout: values.duration("server.body_timeout_ms"),
+            keep_alive_timeout: values.duration("server.keep_alive_timeout_ms"),
+            body_idle_timeout: values.duration("server.body_idle_timeout_ms"),
+            min_body_bytes_per_second: values.integer("server.min_body_bytes_per_second"),
             request_timeout: values.duration("server.request_timeout_ms"),
             shutdown_grace: values.duration("server.shutdown_grace_ms"),
         })

@@ -167,10 +167,20 @@ fn is_section(path: &[String]) -> bool {
     })
 }
 
+/// Keys that an older graft had: what took their place, and what has changed with the name.
+const RENAMED: [(&str, &str, &str); 1] = [(
+    "server.body_timeout_ms",
+    "server.body_idle_timeout_ms",
+    "it bounds silence within a body, not the whole (`server.min_body_bytes_per_second` bounds the rate)",
+)];
+
 fn unknown(path: &[String], origin: Origin) -> ConfigError {
     /// Below this similarity a suggestion misleads more than it helps.
     const NEAR: f64 = 0.85;
     let given = path.join(".");
+    if let Some(error) = renamed(&given, &origin) {
+        return error;
+    }
     let similarity =
         |key: &Key| strsim::jaro_winkler(&given, key.path).max(strsim::jaro(&given, key.path.rsplit('.').next().unwrap_or("")));
     let nearest = keys().map(|key| (similarity(key), key)).filter(|(near, _)| *near >= NEAR);
@@ -179,4 +189,14 @@ fn unknown(path: &[String], origin: Origin) -> ConfigError {
         Origin::Variable(ref name) => ConfigError::Unknown { name: name.clone(), nearest: nearest.map(Key::variable), origin },
         origin => ConfigError::Unknown { name: given, nearest: nearest.map(|key| key.path.to_owned()), origin },
     }
+}
+
+fn renamed(given: &str, origin: &Origin) -> Option<ConfigError> {
+    let (_, now, change) = RENAMED.into_iter().find(|(name, ..)| *name == given)?;
+    let key = keys().find(|key| key.path == now)?;
+    let (name, now) = match origin {
+        Origin::Variable(name) => (name.clone(), key.variable()),
+        Origin::Default | Origin::File(_) | Origin::Flag => (given.to_owned(), now.to_owned()),
+    };
+    Some(ConfigError::Renamed { name, origin: origin.clone(), now, change })
 }

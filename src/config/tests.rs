@@ -14,7 +14,8 @@ fn defaults_are_as_documented() {
     assert_eq!(config.environment, Environment::Development);
     assert_eq!((config.server.host.to_string().as_str(), config.server.port), ("127.0.0.1", 8080));
     assert_eq!((config.server.max_body_bytes, config.server.max_response_bytes), (64 << 20, 64 << 20));
-    assert_eq!(config.server.body_timeout.as_secs(), 30);
+    assert_eq!((config.server.header_timeout.as_secs(), config.server.keep_alive_timeout.as_secs()), (30, 75));
+    assert_eq!((config.server.body_idle_timeout.as_secs(), config.server.min_body_bytes_per_second), (30, 1000));
     assert_eq!(config.models.dir, Path::new("data/models"));
     assert_eq!((config.models.default.as_str(), config.models.preload), ("vgg16", None));
     assert_eq!(config.weights.base_url, None);
@@ -57,14 +58,14 @@ fn a_variable_with_one_underscore_is_named() {
 #[test]
 fn later_sources_win() {
     let dir = tempfile::tempdir().expect("a temporary folder can be made");
-    let file = "[server]\nport = 1\nmax_images = 2\nbody_timeout_ms = 1000\n[models]\nallow_untrained = true\n";
+    let file = "[server]\nport = 1\nmax_images = 2\nbody_idle_timeout_ms = 1000\n[models]\nallow_untrained = true\n";
     fs::write(dir.path().join("default.toml"), file).expect("it can be written to");
     fs::write(dir.path().join("development.toml"), "server.port = 2\nserver.max_images = 3\n").expect("it can be written to");
     let mut sources = variables(&[("GRAFT__SERVER__PORT", "3"), ("PATH", "x"), ("GRAFT_OTHER", "x")]);
     sources.config_dir = Some(dir.path().to_owned());
     let ports = |sources: &Sources| {
         let server = load(sources).expect("it is valid").server;
-        (server.port, server.max_images, server.body_timeout.as_millis())
+        (server.port, server.max_images, server.body_idle_timeout.as_millis())
     };
     assert_eq!(ports(&sources), (3, 3, 1000));
     sources.overrides.push(("server.port".into(), "4".into()));
@@ -182,6 +183,12 @@ fn unknown_settings_are_named_with_the_nearest() {
         "GRAFT__SERVER__PROT",
         "unknown setting `GRAFT__SERVER__PROT` (from the variable `GRAFT__SERVER__PROT`); did you mean `GRAFT__SERVER__PORT`?",
     );
+    check(
+        "GRAFT__SERVER__BODY_TIMEOUT_MS",
+        "the setting `GRAFT__SERVER__BODY_TIMEOUT_MS` (from the variable `GRAFT__SERVER__BODY_TIMEOUT_MS`) is \
+         `GRAFT__SERVER__BODY_IDLE_TIMEOUT_MS` now: it bounds silence within a body, not the whole \
+         (`server.min_body_bytes_per_second` bounds the rate)",
+    );
     check("GRAFT__PORT", "unknown setting `GRAFT__PORT` (from the variable `GRAFT__PORT`); did you mean `GRAFT__SERVER__PORT`?");
     check("GRAFT__QQQ__ZZZ", "unknown setting `GRAFT__QQQ__ZZZ` (from the variable `GRAFT__QQQ__ZZZ`)");
     let flag = Sources { overrides: vec![("models.dri".into(), "x".into())], ..Sources::default() };
@@ -203,6 +210,11 @@ fn bad_files_are_named() {
     check(None, "the configuration folder `DIR` has neither `default.toml` nor `development.toml`");
     check(Some("[server\n"), "the configuration `DIR/default.toml` is not TOML");
     check(Some("[server]\nprot = 1\n"), "unknown setting `server.prot` (from `DIR/default.toml`); did you mean `server.port`?");
+    check(
+        Some("[server]\nbody_timeout_ms = 1000\n"),
+        "the setting `server.body_timeout_ms` (from `DIR/default.toml`) is `server.body_idle_timeout_ms` now: it bounds silence \
+         within a body, not the whole (`server.min_body_bytes_per_second` bounds the rate)",
+    );
     check(Some("server = 1\n"), "unknown setting `server` (from `DIR/default.toml`); did you mean `server.port`?");
     check(
         Some("[server]\nport = \"8080\"\n"),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{archive::ArchiveKind, entry_path::shown};
-use crate::message::ServerPath;
+use crate::message::{ServerPath, excerpt};
 
 /// How to pack folders so that they can be read, on every system.
 const PACK: &str = "pack the class folders as a plain zip (in Windows `Send to` and `Compressed (zipped) folder`, in macOS's Finder \
@@ -24,7 +24,7 @@ const NAMED: usize = 8;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No data set of that id.
-    #[error("there is no data set `{id}`; `GET /datasets` lists them")]
+    #[error("there is no data set `{}`; `GET /datasets` lists them", excerpt(.id))]
     Unknown {
         /// What was asked for.
         id: String,
@@ -91,7 +91,7 @@ pub enum Error {
         source: io::Error,
     },
     /// An entry that is never unpacked.
-    #[error("`{path}` {fault}")]
+    #[error("`{}` {fault}", excerpt(.path))]
     Entry {
         /// The entry, shortened when it is long.
         path: String,
@@ -105,7 +105,7 @@ pub enum Error {
     #[error("folders of the server cannot be imported: `datasets.root` is not configured; upload an archive instead")]
     NoRoot,
     /// A folder of the server, or something in it, that is not read.
-    #[error("`{path}` {fault}")]
+    #[error("`{}` {fault}", excerpt(.path))]
     Folder {
         /// As it was given, or found in the folder.
         path: String,
@@ -243,7 +243,7 @@ pub enum ContentsFault {
         images: usize,
     },
     /// A class that cannot be learnt.
-    #[error("class `{name}` has {usable} usable images to train on{}; each needs at least two, or remove its folder", among(*.skipped))]
+    #[error("class `{}` has {usable} usable images to train on{}; each needs at least two, or remove its folder", excerpt(.name), among(*.skipped))]
     TooFewImages {
         /// The class.
         name: String,
@@ -335,7 +335,7 @@ fn quoted(names: &[String]) -> String {
 fn found(classes: &[String]) -> String {
     match classes {
         [] => "no class folder".to_owned(),
-        [one] => format!("one class folder, `{one}`"),
+        [one] => format!("one class folder, `{}`", excerpt(one)),
         more => format!("{} class folders", more.len()),
     }
 }

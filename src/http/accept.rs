@@ -5,7 +5,7 @@
 use axum::http::{HeaderMap, header};
 
 use super::error::ApiError;
-use crate::plot::Picture;
+use crate::{message::excerpt, plot::Picture};
 
 /// How features are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Format {
         }
         best.map(|(_, _, format)| format).ok_or_else(|| {
             let all = Self::ALL.map(|format| format!("`{}`", format.media_type())).join(", ");
-            ApiError::NotAcceptable(format!("`Accept: {}` allows none of {all}", values.join(", ")))
+            ApiError::NotAcceptable(format!("`Accept: {}` allows none of {all}", excerpt(&values.join(", "))))
         })
     }
 }

@@ -1,6 +1,6 @@
-//! Request bodies within bounds: bytes per request, bytes in memory over all requests and answers, time.
+//! Request bodies within bounds: bytes per request, bytes in memory over all requests and answers.
 //!
-//! Knows bytes alone; what they hold is [`super::images`]'s.
+//! Knows bytes alone; what they hold is [`super::images`]'s, how fast they come [`super::pace`]'s.
 
 use std::{
     error::Error,
@@ -49,12 +49,39 @@ pub enum BodyFault {
     /// The connection failed.
     #[error("the body ended early")]
     Interrupted,
+    /// Not a byte arrived for too long.
+    #[error("no byte of the body arrived for {ms} ms")]
+    Silent {
+        /// The bound in milliseconds.
+        ms: u128,
+        /// Where it is configured.
+        setting: &'static str,
+    },
+    /// Bytes arrived, and too few.
+    #[error("the body arrives more slowly than {bytes_per_second} bytes per second")]
+    TooSlow {
+        /// The bound.
+        bytes_per_second: u64,
+    },
+    /// It is not what its `Content-Encoding` says.
+    #[error("the body's `{encoding}` {how}")]
+    Undecodable {
+        /// The encoding.
+        encoding: &'static str,
+        /// What is wrong with it.
+        how: &'static str,
+    },
 }
 
 impl Budget {
     /// At most `bound` bytes.
     pub fn new(bound: usize) -> Self {
         Self { used: Arc::default(), bound }
+    }
+
+    /// Whether `bytes` more would fit now.
+    fn fits(&self, bytes: usize) -> bool {
+        self.used.load(Ordering::Relaxed).checked_add(bytes).is_some_and(|used| used <= self.bound)
     }
 
     /// An empty share.
@@ -94,6 +121,11 @@ impl From<BodyFault> for ApiError {
             BodyFault::TooLarge { limit } => Self::BodyTooLarge { limit },
             BodyFault::Busy => Self::Busy,
             BodyFault::Interrupted => Self::BodyInterrupted,
+            BodyFault::Silent { ms, setting } => Self::BodySilent { ms, setting },
+            BodyFault::TooSlow { bytes_per_second } => Self::BodyTooSlow { bytes_per_second },
+            BodyFault::Undecodable { encoding, how } => {
+                Self::MalformedBody(format!("the body's `Content-Encoding: {encoding}` {how}"))
+            }
         }
     }
 }
@@ -115,7 +147,9 @@ pub fn declared_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Refuses a declared length over `limit` before a byte is read, and reserves the rest.
+/// Refuses before a byte is read a declared length over `limit`, and one for which there is no memory now.
+///
+/// Memory is reserved as bytes arrive: who declares much and sends little must not hold it.
 ///
 /// # Errors
 /// [`BodyFault::TooLarge`] or [`BodyFault::Busy`].
@@ -124,18 +158,21 @@ pub fn admit(headers: &HeaderMap, limit: usize, reservation: &Reservation) -> Re
     if declared > limit {
         return Err(BodyFault::TooLarge { limit });
     }
-    reservation.raise_to(declared)
+    if reservation.budget.fits(declared) { Ok(()) } else { Err(BodyFault::Busy) }
 }
 
-/// The body's chunks, counted against `limit` and the reservation as they arrive.
-pub fn metered(
-    body: Body,
+/// `chunks`, counted against `limit` and the reservation as they arrive.
+pub fn metered<S>(
+    chunks: S,
     limit: usize,
     reservation: Arc<Reservation>,
-) -> impl Stream<Item = Result<Bytes, BodyFault>> + Send + Unpin {
+) -> impl Stream<Item = Result<Bytes, BodyFault>> + Send + Unpin + use<S>
+where
+    S: Stream<Item = Result<Bytes, BodyFault>> + Send + Unpin,
+{
     let mut received = 0usize;
-    body.into_data_stream().map(move |chunk| {
-        let chunk = chunk.map_err(|_| BodyFault::Interrupted)?;
+    chunks.map(move |chunk| {
+        let chunk = chunk?;
         received = received.saturating_add(chunk.len());
         if received > limit {
             return Err(BodyFault::TooLarge { limit });
@@ -155,11 +192,14 @@ where
 {
     let Some(first) = chunks.try_next().await? else { return Ok(Bytes::new()) };
     let Some(second) = chunks.try_next().await? else { return Ok(first) };
-    let mut all = BytesMut::with_capacity(declared.unwrap_or(0).max(first.len() + second.len()));
-    all.extend_from_slice(&first);
-    all.extend_from_slice(&second);
-    while let Some(chunk) = chunks.try_next().await? {
+    let mut all = BytesMut::from(first);
+    let mut next = Some(second);
+    while let Some(chunk) = next {
+        // Twice what is there, as a vector grows, but not beyond what is to come.
+        let missing = declared.unwrap_or(usize::MAX).saturating_sub(all.len());
+        all.reserve(all.len().min(missing).max(chunk.len()));
         all.extend_from_slice(&chunk);
+        next = chunks.try_next().await?;
     }
     Ok(all.freeze())
 }
@@ -202,10 +242,9 @@ pub fn discard(headers: &HeaderMap, body: Body, limit: usize, time: Duration) {
 mod tests {
     use super::*;
 
-    fn body(chunks: &[&'static str]) -> Body {
-        let chunks: Vec<Result<Bytes, std::io::Error>> =
-            chunks.iter().map(|text| Ok(Bytes::from_static(text.as_bytes()))).collect();
-        Body::from_stream(futures_util::stream::iter(chunks))
+    fn body(chunks: &[&'static str]) -> impl Stream<Item = Result<Bytes, BodyFault>> + Send + Unpin {
+        let chunks: Vec<Result<Bytes, BodyFault>> = chunks.iter().map(|text| Ok(Bytes::from_static(text.as_bytes()))).collect();
+        futures_util::stream::iter(chunks)
     }
 
     async fn check(chunks: &[&'static str], limit: usize, bound: usize, expected: Result<&'static str, BodyFault>) {

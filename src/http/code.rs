@@ -24,7 +24,7 @@ pub enum Code {
     NoClasses,
     /// The JSON or multipart body cannot be read, or ended early.
     MalformedBody,
-    /// The body's type is not one that the route takes.
+    /// The body's type is not one that the route takes, or its `Content-Encoding` is not decoded.
     UnsupportedMediaType,
     /// No representation that `Accept` allows.
     NotAcceptable,
@@ -58,7 +58,7 @@ pub enum Code {
     StorageFull,
     /// Untrained weights, which this configuration does not serve.
     UntrainedModel,
-    /// The body did not arrive in time, or its sender fell silent.
+    /// The body's sender fell silent, or sent too slowly.
     BodyTimeout,
     /// The model's queue of images, or the queue of jobs, is full; see `Retry-After`.
     QueueFull,

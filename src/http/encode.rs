@@ -11,8 +11,8 @@ use super::{
     accept::Format,
     dto::{FeatureItem, FeaturesAnswer, FeaturesOutcome, LayerValues, Values, WarningDto},
     error::ApiError,
+    images::Caption,
     params::Form,
-    problem::ImageProblem,
 };
 use crate::{
     inference::{self, Answer, ImageAnswer, ModelId},
@@ -35,8 +35,8 @@ pub struct Output {
     pub input: Option<Preprocessing>,
     /// Layer names, in the order of every image's features.
     pub layers: Vec<String>,
-    /// Image names, in order.
-    pub names: Vec<String>,
+    /// What the images are called, in order.
+    pub captions: Vec<Caption>,
     /// Whether classes were asked for.
     pub with_top_k: bool,
     /// Outcomes, in order.
@@ -59,9 +59,9 @@ impl Output {
     }
 
     fn json(self, form: Form) -> Result<Vec<u8>, ApiError> {
-        let Self { model, warnings, input, layers, names, with_top_k, answer } = self;
-        let outcomes = answer.images.into_iter().zip(names).enumerate();
-        let features = outcomes.map(|(position, (outcome, name))| item(&layers, position, name, outcome, with_top_k, form));
+        let Self { model, warnings, input, layers, captions, with_top_k, answer } = self;
+        let outcomes = answer.images.into_iter().zip(captions).enumerate();
+        let features = outcomes.map(|(position, (outcome, caption))| item(&layers, position, caption, outcome, with_top_k, form));
         let body = FeaturesAnswer {
             model: (&model).into(),
             warnings,
@@ -91,7 +91,8 @@ impl Output {
         let ModelId { name, version, pretrained } = &self.model;
         let title = plot::title(&format!("{name}@{version}"), *pretrained, layer, shape.shape());
         let values = images.iter().filter_map(|image| image.features.first()).map(Tensor::data);
-        let series = self.names.iter().zip(values).map(|(name, values)| Series { name, values }).collect();
+        let series =
+            self.captions.iter().zip(values).map(|(caption, values)| Series { name: caption.as_ref(), values }).collect();
         Plot { title, series }.draw(picture).map_err(ApiError::internal)
     }
 
@@ -103,7 +104,7 @@ impl Output {
             let name = if RESERVED.contains(&layer.as_str()) { format!("layer/{layer}") } else { layer.clone() };
             file.add(&name, dtype, &shape, &data).map_err(ApiError::internal)?;
         }
-        file.add_strings("images", &self.names).map_err(ApiError::internal)?;
+        file.add_strings("images", &self.captions).map_err(ApiError::internal)?;
         if self.with_top_k {
             let classes = images.first().map_or(0, |image| image.top_k.len());
             let all = || images.iter().flat_map(|image| &image.top_k);
@@ -121,21 +122,21 @@ impl Output {
 fn item(
     layers: &[String],
     position: usize,
-    name: String,
+    caption: Caption,
     outcome: Result<ImageAnswer, ImageError>,
     with_top_k: bool,
     form: Form,
 ) -> Result<FeaturesOutcome, ApiError> {
     let answer = match outcome {
         Ok(answer) => answer,
-        Err(error) => return Ok(FeaturesOutcome::Skipped(ImageProblem::new(name, &error).into())),
+        Err(error) => return Ok(FeaturesOutcome::Skipped(caption.problem(&error).into())),
     };
     let values = layers.iter().zip(answer.features).map(|(layer, tensor)| {
         let (shape, data) = tensor.into_parts();
         Ok((layer.clone(), LayerValues { shape, data: values(layer, position, data, form)? }))
     });
     Ok(FeaturesOutcome::Answered(FeatureItem {
-        image: name,
+        image: caption.into_name(),
         layers: values.collect::<Result<_, ApiError>>()?,
         top_k: with_top_k.then(|| answer.top_k.into_iter().map(Into::into).collect()),
         warnings: answer.warnings.iter().map(Into::into).collect(),
@@ -205,7 +206,7 @@ mod tests {
     }
 
     fn output(images: Vec<Result<ImageAnswer, ImageError>>) -> Output {
-        let names = (0..images.len()).map(|position| format!("{position}.jpg")).collect();
+        let captions = (0..images.len()).map(|position| Caption::new(format!("{position}.jpg"))).collect();
         let model = ModelId { name: "vgg16".to_owned(), version: 1, pretrained: true };
         let layers = vec!["b".to_owned(), "images".to_owned()];
         Output {
@@ -213,7 +214,7 @@ mod tests {
             warnings: Vec::new(),
             input: None,
             layers,
-            names,
+            captions,
             with_top_k: true,
             answer: Answer { images, timings: Timings::default() },
         }

@@ -12,32 +12,35 @@ use axum::{
 
 use super::{
     code::Code,
+    encoding,
+    images::Caption,
     problem::{FieldProblem, ImageProblem, MissingModel},
 };
 use crate::{
     datasets::{self, ContentsFault, Error as DatasetError, Excess, FolderFault, LayoutFault},
     inference::{self, Error as EngineError},
     jobs::{Error as JobsError, PlanError},
+    message::excerpt,
 };
 
 /// Why a request is not answered; its message is the problem's `detail`.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// No such route.
-    #[error("there is nothing at `{path}`; `/docs` lists the routes")]
+    #[error("there is nothing at `{}`; `/docs` lists the routes", excerpt(.path))]
     NotFound {
         /// The path asked for.
         path: String,
     },
     /// The route exists, for other methods.
-    #[error("`{method}` is not allowed at `{path}`; the `Allow` header names what is")]
+    #[error("`{}` is not allowed at `{}`; {}", excerpt(.method), excerpt(.path), way_out(.path))]
     MethodNotAllowed {
         /// The method used.
         method: String,
         /// The path asked for.
         path: String,
     },
-    /// A path or query parameter, or a form field, that cannot be used.
+    /// A parameter of path, query or body, or a form field, that cannot be used.
     #[error("{0}")]
     InvalidParameter(String),
     /// A body that is not what its content type says.
@@ -46,6 +49,9 @@ pub enum ApiError {
     /// A body of a type that carries no images.
     #[error("{0}")]
     UnsupportedMediaType(String),
+    /// A body in an encoding that is not decoded.
+    #[error("{0}")]
+    UnsupportedEncoding(String),
     /// No representation that the client accepts.
     #[error("{0}")]
     NotAcceptable(String),
@@ -78,17 +84,19 @@ pub enum ApiError {
     /// The answer would be larger than `server.max_response_bytes`.
     #[error("{0}")]
     ResponseTooLarge(String),
-    /// The body did not arrive in time.
-    #[error("the body did not arrive within {ms} ms (`server.body_timeout_ms`)")]
-    BodyTimeout {
-        /// The bound in milliseconds.
-        ms: u128,
-    },
-    /// The client fell silent in the middle of an upload.
-    #[error("no byte of the body arrived for {ms} ms (`datasets.idle_timeout_ms`)")]
+    /// The client fell silent in the middle of a body.
+    #[error("no byte of the body arrived for {ms} ms (`{setting}`)")]
     BodySilent {
         /// The bound in milliseconds.
         ms: u128,
+        /// Where it is configured.
+        setting: &'static str,
+    },
+    /// The client sends a trickle.
+    #[error("the body arrives more slowly than {bytes_per_second} bytes per second (`server.min_body_bytes_per_second`)")]
+    BodyTooSlow {
+        /// The bound.
+        bytes_per_second: u64,
     },
     /// The client stopped sending.
     #[error("the body ended early")]
@@ -151,14 +159,14 @@ impl ApiError {
         Self::Internal(source.into())
     }
 
-    /// The engine's error, with images called by `names` instead of positions.
-    pub fn from_engine(error: EngineError, names: &[String]) -> Self {
+    /// The engine's error, with images called by `captions` instead of positions.
+    pub fn from_engine(error: EngineError, captions: &[Caption]) -> Self {
         match error {
             EngineError::BadImages(bad) => Self::BadImages(
                 bad.into_iter()
                     .map(|(position, error)| {
-                        let image = names.get(position).cloned().unwrap_or_else(|| position.to_string());
-                        ImageProblem::new(image, &error)
+                        let caption = captions.get(position).cloned();
+                        caption.unwrap_or_else(|| Caption::new(position.to_string())).problem(&error)
                     })
                     .collect(),
             ),
@@ -181,7 +189,7 @@ impl ApiError {
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
             Self::InvalidParameter(_) => Code::InvalidParameter,
             Self::MalformedBody(_) | Self::BodyInterrupted => Code::MalformedBody,
-            Self::UnsupportedMediaType(_) => Code::UnsupportedMediaType,
+            Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding(_) => Code::UnsupportedMediaType,
             Self::NotAcceptable(_) => Code::NotAcceptable,
             Self::BodyTooLarge { .. } => Code::BodyTooLarge,
             Self::TooManyImages { .. } => Code::TooManyImages,
@@ -189,7 +197,7 @@ impl ApiError {
             Self::NoImages(_) => Code::NoImages,
             Self::BadImages(_) => Code::BadImages,
             Self::ResponseTooLarge(_) => Code::ResponseTooLarge,
-            Self::BodyTimeout { .. } | Self::BodySilent { .. } => Code::BodyTimeout,
+            Self::BodySilent { .. } | Self::BodyTooSlow { .. } => Code::BodyTimeout,
             Self::Busy => Code::Busy,
             Self::Timeout { .. } => Code::Timeout,
             Self::NotReady(_) => Code::NotReady,
@@ -211,6 +219,15 @@ impl ApiError {
             Code::Internal => "graft failed to answer; its log says why, under this request id".to_owned(),
             _ => self.to_string(),
         }
+    }
+}
+
+/// What is sent to `path` instead of another method, where many try one from a browser.
+fn way_out(path: &str) -> &'static str {
+    if path.ends_with("/predict") || path.ends_with("/features") {
+        "send `POST` with a photo (`curl -F image=@photo.jpg`), or try it at `/docs`"
+    } else {
+        "the `Allow` header names what is"
     }
 }
 
@@ -294,6 +311,9 @@ impl IntoResponse for ApiError {
         let mut response = code.status().into_response();
         if code.is_temporary() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if matches!(self, Self::UnsupportedEncoding(_)) {
+            response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static(encoding::ACCEPTED));
         }
         response.extensions_mut().insert(Arc::new(self));
         response

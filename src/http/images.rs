@@ -1,27 +1,36 @@
-//! The images of a request: one raw body, multipart, or JSON with base64, as named byte slices.
+//! The images of a request: one raw body, multipart, or JSON with base64, as named byte slices; and the parameters beside them.
 //!
 //! Bounds their number, their bytes and their pixels (from headers alone); decodes no pixel.
 
 mod json;
+mod mangled;
 mod multipart;
+mod value;
 
 use std::sync::Arc;
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     http::{HeaderMap, header},
 };
 use bytes::Bytes;
-
-pub use json::{ImageEntry, ImagesRequest};
-pub(super) use multipart::quoted;
+use futures_util::TryStreamExt;
 
 use super::{
     body::{self, Reservation},
     error::ApiError,
     intake::Intake,
+    problem::ImageProblem,
+    query::Place,
 };
-use crate::{inference, preprocess};
+use crate::{
+    message::excerpt,
+    inference,
+    preprocess::{self, ImageError},
+};
+
+/// Longest name of an image, in bytes.
+const MAX_NAME: usize = 1024;
 
 /// One image as its sender named it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +41,13 @@ pub struct NamedImage {
     pub bytes: Bytes,
 }
 
+/// What an image is called in the answer, and what to say if it cannot be decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caption {
+    name: String,
+    mangled: Option<&'static str>,
+}
+
 /// A request's images, in order, and their share of the memory for request bodies.
 #[derive(Debug)]
 pub struct Images {
@@ -39,40 +55,55 @@ pub struct Images {
     reservation: Arc<Reservation>,
 }
 
+/// What a body holds: images, and parameters as name and value.
+struct Read {
+    images: Vec<NamedImage>,
+    parameters: Vec<(String, String)>,
+}
+
 impl Images {
-    /// Reads the images from `body`, as its content type says.
+    /// Reads the images from `body`, which is of `kind`, and the parameters beside them, which must be among `allowed`.
     ///
     /// # Errors
     /// Whatever keeps the body from being one image or more, within the server's bounds.
-    pub async fn read(intake: &Intake, headers: &HeaderMap, body: Body) -> Result<Self, ApiError> {
-        let kind = match Kind::of(headers) {
-            Ok(kind) => kind,
-            Err(error) => {
-                intake.discard(headers, body);
+    pub async fn read(
+        intake: &Intake,
+        kind: Kind,
+        headers: &HeaderMap,
+        body: Body,
+        allowed: &'static [&'static str],
+    ) -> Result<(Self, Vec<(String, String)>), ApiError> {
+        let reservation = Arc::new(intake.budget.reserve());
+        body::admit(headers, intake.max_body_bytes, &reservation)?;
+        let declared = body::declared_length(headers);
+        let mut chunks = body::metered(intake.chunks(body), intake.max_body_bytes, Arc::clone(&reservation));
+        let read = match kind {
+            Kind::Raw => {
+                let image = NamedImage { name: None, bytes: body::collect(chunks, declared).await? };
+                Read { images: vec![image], parameters: Vec::new() }
+            }
+            Kind::Json => {
+                let bytes = body::collect(chunks, declared).await?;
+                json::read(bytes, intake.max_images, allowed, &reservation).await?
+            }
+            Kind::Multipart => multipart::read(headers, chunks, intake, allowed).await?,
+            Kind::Urlencoded => {
+                let error = urlencoded(&chunks.try_next().await?.unwrap_or_default());
+                intake.discard(headers, Body::from_stream(chunks));
                 return Err(error);
             }
         };
-        let reservation = Arc::new(intake.budget.reserve());
-        body::admit(headers, intake.max_body_bytes, &reservation)?;
-        let chunks = body::metered(body, intake.max_body_bytes, Arc::clone(&reservation));
-        let declared = body::declared_length(headers);
-        let reading = async {
-            match kind {
-                Kind::Raw => Ok(vec![NamedImage { name: None, bytes: body::collect(chunks, declared).await? }]),
-                Kind::Json => json::read(body::collect(chunks, declared).await?, intake.max_images, &reservation).await,
-                Kind::Multipart => multipart::read(headers, chunks, intake.max_images).await,
-            }
-        };
-        let late = |_| ApiError::BodyTimeout { ms: intake.timeout.as_millis() };
-        let images = tokio::time::timeout(intake.timeout, reading).await.map_err(late)??;
-        check_images(&images, intake)?;
-        Ok(Self { images, reservation })
+        check_images(&read.images, intake)?;
+        Ok((Self { images: read.images, reservation }, read.parameters))
     }
 
     /// What each image is called in the answer: the name given, else the position from 0.
-    pub fn names(&self) -> Vec<String> {
-        let name = |(position, image): (usize, &NamedImage)| image.name.clone().unwrap_or_else(|| position.to_string());
-        self.images.iter().enumerate().map(name).collect()
+    pub fn captions(&self) -> Vec<Caption> {
+        let caption = |(position, image): (usize, &NamedImage)| Caption {
+            name: image.name.clone().unwrap_or_else(|| position.to_string()),
+            mangled: mangled::mangled(&image.bytes),
+        };
+        self.images.iter().enumerate().map(caption).collect()
     }
 
     /// How many.
@@ -87,18 +118,54 @@ impl Images {
     }
 }
 
+impl Caption {
+    /// That of an image that shows nothing unusual.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), mangled: None }
+    }
+
+    /// The name.
+    pub fn into_name(self) -> String {
+        self.name
+    }
+
+    /// That the image cannot be used, with what may have happened to it.
+    pub fn problem(self, error: &ImageError) -> ImageProblem {
+        let mut problem = ImageProblem::new(self.name, error);
+        if let (Some(mangled), ImageError::NotAnImage | ImageError::Broken { .. }) = (self.mangled, error) {
+            problem.detail = format!("{}; {mangled}", problem.detail);
+        }
+        problem
+    }
+}
+
+impl AsRef<str> for Caption {
+    fn as_ref(&self) -> &str {
+        &self.name
+    }
+}
+
 /// How a body carries images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
+    /// One, as it is.
     Raw,
+    /// In base64, with parameters beside it.
     Json,
+    /// As files of a form, with parameters beside them.
     Multipart,
+    /// Not at all: curl says so unasked.
+    Urlencoded,
 }
 
 impl Kind {
-    fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
+    /// As the content type of `body` says.
+    ///
+    /// # Errors
+    /// A type that carries no images, none at all.
+    pub fn of(headers: &HeaderMap, body: &Body) -> Result<Self, ApiError> {
         let Some(value) = headers.get(header::CONTENT_TYPE) else {
-            if matches!(body::declared_length(headers), None | Some(0)) && !headers.contains_key(header::TRANSFER_ENCODING) {
+            if body.is_end_stream() {
                 return Err(ApiError::NoImages("send one as the body, with its `Content-Type`"));
             }
             return Err(unsupported("the body has no `Content-Type`"));
@@ -109,19 +176,39 @@ impl Kind {
             "application/octet-stream" => Ok(Self::Raw),
             "application/json" => Ok(Self::Json),
             "multipart/form-data" => Ok(Self::Multipart),
-            "application/x-www-form-urlencoded" => Err(unsupported(
-                "`application/x-www-form-urlencoded` carries no image; with curl's `--data-binary` add `-H 'Content-Type: image/jpeg'`",
-            )),
+            "application/x-www-form-urlencoded" => Ok(Self::Urlencoded),
             other if other.starts_with("image/") => Ok(Self::Raw),
-            other => Err(unsupported(&format!("`{other}` carries no image"))),
+            other => Err(unsupported(&format!("`{}` carries no image", excerpt(other)))),
         }
     }
+
+    /// Where its parameters stand besides path and query; nowhere in one that has none.
+    pub fn place(self) -> Option<Place> {
+        match self {
+            Self::Raw | Self::Urlencoded => None,
+            Self::Json => Some(Place::Json),
+            Self::Multipart => Some(Place::Form),
+        }
+    }
+}
+
+/// The refusal of a body that begins with `start`: what curl's `-d` and `--data-binary` send unless they are told a type.
+fn urlencoded(start: &[u8]) -> ApiError {
+    let found = match start {
+        [0xff, 0xd8, 0xff, ..] => "; what it holds begins as a JPEG",
+        [0x89, b'P', b'N', b'G', ..] => "; what it holds begins as a PNG",
+        _ => "",
+    };
+    unsupported(&format!(
+        "`application/x-www-form-urlencoded` carries no image{found}; with curl use `--data-binary @photo.jpg` (`-d` drops line breaks) \
+         and add `-H 'Content-Type: image/jpeg'`, or `-F image=@photo.jpg`"
+    ))
 }
 
 fn unsupported(what: &str) -> ApiError {
     ApiError::UnsupportedMediaType(format!(
         "{what}; send `image/*` or `application/octet-stream` (one image), `multipart/form-data` (files) or `application/json` \
-         (`{{\"images\":[{{\"b64\":\"…\"}}]}}`)"
+         (`{{\"images\":[\"BASE64\"]}}`)"
     ))
 }
 

@@ -3,8 +3,13 @@
 use std::time::Duration;
 
 use axum::{body::Body, http::HeaderMap};
+use bytes::Bytes;
+use futures_util::Stream;
 
-use super::body::{self, Budget};
+use super::{
+    body::{self, BodyFault, Budget},
+    pace::{Pace, paced},
+};
 use crate::{
     config::{ImagesConfig, ServerConfig},
     preprocess::Limits,
@@ -21,8 +26,8 @@ pub struct Intake {
     pub max_pixels: u64,
     /// Bounds on each image; one beyond them is the engine's to refuse by name, and is not counted here.
     pub limits: Limits,
-    /// Time for a body to arrive.
-    pub timeout: Duration,
+    /// How slowly a body may arrive.
+    pub pace: Pace,
     /// Memory for bodies, over all requests.
     pub budget: Budget,
 }
@@ -35,13 +40,32 @@ impl Intake {
             max_images: server.max_images,
             max_pixels: server.max_request_pixels,
             limits: Limits::from(images),
-            timeout: server.body_timeout,
+            pace: Pace {
+                idle: server.body_idle_timeout,
+                setting: "server.body_idle_timeout_ms",
+                bytes_per_second: server.min_body_bytes_per_second,
+            },
             budget: Budget::new(server.max_buffered_bytes),
         }
     }
 
+    /// The chunks of `body` while they arrive fast enough.
+    pub fn chunks(&self, body: Body) -> impl Stream<Item = Result<Bytes, BodyFault>> + Send + Unpin + use<> {
+        paced(body, self.pace)
+    }
+
+    /// The same with a bound on silence of its own, which is configured as `setting`.
+    pub fn chunks_within(
+        &self,
+        body: Body,
+        idle: Duration,
+        setting: &'static str,
+    ) -> impl Stream<Item = Result<Bytes, BodyFault>> + Send + Unpin + use<> {
+        paced(body, Pace { idle, setting, ..self.pace })
+    }
+
     /// Lets a refused client finish sending `body`, so that it reads why; nothing is kept.
     pub fn discard(&self, headers: &HeaderMap, body: Body) {
-        body::discard(headers, body, self.max_body_bytes, self.timeout);
+        body::discard(headers, body, self.max_body_bytes, self.pace.idle);
     }
 }

@@ -16,6 +16,7 @@ use super::{
     error::ApiError,
     intake::Intake,
 };
+use crate::message::{excerpt, serde_message};
 
 /// No recipe comes near.
 const MAX_BYTES: usize = 1 << 20;
@@ -33,10 +34,10 @@ pub async fn bytes(intake: &Intake, headers: &HeaderMap, body: Body) -> Result<B
     let reservation = Arc::new(intake.budget.reserve());
     let reading = async {
         body::admit(headers, limit, &reservation)?;
-        body::collect(body::metered(body, limit, Arc::clone(&reservation)), body::declared_length(headers)).await
+        let chunks = body::metered(intake.chunks(body), limit, Arc::clone(&reservation));
+        body::collect(chunks, body::declared_length(headers)).await
     };
-    let late = |_| ApiError::BodyTimeout { ms: intake.timeout.as_millis() };
-    tokio::time::timeout(intake.timeout, reading).await.map_err(late)?.map_err(|fault| match fault {
+    reading.await.map_err(|fault| match fault {
         BodyFault::TooLarge { limit } => ApiError::JsonTooLarge { limit },
         other => other.into(),
     })
@@ -47,7 +48,8 @@ pub async fn bytes(intake: &Intake, headers: &HeaderMap, body: Body) -> Result<B
 /// # Errors
 /// [`ApiError::MalformedBody`].
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(bytes).map_err(|error| ApiError::MalformedBody(format!("cannot read the JSON body: {error}")))
+    serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::MalformedBody(format!("cannot read the JSON body: {}", serde_message(&error))))
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
@@ -56,8 +58,10 @@ fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
     if media_type.eq_ignore_ascii_case("application/json") {
         return Ok(());
     }
-    let found =
-        if media_type.is_empty() { "the body has no `Content-Type`".to_owned() } else { format!("the body is `{media_type}`") };
+    let found = match media_type {
+        "" => "the body has no `Content-Type`".to_owned(),
+        other => format!("the body is `{}`", excerpt(other)),
+    };
     Err(ApiError::UnsupportedMediaType(format!("{found}; send `application/json`")))
 }
 

@@ -14,6 +14,7 @@ use metrics::{counter, gauge, histogram};
 use tracing::{Span, field};
 
 use super::request_id::RequestId;
+use crate::message::excerpt;
 
 /// The header that says where the time of a request went.
 pub const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -47,8 +48,8 @@ pub fn count_images(model: &str, answered: usize, refused: usize) {
 /// The span of a request, for `tower_http`'s trace layer.
 pub fn span(request: &Request) -> Span {
     let id = request.extensions().get::<RequestId>().and_then(|id| id.0.to_str().ok()).unwrap_or_default();
-    let path = request.uri().path();
-    tracing::info_span!("request", id, method = %request.method(), path, route = route(request), status = field::Empty)
+    let (method, path) = (excerpt(request.method().as_str()), excerpt(request.uri().path()));
+    tracing::info_span!("request", id, %method, %path, route = route(request), status = field::Empty)
 }
 
 /// Logs the end of a request, once.

@@ -81,7 +81,7 @@ fn info() -> Info {
         "Image classification and feature extraction: send a photo, get labels, or the output of any layer.\n\n\
          Errors are `application/problem+json` (RFC 9457); branch on `code`, a closed list.\n\n\
          ```\ncurl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' 'http://127.0.0.1:8080/predict?top_k=3'\n\
-         curl -F image=@a.jpg -F image=@b.jpg -H 'Accept: application/x-npz' 'http://127.0.0.1:8080/features?layer=fc1,fc2' -o f.npz\n```"
+         curl -F image=@a.jpg -F image=@b.jpg -F layer=fc1,fc2 -H 'Accept: application/x-npz' http://127.0.0.1:8080/features -o f.npz\n```"
             .to_owned(),
     );
     info.license = Some(License::new(env!("CARGO_PKG_LICENSE")));
@@ -134,8 +134,22 @@ mod tests {
                 let query = parameters.iter().filter(|parameter| parameter["in"] == "query");
                 let names: Vec<&str> = query.filter_map(|parameter| parameter["name"].as_str()).collect();
                 assert_eq!(names, read, "{prefix}{path}");
+                let post = &document["paths"][format!("{prefix}{path}")]["post"];
+                let body = &document["components"]["requestBodies"][component(&post["requestBody"])]["content"];
+                for (media_type, images) in [("application/json", "images"), ("multipart/form-data", "image")] {
+                    let schema = &document["components"]["schemas"][component(&body[media_type]["schema"])];
+                    let fields = schema["properties"].as_object().expect("an object");
+                    let parameters: BTreeSet<&str> = fields.keys().map(String::as_str).filter(|name| *name != images).collect();
+                    assert_eq!(parameters, read.iter().copied().collect(), "{prefix}{path} as {media_type}");
+                    assert_eq!(schema["required"], serde_json::json!([images]), "{prefix}{path} as {media_type}");
+                }
             }
         }
+    }
+
+    /// The name of the component that `reference` refers to.
+    fn component(reference: &Value) -> &str {
+        reference["$ref"].as_str().and_then(|path| path.rsplit('/').next()).expect("it is a reference")
     }
 
     #[test]

@@ -1,27 +1,23 @@
-//! The parameters of `/predict` and `/features`, from path, query and `Accept`, as the engine's request.
+//! The parameters of `/predict` and `/features`, from path, query, body and `Accept`, as the engine's request.
 //!
-//! Every value is checked here or by the engine's plan, before the body is read.
+//! Every value is checked here or by the engine's plan.
 
 use axum::{
-    extract::{FromRequestParts, Path, RawPathParams, rejection::PathRejection},
-    http::request::Parts,
+    extract::{Path, rejection::PathRejection},
+    http::{HeaderMap, request::Parts},
 };
 
-use super::{
-    accept::Format,
-    error::ApiError,
-    query::{Query, agree, positive},
-};
+use super::{accept::Format, error::ApiError, query::Query};
 use crate::{
     inference::{DEFAULT_TOP_K, Features, Normalize, OnError, Plan, Pool, Request},
     preprocess::{ChannelOrder, Mode, Orientation, Resize},
     tensor::Dtype,
 };
 
-/// Query parameters of `/predict`.
+/// Parameters of `/predict`, in the query or the body.
 pub const PREDICT: [&str; 8] = ["model", "version", "top_k", "resize", "preprocess", "channel_order", "orientation", "on_error"];
 
-/// Query parameters of `/features`.
+/// Parameters of `/features`, in the query or the body.
 pub const FEATURES: [&str; 14] = [
     "model",
     "version",
@@ -64,14 +60,13 @@ pub struct PredictParams {
 }
 
 impl PredictParams {
-    /// Reads path and query.
+    /// Reads what `query` holds of [`PREDICT`].
     ///
     /// # Errors
     /// [`ApiError::InvalidParameter`].
-    pub async fn read(parts: &mut Parts) -> Result<Self, ApiError> {
-        let query = Query::parse(&parts.uri, &PREDICT)?;
+    pub fn read(query: &Query) -> Result<Self, ApiError> {
         let top_k = query.positive("top_k")?;
-        let request = Request { top_k: Some(top_k.unwrap_or(1)), ..request(parts, &query).await? };
+        let request = Request { top_k: Some(top_k.unwrap_or(1)), ..request(query)? };
         Ok(Self { request, explicit_top_k: top_k.is_some() })
     }
 
@@ -104,22 +99,21 @@ pub struct Form {
 }
 
 impl FeatureParams {
-    /// Reads path, query and `Accept`.
+    /// Reads what `query` holds of [`FEATURES`], and `Accept`.
     ///
     /// # Errors
     /// [`ApiError::InvalidParameter`], or [`ApiError::NotAcceptable`].
-    pub async fn read(parts: &mut Parts) -> Result<Self, ApiError> {
-        let query = Query::parse(&parts.uri, &FEATURES)?;
+    pub fn read(query: &Query, headers: &HeaderMap) -> Result<Self, ApiError> {
         let features = Features {
             layers: query.many("layer")?,
             pool: query.choice("pool", &POOL)?.unwrap_or_default(),
             flatten: query.choice("flatten", &FLAG)?.unwrap_or_default(),
             normalize: query.choice("normalize", &NORMALIZE)?.unwrap_or_default(),
         };
-        let request = Request { top_k: query.positive("top_k")?, features: Some(features), ..request(parts, &query).await? };
+        let request = Request { top_k: query.positive("top_k")?, features: Some(features), ..request(query)? };
         let encoding = query.choice("encoding_format", &ENCODING)?;
         let form = Form {
-            format: Format::negotiate(&parts.headers)?,
+            format: Format::negotiate(headers)?,
             dtype: query.choice("dtype", &DTYPE)?.unwrap_or_default(),
             base64: encoding.unwrap_or_default(),
         };
@@ -155,12 +149,11 @@ fn check_form(form: Form, request: &Request, encoding_given: bool) -> Result<(),
     Ok(())
 }
 
-/// What both routes take: the model from path or query, and how images are treated.
-async fn request(parts: &mut Parts, query: &Query) -> Result<Request, ApiError> {
-    let path = Target::read(parts).await?;
+/// What both routes take: the model, and how images are treated.
+fn request(query: &Query) -> Result<Request, ApiError> {
     Ok(Request {
-        model: agree("model", path.model, query.one("model")?.map(str::to_owned))?,
-        version: agree("version", path.version, query.positive("version")?)?,
+        model: query.one("model")?.map(str::to_owned),
+        version: query.positive("version")?,
         resize: query.choice("resize", &RESIZE)?,
         preprocess: query.choice("preprocess", &PREPROCESS)?,
         channel_order: query.choice("channel_order", &CHANNEL_ORDER)?,
@@ -179,32 +172,40 @@ pub fn only(path: Result<Path<String>, PathRejection>) -> Result<String, ApiErro
     Ok(text)
 }
 
-/// The model that a path names.
+/// The model that a path names, as `NAME` or `NAME@VERSION`, with what the query says of its version.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Target {
     /// `{model}`.
-    pub model: Option<String>,
+    pub model: String,
     /// `{version}`.
     pub version: Option<u32>,
 }
 
 impl Target {
-    /// Reads the path's parameters.
+    /// Reads path and query; of the query's parameters `allowed` are taken.
     ///
     /// # Errors
-    /// A version that is no whole number from 1, a path that is not UTF-8.
-    pub async fn read(parts: &mut Parts) -> Result<Self, ApiError> {
-        let params = RawPathParams::from_request_parts(parts, &()).await;
-        let params = params.map_err(|error| ApiError::InvalidParameter(format!("cannot read the path: {error}")))?;
-        let mut target = Self::default();
-        for (name, value) in &params {
-            match name {
-                "model" => target.model = Some(value.to_owned()),
-                "version" => target.version = Some(positive("version", value)?),
-                _ => {}
+    /// A version that is no whole number from 1, versions that contradict each other, a path that is not UTF-8.
+    pub async fn read(parts: &mut Parts, allowed: &[&str]) -> Result<Self, ApiError> {
+        let query = Query::of(parts, allowed).await?;
+        Ok(Self { model: query.one("model")?.unwrap_or_default().to_owned(), version: query.positive("version")? })
+    }
+
+    /// The model of a route that is about all of its versions.
+    ///
+    /// # Errors
+    /// A version.
+    pub fn every_version(self) -> Result<String, ApiError> {
+        match self.version {
+            None => Ok(self.model),
+            Some(version) => {
+                let model = self.model;
+                let why = format!(
+                    "`{model}@{version}` is one version, and this route is about all of `{model}`; leave `@{version}` out"
+                );
+                Err(ApiError::InvalidParameter(why))
             }
         }
-        Ok(target)
     }
 }
 
@@ -224,7 +225,8 @@ mod tests {
             let found = Arc::clone(&found);
             move |request: axum::extract::Request| async move {
                 let (mut parts, _) = request.into_parts();
-                let params = FeatureParams::read(&mut parts).await;
+                let query = Query::of(&mut parts, &FEATURES).await;
+                let params = query.and_then(|query| FeatureParams::read(&query, &parts.headers));
                 *found.lock().expect("not poisoned") = Some(params);
             }
         };

@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{code::Code, error::ApiError};
-use crate::{jobs, preprocess::ImageError, telemetry::chain};
+use crate::{message::excerpt, jobs, preprocess::ImageError, telemetry::chain};
 
 /// Media type of every error.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -36,6 +36,11 @@ impl ImageProblem {
     /// `error` of the image called `image`.
     pub fn new(image: String, error: &ImageError) -> Self {
         Self { image, code: error.code(), detail: error.to_string() }
+    }
+
+    /// With an excerpt of a long name, as an error has it.
+    fn shortened(&self) -> Self {
+        Self { image: excerpt(&self.image).to_string(), ..self.clone() }
     }
 }
 
@@ -108,7 +113,7 @@ impl Problem {
         let code = error.code();
         let (mut errors, mut missing, mut problems) = (Vec::new(), Vec::new(), Vec::new());
         match error {
-            ApiError::BadImages(bad) => errors.clone_from(bad),
+            ApiError::BadImages(bad) => errors = bad.iter().map(ImageProblem::shortened).collect(),
             ApiError::NotReady(models) => missing.clone_from(models),
             ApiError::InvalidRecipe(fields) => problems.clone_from(fields),
             _ => {}

@@ -1,18 +1,53 @@
-//! The query string as a checked list of parameters: nothing unknown, nothing twice, nothing empty.
+//! A request's parameters as a checked list, from its path, query and body: nothing unknown, nothing twice, nothing empty.
 //!
 //! Knows how parameters are written; which ones a route takes is [`super::params`]'s.
 
-use std::{fmt::Display, str::FromStr};
+use std::{
+    fmt::{self, Display},
+    str::FromStr,
+};
 
-use axum::{extract::Query as Pairs, http::Uri};
+use axum::{
+    extract::{FromRequestParts, Query as Pairs, RawPathParams},
+    http::{Uri, request::Parts},
+};
 
 use super::error::ApiError;
-use crate::registry::nearest;
+use crate::{
+    message::excerpt,
+    registry::{named_model, nearest},
+};
 
-/// A route's query parameters.
+/// Longest value, in bytes; lists of layers are the longest that mean something.
+pub const MAX_VALUE: usize = 16 << 10;
+
+/// A request's parameters.
 #[derive(Debug)]
 pub struct Query {
-    pairs: Vec<(String, String)>,
+    given: Vec<Given>,
+}
+
+/// A value, and where it was given.
+#[derive(Debug)]
+struct Given {
+    name: String,
+    value: String,
+    place: Place,
+}
+
+/// Where a parameter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the path.
+    Path,
+    /// In the query string.
+    Query,
+    /// In a JSON body.
+    Json,
+    /// In a part of a form.
+    Form,
+    /// Behind the `@` of `model`.
+    Model,
 }
 
 impl Query {
@@ -21,17 +56,61 @@ impl Query {
     /// # Errors
     /// A name that is not allowed (naming the nearest that is), an empty value, a query that cannot be decoded.
     pub fn parse(uri: &Uri, allowed: &[&str]) -> Result<Self, ApiError> {
+        Self { given: Vec::new() }.and_query(uri, allowed)
+    }
+
+    /// Reads the path's parameters too.
+    ///
+    /// # Errors
+    /// As [`Self::parse`]; a path that is not UTF-8.
+    pub async fn of(parts: &mut Parts, allowed: &[&str]) -> Result<Self, ApiError> {
+        let params = RawPathParams::from_request_parts(parts, &()).await;
+        let params = params.map_err(|error| ApiError::InvalidParameter(format!("cannot read the path: {error}")))?;
+        let mut query = Self { given: Vec::new() };
+        for (name, value) in &params {
+            query.add(Place::Path, name.to_owned(), value.to_owned())?;
+        }
+        query.and_query(&parts.uri, allowed)
+    }
+
+    fn and_query(self, uri: &Uri, allowed: &[&str]) -> Result<Self, ApiError> {
         let Pairs(pairs) = Pairs::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|error| ApiError::InvalidParameter(format!("cannot read the query string: {error}")))?;
-        for (name, value) in &pairs {
+        self.and(Place::Query, pairs, allowed)
+    }
+
+    /// The same with what stands in another place.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn and(mut self, place: Place, pairs: Vec<(String, String)>, allowed: &[&str]) -> Result<Self, ApiError> {
+        for (name, value) in pairs {
             if !allowed.contains(&name.as_str()) {
-                return Err(unknown(name, allowed));
+                return Err(ApiError::InvalidParameter(unknown(&name, allowed)));
             }
             if value.is_empty() {
                 return Err(ApiError::InvalidParameter(format!("`{name}` is empty; give it a value or leave it out")));
             }
+            self.add(place, name, value)?;
         }
-        Ok(Self { pairs })
+        Ok(self)
+    }
+
+    fn add(&mut self, place: Place, name: String, value: String) -> Result<(), ApiError> {
+        if value.len() > MAX_VALUE {
+            let shown = excerpt(&value);
+            return Err(ApiError::InvalidParameter(format!("`{name}` is `{shown}`; it has more than {MAX_VALUE} bytes")));
+        }
+        if name != "model" {
+            self.given.push(Given { name, value, place });
+            return Ok(());
+        }
+        let (model, version) = named_model(&value).map_err(|error| ApiError::InvalidParameter(format!("`model` {error}")))?;
+        if let Some(version) = version {
+            self.given.push(Given { name: "version".to_owned(), value: version.to_string(), place: Place::Model });
+        }
+        self.given.push(Given { name, value: model.to_owned(), place });
+        Ok(())
     }
 
     /// The value of a parameter that may be given once.
@@ -40,25 +119,36 @@ impl Query {
     /// When it is given twice.
     pub fn one(&self, name: &str) -> Result<Option<&str>, ApiError> {
         let mut values = self.values(name);
-        let first = values.next();
-        match values.next() {
-            None => Ok(first),
-            Some(_) => Err(ApiError::InvalidParameter(format!("`{name}` is given more than once"))),
+        let Some(first) = values.next() else { return Ok(None) };
+        for other in values {
+            if other.place == first.place && first.place != Place::Model {
+                return Err(ApiError::InvalidParameter(format!("`{name}` is given more than once")));
+            }
+            if other.value != first.value {
+                return Err(contradiction(name, (&first.value, first.place), (&other.value, other.place)));
+            }
         }
+        Ok(Some(&first.value))
     }
 
     /// The values of a parameter that repeats or is comma-separated, in order.
     ///
     /// # Errors
-    /// When an element is empty.
+    /// When an element is empty; when two places give different lists.
     pub fn many(&self, name: &str) -> Result<Vec<String>, ApiError> {
-        self.values(name)
-            .flat_map(|value| value.split(','))
-            .map(|value| match value.trim() {
-                "" => Err(ApiError::InvalidParameter(format!("`{name}` has an empty element; write `{name}=a,b`"))),
-                value => Ok(value.to_owned()),
-            })
-            .collect()
+        let Some(first) = self.values(name).next().map(|given| given.place) else { return Ok(Vec::new()) };
+        let list = |place: Place| -> Result<Vec<String>, ApiError> {
+            let values = self.values(name).filter(|given| given.place == place);
+            values.flat_map(|given| given.value.split(',')).map(|value| element(name, value)).collect()
+        };
+        let values = list(first)?;
+        for other in self.values(name).map(|given| given.place).filter(|place| *place != first) {
+            let others = list(other)?;
+            if others != values {
+                return Err(contradiction(name, (&values.join(","), first), (&others.join(","), other)));
+            }
+        }
+        Ok(values)
     }
 
     /// A parameter whose value is one of `choices`.
@@ -71,7 +161,8 @@ impl Query {
             Some((_, choice)) => Ok(Some(*choice)),
             None => {
                 let words: Vec<String> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
-                Err(ApiError::InvalidParameter(format!("`{name}` is `{value}`; it may be {}", words.join(", "))))
+                let (value, words) = (excerpt(value), words.join(", "));
+                Err(ApiError::InvalidParameter(format!("`{name}` is `{value}`; it may be {words}")))
             }
         }
     }
@@ -84,44 +175,55 @@ impl Query {
         self.one(name)?.map(|value| positive(name, value)).transpose()
     }
 
-    fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.pairs.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    fn values(&self, name: &str) -> impl Iterator<Item = &Given> {
+        self.given.iter().filter(move |given| given.name == name)
     }
 }
 
-/// `value` of the parameter `name` as a whole number from 1.
-///
-/// # Errors
-/// Anything else.
-pub fn positive<T: FromStr + PartialEq + From<u8>>(name: &str, value: &str) -> Result<T, ApiError> {
+impl Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Path => "the path",
+            Self::Query => "the query",
+            Self::Json => "the JSON",
+            Self::Form => "the form",
+            Self::Model => "`model`",
+        })
+    }
+}
+
+fn positive<T: FromStr + PartialEq + From<u8>>(name: &str, value: &str) -> Result<T, ApiError> {
     match value.parse::<T>() {
         Ok(number) if number != T::from(0) => Ok(number),
-        _ => Err(ApiError::InvalidParameter(format!("`{name}` is `{value}`; it must be a whole number from 1"))),
-    }
-}
-
-/// The one value that the path and the query give for `name`.
-///
-/// # Errors
-/// When they disagree.
-pub fn agree<T: PartialEq + Display>(name: &str, path: Option<T>, query: Option<T>) -> Result<Option<T>, ApiError> {
-    match (path, query) {
-        (Some(path), Some(query)) if path != query => {
-            Err(ApiError::InvalidParameter(format!("`{name}` is `{path}` in the path but `{query}` in the query; give it once")))
+        _ => {
+            let value = excerpt(value);
+            Err(ApiError::InvalidParameter(format!("`{name}` is `{value}`; it must be a whole number from 1")))
         }
-        (path, query) => Ok(path.or(query)),
     }
 }
 
-fn unknown(name: &str, allowed: &[&str]) -> ApiError {
+fn element(name: &str, value: &str) -> Result<String, ApiError> {
+    match value.trim() {
+        "" => Err(ApiError::InvalidParameter(format!("`{name}` has an empty element; write `{name}=a,b`"))),
+        value => Ok(value.to_owned()),
+    }
+}
+
+fn contradiction(name: &str, (value, place): (&str, Place), (other, elsewhere): (&str, Place)) -> ApiError {
+    let (value, other) = (excerpt(value), excerpt(other));
+    ApiError::InvalidParameter(format!("`{name}` is `{value}` in {place} but `{other}` in {elsewhere}; give it once"))
+}
+
+/// That `name` is none of `allowed`, with those that come near.
+pub fn unknown(name: &str, allowed: &[&str]) -> String {
     let quoted = |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let all: Vec<String> = allowed.iter().map(|name| (*name).to_owned()).collect();
     let near = nearest(name, allowed);
     let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", quoted(&near)) };
-    ApiError::InvalidParameter(match all.len() {
-        0 => format!("unknown parameter `{name}`; this route takes none"),
-        _ => format!("unknown parameter `{name}`{hint} (this route takes {})", quoted(&all)),
-    })
+    match all.len() {
+        0 => format!("unknown parameter `{}`; this route takes none", excerpt(name)),
+        _ => format!("unknown parameter `{}`{hint} (this route takes {})", excerpt(name), quoted(&all)),
+    }
 }
 
 #[cfg(test)]
@@ -171,11 +273,65 @@ mod tests {
         check("top_k=99999999999999999999999", top_k, Err("whole number from 1"));
     }
 
+    /// The list is `model`, `version`, `layer` of the path, the query and a JSON body, or what is wrong with them.
+    async fn check_places(path: &str, query: &str, json: &[(&str, &str)], expected: Result<&str, &str>) {
+        let allowed = ["model", "version", "layer", "top_k"];
+        let pairs = json.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let read = || {
+            let mut given = Query { given: Vec::new() };
+            for (name, value) in path.split('&').filter_map(|pair| pair.split_once('=')) {
+                given.add(Place::Path, name.to_owned(), value.to_owned())?;
+            }
+            let uri: Uri = format!("/features?{query}").parse().expect("valid");
+            let given = given.and_query(&uri, &allowed)?.and(Place::Json, pairs, &allowed)?;
+            let version = given.positive::<u32>("version")?.map_or_else(|| "-".to_owned(), |version| version.to_string());
+            Ok::<_, ApiError>(format!("{} {version} {}", given.one("model")?.unwrap_or("-"), given.many("layer")?.join("|")))
+        };
+        match (read(), expected) {
+            (Ok(got), Ok(expected)) => assert_eq!(got, expected, "{path} {query} {json:?}"),
+            (Err(got), Err(expected)) => assert!(got.to_string().contains(expected), "{path} {query} {json:?}: {got}"),
+            (got, expected) => panic!("{path} {query} {json:?}: got {got:?}, expected {expected:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn places_may_share_what_is_asked_and_must_agree() {
+        let (a, fc) = ([("model", "a")], [("layer", "fc1"), ("layer", "fc2")]);
+        check_places("", "", &[], Ok("- - ")).await;
+        check_places("model=a&version=1", "layer=x,y", &[], Ok("a 1 x|y")).await;
+        check_places("model=a", "version=2", &fc, Ok("a 2 fc1|fc2")).await;
+        check_places("model=a", "model=a", &a, Ok("a - ")).await;
+        check_places("", "layer=fc1,fc2", &fc, Ok("- - fc1|fc2")).await;
+        check_places("model=a@3", "", &a, Ok("a 3 ")).await;
+        check_places("", "model=a@3&version=3", &[("model", "a@3")], Ok("a 3 ")).await;
+        check_places("model=b", "", &a, Err("`model` is `b` in the path but `a` in the JSON; give it once")).await;
+        check_places("", "model=b", &a, Err("`model` is `b` in the query but `a` in the JSON; give it once")).await;
+        check_places("version=1", "version=2", &[], Err("`version` is `1` in the path but `2` in the query")).await;
+        check_places("", "layer=fc1", &fc, Err("`layer` is `fc1` in the query but `fc1,fc2` in the JSON")).await;
+        check_places("", "model=a@1&version=2", &[], Err("`version` is `1` in `model` but `2` in the query")).await;
+        check_places("", "model=a@1", &[("model", "a@2")], Err("`version` is `1` in `model` but `2` in `model`")).await;
+        check_places("", "model=a@x", &[], Err("`model` is `a@x`; write `NAME`, or `NAME@VERSION`")).await;
+        check_places("", "", &[("model", "a"), ("model", "a")], Err("`model` is given more than once")).await;
+        check_places("", "", &[("topk", "1")], Err("unknown parameter `topk`; did you mean `top_k`?")).await;
+    }
+
     #[test]
-    fn path_and_query_must_agree() {
-        assert_eq!(agree("version", Some(1), Some(1)).expect("they agree"), Some(1));
-        assert_eq!(agree("version", None, Some(2)).expect("one is given"), Some(2));
-        let error = agree("version", Some(1), Some(2)).expect_err("they differ");
-        assert!(error.to_string().contains("`1` in the path but `2` in the query"), "{error}");
+    fn no_message_repeats_a_long_value() {
+        let long = "A".repeat(20_000);
+        for query in [
+            format!("top_k={long}"),
+            format!("{long}=1"),
+            format!("model={long}@x"),
+            format!("model=a@{long}"),
+            format!("pool={long}"),
+        ] {
+            let uri: Uri = format!("/features?{query}").parse().expect("valid");
+            let error = Query::parse(&uri, &["pool", "top_k", "model"]).and_then(|query| {
+                query.choice("pool", &[("avg", 1)])?;
+                query.positive::<usize>("top_k").map(drop)
+            });
+            let text = error.expect_err(&query[..10]).to_string();
+            assert!(text.len() < 250 && !text.contains(&"A".repeat(50)), "{text}");
+        }
     }
 }

@@ -20,7 +20,9 @@ use tower_http::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    encoding,
     error::{ApiError, Panicked},
+    intake::Intake,
     observe, openapi, request_id,
     routes::{datasets, features, health, job_events, jobs, models, predict, versions},
     state::State,
@@ -32,7 +34,8 @@ const MIN_COMPRESSED_BYTES: u64 = 1024;
 /// Every route over `state`.
 pub fn router(state: State) -> Router {
     let (routes, _) = documented().split_for_parts();
-    around(routes.with_state(state).merge(openapi::routes()))
+    let intake = state.intake().clone();
+    around(routes.with_state(state).merge(openapi::routes()), &intake)
 }
 
 /// The routes that the OpenAPI document describes.
@@ -63,7 +66,7 @@ pub(super) fn documented() -> OpenApiRouter<State> {
 }
 
 /// What surrounds every route, the request id outermost.
-pub(super) fn around(routes: Router) -> Router {
+pub(super) fn around(routes: Router, intake: &Intake) -> Router {
     let trace = TraceLayer::new_for_http()
         .make_span_with(|request: &Request| observe::span(request))
         .on_request(())
@@ -73,6 +76,7 @@ pub(super) fn around(routes: Router) -> Router {
         .quality(CompressionLevel::Fastest)
         .compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES).and(OnlyText));
     routes
+        .route_layer(middleware::from_fn_with_state(intake.clone(), encoding::decode))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable())
@@ -123,7 +127,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::http::testing::answer;
+    use crate::http::testing::{self, answer};
 
     fn routes() -> Router {
         around(
@@ -135,6 +139,7 @@ mod tests {
                 .route("/events", get(async || ([(header::CONTENT_TYPE, "text/event-stream")], "x".repeat(10_000))))
                 .route("/array", get(async || ([(header::CONTENT_TYPE, "application/x-npy")], vec![0u8; 10_000])))
                 .merge(openapi::routes()),
+            &testing::intake(),
         )
     }
 
@@ -157,6 +162,9 @@ mod tests {
         check("GET", "/nothing?x=1", 404, "not_found", "nothing at `/nothing`; `/docs` lists").await;
         check("POST", "/fails", 405, "method_not_allowed", "`POST` is not allowed at `/fails`").await;
         check("POST", "/full", 503, "busy", "`server.max_buffered_bytes`").await;
+        let long = format!("/{}", "x".repeat(5000));
+        let body = check("GET", &long, 404, "not_found", "nothing at `/xxx").await;
+        assert!(body["detail"].as_str().is_some_and(|text| text.len() < 120), "{body}");
         check("GET", "/docs/nothing.js", 404, "not_found", "/docs/nothing.js").await;
         for path in ["/fails", "/panics"] {
             let body = check("GET", path, 500, "internal", "its log says why").await;

@@ -1,15 +1,16 @@
-//! The accept loop: HTTP/1 connections with a bound on slow headers, drained at shutdown.
+//! The accept loop: HTTP/1 connections with bounds on idleness and slow headers, drained at shutdown.
 
 use std::{io, time::Duration};
 
 use axum::Router;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo},
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
 use tokio::net::{TcpListener, TcpStream};
 
+use super::connection::{HeaderTimer, Watched, watched};
 use crate::config::ServerConfig;
 
 /// How long to wait when the process may open no more files.
@@ -20,8 +21,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Returns whether every request was finished in that time.
 pub async fn serve(listener: TcpListener, router: Router, config: &ServerConfig, shutdown: impl Future<Output = ()>) -> bool {
     let connections = GracefulShutdown::new();
-    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(config.header_timeout).keep_alive(true);
+    let builder = auto::Builder::new(TokioExecutor::new()).http1_only();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let stream = tokio::select! {
@@ -35,7 +35,10 @@ pub async fn serve(listener: TcpListener, router: Router, config: &ServerConfig,
             () = &mut shutdown => break,
         };
         let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(io_of(stream), service).into_owned();
+        let (io, timer) = io_of(stream, config);
+        let mut builder = builder.clone();
+        builder.http1().timer(timer).header_read_timeout(config.header_timeout).keep_alive(true);
+        let connection = builder.serve_connection(io, service).into_owned();
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -48,10 +51,11 @@ pub async fn serve(listener: TcpListener, router: Router, config: &ServerConfig,
     tokio::time::timeout(config.shutdown_grace, connections.shutdown()).await.is_ok()
 }
 
-fn io_of(stream: TcpStream) -> TokioIo<TcpStream> {
+fn io_of(stream: TcpStream, config: &ServerConfig) -> (TokioIo<Watched>, HeaderTimer) {
     // Small answers should not wait for more to send; failing to say so only costs latency.
     let _ = stream.set_nodelay(true);
-    TokioIo::new(stream)
+    let (stream, timer) = watched(stream, config.keep_alive_timeout, config.header_timeout);
+    (TokioIo::new(stream), timer)
 }
 
 /// An accept that failed for one connection is its client's affair; one for want of files needs a pause.
@@ -135,10 +139,56 @@ mod tests {
         assert!(!server.served.await.expect("no panic"), "a request was cut off");
     }
 
+    /// Sends `requests` on one connection, and waits for its end after each answer but the last; gives the time to that end.
+    async fn until_closed(config: ServerConfig, requests: &[&str]) -> (String, Duration) {
+        let server = server(config).await;
+        let mut stream = TcpStream::connect(server.address).await.expect("it listens");
+        let mut answers = String::new();
+        for request in requests {
+            stream.write_all(request.as_bytes()).await.expect("it reads");
+            if request.ends_with("\r\n\r\n") {
+                server.entered.notified().await;
+                server.finish.notify_one();
+                while !answers.ends_with("done") {
+                    let mut chunk = [0; 1024];
+                    let count = stream.read(&mut chunk).await.expect("it answers");
+                    assert_ne!(count, 0, "it is open until it has answered");
+                    answers.push_str(std::str::from_utf8(&chunk[..count]).expect("ASCII"));
+                }
+            }
+        }
+        let began = std::time::Instant::now();
+        let mut rest = String::new();
+        let _ = stream.read_to_string(&mut rest).await;
+        (answers + &rest, began.elapsed())
+    }
+
+    const SHORT: Duration = Duration::from_millis(40);
+    const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
     #[tokio::test]
     async fn slow_headers_end_the_connection() {
-        let server = server(ServerConfig { header_timeout: Duration::from_millis(20), ..testing::server() }).await;
-        let answer = exchange(server.address, "GET / HTTP/1.1\r\nHost:").await;
-        assert!(!answer.contains("200"), "{answer}");
+        let config = || ServerConfig { header_timeout: SHORT, ..testing::server() };
+        let (answer, took) = until_closed(config(), &["GET / HTTP/1.1\r\nHost:"]).await;
+        assert!(!answer.contains("200") && took < Duration::from_secs(5), "{answer} after {took:?}");
+        // The same after an answer, where the connection may be idle for longer.
+        let (answer, took) = until_closed(config(), &[REQUEST, "G"]).await;
+        assert!(answer.ends_with("done") && took < Duration::from_secs(5), "{answer} after {took:?}");
+    }
+
+    #[tokio::test]
+    async fn idle_connections_stay_open_for_as_long_as_configured() {
+        // Idle for longer than a header may take.
+        let long = || ServerConfig { header_timeout: SHORT, keep_alive_timeout: 10 * SHORT, ..testing::server() };
+        for requests in [&[][..], &[REQUEST]] {
+            let (answer, took) = until_closed(long(), requests).await;
+            assert!(took >= 9 * SHORT && took < Duration::from_secs(5), "{answer} after {took:?}");
+        }
+        let short = || ServerConfig { keep_alive_timeout: SHORT, ..testing::server() };
+        let (answer, took) = until_closed(short(), &[REQUEST]).await;
+        assert!(answer.ends_with("done") && took < Duration::from_secs(5), "{answer} after {took:?}");
+        // A header that has begun has its own time.
+        let (_, took) = until_closed(ServerConfig { header_timeout: 10 * SHORT, ..short() }, &[REQUEST, "GET /"]).await;
+        assert!(took >= 9 * SHORT && took < Duration::from_secs(5), "{took:?}");
     }
 }

@@ -11,7 +11,7 @@ use axum::{
 use serde_json::Value;
 use tower::ServiceExt;
 
-use super::{body::Budget, intake::Intake};
+use super::{body::Budget, intake::Intake, pace::Pace};
 use crate::{config::ServerConfig, preprocess::Limits};
 
 /// Bounds small enough to run into.
@@ -21,7 +21,7 @@ pub fn intake() -> Intake {
         max_images: 3,
         max_pixels: 1_000_000,
         limits: Limits { max_bytes: 1000, max_pixels: 1_000_000 },
-        timeout: Duration::from_secs(5),
+        pace: Pace { idle: Duration::from_secs(5), setting: "server.body_idle_timeout_ms", bytes_per_second: 1 },
         budget: Budget::new(2000),
     }
 }
@@ -45,7 +45,9 @@ pub fn server() -> ServerConfig {
         max_buffered_bytes: 1 << 22,
         max_response_bytes: 1 << 20,
         header_timeout: Duration::from_secs(10),
-        body_timeout: Duration::from_secs(10),
+        keep_alive_timeout: Duration::from_secs(10),
+        body_idle_timeout: Duration::from_secs(10),
+        min_body_bytes_per_second: 1,
         request_timeout: Duration::from_secs(10),
         shutdown_grace: Duration::from_secs(10),
     }

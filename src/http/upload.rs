@@ -9,7 +9,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, header},
 };
-use futures_util::StreamExt;
+use futures_util::TryStreamExt;
 
 pub use self::said::{PARAMETERS, Said};
 use super::{
@@ -18,7 +18,10 @@ use super::{
     error::ApiError,
     state::State,
 };
-use crate::datasets::{ArchiveKind, Dataset, Error};
+use crate::{
+    datasets::{ArchiveKind, Dataset, Error},
+    message::{excerpt, serde_message},
+};
 
 /// Largest JSON body in bytes.
 const MAX_JSON_BYTES: usize = 64 << 10;
@@ -72,11 +75,8 @@ async fn archive(
             return Err(error);
         }
     };
-    let mut chunks = body.into_data_stream();
-    loop {
-        let chunk = tokio::time::timeout(idle, chunks.next()).await;
-        let Some(chunk) = chunk.map_err(|_| ApiError::BodySilent { ms: idle.as_millis() })? else { break };
-        let chunk = chunk.map_err(|_| ApiError::BodyInterrupted)?;
+    let mut chunks = state.intake().chunks_within(body, idle, "datasets.idle_timeout_ms");
+    while let Some(chunk) = chunks.try_next().await? {
         if let Err(error) = upload.write(&chunk).await {
             state.intake().discard(headers, Body::from_stream(chunks));
             return Err(error.into());
@@ -88,12 +88,11 @@ async fn archive(
 async fn folder(state: &State, mut said: Said, headers: &HeaderMap, body: Body) -> Result<Dataset, ApiError> {
     let reservation = std::sync::Arc::new(state.intake().budget.reserve());
     body::admit(headers, MAX_JSON_BYTES, &reservation).map_err(json_fault)?;
-    let chunks = body::metered(body, MAX_JSON_BYTES, reservation);
-    let time = state.intake().timeout;
-    let bytes = tokio::time::timeout(time, body::collect(chunks, body::declared_length(headers))).await;
-    let bytes = bytes.map_err(|_| ApiError::BodyTimeout { ms: time.as_millis() })?.map_err(json_fault)?;
-    let request: FolderRequest = serde_json::from_slice(&bytes)
-        .map_err(|error| ApiError::MalformedBody(format!("cannot read the JSON body: {error}; it is {{\"path\": \"…\"}}")))?;
+    let chunks = body::metered(state.intake().chunks(body), MAX_JSON_BYTES, reservation);
+    let bytes = body::collect(chunks, body::declared_length(headers)).await.map_err(json_fault)?;
+    let request: FolderRequest = serde_json::from_slice(&bytes).map_err(|error| {
+        ApiError::MalformedBody(format!("cannot read the JSON body: {}; it is {{\"path\": \"…\"}}", serde_message(&error)))
+    })?;
     for (name, value) in [("layout", request.layout), ("names", request.names)] {
         value.map_or(Ok(()), |value| said.add(name, value))?;
     }
@@ -118,9 +117,10 @@ impl Kind {
             "multipart/form-data" => Ok(Self::Form),
             other => match other.split('/').next().unwrap_or_default() {
                 "image" | "video" | "audio" | "text" | "multipart" => Err(ApiError::UnsupportedMediaType(format!(
-                    "`{media_type}` carries no data set; send `application/zip`, `application/x-tar` or `application/gzip` (an \
-                     archive of class folders), the same as a file of `multipart/form-data`, or `application/json` \
-                     (`{{\"path\":\"…\"}}`)"
+                    "`{}` carries no data set; send `application/zip`, `application/x-tar` or `application/gzip` (an archive of \
+                     class folders), the same as a file of `multipart/form-data`, or `application/json` \
+                     (`{{\"path\":\"…\"}}`)",
+                    excerpt(&media_type)
                 ))),
                 _ => Ok(Self::Archive(ArchiveKind::of_media_type(other))),
             },

@@ -23,7 +23,7 @@ use crate::{
     config::{ImagesConfig, ModelsConfig, RuntimeConfig},
     message::Folders,
     preprocess::{self, ImageError, Limits, Warning},
-    registry::{Model, ModelVersion, Repository, Snapshot},
+    registry::{ModelVersion, Repository, Snapshot},
     runtime::Runtime,
     telemetry::chain,
     tensor::Tensor,

@@ -1,12 +1,16 @@
 //! Everything that can go wrong between a request and its answer.
 
-use crate::{message::Listed, preprocess::ImageError, registry::known_model};
+use crate::{
+    message::{Listed, excerpt},
+    preprocess::ImageError,
+    registry::known_model,
+};
 
 /// Why a request or a model cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No model of that name.
-    #[error("unknown model `{name}`{}", models_hint(.name, .nearest, .known))]
+    #[error("unknown model `{}`{}", excerpt(.name), models_hint(.name, .nearest, .known))]
     UnknownModel {
         /// What was asked for.
         name: String,
@@ -26,7 +30,7 @@ pub enum Error {
         available: Vec<u32>,
     },
     /// The model has no such layer.
-    #[error("unknown layer `{layer}` for {model}{}", layer_hint(.model, .holders, .nearest))]
+    #[error("unknown layer `{}` for {model}{}", excerpt(.layer), layer_hint(.model, .holders, .nearest))]
     UnknownLayer {
         /// What was asked for.
         layer: String,

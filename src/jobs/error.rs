@@ -5,6 +5,7 @@
 use std::{io, path::PathBuf};
 
 use super::state::State;
+use crate::message::excerpt;
 
 /// What SQLite says of a full disk (<https://sqlite.org/rescode.html#full>).
 const SQLITE_FULL: &str = "13";
@@ -55,7 +56,7 @@ pub enum Error {
         source: Option<serde_json::Error>,
     },
     /// No job of that id.
-    #[error("there is no job `{id}`; `GET /jobs` lists those that are kept (`jobs.max_finished`)")]
+    #[error("there is no job `{}`; `GET /jobs` lists those that are kept (`jobs.max_finished`)", excerpt(.id))]
     UnknownJob {
         /// What was asked for.
         id: String,
@@ -75,13 +76,13 @@ pub enum Error {
         limit: u32,
     },
     /// The idempotency key came with another body before.
-    #[error("the `Idempotency-Key` `{key}` was used with another body; use a new key for a new job")]
+    #[error("the `Idempotency-Key` `{}` was used with another body; use a new key for a new job", excerpt(.key))]
     KeyReused {
         /// The key.
         key: String,
     },
     /// The first request of that key is still being looked at.
-    #[error("the request with `Idempotency-Key` `{key}` is still being accepted; try again shortly")]
+    #[error("the request with `Idempotency-Key` `{}` is still being accepted; try again shortly", excerpt(.key))]
     KeyInProgress {
         /// The key.
         key: String,

@@ -12,6 +12,7 @@ mod import;
 mod judge;
 mod labels;
 mod metadata;
+mod named;
 mod nearest;
 mod output;
 mod portable;
@@ -31,6 +32,7 @@ pub use import::{
 pub use judge::trial_images;
 pub use labels::{LabelsError, imagenet_labels, numbered_labels, read_labels};
 pub use metadata::{Label, Layer, Lineage, Metadata, MetadataError, NAME_RULE, WeightsOrigin, layer_at, valid_name};
+pub use named::{NamedModelError, named_model};
 pub use nearest::nearest;
 pub use output::{Assumption, FoundBy, Output, OutputKind};
 pub use portable::{PREFIX, PropertyError};

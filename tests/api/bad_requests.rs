@@ -32,6 +32,8 @@ async fn unknown_names_get_the_nearest_ones() {
         (post("/predict?version=3"), 404, "unknown_version", "model `colours` has no version 3; it has 1, 2"),
         (post("/models/colours/versions/9/features"), 404, "unknown_version", "it has 1, 2"),
         (get("/models/colours/layers?version=7"), 404, "unknown_version", "it has 1, 2"),
+        (get("/models/colours@7/layers"), 404, "unknown_version", "it has 1, 2"),
+        (post("/predict?model=colours@9"), 404, "unknown_version", "model `colours` has no version 9; it has 1, 2"),
         (
             post("/features?layer=embeding"),
             422,
@@ -43,7 +45,7 @@ async fn unknown_names_get_the_nearest_ones() {
         (post("/features?layer=fc2"), 422, "unknown_layer", "unknown layer `fc2`"),
         (get("/nothing"), 404, "not_found", "there is nothing at `/nothing`; `/docs` lists the routes"),
         (post("/models/colours/versions/1/classify"), 404, "not_found", "nothing at `/models/colours/versions/1/classify`"),
-        (get("/predict"), 405, "method_not_allowed", "`GET` is not allowed at `/predict`"),
+        (get("/predict"), 405, "method_not_allowed", "`GET` is not allowed at `/predict`; send `POST` with a photo"),
         (app.ask(Method::DELETE, "/models/colours"), 405, "method_not_allowed", "`DELETE` is not allowed"),
         (post("/healthz"), 405, "method_not_allowed", "`POST` is not allowed at `/healthz`"),
         (post("/openapi.yaml"), 405, "method_not_allowed", "`POST` is not allowed"),
@@ -80,6 +82,10 @@ async fn bad_parameters_say_what_would_be_right() {
         bad("/predict?orientation=6", "it may be `ignore`, `exif`"),
         bad("/predict?on_error=ignore", "it may be `fail`, `skip`"),
         bad("/predict?top_k=%zz", "`top_k` is `%zz`"),
+        bad("/predict?model=colours@latest", "`model` is `colours@latest`; write `NAME`, or `NAME@VERSION`"),
+        bad("/models/colours@1/predict?version=2", "`version` is `1` in `model` but `2` in the query"),
+        (app.ask(Method::GET, "/models/colours@1"), 422, "invalid_parameter", "leave `@1` out"),
+        (app.ask(Method::PUT, "/models/colours@1/stable"), 422, "invalid_parameter", "leave `@1` out"),
         (app.ask(Method::GET, "/models?label=red"), 422, "invalid_parameter", "this route takes none"),
         (app.ask(Method::GET, "/models/colours/layers?version=0"), 422, "invalid_parameter", "a whole number from 1"),
     ];
@@ -112,9 +118,9 @@ async fn bodies_that_are_not_what_they_say_are_malformed() {
         (json("{"), 400, "malformed_body", "cannot read the JSON body: EOF"),
         (json(""), 400, "malformed_body", "cannot read the JSON body"),
         (json("[]"), 400, "malformed_body", "cannot read the JSON body"),
-        (json("{\"image\":\"AAAA\"}"), 400, "malformed_body", "unknown field `image`, expected `images`"),
+        (json("{\"image\":\"AAAA\"}"), 422, "invalid_parameter", "unknown parameter `image`; did you mean `images`?"),
         (json("{\"images\":[{\"url\":\"x\"}]}"), 400, "malformed_body", "unknown field `url`"),
-        (json("{\"images\":[],\"top_k\":1}"), 400, "malformed_body", "parameters go into the query string"),
+        (json("{\"images\":[],\"top_k\":[1]}"), 422, "invalid_parameter", "`top_k` is a list; give one value"),
         (json("{\"images\":[{\"b64\":7}]}"), 400, "malformed_body", "invalid type"),
         (form("nothing"), 400, "malformed_body", "cannot read the form"),
         (form(part), 400, "malformed_body", "cannot read the form"),
@@ -123,10 +129,10 @@ async fn bodies_that_are_not_what_they_say_are_malformed() {
         (form("--b--\r\n"), 422, "no_images", "send at least one"),
         (app.ask(Method::POST, "/predict"), 422, "no_images", "send one as the body, with its `Content-Type`"),
         (
-            form("--b\r\nContent-Disposition: form-data; name=\"top_k\"\r\n\r\n1\r\n--b--\r\n"),
+            form("--b\r\nContent-Disposition: form-data; name=\"image\"\r\n\r\nAAAA\r\n--b--\r\n"),
             422,
             "invalid_parameter",
-            "form field `top_k` has no file name, so it is no image",
+            "form field `image` has no file name and holds no image; send images as files (`-F image=@photo.jpg`)",
         ),
     ];
     check(&app, rows).await;

@@ -6,6 +6,7 @@
 mod bad_images;
 mod bad_requests;
 mod binary;
+mod clients;
 mod commands;
 mod concurrency;
 #[path = "../data/mod.rs"]

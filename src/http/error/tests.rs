@@ -120,6 +120,7 @@ fn own_errors() -> Vec<(ApiError, u16, Code)> {
         (ApiError::InvalidParameter(text()), 422, Code::InvalidParameter),
         (ApiError::MalformedBody(text()), 400, Code::MalformedBody),
         (ApiError::UnsupportedMediaType(text()), 415, Code::UnsupportedMediaType),
+        (ApiError::UnsupportedEncoding(text()), 415, Code::UnsupportedMediaType),
         (ApiError::NotAcceptable(text()), 406, Code::NotAcceptable),
         (ApiError::BodyTooLarge { limit: 1 }, 413, Code::BodyTooLarge),
         (ApiError::TooManyImages { limit: 1 }, 413, Code::TooManyImages),
@@ -127,8 +128,8 @@ fn own_errors() -> Vec<(ApiError, u16, Code)> {
         (ApiError::NoImages("x"), 422, Code::NoImages),
         (ApiError::BadImages(Vec::new()), 422, Code::BadImages),
         (ApiError::ResponseTooLarge(text()), 422, Code::ResponseTooLarge),
-        (ApiError::BodyTimeout { ms: 1 }, 408, Code::BodyTimeout),
-        (ApiError::BodySilent { ms: 1 }, 408, Code::BodyTimeout),
+        (ApiError::BodySilent { ms: 1, setting: "x" }, 408, Code::BodyTimeout),
+        (ApiError::BodyTooSlow { bytes_per_second: 1 }, 408, Code::BodyTimeout),
         (ApiError::BodyInterrupted, 400, Code::MalformedBody),
         (ApiError::Busy, 503, Code::Busy),
         (ApiError::Timeout { ms: 1 }, 503, Code::Timeout),
@@ -175,7 +176,7 @@ fn only_internal_errors_are_opaque() {
 #[test]
 fn bad_images_are_called_by_name() {
     let bad = EngineError::BadImages(vec![(0, ImageError::Empty), (1, ImageError::Empty)]);
-    let ApiError::BadImages(problems) = ApiError::from_engine(bad, &["a.jpg".to_owned(), "1".to_owned()]) else {
+    let ApiError::BadImages(problems) = ApiError::from_engine(bad, &["a.jpg", "1"].map(Caption::new)) else {
         panic!("bad images stay bad images");
     };
     assert_eq!(problems.iter().map(|problem| problem.image.as_str()).collect::<Vec<_>>(), ["a.jpg", "1"]);

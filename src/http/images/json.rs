@@ -1,6 +1,8 @@
-//! `{"images":[{"b64":"…","name":"…"}]}`: base64 of either alphabet, padded or not, or a `data:` URI.
+//! `{"images": ["…", {"b64": "…", "name": "…"}], "top_k": 3}`: base64 of either alphabet, padded or not, or a `data:` URI, and parameters.
+//!
+//! Reads strings where they stand: nothing of a body that is refused is kept, and no message repeats more than an excerpt of it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use base64::{
     Engine, alphabet,
@@ -9,72 +11,251 @@ use base64::{
 use bytes::Bytes;
 use serde::{
     Deserialize, Deserializer,
-    de::{SeqAccess, Visitor},
+    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use utoipa::ToSchema;
 
-use super::NamedImage;
-use crate::http::{body::Reservation, error::ApiError, problem::ImageProblem};
-
-/// Entries that are kept in memory at all; the configured bound is checked against the count.
-const MAX_ENTRIES: usize = 1 << 16;
+use super::{
+    NamedImage, Read,
+    value::{Name, Short, Value},
+};
+use crate::{
+    message::{excerpt, serde_message},
+    http::{body::Reservation, error::ApiError, problem::ImageProblem, query::unknown},
+};
 
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true);
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
-/// Reads the images of a JSON body, away from the async threads.
+/// Reads the images of a JSON body, and what else it holds of `allowed`, away from the async threads.
 ///
 /// # Errors
 /// JSON of another form, too many images, base64 that cannot be read, no memory for the decoded bytes.
-pub async fn read(body: Bytes, max_images: usize, reservation: &Reservation) -> Result<Vec<NamedImage>, ApiError> {
+pub async fn read(
+    body: Bytes,
+    max_images: usize,
+    allowed: &'static [&'static str],
+    reservation: &Reservation,
+) -> Result<Read, ApiError> {
     // Base64 shrinks by a quarter, and both forms are in memory until the end of this function.
     reservation.raise_to(reservation.held().saturating_add(body.len() / 4 * 3))?;
-    tokio::task::spawn_blocking(move || parse(&body, max_images)).await.map_err(ApiError::internal)?
+    tokio::task::spawn_blocking(move || parse(&body, max_images, allowed)).await.map_err(ApiError::internal)?
 }
 
-/// Images in JSON.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ImagesRequest<'a> {
-    /// At least one; the answer keeps their order.
-    #[serde(borrow, deserialize_with = "bounded")]
-    images: Vec<ImageEntry<'a>>,
-}
-
-/// An image in JSON.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ImageEntry<'a> {
-    /// Base64, either alphabet, padding optional; or a `data:` URI.
-    #[serde(borrow)]
-    #[schema(value_type = String)]
-    b64: Cow<'a, str>,
-    /// What the answer calls it; its position without.
-    name: Option<String>,
-}
-
-fn parse(body: &[u8], max_images: usize) -> Result<Vec<NamedImage>, ApiError> {
-    let document: ImagesRequest = serde_json::from_slice(body).map_err(|error| {
-        let hint = if error.to_string().starts_with("unknown field") { "; parameters go into the query string" } else { "" };
-        ApiError::MalformedBody(format!("cannot read the JSON body: {error}{hint}"))
-    })?;
-    if document.images.len() > max_images {
+fn parse(body: &[u8], max_images: usize, allowed: &[&str]) -> Result<Read, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let read = Body { max_images }.deserialize(&mut reader).and_then(|document| reader.end().map(|()| document));
+    let document = read.map_err(|error| malformed(&serde_message(&error)))?;
+    let parameters = parameters(document.others, allowed)?;
+    let Some(entries) = document.images else { return Err(malformed("missing field `images`")) };
+    if entries.count > max_images {
         return Err(ApiError::TooManyImages { limit: max_images });
     }
-    let mut images = Vec::with_capacity(document.images.len());
+    let mut images = Vec::with_capacity(entries.kept.len());
     let mut problems = Vec::new();
-    for (position, entry) in document.images.into_iter().enumerate() {
-        match decode(&entry.b64) {
-            Ok(bytes) => images.push(NamedImage { name: entry.name, bytes: bytes.into() }),
+    for (position, Entry { name, bytes }) in entries.kept.into_iter().enumerate() {
+        match bytes {
+            Ok(bytes) => images.push(NamedImage { name, bytes: bytes.into() }),
             Err(detail) => {
-                let image = entry.name.unwrap_or_else(|| position.to_string());
+                let image = name.unwrap_or_else(|| position.to_string());
                 problems.push(ImageProblem { image, code: "invalid_base64", detail });
             }
         }
     }
-    if problems.is_empty() { Ok(images) } else { Err(ApiError::BadImages(problems)) }
+    if problems.is_empty() { Ok(Read { images, parameters }) } else { Err(ApiError::BadImages(problems)) }
+}
+
+fn malformed(what: &str) -> ApiError {
+    ApiError::MalformedBody(format!("cannot read the JSON body: {what}"))
+}
+
+/// The fields besides `images` as parameters, null ones left out.
+fn parameters(others: Vec<(Short, Value)>, allowed: &[&str]) -> Result<Vec<(String, String)>, ApiError> {
+    let mut parameters = Vec::new();
+    for (Short(name), value) in others {
+        if !allowed.contains(&name.as_str()) {
+            let fields: Vec<&str> = ["images"].iter().chain(allowed).copied().collect();
+            return Err(ApiError::InvalidParameter(unknown(&name, &fields)));
+        }
+        match value {
+            Value::Null => {}
+            Value::One(value) => parameters.push((name, value)),
+            Value::Many(values) if name == "layer" => parameters.extend(values.into_iter().map(|value| (name.clone(), value))),
+            Value::Many(_) => return Err(ApiError::InvalidParameter(format!("`{name}` is a list; give one value"))),
+            Value::Other(what) => return Err(ApiError::InvalidParameter(format!("`{name}` is {what}; give one value"))),
+        }
+    }
+    Ok(parameters)
+}
+
+/// What a body holds.
+#[derive(Default)]
+struct Document {
+    images: Option<Entries>,
+    others: Vec<(Short, Value)>,
+}
+
+/// Images, as many as may be, and how many there were.
+struct Entries {
+    kept: Vec<Entry>,
+    count: usize,
+}
+
+/// An image, or why its base64 cannot be read.
+struct Entry {
+    name: Option<String>,
+    bytes: Result<Vec<u8>, String>,
+}
+
+/// Reads a body.
+#[derive(Clone, Copy)]
+struct Body {
+    max_images: usize,
+}
+
+/// Reads the list of images.
+#[derive(Clone, Copy)]
+struct List {
+    max_images: usize,
+}
+
+/// Reads an image.
+struct EntryVisitor;
+
+impl<'de> DeserializeSeed<'de> for Body {
+    type Value = Document;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Document, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Body {
+    type Value = Document;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with `images`")
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Document, E> {
+        Err(E::custom("it is a string; send `{\"images\":[\"…\"]}`"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
+        let mut document = Document::default();
+        while let Some(Short(name)) = map.next_key::<Short>()? {
+            match name.as_str() {
+                "images" if document.images.is_some() => return Err(A::Error::duplicate_field("images")),
+                "images" => document.images = Some(map.next_value_seed(List { max_images: self.max_images })?),
+                _ if document.others.len() == MAX_OTHERS => {
+                    return Err(A::Error::custom("more fields than there are parameters"));
+                }
+                _ => document.others.push((Short(name), map.next_value()?)),
+            }
+        }
+        Ok(document)
+    }
+}
+
+/// Fields besides `images` that are read at all.
+const MAX_OTHERS: usize = 64;
+
+impl<'de> DeserializeSeed<'de> for List {
+    type Value = Entries;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Entries, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for List {
+    type Value = Entries;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of images")
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Entries, E> {
+        Err(E::custom("`images` is a string; put it into a list, `{\"images\":[\"…\"]}`"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Entries, A::Error> {
+        let mut entries = Entries { kept: Vec::new(), count: 0 };
+        loop {
+            // Images beyond the bound are counted, and not decoded.
+            let more = if entries.count < self.max_images {
+                sequence.next_element()?.map(|entry| entries.kept.push(entry))
+            } else {
+                sequence.next_element::<IgnoredAny>()?.map(drop)
+            };
+            match more {
+                Some(()) => entries.count += 1,
+                None => return Ok(entries),
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(EntryVisitor)
+    }
+}
+
+impl<'de> Visitor<'de> for EntryVisitor {
+    type Value = Entry;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an image: base64, or an object with `b64`")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Entry, E> {
+        Ok(Entry { name: None, bytes: decode(text) })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
+        let (mut name, mut bytes) = (None, None);
+        while let Some(Short(field)) = map.next_key::<Short>()? {
+            match field.as_str() {
+                "b64" if bytes.is_some() => return Err(A::Error::duplicate_field("b64")),
+                "name" if name.is_some() => return Err(A::Error::duplicate_field("name")),
+                "b64" => bytes = Some(map.next_value::<Base64>()?.0),
+                "name" => name = Some(map.next_value::<Option<Name>>()?),
+                other => {
+                    return Err(A::Error::custom(format!(
+                        "unknown field `{}` of an image, expected `b64` or `name`",
+                        excerpt(other)
+                    )));
+                }
+            }
+        }
+        let bytes = bytes.ok_or_else(|| A::Error::missing_field("b64"))?;
+        Ok(Entry { name: name.flatten().map(|Name(name)| name), bytes })
+    }
+}
+
+/// A decoded string.
+struct Base64(Result<Vec<u8>, String>);
+
+impl<'de> Deserialize<'de> for Base64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Base64;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("base64 as a string")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Base64, E> {
+                Ok(Base64(decode(text)))
+            }
+        }
+
+        deserializer.deserialize_any(Text)
+    }
 }
 
 /// Bytes of base64 in either alphabet, with or without padding and white space, or of a `data:` URI.
@@ -95,94 +276,8 @@ fn decode(text: &str) -> Result<Vec<u8>, String> {
         Cow::Borrowed(text)
     };
     let engine = if compact.contains(['-', '_']) { URL_SAFE } else { STANDARD };
-    engine.decode(compact.as_bytes()).map_err(|error| format!("`b64` is not base64: {error}").to_lowercase())
-}
-
-fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ImageEntry<'de>>, D::Error> {
-    struct Entries;
-
-    impl<'de> Visitor<'de> for Entries {
-        type Value = Vec<ImageEntry<'de>>;
-
-        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            formatter.write_str("a list of images")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
-            let mut entries = Vec::new();
-            while let Some(entry) = sequence.next_element()? {
-                if entries.len() == MAX_ENTRIES {
-                    return Err(serde::de::Error::custom(format!("more than {MAX_ENTRIES} images")));
-                }
-                entries.push(entry);
-            }
-            Ok(entries)
-        }
-    }
-
-    deserializer.deserialize_seq(Entries)
+    engine.decode(compact.as_bytes()).map_err(|error| format!("it is not base64: {error}").to_lowercase())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    type Expected<'a> = Result<&'a [(Option<&'a str>, &'a [u8])], &'a str>;
-
-    fn check(body: &str, expected: Expected<'_>) {
-        match (parse(body.as_bytes(), 2), expected) {
-            (Ok(images), Ok(expected)) => {
-                let got: Vec<_> = images.iter().map(|image| (image.name.as_deref(), image.bytes.as_ref())).collect();
-                assert_eq!(got, expected, "{body}");
-            }
-            (Err(ApiError::BadImages(problems)), Err(expected)) => {
-                let text = format!("{problems:?}");
-                assert!(text.contains(expected), "{body}: {text}");
-            }
-            (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{body}: {error}"),
-            (got, expected) => panic!("{body}: got {got:?}, expected {expected:?}"),
-        }
-    }
-
-    #[test]
-    fn base64_is_read_as_clients_write_it() {
-        let bytes: &[u8] = &[0xfb, 0xff, 0xfe, 0x01];
-        for b64 in [
-            "+//+AQ==",
-            "+//+AQ",
-            "-__-AQ",
-            "-__-AQ==",
-            "+//+\\nAQ==\\r\\n",
-            "+\\/\\/+AQ==",
-            "data:image/png;base64,+//+AQ==",
-            "DATA:;base64,-__-AQ",
-        ] {
-            check(&format!(r#"{{"images":[{{"b64":"{b64}"}}]}}"#), Ok(&[(None, bytes)]));
-        }
-        check(r#"{"images":[{"b64":"","name":"a"},{"name":"b","b64":"AA"}]}"#, Ok(&[(Some("a"), &[]), (Some("b"), &[0])]));
-        check(r#"{"images":[]}"#, Ok(&[]));
-    }
-
-    #[test]
-    fn other_documents_are_refused_with_the_reason() {
-        check("", Err("cannot read the JSON body"));
-        check("{", Err("line 1 column 1"));
-        check("[]", Err("cannot read the JSON body"));
-        check("{}", Err("missing field `images`"));
-        check(r#"{"images":[{}]}"#, Err("missing field `b64`"));
-        check(r#"{"images":[],"top_k":3}"#, Err("unknown field `top_k`, expected `images`"));
-        check(r#"{"images":[],"top_k":3}"#, Err("parameters go into the query string"));
-        check(r#"{"images":[{"url":"http://x"}]}"#, Err("unknown field `url`"));
-        check(r#"{"images":[{"b64":""},{"b64":""},{"b64":""}]}"#, Err("more than 2 images"));
-        check(r#"{"images":[{"b64":"*"},{"b64":"+_","name":"x"}]}"#, Err(r#"image: "x", code: "invalid_base64""#));
-        check(r#"{"images":[{"b64":"*"},{"b64":"AA"}]}"#, Err(r#"image: "0", code: "invalid_base64""#));
-        check(r#"{"images":[{"b64":"data:image/png,abc"}]}"#, Err("not base64; write `data:image/jpeg;base64,…`"));
-        check(r#"{"images":[{"b64":"data:image/png;base64"}]}"#, Err("no comma"));
-    }
-
-    #[test]
-    fn a_flood_of_entries_is_cut_short() {
-        let entries = vec![r#"{"b64":""}"#; MAX_ENTRIES + 1].join(",");
-        check(&format!(r#"{{"images":[{entries}]}}"#), Err("more than 65536 images"));
-    }
-}
+mod tests;

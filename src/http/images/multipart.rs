@@ -1,82 +1,112 @@
-//! `multipart/form-data`: every part with a file name is an image; a part without one is refused by name.
+//! `multipart/form-data`: parts that are files or images are images, the others are parameters.
 
-use axum::{
-    body::Body,
-    extract::{
-        DefaultBodyLimit, FromRequest, Multipart, Request,
-        multipart::{Field, MultipartError},
-    },
-    http::{HeaderMap, HeaderValue, header},
-};
-use bytes::Bytes;
+use axum::http::{HeaderMap, header};
+use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
+use multer::Field;
 
-use super::NamedImage;
-use crate::http::{
-    body::{self, BodyFault},
-    error::ApiError,
+use super::{MAX_NAME, NamedImage, Read};
+use crate::{
+    message::excerpt,
+    http::{
+        body::BodyFault,
+        error::ApiError,
+        form::{self, malformed},
+        header_parameters::HeaderParameters,
+        intake::Intake,
+        query::{MAX_VALUE, unknown},
+    },
+    preprocess,
 };
 
-/// Reads the images of a form as its chunks arrive.
+/// Parts without a file that are read at all.
+const MAX_PARAMETERS: usize = 64;
+
+/// Reads the images and parameters of a form as its chunks arrive.
 ///
 /// # Errors
-/// A form that cannot be read, a part without a file name, too many images, the stream's own fault.
+/// A form that cannot be read, a part that is neither, too many images, the stream's own fault.
 pub async fn read(
     headers: &HeaderMap,
     chunks: impl Stream<Item = Result<Bytes, BodyFault>> + Send + 'static,
-    max_images: usize,
-) -> Result<Vec<NamedImage>, ApiError> {
-    let mut request = Request::new(Body::from_stream(chunks));
-    if let Some(content_type) = headers.get(header::CONTENT_TYPE) {
-        request.headers_mut().insert(header::CONTENT_TYPE, quoted(content_type));
-    }
-    // The chunks are already counted against this server's own bound.
-    DefaultBodyLimit::disable().apply(&mut request);
-    let mut form = Multipart::from_request(request, &())
-        .await
-        .map_err(|error| ApiError::MalformedBody(format!("cannot read the form: {}", error.body_text())))?;
-    let mut images = Vec::new();
+    intake: &Intake,
+    allowed: &[&str],
+) -> Result<Read, ApiError> {
+    let mut form = form::reader(headers, chunks)?;
+    let mut read = Read { images: Vec::new(), parameters: Vec::new() };
     while let Some(field) = form.next_field().await.map_err(malformed)? {
-        let Some(image) = image_of(field).await? else { continue };
-        if images.len() == max_images {
-            return Err(ApiError::TooManyImages { limit: max_images });
+        match part(field, intake, allowed).await? {
+            Part::Image(_) if read.images.len() == intake.max_images => {
+                return Err(ApiError::TooManyImages { limit: intake.max_images });
+            }
+            Part::Image(image) => read.images.push(image),
+            Part::Parameter(..) if read.parameters.len() == MAX_PARAMETERS => {
+                return Err(ApiError::InvalidParameter("the form has more fields than there are parameters".to_owned()));
+            }
+            Part::Parameter(name, value) => read.parameters.push((name, value)),
+            Part::Empty => {}
         }
-        images.push(image);
     }
-    Ok(images)
+    Ok(read)
 }
 
-/// `content_type` with its boundary in quotes: a plain one may have characters, such as `+`, that the form's reader takes in quotes
-/// alone.
-pub fn quoted(content_type: &HeaderValue) -> HeaderValue {
-    let text = content_type.to_str().unwrap_or_default();
-    let parameter = |text: &str| match text.split_once('=') {
-        Some((name, value)) if name.trim().eq_ignore_ascii_case("boundary") => format!("{name}=\"{}\"", value.trim_end()),
-        _ => text.to_owned(),
-    };
-    let quoted = text.split(';').map(parameter).collect::<Vec<_>>().join(";");
-    HeaderValue::from_str(&quoted).ok().filter(|_| !text.contains('"')).unwrap_or_else(|| content_type.clone())
+/// What a part is.
+enum Part {
+    Image(NamedImage),
+    Parameter(String, String),
+    /// A file input or a field that was left empty in a browser's form.
+    Empty,
 }
 
-/// The image in `field`; `None` for a file input that was left empty in a browser's form.
-async fn image_of(field: Field<'_>) -> Result<Option<NamedImage>, ApiError> {
-    let Some(file) = field.file_name().map(str::to_owned) else {
-        let name = field.name().unwrap_or_default().to_owned();
-        return Err(ApiError::InvalidParameter(format!(
-            "form field `{name}` has no file name, so it is no image; send images as files (`-F image=@photo.jpg`) and parameters \
-             in the query string"
-        )));
-    };
+async fn part(mut field: Field<'_>, intake: &Intake, allowed: &[&str]) -> Result<Part, ApiError> {
+    let disposition = field.headers().get(header::CONTENT_DISPOSITION).map(|value| HeaderParameters::of(value.as_bytes()));
+    let (name, file_name) = disposition.map_or((None, None), |found| (found.text("name"), found.file_name()));
+    if let Some(file) = &file_name
+        && file.len() > MAX_NAME
+    {
+        let length = file.len();
+        return Err(ApiError::InvalidParameter(format!("a file's name has {length} bytes; {MAX_NAME} are the most")));
+    }
+    if file_name.is_some() || is_binary(field.headers()) {
+        let bytes = field.bytes().await.map_err(malformed)?;
+        let file_name = file_name.filter(|name| !name.is_empty());
+        let is_image = file_name.is_some() || !bytes.is_empty();
+        return Ok(if is_image { Part::Image(NamedImage { name: file_name, bytes }) } else { Part::Empty });
+    }
+    let name = name.unwrap_or_default();
+    if allowed.contains(&name.as_str()) {
+        return parameter(&mut field, name).await;
+    }
+    // Some clients send files without their names.
     let bytes = field.bytes().await.map_err(malformed)?;
-    if file.is_empty() && bytes.is_empty() {
-        return Ok(None);
+    if preprocess::header(&bytes, &intake.limits).is_ok() {
+        return Ok(Part::Image(NamedImage { name: None, bytes }));
     }
-    Ok(Some(NamedImage { name: Some(file).filter(|name| !name.is_empty()), bytes }))
+    Err(ApiError::InvalidParameter(format!(
+        "form field `{}` has no file name and holds no image; send images as files (`-F image=@photo.jpg`); as a parameter it is an {}",
+        excerpt(&name),
+        unknown(&name, allowed)
+    )))
 }
 
-fn malformed(error: MultipartError) -> ApiError {
-    match body::fault_in(&error) {
-        Some(fault) => fault.into(),
-        None => ApiError::MalformedBody(format!("cannot read the form: {}", error.body_text())),
+/// Whether a part says that it is no text.
+fn is_binary(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media_type.starts_with("image/") || media_type == "application/octet-stream"
+}
+
+async fn parameter(field: &mut Field<'_>, name: String) -> Result<Part, ApiError> {
+    let mut value = BytesMut::new();
+    while let Some(chunk) = field.chunk().await.map_err(malformed)? {
+        if value.len() + chunk.len() > MAX_VALUE {
+            return Err(ApiError::InvalidParameter(format!("`{name}` in the form has more than {MAX_VALUE} bytes")));
+        }
+        value.extend_from_slice(&chunk);
+    }
+    match std::str::from_utf8(&value) {
+        Ok("") => Ok(Part::Empty),
+        Ok(value) => Ok(Part::Parameter(name, value.to_owned())),
+        Err(_) => Err(ApiError::InvalidParameter(format!("`{name}` in the form is not UTF-8"))),
     }
 }

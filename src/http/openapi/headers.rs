@@ -16,6 +16,9 @@ pub const MODEL: &[&str] = &["Graft-Model", "Graft-Version", "Graft-Pretrained"]
 /// On answers to images.
 pub const ANSWER: &[&str] = &["Server-Timing", "Graft-Warning"];
 
+/// On the refusal of a body's type or encoding.
+pub const ENCODING: &[&str] = &["Accept-Encoding"];
+
 /// On problems that pass.
 pub const TEMPORARY: &[&str] = &["Retry-After"];
 
@@ -46,6 +49,7 @@ pub fn define(components: &mut Components) {
             "`CODE; in words`, one per warning about the model: untrained, or chosen because none was named",
         ),
         ("Server-Timing", text(), "Milliseconds of `decode`, `queue` and `inference`"),
+        ("Accept-Encoding", text(), "What a body's `Content-Encoding` may be; only where it is what was refused"),
         ("Retry-After", number(), "Seconds to wait; not with `model_too_large`, which waiting does not mend"),
     ] {
         components.headers.insert(name.to_owned(), RefOr::T(header(schema, description)));

@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub struct ModelPath {
-    /// Model name, such as `vgg16`.
+    /// Model name, such as `vgg16`; where one version is asked, `vgg16@1` too.
     model: String,
 }
 
@@ -95,18 +95,20 @@ pub struct EventsQuery {
     after: Option<u64>,
 }
 
-/// The query of `/predict`.
-#[derive(Debug, IntoParams)]
+/// The parameters of `/predict`, in the query or the body.
+#[derive(Debug, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
 pub struct PredictQuery {
-    /// Model name. Without one the default (`models.default`) answers if it is trained, else a trained model, else an untrained
-    /// one; `warnings` says so. Refused when it contradicts the path.
+    /// Model name, or `NAME@VERSION`. Without one the default (`models.default`) answers if it is trained, else a trained model, else an untrained
+    /// one; `warnings` says so. Refused when it is given elsewhere with another value.
     model: Option<String>,
-    /// Version; the stable one without. Refused when it contradicts the path.
+    /// Version; the stable one without. Refused when it is given elsewhere with another value.
     #[param(minimum = 1)]
+    #[schema(minimum = 1)]
     version: Option<u32>,
     /// Classes per image, best first; 5 without. All when the model has fewer; who asked for more is warned.
     #[param(minimum = 1)]
+    #[schema(minimum = 1)]
     top_k: Option<u32>,
     /// Resampling filter: `nearest`, `bilinear` and `bicubic` bit-exact with Pillow's, `opencv_bilinear` with `cv2.resize`; the
     /// model's own without.
@@ -122,15 +124,16 @@ pub struct PredictQuery {
     on_error: Option<OnError>,
 }
 
-/// The query of `/features`.
-#[derive(Debug, IntoParams)]
+/// The parameters of `/features`, in the query or the body.
+#[derive(Debug, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
 pub struct FeaturesQuery {
-    /// Model name. Without one the default (`models.default`) answers if it is trained, else a trained model, else an untrained
-    /// one; `warnings` says so. Refused when it contradicts the path.
+    /// Model name, or `NAME@VERSION`. Without one the default (`models.default`) answers if it is trained, else a trained model, else an untrained
+    /// one; `warnings` says so. Refused when it is given elsewhere with another value.
     model: Option<String>,
-    /// Version; the stable one without. Refused when it contradicts the path.
+    /// Version; the stable one without. Refused when it is given elsewhere with another value.
     #[param(minimum = 1)]
+    #[schema(minimum = 1)]
     version: Option<u32>,
     /// Layer names or Keras indices, such as `fc2`, `block5_pool,fc1` or `-1` for the last; repeated or comma-separated; the model's
     /// `features_layer` without. Where no model is named and the one that would answer lacks the layer, the one model that has it
@@ -148,6 +151,7 @@ pub struct FeaturesQuery {
     encoding_format: Option<Encoding>,
     /// Classes per image from the same pass, all when the model has fewer; none without. Not with `application/x-npy`.
     #[param(minimum = 1)]
+    #[schema(minimum = 1)]
     top_k: Option<u32>,
     /// Resampling filter: `nearest`, `bilinear` and `bicubic` bit-exact with Pillow's, `opencv_bilinear` with `cv2.resize`; the
     /// model's own without.

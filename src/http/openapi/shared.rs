@@ -49,7 +49,7 @@ pub fn complete(document: &mut OpenApi) {
             let images = operation.tags.as_ref().is_some_and(|tags| tags.iter().any(|tag| tag == "images"));
             let route = Route { method, path, images };
             if images {
-                operation.request_body = Some(RefOr::Ref(bodies::images()));
+                operation.request_body = Some(RefOr::Ref(bodies::images(route.features())));
             }
             if route.upload() {
                 operation.request_body = Some(RefOr::Ref(bodies::dataset()));
@@ -176,6 +176,9 @@ fn problem(status: StatusCode) -> Response {
         .content(problem::CONTENT_TYPE, reference_to(&Problem::name()))
         .build();
     headers::refer(&mut response, headers::EVERY);
+    if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        headers::refer(&mut response, headers::ENCODING);
+    }
     if Code::ALL.iter().any(|code| code.status() == status && code.is_temporary()) {
         headers::refer(&mut response, headers::TEMPORARY);
     }

@@ -31,7 +31,7 @@ const GRAFT_WARNING: HeaderName = HeaderName::from_static("graft-warning");
 /// # Errors
 /// The engine's, [`ApiError::Busy`], or [`ApiError::Timeout`].
 pub async fn run(state: &State, plan: Plan, images: Images, answer_bytes: usize) -> Result<(Answer, Arc<Reservation>), ApiError> {
-    let (model, names, bound) = (plan.model().name, images.names(), state.server().request_timeout);
+    let (model, captions, bound) = (plan.model().name, images.captions(), state.server().request_timeout);
     let (images, reservation) = images.into_parts();
     reservation.raise_to(reservation.held().saturating_add(answer_bytes))?;
     let outcome = tokio::time::timeout(bound, state.engine().run(plan, images)).await;
@@ -44,7 +44,7 @@ pub async fn run(state: &State, plan: Plan, images: Images, answer_bytes: usize)
         Err(Error::BadImages(bad)) => observe::count_images(&model, 0, bad.len()),
         Err(_) => {}
     }
-    let answer = outcome.map_err(|error| ApiError::from_engine(error, &names))?;
+    let answer = outcome.map_err(|error| ApiError::from_engine(error, &captions))?;
     Ok((answer, reservation))
 }
 

@@ -1,13 +1,15 @@
 //! `POST /features` and its forms under `/models`: images in, layer outputs out, as JSON, `.npy`, `.npz` or a plot.
 
 use axum::{
-    body::Body,
     extract::{self, Request},
-    http::{HeaderMap, HeaderValue, header, request::Parts},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 
-use super::answer::{answer_headers, plan_headers, run};
+use super::{
+    answer::{answer_headers, plan_headers, run},
+    asked::asked,
+};
 use crate::{
     http::{
         accept::Format,
@@ -17,7 +19,8 @@ use crate::{
         error::ApiError,
         images::Images,
         openapi::{FeaturesQuery, ModelPath, VersionPath},
-        params::{FeatureParams, Form},
+        params::{FEATURES, FeatureParams, Form},
+        query::Query,
         size::Asked,
         state::State,
     },
@@ -51,19 +54,11 @@ pub async fn features_version(extract::State(state): extract::State<State>, requ
 }
 
 async fn respond(state: State, request: Request) -> Result<Response, ApiError> {
-    let (mut parts, body) = request.into_parts();
-    let (plan, form) = match plan(&state, &mut parts).await {
-        Ok(planned) => planned,
-        Err(error) => {
-            state.intake().discard(&parts.headers, body);
-            return Err(error);
-        }
-    };
-    Ok((plan_headers(&plan), answer(&state, plan, form, &parts.headers, body).await).into_response())
+    let ((plan, form), images) = asked(&state, request, &FEATURES, |query, headers| plan(&state, query, headers)).await?;
+    Ok((plan_headers(&plan), answer(&state, plan, form, images).await).into_response())
 }
 
-async fn answer(state: &State, plan: Plan, form: Form, headers: &HeaderMap, body: Body) -> Result<Response, ApiError> {
-    let images = Images::read(state.intake(), headers, body).await?;
+async fn answer(state: &State, plan: Plan, form: Form, images: Images) -> Result<Response, ApiError> {
     if form.format.picture().is_some() && images.len() > MAX_SERIES {
         return Err(ApiError::NotAcceptable(format!(
             "`{}` shows at most {MAX_SERIES} images, a line each, but {} came; send fewer, or ask for `application/x-npy`",
@@ -72,7 +67,7 @@ async fn answer(state: &State, plan: Plan, form: Form, headers: &HeaderMap, body
         )));
     }
     let bytes = Asked::new(&plan, form).check(images.len(), state.server().max_response_bytes)?;
-    let (model, names, with_top_k) = (plan.model(), images.names(), plan.top_k.is_some());
+    let (model, captions, with_top_k) = (plan.model(), images.captions(), plan.top_k.is_some());
     let warnings = plan.notes.iter().map(Into::into).collect();
     let input = plan.other_preprocessing().cloned();
     let layers = plan.layers.iter().map(|spec| spec.layer.name.clone()).collect();
@@ -80,14 +75,14 @@ async fn answer(state: &State, plan: Plan, form: Form, headers: &HeaderMap, body
     let mut headers = answer_headers(&model, TimingsDto::from(answer.timings));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.format.media_type()));
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
-    let output = Output { model, warnings, input, layers, names, with_top_k, answer };
+    let output = Output { model, warnings, input, layers, captions, with_top_k, answer };
     let body = tokio::task::spawn_blocking(move || output.encode(form)).await.map_err(ApiError::internal)??;
     Ok((headers, outgoing(body, memory)).into_response())
 }
 
 /// Resolves the request, down to whether its answer fits the form and, for one image, the bound.
-async fn plan(state: &State, parts: &mut Parts) -> Result<(Plan, Form), ApiError> {
-    let FeatureParams { request, form } = FeatureParams::read(parts).await?;
+fn plan(state: &State, query: &Query, headers: &HeaderMap) -> Result<(Plan, Form), ApiError> {
+    let FeatureParams { request, form } = FeatureParams::read(query, headers)?;
     let plan = state.engine().plan(&request)?;
     let one_layer = match form.format {
         Format::Json | Format::Npz => None,

@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::{
+    message::excerpt,
     http::{
         error::ApiError,
         openapi::{EventsQuery, JobPath},
@@ -135,5 +136,5 @@ fn after(uri: &Uri, headers: &HeaderMap) -> Result<u64, ApiError> {
         (_, None) => return Ok(0),
     };
     let id = value.parse::<u64>().ok().filter(|id| *id != u64::MAX);
-    id.ok_or_else(|| ApiError::InvalidParameter(format!("`{name}` is `{value}`; it must be the id of an event, or 0")))
+    id.ok_or_else(|| ApiError::InvalidParameter(format!("`{name}` is `{}`; it must be the id of an event, or 0", excerpt(value))))
 }

@@ -10,3 +10,4 @@ pub mod predict;
 pub mod versions;
 
 mod answer;
+mod asked;

@@ -3,7 +3,6 @@
 use axum::{
     Json,
     extract::{self, Request},
-    http::request::Parts,
     response::{IntoResponse, Response},
 };
 
@@ -36,8 +35,7 @@ pub async fn list(extract::State(state): extract::State<State>, request: Request
 #[utoipa::path(get, path = "/models/{model}", operation_id = "get_model", tag = "models", params(ModelPath), responses((status = 200, description = "The model", body = ModelDetail)))]
 pub async fn show(extract::State(state): extract::State<State>, request: Request) -> Result<Json<ModelDetail>, ApiError> {
     let (mut parts, _) = request.into_parts();
-    Query::parse(&parts.uri, &[])?;
-    let view = view(&state, &mut parts).await?;
+    let view = state.engine().model(&Target::read(&mut parts, &[]).await?.every_version()?)?;
     Ok(Json(ModelDetail::new(&view, true)))
 }
 
@@ -47,18 +45,13 @@ pub async fn show(extract::State(state): extract::State<State>, request: Request
 #[utoipa::path(get, path = "/models/{model}/layers", operation_id = "list_layers", tag = "models", params(ModelPath, LayersQuery), responses((status = 200, description = "Every layer", body = LayersAnswer)))]
 pub async fn layers(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
-    let version = Query::parse(&parts.uri, &["version"])?.positive("version")?;
-    let view = view(&state, &mut parts).await?;
+    let Target { model, version } = Target::read(&mut parts, &["version"]).await?;
+    let view = state.engine().model(&model)?;
     let wanted = version.unwrap_or(view.stable);
     let found = view.versions.iter().find(|version| version.version.metadata.version == wanted);
     let version = &found.ok_or_else(|| unknown_version(&view, wanted))?.version;
     let layers = version.metadata.layers.iter().map(LayerDto::from).collect();
     Ok((model_headers(&ModelId::of(version)), Json(LayersAnswer { layers })).into_response())
-}
-
-async fn view(state: &State, parts: &mut Parts) -> Result<ModelView, ApiError> {
-    let name = Target::read(parts).await?.model.unwrap_or_default();
-    Ok(state.engine().model(&name)?)
 }
 
 fn unknown_version(view: &ModelView, version: u32) -> Error {

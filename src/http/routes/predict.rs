@@ -1,23 +1,25 @@
 //! `POST /predict` and its forms under `/models`: images in, top-k classes out.
 
 use axum::{
-    body::Body,
     extract::{self, Request},
-    http::{HeaderMap, HeaderValue, header, request::Parts},
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 
-use super::answer::{answer_headers, plan_headers, run};
+use super::{
+    answer::{answer_headers, plan_headers, run},
+    asked::asked,
+};
 use crate::{
     http::{
         accept::Format,
         body::outgoing,
         dto::{PredictAnswer, Prediction, PredictionOutcome, TimingsDto},
         error::ApiError,
-        images::Images,
+        images::{Caption, Images},
         openapi::{ModelPath, PredictQuery, VersionPath},
-        params::{Form, PredictParams},
-        problem::ImageProblem,
+        params::{Form, PREDICT, PredictParams},
+        query::Query,
         size::Asked,
         state::State,
     },
@@ -52,48 +54,40 @@ pub async fn predict_version(extract::State(state): extract::State<State>, reque
 }
 
 async fn respond(state: State, request: Request) -> Result<Response, ApiError> {
-    let (mut parts, body) = request.into_parts();
-    let plan = match plan(&state, &mut parts).await {
-        Ok(plan) => plan,
-        Err(error) => {
-            state.intake().discard(&parts.headers, body);
-            return Err(error);
-        }
-    };
-    Ok((plan_headers(&plan), answer(&state, plan, &parts.headers, body).await).into_response())
+    let (plan, images) = asked(&state, request, &PREDICT, |query, _| plan(&state, query)).await?;
+    Ok((plan_headers(&plan), answer(&state, plan, images).await).into_response())
 }
 
-async fn answer(state: &State, plan: Plan, headers: &HeaderMap, body: Body) -> Result<Response, ApiError> {
-    let images = Images::read(state.intake(), headers, body).await?;
+async fn answer(state: &State, plan: Plan, images: Images) -> Result<Response, ApiError> {
     let bytes = Asked::new(&plan, JSON).check(images.len(), state.server().max_response_bytes)?;
-    let (model, names) = (plan.model(), images.names());
+    let (model, captions) = (plan.model(), images.captions());
     let warnings = plan.notes.iter().map(Into::into).collect();
     let input = plan.other_preprocessing().cloned();
     let (answer, memory) = run(state, plan, images, bytes).await?;
     let timings = TimingsDto::from(answer.timings);
     let mut headers = answer_headers(&model, timings);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON.format.media_type()));
-    let body = PredictAnswer { model: (&model).into(), warnings, input, predictions: predictions(names, answer), timings };
+    let body = PredictAnswer { model: (&model).into(), warnings, input, predictions: predictions(captions, answer), timings };
     let body = serde_json::to_vec(&body).map_err(ApiError::internal)?;
     Ok((headers, outgoing(body, memory)).into_response())
 }
 
-async fn plan(state: &State, parts: &mut Parts) -> Result<Plan, ApiError> {
-    let params = PredictParams::read(parts).await?;
+fn plan(state: &State, query: &Query) -> Result<Plan, ApiError> {
+    let params = PredictParams::read(query)?;
     let mut plan = state.engine().plan(&params.request)?;
     params.complete(&mut plan);
     Ok(plan)
 }
 
-fn predictions(names: Vec<String>, answer: Answer) -> Vec<PredictionOutcome> {
-    let outcomes = answer.images.into_iter().zip(names);
-    let predictions = outcomes.map(|(outcome, image)| match outcome {
+fn predictions(captions: Vec<Caption>, answer: Answer) -> Vec<PredictionOutcome> {
+    let outcomes = answer.images.into_iter().zip(captions);
+    let predictions = outcomes.map(|(outcome, caption)| match outcome {
         Ok(answer) => PredictionOutcome::Answered(Prediction {
-            image,
+            image: caption.into_name(),
             top_k: answer.top_k.into_iter().map(Into::into).collect(),
             warnings: answer.warnings.iter().map(Into::into).collect(),
         }),
-        Err(error) => PredictionOutcome::Skipped(ImageProblem::new(image, &error).into()),
+        Err(error) => PredictionOutcome::Skipped(caption.problem(&error).into()),
     });
     predictions.collect()
 }

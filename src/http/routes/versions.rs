@@ -25,7 +25,6 @@ use crate::{
         json,
         openapi::{ModelPath, VersionPath},
         params::Target,
-        query::Query,
         state::State,
     },
     inference::{Error, ModelId},
@@ -49,7 +48,14 @@ pub struct StableVersion {
 #[utoipa::path(put, path = "/models/{model}/stable", operation_id = "set_stable_version", tag = "models", params(ModelPath), request_body = StableVersion, responses((status = 200, description = "The model, as in `/models`", body = ModelDetail)))]
 pub async fn choose(extract::State(state): extract::State<State>, request: Request) -> Result<Json<ModelDetail>, ApiError> {
     let (mut parts, body) = request.into_parts();
-    let (model, _) = target(&mut parts).await?;
+    let target = Target::read(&mut parts, &[]).await.and_then(Target::every_version);
+    let model = match target {
+        Ok(model) => model,
+        Err(error) => {
+            state.intake().discard(&parts.headers, body);
+            return Err(error);
+        }
+    };
     let bytes = json::bytes(state.intake(), &parts.headers, body).await?;
     let StableVersion { version } = json::parse(&bytes)?;
     state.engine().set_stable(&model, version).await?;
@@ -109,9 +115,8 @@ pub async fn download(extract::State(state): extract::State<State>, request: Req
 }
 
 async fn target(parts: &mut Parts) -> Result<(String, u32), ApiError> {
-    Query::parse(&parts.uri, &[])?;
-    let Target { model, version } = Target::read(parts).await?;
-    Ok((model.unwrap_or_default(), version.unwrap_or_default()))
+    let Target { model, version } = Target::read(parts, &[]).await?;
+    Ok((model, version.unwrap_or_default()))
 }
 
 fn model_id(state: &State, model: &str, version: u32) -> Result<ModelId, ApiError> {

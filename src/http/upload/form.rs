@@ -9,19 +9,15 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
 };
 
 use axum::{
-    body::{Body, BodyDataStream},
-    extract::{
-        DefaultBodyLimit, FromRequest, Multipart, Request,
-        multipart::{Field, MultipartError},
-    },
+    body::Body,
     http::{HeaderMap, header},
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use multer::{Field, Multipart};
 
 use super::Said;
 use crate::{
@@ -29,9 +25,11 @@ use crate::{
     http::{
         body::{self, BodyFault},
         error::ApiError,
-        images::quoted,
+        form::{malformed, reader},
+        header_parameters::HeaderParameters,
         state::State,
     },
+    message::excerpt,
 };
 
 /// Most bytes that the form's reader may hold before it hands something on: a part's headers, or a chunk.
@@ -51,16 +49,11 @@ pub async fn archive(state: &State, said: Said, headers: &HeaderMap, body: Body)
         return Err(Error::UploadTooLarge { limit }.into());
     }
     let held = Arc::new(AtomicU64::new(0));
-    let chunks = Held { chunks: body.into_data_stream(), held: Arc::clone(&held), is_waiting: false };
-    let mut request = Request::new(Body::from_stream(chunks));
-    if let Some(content_type) = headers.get(header::CONTENT_TYPE) {
-        request.headers_mut().insert(header::CONTENT_TYPE, quoted(content_type));
-    }
+    let idle = state.datasets().config().idle_timeout;
+    let chunks = state.intake().chunks_within(body, idle, "datasets.idle_timeout_ms");
     // The store counts the file against its own bound, `Held` what is around it.
-    DefaultBodyLimit::disable().apply(&mut request);
-    let form = Multipart::from_request(request, &()).await;
-    let form = form.map_err(|error| ApiError::MalformedBody(format!("cannot read the form: {}", error.body_text())))?;
-    let mut reader = Reader { state, said, form, held, idle: state.datasets().config().idle_timeout };
+    let form = reader(headers, Held { chunks, held: Arc::clone(&held), is_waiting: false })?;
+    let mut reader = Reader { state, said, form, held };
     match reader.read().await {
         Ok((upload, read_as)) => Ok(upload.finish(read_as).await?),
         Err(error) => {
@@ -74,21 +67,21 @@ pub async fn archive(state: &State, said: Said, headers: &HeaderMap, body: Body)
 struct Reader<'a> {
     state: &'a State,
     said: Said,
-    form: Multipart,
+    form: Multipart<'static>,
     held: Arc<AtomicU64>,
-    idle: Duration,
 }
 
 impl Reader<'_> {
     async fn read(&mut self) -> Result<(Upload, ReadAs), ApiError> {
         let mut upload = None;
         loop {
-            let field = within(self.idle, self.form.next_field()).await?;
+            let field = self.form.next_field().await.map_err(fault)?;
             self.held.store(0, Ordering::Relaxed);
             let Some(mut field) = field else { break };
-            if field.file_name().is_none() {
-                let name = field.name().unwrap_or_default().to_owned();
-                let value = text(&mut field, self.idle).await?;
+            let (name, file_name) = names(&field);
+            if file_name.is_none() {
+                let name = name.unwrap_or_default();
+                let value = text(&mut field, &name).await?;
                 self.said.add(&name, value)?;
                 self.said.read_as()?;
                 continue;
@@ -97,7 +90,7 @@ impl Reader<'_> {
                 return Err(ApiError::InvalidParameter("the form has more than one file; a data set is one archive".to_owned()));
             }
             let target = upload.insert(self.state.datasets().upload(None).await?);
-            while let Some(chunk) = within(self.idle, field.chunk()).await? {
+            while let Some(chunk) = field.chunk().await.map_err(fault)? {
                 self.held.store(0, Ordering::Relaxed);
                 target.write(&chunk).await?;
             }
@@ -110,7 +103,7 @@ impl Reader<'_> {
     fn discard(self) {
         let Self { mut form, held, state, .. } = self;
         let limit = state.intake().max_body_bytes;
-        tokio::spawn(tokio::time::timeout(state.intake().timeout, async move {
+        tokio::spawn(tokio::time::timeout(state.intake().pace.idle, async move {
             let mut left = limit;
             while let Ok(Some(mut field)) = form.next_field().await {
                 while let Ok(Some(chunk)) = field.chunk().await {
@@ -123,25 +116,31 @@ impl Reader<'_> {
     }
 }
 
-/// What the form's reader gives, unless its sender falls silent.
-async fn within<T>(idle: Duration, reading: impl Future<Output = Result<T, MultipartError>>) -> Result<T, ApiError> {
-    let read = tokio::time::timeout(idle, reading).await;
-    read.map_err(|_| ApiError::BodySilent { ms: idle.as_millis() })?.map_err(|error| match body::fault_in(&error) {
-        Some(BodyFault::Interrupted) => ApiError::BodyInterrupted,
-        Some(_) => ApiError::MalformedBody(format!("a part of the form has more than {MAX_HELD_BYTES} bytes of headers")),
-        None => ApiError::MalformedBody(format!("cannot read the form: {}", error.body_text())),
-    })
+/// What a part is called, and its file.
+fn names(field: &Field<'_>) -> (Option<String>, Option<String>) {
+    let disposition = field.headers().get(header::CONTENT_DISPOSITION).map(|value| HeaderParameters::of(value.as_bytes()));
+    disposition.map_or((None, None), |found| (found.text("name"), found.file_name()))
+}
+
+fn fault(error: multer::Error) -> ApiError {
+    match body::fault_in(&error) {
+        Some(BodyFault::TooLarge { .. }) => {
+            ApiError::MalformedBody(format!("a part of the form has more than {MAX_HELD_BYTES} bytes of headers"))
+        }
+        _ => malformed(error),
+    }
 }
 
 /// A field that is no file.
-async fn text(field: &mut Field<'_>, idle: Duration) -> Result<String, ApiError> {
+async fn text(field: &mut Field<'_>, name: &str) -> Result<String, ApiError> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = within(idle, field.chunk()).await? {
+    while let Some(chunk) = field.chunk().await.map_err(fault)? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() > MAX_FIELD_BYTES {
             return Err(ApiError::InvalidParameter(format!(
-                "form field `{}` has more than {MAX_FIELD_BYTES} bytes and no file name; send the archive as a file (`-F file=@photos.zip`)",
-                field.name().unwrap_or_default().chars().take(60).collect::<String>()
+                "form field `{}` has more than {MAX_FIELD_BYTES} bytes and no file name; send the archive as a file \
+                 (`-F file=@photos.zip`)",
+                excerpt(name)
             )));
         }
     }
@@ -149,15 +148,15 @@ async fn text(field: &mut Field<'_>, idle: Duration) -> Result<String, ApiError>
 }
 
 /// The chunks of a body, one at a time: the form's reader takes all that it is given before it looks at any of it.
-struct Held {
-    chunks: BodyDataStream,
+struct Held<S> {
+    chunks: S,
     /// Bytes since the reader last handed something on.
     held: Arc<AtomicU64>,
     /// Whether a chunk was given and has not been looked at.
     is_waiting: bool,
 }
 
-impl Stream for Held {
+impl<S: Stream<Item = Result<Bytes, BodyFault>> + Unpin> Stream for Held<S> {
     type Item = Result<Bytes, BodyFault>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -167,7 +166,10 @@ impl Stream for Held {
         }
         let Poll::Ready(chunk) = self.chunks.poll_next_unpin(context) else { return Poll::Pending };
         let Some(chunk) = chunk else { return Poll::Ready(None) };
-        let Ok(chunk) = chunk else { return Poll::Ready(Some(Err(BodyFault::Interrupted))) };
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(fault) => return Poll::Ready(Some(Err(fault))),
+        };
         self.is_waiting = true;
         // Whatever one chunk is: it was in memory before it came here.
         let held = self.held.fetch_add(chunk.len() as u64, Ordering::Relaxed);

@@ -10,7 +10,10 @@ use super::{
     request::{EarlyStoppingRequest, HeadRequest, LayerRef, PhaseRequest, Request},
     resolved::{BatchNorm, ClassWeighting, EarlyStopping, Monitor, Pool},
 };
-use crate::registry::{NAME_RULE, valid_name};
+use crate::{
+    message::excerpt,
+    registry::{NAME_RULE, valid_name},
+};
 
 /// Largest batch.
 const MAX_BATCH: i64 = 1024;
@@ -64,7 +67,7 @@ impl Draft {
     pub(super) fn of(request: &Request, problems: &mut Problems) -> Self {
         let name = required(problems, "name", request.name.as_deref());
         if !name.is_empty() && !valid_name(&name) {
-            problems.add("name", format!("is `{name}`; {NAME_RULE}"));
+            problems.add("name", format!("is `{}`; {NAME_RULE}", excerpt(&name)));
         }
         problems.0.extend(request.base_model().err());
         Self {
@@ -158,7 +161,10 @@ fn phase(field: &str, request: &PhaseRequest, problems: &mut Problems) -> PhaseD
         (Some(_), Some(_)) => problems.add(format!("{field}.trainable_from"), format!("does not go with `trainable`; {both}")),
         (None, None) => problems.add(format!("{field}.trainable"), format!("is missing; {both}")),
         (Some(word), None) if word != "head" => {
-            problems.add(format!("{field}.trainable"), format!("is `{word}`; use {}, or `trainable_from`", quoted(&["head"])));
+            problems.add(
+                format!("{field}.trainable"),
+                format!("is `{}`; use {}, or `trainable_from`", excerpt(word), quoted(&["head"])),
+            );
         }
         _ => {}
     }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     arch,
+    message::excerpt,
     graph::{Graph, Role, WeightedNode},
     registry::{Layer, Metadata, layer_at, nearest},
 };
@@ -99,7 +100,7 @@ impl<'a> Foundation<'a> {
             LayerRef::Name(layer) => {
                 let near = nearest(layer, self.metadata.layers.iter().map(|layer| layer.name.as_str()));
                 let hint = if near.is_empty() { String::new() } else { format!("did you mean {}? ", quoted(&near)) };
-                format!("is `{layer}`, which is not a layer of `{name}`; {hint}{lists}")
+                format!("is `{}`, which is not a layer of `{name}`; {hint}{lists}", excerpt(layer))
             }
         }
     }

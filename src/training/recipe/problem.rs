@@ -9,6 +9,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::message::excerpt;
+
 /// One thing that is wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Problem {
@@ -90,11 +92,10 @@ impl<T> From<T> for Choice<T> {
     }
 }
 
-/// A value for a message: a word as it is, anything else as JSON, at most 60 characters.
+/// A value for a message: a word as it is, anything else as JSON, shortened.
 pub(super) fn shown(value: &serde_json::Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let short: String = text.chars().take(60).collect();
-    if short.len() < text.len() { format!("`{short}…`") } else { format!("`{short}`") }
+    format!("`{}`", excerpt(&text))
 }
 
 /// `` `a`, `b` or `c` ``.

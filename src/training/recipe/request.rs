@@ -12,7 +12,11 @@ use super::{
     resolved::{BatchNorm, ClassWeighting, Monitor, Pool},
     rule::{OptimizerKind, Schedule},
 };
-use crate::preprocess::{Orientation, Resize};
+use crate::{
+    message::{excerpt, serde_message},
+    preprocess::{Orientation, Resize},
+    registry::named_model,
+};
 
 /// Most fields that are reported as unreadable.
 const MAX_PROBLEMS: usize = 32;
@@ -218,8 +222,8 @@ impl Request {
                 Err(error) => error,
             };
             let path: Vec<Segment> = error.path().iter().cloned().collect();
-            let field = if path.is_empty() { String::new() } else { error.path().to_string() };
-            problems.push(problem(&field, format!("cannot be read: {}", error.inner())));
+            let field = if path.is_empty() { String::new() } else { excerpt(&error.path().to_string()).to_string() };
+            problems.push(problem(&field, format!("cannot be read: {}", serde_message(error.inner()))));
             if problems.len() == MAX_PROBLEMS || !take_out(&mut value, &path) {
                 // Of what was not read nothing can be said.
                 problems.push(problem("", "has more that cannot be read; mend these first".to_owned()));
@@ -234,14 +238,8 @@ impl Request {
     /// A version that is no positive number.
     pub fn base_model(&self) -> Result<Option<(&str, Option<u32>)>, Problem> {
         let Some(base) = self.base.as_deref() else { return Ok(None) };
-        let Some((name, version)) = base.split_once('@') else { return Ok(Some((base, None))) };
-        match version.parse() {
-            Ok(version) if version > 0 => Ok(Some((name, Some(version)))),
-            _ => Err(Problem {
-                field: "base".to_owned(),
-                detail: format!("is `{base}`; write `NAME`, or `NAME@VERSION` with a version such as `{name}@1`"),
-            }),
-        }
+        let named = named_model(base).map_err(|error| Problem { field: "base".to_owned(), detail: error.to_string() })?;
+        Ok(Some(named))
     }
 }
 

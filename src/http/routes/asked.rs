@@ -1,0 +1,50 @@
+//! What a request to `/predict` or `/features` asks, of which images: parameters of path, query and body, joined and planned.
+
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, request::Parts},
+};
+
+use crate::http::{
+    error::ApiError,
+    images::{Images, Kind},
+    query::Query,
+    state::State,
+};
+
+/// Reads `request`, whose parameters must be among `allowed`, and gives what `plan` makes of them, with the images.
+///
+/// Where the body has no room for parameters, it is not read before the plan is made: a mistake is refused before the upload.
+///
+/// # Errors
+/// Whatever is wrong with parameters or body, and what `plan` refuses.
+pub async fn asked<P>(
+    state: &State,
+    request: Request,
+    allowed: &'static [&'static str],
+    plan: impl Fn(&Query, &HeaderMap) -> Result<P, ApiError>,
+) -> Result<(P, Images), ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let kind = Kind::of(&parts.headers, &body);
+    let (query, kind) = match Query::of(&mut parts, allowed).await.and_then(|query| Ok((query, kind?))) {
+        Ok(begun) => begun,
+        Err(error) => return Err(refuse(state, &parts, body, error)),
+    };
+    let intake = state.intake();
+    if let Some(place) = kind.place() {
+        let (images, pairs) = Images::read(intake, kind, &parts.headers, body, allowed).await?;
+        return Ok((plan(&query.and(place, pairs, allowed)?, &parts.headers)?, images));
+    }
+    let planned = match plan(&query, &parts.headers) {
+        Ok(planned) => planned,
+        Err(error) => return Err(refuse(state, &parts, body, error)),
+    };
+    let (images, _) = Images::read(intake, kind, &parts.headers, body, allowed).await?;
+    Ok((planned, images))
+}
+
+fn refuse(state: &State, parts: &Parts, body: Body, error: ApiError) -> ApiError {
+    state.intake().discard(&parts.headers, body);
+    error
+}
