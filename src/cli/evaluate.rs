@@ -29,8 +29,8 @@ const SHOWN: usize = 20;
 /// Report how good a model is on a folder of labelled photos.
 ///
 /// The folder holds a folder per class, or `train/`, `val/` and `test/` (under any of their usual names) with these. A class
-/// folder is called as the class's label, its
-/// WordNet id or its index; not every class needs one. Files that are no images are listed and left out.
+/// folder is called as the class's label, its WordNet id or its index; not every class needs one. Files that are not images are listed
+/// and left out.
 #[derive(Debug, Args)]
 pub(super) struct Evaluate {
     /// The model, NAME or NAME@VERSION

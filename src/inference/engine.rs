@@ -141,13 +141,9 @@ impl Engine {
             let (spec, limits, decoders) = (Arc::clone(&spec), self.inner.limits, Arc::clone(&self.inner.decoders));
             async move {
                 let _decoder = decoders.acquire_owned().await.expect("the decoders' semaphore is never closed");
-                let bytes = image.bytes.clone();
                 let decode = move || Ok(preprocess::prepare(&preprocess::decode(&image.bytes, &limits)?, &spec));
-                tokio::task::spawn_blocking(decode).await.unwrap_or_else(|panic| {
-                    error!(%panic, "an image decoder panicked");
-                    let format = preprocess::header(&bytes, &limits)?.format;
-                    Err(ImageError::Broken { format, detail: "its decoder failed".to_owned() })
-                })
+                let done = tokio::task::spawn_blocking(decode).await;
+                done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
             }
         });
         join_all(tasks).await

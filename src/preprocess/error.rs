@@ -12,7 +12,7 @@ pub enum ImageError {
     #[error("the bytes are no image; send JPEG, PNG, BMP, GIF, WebP or TIFF")]
     NotAnImage,
     /// A format that is recognised but not decoded.
-    #[error("{0} is not supported; send JPEG, PNG, BMP, GIF, WebP or TIFF")]
+    #[error("{0} is not supported; send JPEG, PNG, BMP, GIF, WebP or TIFF{way_out}", way_out = way_out(.0))]
     UnsupportedFormat(&'static str),
     /// A variant of a supported format that is not decoded as Pillow would, and so is refused.
     #[error("{format} with {detail} is not supported; send it as 8-bit RGB")]
@@ -64,6 +64,21 @@ impl ImageError {
             Self::TooManyBytes { .. } => "too_many_bytes",
             Self::TooManyPixels { .. } => "too_many_pixels",
         }
+    }
+}
+
+/// How to turn an image of the format `name` into one that is read, where phones and browsers make them.
+fn way_out(name: &str) -> &'static str {
+    match name {
+        "HEIC" => {
+            ": `heif-convert photo.heic photo.jpg` of libheif converts it, or in Python `pillow_heif.register_heif_opener()` and \
+             then `Image.open(\"photo.heic\").convert(\"RGB\").save(\"photo.png\")`"
+        }
+        "AVIF" => {
+            ": `avifdec photo.avif photo.png` of libavif converts it, or in Python with Pillow 11.3 or later \
+             `Image.open(\"photo.avif\").convert(\"RGB\").save(\"photo.png\")`"
+        }
+        _ => "",
     }
 }
 

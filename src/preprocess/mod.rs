@@ -13,6 +13,8 @@ mod orientation;
 mod prepare;
 mod resample;
 mod resize;
+#[cfg(test)]
+mod variants;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

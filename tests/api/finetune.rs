@@ -172,7 +172,7 @@ async fn a_field_of_another_type_or_name_is_named() {
         (json!({"class_weights": {"a": 1}}), "class_weights", "is `{\"a\":1}`; use `none` or `balanced`"),
         (json!({"phases": [{}, {"epochs": "ten"}]}), "phases[1].epochs", "invalid type: string \"ten\", expected i64"),
         (json!({"head": {"hiden": [1]}}), "head.hiden", "unknown field `hiden`, expected one of `pool`, `hidden`"),
-        (json!(["dataset"]), "", "is no JSON object"),
+        (json!(["dataset"]), "", "is not a JSON object"),
     ] {
         let body = submit(&app, &recipe).await.problem(422, "invalid_recipe", "`problems` names each");
         let of_field = |problem: &&Value| problem["field"] == field;
@@ -192,7 +192,7 @@ async fn what_has_no_gradient_is_refused_before_anything_is_queued() {
     };
     let body = submit(&app, &from("conv")).await.problem(422, "invalid_recipe", "`problems` names each");
     let detail = "cannot be trained: LeakyRelu node `leaky` has no gradient in graft; train only parameters after `leaky`; \
-                  begin at `conv_1` (2) or behind it";
+                  begin at `conv_1` (2) or after it";
     assert_eq!(body["problems"], json!([{"field": "phases[1].trainable_from", "detail": detail}]));
     assert_eq!(app.get("/jobs").await.ok().json()["jobs"], json!([]));
     let accepted = submit(&app, &from("conv_1")).await;

@@ -267,3 +267,19 @@ fn real_photos_are_taken_in_whole() {
     let sent = block_on(store.send(ArchiveKind::TarGz, &gzip(&tar_of(&files)))).unwrap();
     assert_eq!((sent.fingerprint.as_str(), sent.skipped_count), (imported.fingerprint.as_str(), 0));
 }
+
+/// Its odd photo made a decoder panic that graft used.
+#[test]
+fn a_photo_that_a_decoder_fails_on_harms_no_other() {
+    let archive = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/archives/panic_jpeg2.zip")).unwrap();
+    let store = Store::new(bounds());
+    let dataset = block_on(store.send(ArchiveKind::Zip, &archive)).unwrap();
+    let odd = |path: &str| path == "ants/odd8.jpg";
+    assert_eq!(dataset.images.iter().filter(|image| !odd(&image.path)).count(), 6);
+    let read = dataset.images.iter().any(|image| odd(&image.path));
+    assert_ne!(
+        read,
+        skipped(&dataset).iter().any(|skipped| skipped.starts_with("ants/odd8.jpg: the JPEG is")),
+        "read, or skipped by name"
+    );
+}

@@ -1,16 +1,22 @@
 //! Image bytes to RGB as Pillow's `Image.open(…).convert("RGB")` gives them, or a refusal by name.
 //!
-//! Each format's file owns its variants; this one tells formats apart and holds the limits.
+//! Each format's file owns its variants; this one tells formats apart, holds the limits, and guards against panics.
+//! Headers are read by our own code from the first bytes; no decoder is opened, and nothing inflated, before the limits hold.
 //! Alpha is dropped, not blended; colour profiles are not applied; only the first frame or page counts.
 
+mod bmp;
 mod gif;
+mod guard;
 mod jpeg;
+mod lzw;
 mod pixels;
-mod raster;
+mod png;
 mod sniff;
 mod tiff;
+mod webp;
 
 use super::{Decoded, Format, Header, ImageError, Limits, MAX_IMAGE_SIDE};
+use guard::guarded;
 
 /// Reads format and size, and checks them against `limits`, without decoding a pixel.
 ///
@@ -24,12 +30,14 @@ pub fn header(bytes: &[u8], limits: &Limits) -> Result<Header, ImageError> {
         return Err(ImageError::TooManyBytes { bytes: bytes.len(), limit: limits.max_bytes });
     }
     let format = sniff::format(bytes)?;
-    let (width, height) = match format {
+    let (width, height) = guarded(format, || match format {
         Format::Jpeg => jpeg::size(bytes),
-        Format::Png | Format::Bmp | Format::WebP => raster::size(format, bytes),
+        Format::Png => png::size(bytes),
+        Format::Bmp => bmp::size(bytes),
         Format::Gif => gif::size(bytes),
+        Format::WebP => webp::size(bytes),
         Format::Tiff => tiff::size(bytes),
-    }?;
+    })?;
     if width == 0 || height == 0 {
         return Err(broken(format, "it has no pixels"));
     }
@@ -45,12 +53,14 @@ pub fn header(bytes: &[u8], limits: &Limits) -> Result<Header, ImageError> {
 /// Any [`ImageError`]; what is too large is refused from its header, before anything of its size is allocated.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, ImageError> {
     let header = header(bytes, limits)?;
-    match header.format {
+    guarded(header.format, || match header.format {
         Format::Jpeg => jpeg::decode(bytes, &header),
-        Format::Png | Format::Bmp | Format::WebP => raster::decode(bytes, &header),
+        Format::Png => png::decode(bytes, &header),
+        Format::Bmp => bmp::decode(bytes, &header),
         Format::Gif => gif::decode(bytes, &header),
+        Format::WebP => webp::decode(bytes, &header),
         Format::Tiff => tiff::decode(bytes, &header),
-    }
+    })
 }
 
 impl Header {

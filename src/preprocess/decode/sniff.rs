@@ -3,7 +3,7 @@
 use super::super::{Format, ImageError};
 
 /// Signatures of formats that are recognised in order to be refused by name.
-const REFUSED: [(&[u8], &str); 19] = [
+const REFUSED: [(&[u8], &str); 17] = [
     (b"\0\0\x01\0", "ICO"),
     (b"\0\0\x02\0", "CUR"),
     (b"8BPS", "PSD"),
@@ -19,15 +19,13 @@ const REFUSED: [(&[u8], &str); 19] = [
     (b"DDS ", "DDS"),
     (b"farbfeld", "farbfeld"),
     (b"\x8aMNG", "MNG"),
-    (b"II+\0", "BigTIFF"),
-    (b"MM\0+", "BigTIFF"),
     (b"BPG\xfb", "BPG"),
     (b"icns", "ICNS"),
 ];
 
 /// The format of `bytes`.
 pub(super) fn format(bytes: &[u8]) -> Result<Format, ImageError> {
-    let known: [(&[u8], Format); 7] = [
+    let known: [(&[u8], Format); 9] = [
         (b"\xff\xd8\xff", Format::Jpeg),
         (b"\x89PNG\r\n\x1a\n", Format::Png),
         (b"BM", Format::Bmp),
@@ -35,6 +33,8 @@ pub(super) fn format(bytes: &[u8]) -> Result<Format, ImageError> {
         (b"GIF89a", Format::Gif),
         (b"II*\0", Format::Tiff),
         (b"MM\0*", Format::Tiff),
+        (b"II+\0", Format::Tiff),
+        (b"MM\0+", Format::Tiff),
     ];
     if let Some((_, format)) = known.iter().find(|(signature, _)| bytes.starts_with(signature)) {
         return Ok(*format);
@@ -50,8 +50,10 @@ fn refused(bytes: &[u8]) -> Option<&'static str> {
         return Some(name);
     }
     if bytes.get(4..8) == Some(b"ftyp") {
+        let length = bytes.first_chunk().map_or(0, |length| u32::from_be_bytes(*length) as usize);
+        let brands = bytes.get(8..length.min(bytes.len())).or(bytes.get(8..12))?;
         return match bytes.get(8..12)? {
-            b"avif" | b"avis" => Some("AVIF"),
+            _ if brands.chunks(4).any(|brand| matches!(brand, b"avif" | b"avis")) => Some("AVIF"),
             b"heic" | b"heix" | b"hevc" | b"hevx" | b"heim" | b"heis" | b"mif1" | b"msf1" => Some("HEIC"),
             _ => Some("video (ISO media)"),
         };
@@ -79,7 +81,9 @@ mod tests {
         check(b"RIFF\0\0\0\0WEBPVP8 ", Ok(Format::WebP));
         check(b"RIFF\0\0\0\0WAVE", Err(ImageError::NotAnImage));
         check(b"MM\0*", Ok(Format::Tiff));
+        check(b"MM\0+", Ok(Format::Tiff));
         check(b"\0\0\0\x1cftypavif", Err(ImageError::UnsupportedFormat("AVIF")));
+        check(b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", Err(ImageError::UnsupportedFormat("AVIF")));
         check(b"\0\0\0\x1cftypheic", Err(ImageError::UnsupportedFormat("HEIC")));
         check(b"\0\0\x01\0\x01\0", Err(ImageError::UnsupportedFormat("ICO")));
         check(b"<?xml version=\"1.0\"?>\n<svg/>", Err(ImageError::UnsupportedFormat("SVG")));

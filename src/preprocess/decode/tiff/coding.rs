@@ -1,0 +1,235 @@
+//! A strip's or tile's bytes, with compression, predictor and bit order undone.
+//!
+//! Every coding writes into a buffer of the size that the directory gives, and no further.
+
+use std::io::Read;
+
+use fax::{Color, decoder};
+use flate2::read::ZlibDecoder;
+use weezl::{BitOrder, decode::Decoder};
+
+use super::{directory::Directory, odd, refuse, samples::Samples, tag};
+use crate::preprocess::{
+    Format, Header, ImageError,
+    decode::{jpeg, lzw},
+};
+
+enum Method {
+    Raw,
+    Lzw,
+    Deflate,
+    PackBits,
+    Fax3,
+    Fax4,
+    Jpeg,
+}
+
+/// How the page's strips are stored.
+pub(super) struct Coding<'a> {
+    method: Method,
+    /// Samples of a pixel that lie side by side.
+    samples: usize,
+    bits: u8,
+    little: bool,
+    differences: bool,
+    reversed: bool,
+    luma_chroma: bool,
+    tables: &'a [u8],
+    /// Rows of a whole strip or tile.
+    chunk_rows: usize,
+}
+
+impl<'a> Coding<'a> {
+    pub fn of(directory: &Directory<'a>, samples: &Samples, planar: bool, chunk_rows: usize) -> Result<Self, ImageError> {
+        let compression = directory.value(tag::COMPRESSION, 1)?;
+        let fax = samples.bits == 1 && samples.count == 1;
+        let method = match compression {
+            1 => Method::Raw,
+            3 if fax && directory.value(tag::T4_OPTIONS, 0)? & 1 == 0 => Method::Fax3,
+            4 if fax => Method::Fax4,
+            5 => Method::Lzw,
+            7 if samples.bits == 8 && matches!(samples.count, 1 | 3) => Method::Jpeg,
+            8 | 32946 => Method::Deflate,
+            32773 => Method::PackBits,
+            _ => return Err(odd(format!("{} of {} samples of {} bits", name(compression), samples.count, samples.bits))),
+        };
+        if planar && samples.bits != 8 {
+            return Err(odd(format!("separate planes of {} bits", samples.bits)));
+        }
+        if samples.luma_chroma && (planar || !matches!(method, Method::Jpeg)) {
+            return Err(odd("YCbCr other than JPEG's"));
+        }
+        let predictor = if matches!(method, Method::Lzw | Method::Deflate) { directory.value(tag::PREDICTOR, 1)? } else { 1 };
+        if !matches!((predictor, samples.bits), (1, _) | (2, 8 | 16)) {
+            return Err(odd(format!("predictor {predictor} on samples of {} bits", samples.bits)));
+        }
+        Ok(Self {
+            method,
+            samples: if planar { 1 } else { samples.count },
+            bits: samples.bits,
+            little: directory.little,
+            differences: predictor == 2,
+            reversed: directory.value(tag::FILL_ORDER, 1)? == 2,
+            luma_chroma: samples.luma_chroma,
+            tables: directory.values(tag::JPEG_TABLES)?.data,
+            chunk_rows,
+        })
+    }
+
+    /// Bytes of a row of `width` pixels.
+    pub fn row_bytes(&self, width: usize) -> usize {
+        (width * self.samples * usize::from(self.bits)).div_ceil(8)
+    }
+
+    /// The first `rows` rows of a strip or tile that is `width` pixels wide.
+    pub fn undo(&self, stored: &[u8], width: usize, rows: usize) -> Result<Vec<u8>, ImageError> {
+        let turned: Vec<u8>;
+        let stored = if self.reversed && !matches!(self.method, Method::Jpeg) {
+            turned = stored.iter().map(|byte| byte.reverse_bits()).collect();
+            &turned
+        } else {
+            stored
+        };
+        if matches!(self.method, Method::Jpeg) {
+            return self.jpeg(stored, width, rows);
+        }
+        let row_bytes = self.row_bytes(width);
+        let mut out = vec![0; row_bytes * rows];
+        let filled = match self.method {
+            Method::Raw | Method::Jpeg => stored.get(..out.len()).map(|stored| out.copy_from_slice(stored)),
+            Method::Lzw => {
+                let decoder = Decoder::with_tiff_size_switch(BitOrder::Msb, 8);
+                lzw::fill(decoder, stored, &mut out).map_err(refuse)?.then_some(())
+            }
+            Method::Deflate => ZlibDecoder::new(stored).read_exact(&mut out).ok(),
+            Method::PackBits => unpack_bits(stored, &mut out),
+            Method::Fax3 | Method::Fax4 => self.fax(stored, width, &mut out),
+        };
+        filled.ok_or_else(|| refuse("a strip is damaged or too short"))?;
+        if self.differences {
+            out.chunks_exact_mut(row_bytes).for_each(|row| self.add(row));
+        }
+        Ok(out)
+    }
+
+    /// Undoes differences between neighbouring pixels.
+    fn add(&self, row: &mut [u8]) {
+        if self.bits == 8 {
+            for at in self.samples..row.len() {
+                row[at] = row[at].wrapping_add(row[at - self.samples]);
+            }
+            return;
+        }
+        let number = if self.little { u16::from_le_bytes } else { u16::from_be_bytes };
+        let bytes = if self.little { u16::to_le_bytes } else { u16::to_be_bytes };
+        let (row, _) = row.as_chunks_mut();
+        for at in self.samples..row.len() {
+            row[at] = bytes(number(row[at]).wrapping_add(number(row[at - self.samples])));
+        }
+    }
+
+    fn fax(&self, stored: &[u8], width: usize, out: &mut [u8]) -> Option<()> {
+        let row_bytes = self.row_bytes(width);
+        let mut rows = out.chunks_exact_mut(row_bytes);
+        let height = rows.len() as u32;
+        let width = width as u32;
+        let mut missing = height;
+        let line = |changes: &[u32]| {
+            let Some(row) = rows.next() else { return };
+            missing -= 1;
+            for (at, color) in decoder::pels(changes, width).enumerate() {
+                if color == Color::Black {
+                    row[at / 8] |= 0x80 >> (at % 8);
+                }
+            }
+        };
+        match self.method {
+            // A line counts once its end code is read, and a strip's last line has none.
+            Method::Fax3 => decoder::decode_g3(stored.iter().copied().chain([0, 1]), line).or(Some(())),
+            _ => decoder::decode_g4(stored.iter().copied(), width, Some(height), line),
+        }?;
+        (missing == 0).then_some(())
+    }
+
+    fn jpeg(&self, stored: &[u8], width: usize, rows: usize) -> Result<Vec<u8>, ImageError> {
+        let file = self.interchange(stored).ok_or_else(|| refuse("a strip is no JPEG"))?;
+        let (wide, high) = jpeg::size(&file).map_err(refuse)?;
+        // A last strip may go on below the image, as tiles do.
+        if wide as usize != width || !(rows..=self.chunk_rows).contains(&(high as usize)) {
+            return Err(refuse(format!("a JPEG of {wide} × {high} pixels in a strip of {width} × {rows}")));
+        }
+        let header = Header { format: Format::Jpeg, width: wide, height: high };
+        let mut samples = jpeg::decode(&file, &header).map_err(refuse)?.rgb;
+        samples.truncate(width * rows * 3);
+        if self.samples == 1 {
+            samples = samples.into_iter().step_by(3).collect();
+        }
+        Ok(samples)
+    }
+
+    /// A whole JPEG from the tables that strips share and what one of them has besides, with a marker that says what its samples
+    /// are: the directory decides that, and no marker of the strip's own.
+    fn interchange(&self, stored: &[u8]) -> Option<Vec<u8>> {
+        let mut file = vec![0xff, 0xd8];
+        if self.samples == 3 {
+            file.extend_from_slice(b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0");
+            file.push(u8::from(self.luma_chroma));
+        }
+        for mut rest in [self.tables, stored] {
+            rest = rest.strip_prefix(b"\xff\xd8").unwrap_or_default();
+            while let [0xff, marker, after @ ..] = rest {
+                let length = match marker {
+                    0xff => 1,
+                    0xd8 | 0xd9 => 2,
+                    0xda => rest.len(),
+                    _ => usize::from(u16::from_be_bytes(*after.first_chunk()?)) + 2,
+                };
+                let (segment, after) = rest.split_at_checked(length)?;
+                if !matches!(marker, 0xd8 | 0xd9 | 0xe0 | 0xee | 0xff) {
+                    file.extend_from_slice(segment);
+                }
+                rest = after;
+            }
+        }
+        Some(file)
+    }
+}
+
+/// Runs of equal bytes and of others, each with its length before it.
+fn unpack_bits(mut stored: &[u8], mut out: &mut [u8]) -> Option<()> {
+    while !out.is_empty() {
+        let (&length, rest) = stored.split_first()?;
+        stored = rest;
+        match length as i8 {
+            -128 => {}
+            length @ 0.. => {
+                let count = (length as usize + 1).min(out.len());
+                let (literal, rest) = stored.split_at_checked(count)?;
+                let (to, after) = out.split_at_mut(count);
+                to.copy_from_slice(literal);
+                (stored, out) = (rest, after);
+            }
+            length => {
+                let (&value, rest) = stored.split_first()?;
+                let count = (1 - isize::from(length)) as usize;
+                let (to, after) = out.split_at_mut(count.min(out.len()));
+                to.fill(value);
+                (stored, out) = (rest, after);
+            }
+        }
+    }
+    Some(())
+}
+
+fn name(compression: u32) -> String {
+    match compression {
+        2..=4 => format!("fax compression {compression}"),
+        6 => "old-style JPEG compression".to_owned(),
+        7 => "JPEG compression".to_owned(),
+        34712 => "JPEG 2000 compression".to_owned(),
+        34925 => "LZMA compression".to_owned(),
+        50000 => "Zstandard compression".to_owned(),
+        50001 => "WebP compression".to_owned(),
+        other => format!("compression {other}"),
+    }
+}
