@@ -11,9 +11,14 @@ ARG DEBIAN_IMAGE
 # The binary. Dependencies are built before the sources are copied, so that a change in src/ rebuilds only graft.
 FROM ${RUST_IMAGE:-rust:1.95.0-slim-bookworm} AS build
 WORKDIR /build
-COPY Cargo.toml Cargo.lock ./
+# libjpeg-turbo is built with CMake and, for its SIMD on x86-64, NASM.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends cmake make nasm \
+ && rm -rf /var/lib/apt/lists/*
+COPY Cargo.toml Cargo.lock build.rs ./
+COPY src/preprocess/decode/jpeg/libjpeg.c src/preprocess/decode/jpeg/
 RUN sed -i -E '/^\[\[(bench|example)\]\]/,/^$/d' Cargo.toml \
- && mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
+ && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
  && cargo build --release --locked \
  && rm -r src target/release/.fingerprint/graft-*
 COPY . .
@@ -51,7 +56,7 @@ RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --
 COPY --from=library /opt/onnxruntime /opt/onnxruntime
 COPY --from=library /opt/graft /opt/graft
 COPY --from=build /build/target/release/graft /usr/local/bin/graft
-COPY LICENSE-MIT LICENSE-APACHE src/plot/DejaVuSans-LICENSE.txt /usr/share/doc/graft/
+COPY LICENSE-MIT LICENSE-APACHE THIRD-PARTY.md src/plot/DejaVuSans-LICENSE.txt /usr/share/doc/graft/
 COPY config /app/config
 COPY scripts/bring-models.sh /usr/local/bin/bring-models
 WORKDIR /app

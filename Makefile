@@ -2,6 +2,9 @@
 
 ORT_VERSION := $(shell sed -n 's/^onnxruntime==\([^ ]*\).*/\1/p' scripts/onnxruntime.txt)
 ORT_STAMP   := .onnxruntime/.fetched-$(ORT_VERSION)
+CMAKE_VERSION := $(shell sed -n 's/^cmake==\([^ ]*\).*/\1/p' scripts/cmake.txt)
+# Nothing to bring where CMake is installed or named.
+CMAKE_STAMP := $(if $(CMAKE)$(shell command -v cmake 2>/dev/null),,.cmake/.fetched-$(CMAKE_VERSION))
 STARTER     := .starter/efficientnet_lite0.safetensors
 GRAFT       := target/release/graft
 VENV        := .parity/venv
@@ -24,8 +27,15 @@ serve: build starter ## build and serve on 127.0.0.1:8080: EfficientNet-Lite0 at
 	@GRAFT=$(GRAFT) exec sh scripts/serve.sh $(STARTER) vgg16 inception_v3
 
 .PHONY: build
-build: requirements library ## build target/release/graft and bring the ONNX Runtime library
+build: requirements cmake library ## build target/release/graft and bring the ONNX Runtime library
 	$(CARGO) build --release --locked --bin graft
+
+.PHONY: cmake
+cmake: $(CMAKE_STAMP) ## bring CMake into .cmake, where none is installed: every build needs it
+
+.cmake/.fetched-%: scripts/fetch-cmake.sh scripts/cmake.txt | requirements
+	@PYTHON=$(PYTHON) sh scripts/fetch-cmake.sh .cmake
+	@rm -f .cmake/.fetched-* && touch $@
 
 .PHONY: library
 library: $(ORT_STAMP) ## bring the ONNX Runtime library into .onnxruntime
@@ -42,7 +52,7 @@ $(STARTER): scripts/fetch-starter.sh scripts/starter.py | requirements
 	@touch $@
 
 .PHONY: test
-test: library starter ## run the tests
+test: cmake library starter ## run the tests
 	@CARGO="$(CARGO)" CC="$(CC)" PYTHON="$(PYTHON)" sh scripts/requirements.sh git curl
 	@$(PYTHON) -m unittest discover --quiet --start-directory tests/scripts
 	$(CARGO) test --locked --doc
@@ -66,7 +76,7 @@ parity-lite0: build starter .parity/.installed-lite0 ## compare every layer of E
 	@touch $@
 
 .PHONY: trajectory
-trajectory: library $(VENV_STAMP) ## compare twenty training steps with Keras, batch by batch (minutes; WEIGHTS=FILE.h5 PHOTOS=DIR)
+trajectory: cmake library $(VENV_STAMP) ## compare twenty training steps with Keras, batch by batch (minutes; WEIGHTS=FILE.h5 PHOTOS=DIR)
 	$(VENV)/bin/python tests/parity/trajectory.py prepare $(if $(WEIGHTS),--weights $(WEIGHTS)) $(if $(PHOTOS),--photos $(PHOTOS))
 	$(CARGO) run --locked --quiet --example trajectory -- .parity/trajectory
 	$(VENV)/bin/python tests/parity/trajectory.py compare
@@ -100,11 +110,11 @@ fmt-check:
 	$(CARGO) fmt --check
 
 .PHONY: lint
-lint:
+lint: cmake
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 .PHONY: docs
-docs:
+docs: cmake
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
 .PHONY: python-check
@@ -112,7 +122,7 @@ python-check:
 	@$(PYTHON) -c 'import ast, pathlib; [ast.parse(p.read_text(), str(p)) for d in ("scripts", "tests") for p in pathlib.Path(d).rglob("*.py")]'
 
 .PHONY: openapi
-openapi: ## write openapi.yaml from the code
+openapi: cmake ## write openapi.yaml from the code
 	$(CARGO) run --locked --quiet --bin graft -- openapi > openapi.yaml.new
 	@mv openapi.yaml.new openapi.yaml
 
@@ -125,11 +135,11 @@ audit-tools: ## build what `make audit` needs: cargo-deny and cargo-machete (min
 	@CARGO="$(CARGO)" sh scripts/audit-tools.sh
 
 .PHONY: client
-client: requirements library ## validate openapi.yaml, generate a client from it, make one call of each kind
+client: requirements cmake library ## validate openapi.yaml, generate a client from it, make one call of each kind
 	$(CARGO) build --locked --bin graft
 	$(PYTHON) tests/client/run.py --graft target/debug/graft
 
 .PHONY: clean
 clean: ## remove what was built and fetched; models and data stay
 	$(CARGO) clean
-	rm -rf .onnxruntime .starter .client .parity .readme
+	rm -rf .cmake .onnxruntime .starter .client .parity .readme

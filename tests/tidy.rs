@@ -14,7 +14,7 @@ const GENERATED: &[&str] = &[];
 const MAX_LINES: usize = 400;
 
 /// Visible folders at the top level.
-const FOLDERS: [&str; 8] = ["benches", "config", "docs", "examples", "models", "src", "tests", "scripts"];
+const FOLDERS: [&str; 9] = ["benches", "config", "docs", "examples", "fuzz", "models", "src", "tests", "scripts"];
 
 /// Names that may be used in these folders and files only.
 const RESERVED: [(&str, &[&str]); 6] = [
@@ -326,7 +326,7 @@ fn crates_stay_in_their_modules() {
 
 #[test]
 fn documents_name_what_exists() {
-    let names = "README ARCHITECTURE CONTRIBUTING SECURITY CHANGELOG tests/README docs/from-keras docs/own-models";
+    let names = "README ARCHITECTURE CONTRIBUTING SECURITY CHANGELOG fuzz/README tests/README docs/from-keras docs/own-models docs/datasets docs/images";
     let documents: Vec<String> = names.split(' ').map(|name| format!("{name}.md")).collect();
     let read = |path: &String| fs::read_to_string(root().join(path)).expect("the document can be read");
     let complaints = documents.iter().flat_map(|path| check_names(path, &read(path), is_in_the_tree));

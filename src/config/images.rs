@@ -10,7 +10,7 @@ use super::{
 pub struct ImagesConfig {
     /// Largest encoded image in bytes; default 32 MiB; `GRAFT__IMAGES__MAX_BYTES`.
     pub max_bytes: usize,
-    /// Most pixels of one image (width × height); default 50 million; `GRAFT__IMAGES__MAX_PIXELS`.
+    /// Most pixels of one image (width × height); default 50 million; `GRAFT__IMAGES__MAX_PIXELS`. What decoding may cost follows from it.
     pub max_pixels: u64,
 }
 

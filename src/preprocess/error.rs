@@ -50,6 +50,26 @@ pub enum ImageError {
         /// How many pixels are allowed.
         limit: u64,
     },
+    /// Scans that visit more samples than allowed, by their headers.
+    #[error(
+        "the JPEG's {scans} scans visit {samples} samples, more than the {limit} allowed; save it with fewer scans, or as baseline"
+    )]
+    TooManyScans {
+        /// How many scans the file has.
+        scans: u32,
+        /// Samples that they visit together.
+        samples: u64,
+        /// How many are allowed: 32 for every allowed pixel.
+        limit: u64,
+    },
+    /// Pixels and coefficients that take more memory than allowed, by the header.
+    #[error("decoding the JPEG takes {bytes} bytes, more than the {limit} allowed; save it smaller, or as baseline")]
+    TooMuchMemory {
+        /// Bytes of pixels and coefficients.
+        bytes: u64,
+        /// How many are allowed.
+        limit: u64,
+    },
 }
 
 impl ImageError {
@@ -63,6 +83,8 @@ impl ImageError {
             Self::Broken { .. } => "broken",
             Self::TooManyBytes { .. } => "too_many_bytes",
             Self::TooManyPixels { .. } => "too_many_pixels",
+            Self::TooManyScans { .. } => "too_many_scans",
+            Self::TooMuchMemory { .. } => "too_much_memory",
         }
     }
 }

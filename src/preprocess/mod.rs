@@ -1,6 +1,6 @@
 //! Image bytes to model input, pure: decode, orient, resize and crop, normalise.
 //!
-//! Bit-exact with Pillow's resizers and `convert("RGB")`, and with `cv2.resize`; knows no model, queue or HTTP.
+//! Bit-exact with Pillow's JPEG decoder, resizers and `convert("RGB")`, and with `cv2.resize`; knows no model, queue or HTTP.
 
 mod decode;
 mod error;
@@ -121,6 +121,20 @@ pub struct Limits {
     pub max_bytes: usize,
     /// Width × height. Besides, no side is longer than [`MAX_IMAGE_SIDE`].
     pub max_pixels: u64,
+}
+
+impl Limits {
+    /// Bytes that decoding one image may hold: three of RGB and six of coefficients for every pixel that is allowed (a
+    /// progressive JPEG keeps all its coefficients, two bytes each), and room for buffers that do not grow with the area.
+    pub fn decoding_bytes(&self) -> u64 {
+        self.max_pixels.saturating_mul(9).saturating_add(32 << 20)
+    }
+
+    /// Samples that all scans of a JPEG together may visit: 32 for every pixel that is allowed. A photo's ten scans visit 8
+    /// to 14 per pixel, but files of a few kilobytes can have hundreds of empty ones.
+    pub fn scan_samples(&self) -> u64 {
+        self.max_pixels.saturating_mul(32)
+    }
 }
 
 impl From<&ImagesConfig> for Limits {

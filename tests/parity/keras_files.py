@@ -25,7 +25,6 @@ class Architecture:
 
     name: str
     size: int
-    features_layer: str
     build: Callable[..., keras.Model]
     preprocess: Callable[[Array], Array]
 
@@ -42,10 +41,10 @@ class Architecture:
 
 ARCHITECTURES = {
     "vgg16": Architecture(
-        "vgg16", 224, "fc2", keras.applications.VGG16, keras.applications.vgg16.preprocess_input
+        "vgg16", 224, keras.applications.VGG16, keras.applications.vgg16.preprocess_input
     ),
     "inception_v3": Architecture(
-        "inception_v3", 299, "avg_pool", keras.applications.InceptionV3, keras.applications.inception_v3.preprocess_input
+        "inception_v3", 299, keras.applications.InceptionV3, keras.applications.inception_v3.preprocess_input
     ),
 }
 

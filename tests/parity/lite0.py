@@ -4,8 +4,8 @@
 
 Needs torch, numpy and pillow. The reference is written here, in torch's functions, from the names and tensors of the state
 dict (--checkpoint: the .pth that it comes from; otherwise the safetensors file that graft imports), with TensorFlow's SAME
-padding computed from sizes. Photos are given to graft as PNG, so that no decoder can differ. Exits with 1 when a layer is
-above the tolerance, a class differs, or graft's list of layers is not this one.
+padding computed from sizes. Photos are given to graft as PNG, upright. Exits with 1 when a layer is above the tolerance, a
+class differs, or graft's list of layers is not this one.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 For each architecture: a Keras model with random weights is written as every kind of weight file, each file is imported,
 the server is asked for every layer of every photo, and the worst relative difference is printed. Exits with 1 when one
-is above the tolerance.
+is above the tolerance. JPEGs are compared like any photo, at every layer and more strictly: their pixels are Pillow's.
 """
 
 from __future__ import annotations
@@ -77,7 +77,6 @@ class Run:
     photos: list[Photo]
     jpegs: list[Photo]
     rows: list[compare.Row] = field(default_factory=list)
-    decoding: list[compare.Decoding] = field(default_factory=list)
 
     def fresh_repository(self) -> Path:
         repository = self.scratch / "models"
@@ -85,8 +84,8 @@ class Run:
         repository.mkdir()
         return repository
 
-    def row(self, model: str) -> compare.Row:
-        self.rows.append(compare.Row(model))
+    def row(self, model: str, tolerance: float = compare.TOLERANCE) -> compare.Row:
+        self.rows.append(compare.Row(model, tolerance))
         return self.rows[-1]
 
 
@@ -102,8 +101,8 @@ def main() -> int:
     options.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.work) as name:
         scratch = Path(name)
-        photos = [as_lossless(photo, scratch) for photo in sources]
-        run = Run(options.graft, scratch, photos, [Photo(photo) for photo in jpegs])
+        jpegs += made_jpegs(sources[0], scratch)
+        run = Run(options.graft, scratch, [Photo(photo) for photo in sources], [Photo(photo) for photo in jpegs])
         try:
             for architecture in architectures:
                 kinds = [kind for kind in KINDS if options.kind is None or kind.name in options.kind]
@@ -113,7 +112,6 @@ def main() -> int:
         except (GraftError, OSError) as error:
             run.row("run").failures.append(f"the run ended early: {error}")
     compare.print_rows(run.rows)
-    compare.print_decoding(run.decoding)
     return verdict(run.rows, time.monotonic() - started)
 
 
@@ -130,7 +128,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def photo_files(data: Path | None) -> tuple[list[Path], list[Path]]:
-    """Photos to compare at every layer, and JPEGs to compare decoders on."""
+    """Photos for every kind of file, and JPEGs for every layer of one of them."""
     if data is not None:
         folder = data / "photos"
         files = [folder / name for name in PHOTOS], [folder / name for name in JPEGS]
@@ -147,13 +145,22 @@ def photo_files(data: Path | None) -> tuple[list[Path], list[Path]]:
     return files
 
 
-def as_lossless(path: Path, scratch: Path) -> Photo:
-    """The photo itself, or a JPEG's pixels as PNG, so that no decoder can differ."""
-    if path.suffix.lower() not in (".jpg", ".jpeg"):
-        return Photo(path)
-    png = scratch / f"{path.stem}.png"
-    keras.utils.load_img(path).save(png)
-    return Photo(png)
+def made_jpegs(photo: Path, scratch: Path) -> list[Path]:
+    """The photo as the kinds of JPEG whose decoding differs."""
+    image = keras.utils.load_img(photo)
+    kinds = {
+        "420": (image, {"subsampling": "4:2:0"}),
+        "422_progressive": (image, {"subsampling": "4:2:2", "progressive": True}),
+        "444_restarts": (image, {"subsampling": "4:4:4", "restart_marker_blocks": 7}),
+        "rgb": (image, {"keep_rgb": True}),
+        "grey": (image.convert("L"), {}),
+        "cmyk": (image.convert("CMYK"), {}),
+    }
+    files = []
+    for name, (picture, options) in kinds.items():
+        files.append(scratch / f"{photo.stem}_{name}.jpg")
+        picture.save(files[-1], quality=70, **options)
+    return files
 
 
 def check_architecture(run: Run, architecture: Architecture, kinds: list[Kind], seed: int) -> None:
@@ -185,8 +192,7 @@ def check_architecture(run: Run, architecture: Architecture, kinds: list[Kind], 
                 row.failures.append(f"{row.model}: the weights' hash is not that of the kinds before it")
         with_top = next((row.model for kind, row in imported if kind.top and not row.failures), None)
         if with_top:
-            reference = Reference.of(architecture, model, run.jpegs)
-            run.decoding.append(check_jpegs(server, reference, with_top, architecture.features_layer, classes=True))
+            check_jpegs(run, server, architecture, model, with_top)
 
 
 def import_kind(graft: Path, repository: Path, reference: Reference, kind: Kind, row: compare.Row) -> bool:
@@ -238,13 +244,14 @@ def check_model(
         row.failures.append(f"{row.model}: {type(error).__name__}: {error}\n{server.log_tail()}")
 
 
-def check_jpegs(server: Server, reference: Reference, model: str, layer: str, classes: bool) -> compare.Decoding:
-    """Photos as JPEG bytes, decoded by graft and by Keras's Pillow."""
-    report = compare.Decoding(model, layer)
-    for path, outputs in reference.outputs.items():
-        best = server.predict(model, Photo(path)) if classes else None
-        report.add(server.features(model, Photo(path), [layer])[layer], outputs[layer], best, outputs["predictions"])
-    return report
+def check_jpegs(
+    run: Run, server: Server, architecture: Architecture, model: keras.Model, name: str, last: str | None = None
+) -> None:
+    """Every layer of one model, up to the layer `last`, on JPEG bytes that graft and Keras's Pillow decode."""
+    print(f"{name}: compare on {len(run.jpegs)} JPEGs", flush=True)
+    row = run.row(name, compare.JPEG_TOLERANCE)
+    row.note = "JPEG"
+    check_model(server, Reference.of(architecture, model, run.jpegs), run.jpegs, row, every=True, last=last)
 
 
 def check_partial(run: Run, data: Path | None) -> None:
@@ -265,8 +272,7 @@ def check_partial(run: Run, data: Path | None) -> None:
         reference = Reference.of(architecture, model, run.photos)
         check_model(server, reference, run.photos, row, every=True, last="mixed10")
         if not row.failures:
-            reference = Reference.of(architecture, model, run.jpegs)
-            run.decoding.append(check_jpegs(server, reference, row.model, "mixed8", classes=False))
+            check_jpegs(run, server, architecture, model, row.model, last="mixed10")
 
 
 def verdict(rows: list[compare.Row], seconds: float) -> int:
@@ -275,7 +281,7 @@ def verdict(rows: list[compare.Row], seconds: float) -> int:
         print(f"FAIL {failure}")
     if len(failures) > 40:
         print(f"and {len(failures) - 40} more")
-    outcome = f"{len(failures)} failures" if failures else f"every layer within {compare.TOLERANCE:.0e} of Keras"
+    outcome = f"{len(failures)} failures" if failures else f"every layer within {compare.TOLERANCE:.0e} of Keras, from JPEG {compare.JPEG_TOLERANCE:.0e}"
     print(f"\nparity: {outcome} ({len(rows)} models, {seconds:.0f} s)")
     return 1 if failures or not rows else 0
 

@@ -43,6 +43,16 @@ class Requirements(unittest.TestCase):
         self.all_there()
         self.assertEqual(self.check(0), "")
 
+    def test_notes_what_makes_jpeg_slow(self):
+        self.all_there()
+        self.program("uname", "echo x86_64")
+        self.assertIn("apt-get install nasm", self.check(0))
+        self.program("nasm", "exit 0")
+        self.assertEqual(self.check(0), "")
+        (self.bin / "nasm").unlink()
+        self.program("uname", "echo aarch64")
+        self.assertEqual(self.check(0), "")
+
     def test_lists_all_that_is_missing_at_once(self):
         printed = self.check(1, "Rust, version 1.92", "make", "a C compiler", "Python 3 with pip")
         for hint in ("rustup.rs", "apt-get install build-essential", "dnf install gcc", "apt-get install python3-pip"):

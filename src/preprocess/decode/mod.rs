@@ -54,7 +54,7 @@ pub fn header(bytes: &[u8], limits: &Limits) -> Result<Header, ImageError> {
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, ImageError> {
     let header = header(bytes, limits)?;
     guarded(header.format, || match header.format {
-        Format::Jpeg => jpeg::decode(bytes, &header),
+        Format::Jpeg => jpeg::decode(bytes, &header, limits),
         Format::Png => png::decode(bytes, &header),
         Format::Bmp => bmp::decode(bytes, &header),
         Format::Gif => gif::decode(bytes, &header),

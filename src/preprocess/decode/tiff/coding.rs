@@ -10,7 +10,7 @@ use weezl::{BitOrder, decode::Decoder};
 
 use super::{directory::Directory, odd, refuse, samples::Samples, tag};
 use crate::preprocess::{
-    Format, Header, ImageError,
+    Format, Header, ImageError, Limits,
     decode::{jpeg, lzw},
 };
 
@@ -159,7 +159,9 @@ impl<'a> Coding<'a> {
             return Err(refuse(format!("a JPEG of {wide} × {high} pixels in a strip of {width} × {rows}")));
         }
         let header = Header { format: Format::Jpeg, width: wide, height: high };
-        let mut samples = jpeg::decode(&file, &header).map_err(refuse)?.rgb;
+        // Each strip pays for its own pixels alone, so that many together cost no more than one image of their size.
+        let limits = Limits { max_bytes: file.len(), max_pixels: u64::from(wide) * u64::from(high) };
+        let mut samples = jpeg::decode(&file, &header, &limits).map_err(refuse)?.rgb;
         samples.truncate(width * rows * 3);
         if self.samples == 1 {
             samples = samples.into_iter().step_by(3).collect();
