@@ -105,7 +105,7 @@ impl Bare {
 
     fn input(&self, photo: &[u8]) -> anyhow::Result<Tensor> {
         let decoded = preprocess::decode(photo, &Limits { max_bytes: usize::MAX, max_pixels: u64::MAX })?;
-        let (shape, data) = preprocess::prepare(&decoded, &self.preprocessing).0.into_parts();
+        let (shape, data) = preprocess::prepare(decoded, &self.preprocessing).0.into_parts();
         Ok(Tensor::new(std::iter::once(1).chain(shape).collect(), data)?)
     }
 }

@@ -90,7 +90,7 @@ for program in "$@"; do
 done
 
 if [ "$(uname -m 2>/dev/null)" = x86_64 ] && ! has nasm; then
-  echo "note: without NASM, JPEGs are decoded without SIMD: to the same pixels, in three to five times the time. $(package nasm nasm)" >&2
+  echo "note: without NASM, JPEGs are decoded without SIMD: to the same pixels, in up to three times the time. $(package nasm nasm)" >&2
 fi
 
 if [ -n "$missing" ]; then

@@ -29,7 +29,7 @@ use crate::{
     training::{
         self, Context, Outcome, Samples, cache,
         event::{Event, Observer, Place},
-        recipe::{Problem, Recipe, Request},
+        recipe::{Problem, Recipe, Request, Validation},
     },
 };
 
@@ -93,6 +93,8 @@ impl Finetune {
         let samples = Samples::from(dataset);
         let recipe = request.resolve(base, &samples).map_err(problems)?;
         recipe.fits(config.training.memory_bytes).map_err(problems)?;
+        let Validation { train, val, test, classes, .. } = &recipe.validation;
+        eprintln!("{} classes; {train} images to train on, {val} to validate on, {test} for the test at the end", classes.len());
         recipe.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
         if self.dry_run {
             return Ok(answer::line(serde_json::to_string_pretty(&recipe)?)?);

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::{Global, answer};
 use crate::{
+    graph::InputLayout,
     preprocess::{ChannelOrder, Mode, Orientation, Resize},
     registry::{self, ModelVersion, OnnxSettings, Output, OutputKind, read_settings},
     runtime::Runtime,
@@ -42,6 +43,9 @@ struct OnnxFlags {
     /// Input height and width, where the graph leaves them open
     #[arg(long, value_name = "HEIGHT,WIDTH", value_parser = numbers::<u32, 2>)]
     input_size: Option<[u32; 2]>,
+    /// Where the input's channels are, when the graph does not show it: nchw (PyTorch) or nhwc (TensorFlow)
+    #[arg(long, value_name = "LAYOUT", value_parser = input_layout)]
+    input_layout: Option<InputLayout>,
     /// nearest, bilinear or bicubic, as Pillow does it, or opencv_bilinear [default: bilinear]
     #[arg(long, value_name = "FILTER")]
     resize: Option<Resize>,
@@ -51,14 +55,14 @@ struct OnnxFlags {
     /// Shorthand for the next three: none, caffe, tf or torch [default: torch]
     #[arg(long)]
     mode: Option<Mode>,
-    /// rgb or bgr
+    /// rgb or bgr; grey for one channel, as Pillow's convert("L")
     #[arg(long, value_name = "ORDER")]
     channel_order: Option<ChannelOrder>,
-    /// Subtracted from 0–255 values, in channel order
-    #[arg(long, value_name = "A,B,C", value_parser = numbers::<f32, 3>, allow_hyphen_values = true)]
+    /// Subtracted from 0–255 values, in channel order; one number for all channels
+    #[arg(long, value_name = "A,B,C", value_parser = per_channel, allow_hyphen_values = true)]
     mean: Option<[f32; 3]>,
-    /// Multiplied after that, in channel order
-    #[arg(long, value_name = "A,B,C", value_parser = numbers::<f32, 3>, allow_hyphen_values = true)]
+    /// Multiplied after that, likewise
+    #[arg(long, value_name = "A,B,C", value_parser = per_channel, allow_hyphen_values = true)]
     scale: Option<[f32; 3]>,
     /// Whether EXIF orientation is applied: ignore or exif [default: ignore]
     #[arg(long)]
@@ -120,6 +124,7 @@ impl OnnxFlags {
     fn settings(&self) -> OnnxSettings {
         OnnxSettings {
             input_size: self.input_size,
+            input_layout: self.input_layout,
             resize: self.resize,
             shorter_side: self.shorter_side,
             mode: self.mode,
@@ -142,6 +147,21 @@ fn numbers<T: std::str::FromStr, const N: usize>(text: &str) -> Result<[T; N], S
     numbers
         .try_into()
         .map_err(|numbers: Vec<T>| format!("{N} numbers with commas between them are needed, got {}", numbers.len()))
+}
+
+/// One number for every channel, or one each.
+fn per_channel(text: &str) -> Result<[f32; 3], String> {
+    let number = |part: &str| part.trim().parse().map_err(|_| format!("`{part}` is no number"));
+    let numbers = text.split(',').map(number).collect::<Result<Vec<f32>, _>>()?;
+    registry::per_channel(&numbers).ok_or_else(|| format!("{}, got {}", registry::PER_CHANNEL, numbers.len()))
+}
+
+fn input_layout(text: &str) -> Result<InputLayout, String> {
+    match text {
+        "nchw" => Ok(InputLayout::Nchw),
+        "nhwc" => Ok(InputLayout::Nhwc),
+        _ => Err(format!("`{text}` is neither `nchw` nor `nhwc`")),
+    }
 }
 
 /// Says on stdout what was published.

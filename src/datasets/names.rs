@@ -143,8 +143,8 @@ fn decode_name(bytes: &[u8], encoding: Option<NameEncoding>) -> Result<String, E
 
 /// How `bytes` read in likely encodings, as the middle of a message; empty where they read in none.
 fn guess(bytes: &[u8]) -> String {
-    let is_name =
-        |text: &String| text.chars().all(|letter| letter.is_ascii_graphic() || letter == ' ' || letter.is_alphanumeric());
+    let is_usual = |letter: char| letter.is_ascii_graphic() || letter.is_alphanumeric() || matches!(letter, ' ' | '\u{a0}');
+    let is_name = |text: &String| text.chars().all(is_usual);
     let reading = |encoding: NameEncoding| Some((encoding, encoding.decode(bytes).filter(is_name)?));
     let readings = likely().into_iter().filter_map(reading).take(GUESSES);
     let told: Vec<String> = readings.map(|(encoding, text)| format!("`{}` in {encoding}", shown(&text))).collect();

@@ -84,8 +84,10 @@ pub enum Error {
     /// More than an image is wanted.
     #[error("the graph has {} inputs ({}); graft needs exactly one, the image", .0.len(), Listed::of(.0))]
     SeveralInputs(Vec<String>),
-    /// The input is not a float32 or float16 tensor.
-    #[error("input `{name}` is of ONNX type {found}; graft feeds float32 (1) or float16 (10)")]
+    /// The input is no tensor of numbers.
+    #[error(
+        "input `{name}` is of ONNX type {found}; graft feeds images as floats (1, 10, 11, 16) or whole numbers (2 to 7, 12, 13)"
+    )]
     InputType {
         /// The input.
         name: String,

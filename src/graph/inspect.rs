@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{
     Error, Graph, Span,
     order::{captured, inputs, outputs, uses},
-    proto::{DimValue, NodeProto, TypeProto, TypeValue, ValueInfoProto},
+    proto::{DimValue, GraphProto, NodeProto, TypeProto, TypeValue, ValueInfoProto},
     tensors::{self, EXTERNAL, byte_len, data_type, external_number},
 };
 
@@ -92,16 +92,10 @@ impl Graph {
     /// # Errors
     /// None or several of them, or an element type other than float32 and float16.
     pub fn input(&self) -> Result<InputInfo, Error> {
-        let names: Vec<&str> = inputs(&self.body).collect();
-        let name = match names.as_slice() {
-            [] => return Err(Error::NoInput),
-            [name] => *name,
-            _ => return Err(Error::SeveralInputs(names.into_iter().map(str::to_owned).collect())),
-        };
-        let info = self.body.input.iter().find(|input| input.name() == name).ok_or(Error::NoInput)?;
-        let found = elem_type(info);
-        let elem = ElementType::of(found).ok_or_else(|| Error::InputType { name: name.to_owned(), found })?;
-        Ok(InputInfo { name: name.to_owned(), elem, shape: shape(info).unwrap_or_default() })
+        let (info, found) = declared(&self.body)?;
+        let name = info.name().to_owned();
+        let elem = ElementType::of(found).ok_or_else(|| Error::InputType { name: name.clone(), found })?;
+        Ok(InputInfo { name, elem, shape: shape(info).unwrap_or_default() })
     }
 
     /// The graph's outputs, in order.
@@ -207,7 +201,7 @@ impl std::fmt::Display for Dim {
 }
 
 impl ElementType {
-    fn of(data_type: i32) -> Option<Self> {
+    pub(super) fn of(data_type: i32) -> Option<Self> {
         match data_type {
             data_type::FLOAT => Some(Self::F32),
             data_type::FLOAT16 => Some(Self::F16),
@@ -222,6 +216,18 @@ impl ElementType {
             Self::F16 => 2,
         }
     }
+}
+
+/// The one input that is no initializer, and its `TensorProto.DataType`.
+pub(super) fn declared(body: &GraphProto) -> Result<(&ValueInfoProto, i32), Error> {
+    let names: Vec<&str> = inputs(body).collect();
+    let name = match names.as_slice() {
+        [] => return Err(Error::NoInput),
+        [name] => *name,
+        _ => return Err(Error::SeveralInputs(names.into_iter().map(str::to_owned).collect())),
+    };
+    let info = body.input.iter().find(|input| input.name() == name).ok_or(Error::NoInput)?;
+    Ok((info, elem_type(info)))
 }
 
 /// `TensorProto.DataType` of a value, 0 when it is not said or no dense tensor.
@@ -270,9 +276,12 @@ mod tests {
         check(&|body| body.input[0] = value("x", 10, &[1, -1]), input(ElementType::F16, &[Dim::Fixed(1), Dim::Unknown]));
         check(
             &|body| body.input[0] = value("x", 7, &[0]),
-            Err("input `x` is of ONNX type 7; graft feeds float32 (1) or float16 (10)"),
+            Err("input `x` is of ONNX type 7; graft feeds images as floats (1, 10, 11, 16) or whole numbers (2 to 7, 12, 13)"),
         );
-        check(&|body| body.input[0] = untyped("x"), Err("input `x` is of ONNX type 0; graft feeds float32 (1) or float16 (10)"));
+        check(
+            &|body| body.input[0] = untyped("x"),
+            Err("input `x` is of ONNX type 0; graft feeds images as floats (1, 10, 11, 16) or whole numbers (2 to 7, 12, 13)"),
+        );
         check(
             &|body| body.input.push(value("z", 1, &[0])),
             Err("the graph has 2 inputs (`x`, `z`); graft needs exactly one, the image"),

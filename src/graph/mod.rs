@@ -3,17 +3,19 @@
 //! The only place that knows ONNX's protobuf; tensors are shared `Bytes`, so a clone or a cut copies no weights.
 //! Knows neither sessions nor the model repository.
 
+mod axes;
 mod build;
 mod constants;
 mod cut;
 mod error;
 mod external;
+mod feed;
 mod frontier;
 pub mod gradient;
 mod head;
 mod inspect;
-mod layout;
 mod make;
+mod op;
 mod order;
 mod outputs;
 mod properties;
@@ -35,9 +37,11 @@ use prost::Message;
 
 use self::proto::{GraphProto, ModelProto, TensorProto};
 pub use self::{
+    axes::Layout,
     build::{BuildError, build},
     error::{Error, LocationProblem, TensorProblem},
     external::{ExternalData, Span},
+    feed::{DeclaredInput, FirstUse, InputKind, InputLayout},
     head::HeadLayer,
     inspect::{Consumer, Dim, ElementType, Initializer, InputInfo, NodeOutput, ValueInfo},
     outputs::DeclaredOutput,

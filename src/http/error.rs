@@ -236,7 +236,10 @@ fn engine_code(error: &EngineError) -> Code {
         EngineError::UnknownModel { .. } => Code::UnknownModel,
         EngineError::UnknownVersion { .. } => Code::UnknownVersion,
         EngineError::UnknownLayer { .. } => Code::UnknownLayer,
-        EngineError::TopK { .. } => Code::InvalidParameter,
+        EngineError::TopK { .. }
+        | EngineError::NotPoolable { .. }
+        | EngineError::Channels { .. }
+        | EngineError::Preprocessing { .. } => Code::InvalidParameter,
         EngineError::NoClasses { .. } => Code::NoClasses,
         EngineError::BadImages(_) => Code::BadImages,
         EngineError::NotFinite { .. } => Code::NotFinite,

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     inference,
     message::excerpt,
-    preprocess::{self, ImageError, Limits},
+    preprocess::{self, ImageError},
 };
 
 /// Longest name of an image, in bytes.
@@ -93,12 +93,12 @@ impl Images {
                 return Err(error);
             }
         };
-        check_count(&read.images, intake)?;
-        let (images, pixels) = count_pixels(read.images, intake.limits).await;
-        if pixels > intake.max_pixels {
-            return Err(ApiError::TooManyPixels { pixels, limit: intake.max_pixels });
-        }
-        Ok((Self { images, reservation }, read.parameters))
+        let Read { images, parameters } = read;
+        // Headers of hostile files may be long: not on a thread that serves connections.
+        let intake = intake.clone();
+        let check = tokio::task::spawn_blocking(move || check_images(&images, &intake).map(|()| images));
+        let images = check.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        Ok((Self { images, reservation }, parameters))
     }
 
     /// What each image is called in the answer: the name given, else the position from 0.
@@ -216,25 +216,19 @@ fn unsupported(what: &str) -> ApiError {
     ))
 }
 
-fn check_count(images: &[NamedImage], intake: &Intake) -> Result<(), ApiError> {
+fn check_images(images: &[NamedImage], intake: &Intake) -> Result<(), ApiError> {
     if images.is_empty() {
         return Err(ApiError::NoImages("send at least one"));
     }
     if images.len() > intake.max_images {
         return Err(ApiError::TooManyImages { limit: intake.max_images });
     }
+    let headers = images.iter().filter_map(|image| preprocess::header(&image.bytes, &intake.limits).ok());
+    let pixels = headers.fold(0u64, |sum, header| sum.saturating_add(u64::from(header.width) * u64::from(header.height)));
+    if pixels > intake.max_pixels {
+        return Err(ApiError::TooManyPixels { pixels, limit: intake.max_pixels });
+    }
     Ok(())
-}
-
-/// How many pixels the images have together, by their headers, read on a blocking thread; bad images are the engine's to refuse.
-async fn count_pixels(images: Vec<NamedImage>, limits: Limits) -> (Vec<NamedImage>, u64) {
-    let count = move || {
-        let headers = images.iter().filter_map(|image| preprocess::header(&image.bytes, &limits).ok());
-        let pixels = headers.fold(0u64, |sum, header| sum.saturating_add(u64::from(header.width) * u64::from(header.height)));
-        (images, pixels)
-    };
-    let counted = tokio::task::spawn_blocking(count).await;
-    counted.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 #[cfg(test)]

@@ -42,7 +42,8 @@ const RESIZE: [(&str, Resize); 4] = [
     ("opencv_bilinear", Resize::OpencvBilinear),
 ];
 const PREPROCESS: [(&str, Mode); 4] = [("none", Mode::None), ("caffe", Mode::Caffe), ("tf", Mode::Tf), ("torch", Mode::Torch)];
-const CHANNEL_ORDER: [(&str, ChannelOrder); 2] = [("rgb", ChannelOrder::Rgb), ("bgr", ChannelOrder::Bgr)];
+const CHANNEL_ORDER: [(&str, ChannelOrder); 3] =
+    [("rgb", ChannelOrder::Rgb), ("bgr", ChannelOrder::Bgr), ("grey", ChannelOrder::Grey)];
 const ORIENTATION: [(&str, Orientation); 2] = [("ignore", Orientation::Ignore), ("exif", Orientation::Exif)];
 const ON_ERROR: [(&str, OnError); 2] = [("fail", OnError::Fail), ("skip", OnError::Skip)];
 const POOL: [(&str, Pool); 3] = [("none", Pool::None), ("avg", Pool::Avg), ("max", Pool::Max)];

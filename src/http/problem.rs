@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{code::Code, error::ApiError};
-use crate::{message::excerpt, jobs, preprocess::ImageError, telemetry::chain};
+use crate::{jobs, message::excerpt, preprocess::ImageError, telemetry::chain};
 
 /// Media type of every error.
 pub const CONTENT_TYPE: &str = "application/problem+json";

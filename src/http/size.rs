@@ -74,7 +74,7 @@ impl<'a> Asked<'a> {
         if images > 1 && fitting > 0 {
             ways.push(format!("send at most {fitting} image{} per request", if fitting == 1 { "" } else { "s" }));
         }
-        if self.pool == Pool::None && self.layers.iter().any(|spec| spec.layer.shape.len() == 3) {
+        if self.pool == Pool::None && self.layers.iter().any(|spec| spec.layer.poolable()) {
             ways.push("pool maps to vectors with `pool=avg` or `pool=max`".to_owned());
         }
         if self.form.format == Format::Json {
@@ -110,7 +110,8 @@ mod tests {
     const JSON: Form = Form { format: Format::Json, dtype: Dtype::F32, base64: false };
 
     fn spec(shape: &[usize]) -> LayerSpec {
-        let layer = Layer { index: 0, name: "x".into(), kind: "X".into(), shape: shape.to_vec(), tensor: "x".into() };
+        let layer =
+            Layer { index: 0, name: "x".into(), kind: "X".into(), shape: shape.to_vec(), tensor: "x".into(), layout: None };
         LayerSpec { layer, shape: shape.to_vec() }
     }
 

@@ -1,10 +1,11 @@
 //! From a session's raw outputs to classes and features.
 //!
-//! Sessions give channel, height, width; answers are height, width, channel, as in Keras.
+//! Sessions give tensors as the graph has them; answers are height, width, channel, or tokens and channel, as in Keras.
 
 use super::{Class, Error, ImageAnswer, LayerSpec, Normalize, Plan, Pool};
 use crate::{
-    registry::{Label, OutputKind},
+    graph::Layout,
+    registry::{Label, Layer, OutputKind},
     tensor::Tensor,
 };
 
@@ -41,13 +42,11 @@ fn not_finite(layer: &str, image: usize) -> Error {
 
 /// One layer's answer, or `None` when it is not finite.
 fn feature(spec: &LayerSpec, plan: &Plan, raw: &[f32]) -> Option<Tensor> {
-    let mut data = match (plan.pool, spec.layer.shape.as_slice()) {
-        (Pool::Avg, &[height, width, _]) => {
-            pool(raw, height * width, |map| map.iter().map(|&value| f64::from(value)).sum::<f64>() as f32 / map.len() as f32)
-        }
-        (Pool::Max, &[height, width, _]) => pool(raw, height * width, |map| map.iter().copied().fold(f32::MIN, f32::max)),
-        (Pool::None, &[height, width, channels]) => channels_last(raw, height * width, channels),
-        _ => raw.to_vec(),
+    let mut data = match (plan.pool, Positions::of(&spec.layer)) {
+        (Pool::Avg, Some(positions)) => positions.pool(raw, 0.0, |sum, value| sum + f64::from(value), positions.count() as f32),
+        (Pool::Max, Some(positions)) => positions.pool(raw, f64::MIN, |most, value| most.max(f64::from(value)), 1.0),
+        (Pool::None, Some(positions)) => positions.channels_last(raw),
+        (_, None) => raw.to_vec(),
     };
     // `f32::max` skips NaN, so the raw values are what must be finite.
     if !raw.iter().all(|value| value.is_finite()) {
@@ -60,24 +59,62 @@ fn feature(spec: &LayerSpec, plan: &Plan, raw: &[f32]) -> Option<Tensor> {
     Some(Tensor::new(shape, data).expect("a plan's shapes come from the graph that computed the data"))
 }
 
-fn pool(data: &[f32], pixels: usize, reduce: impl Fn(&[f32]) -> f32) -> Vec<f32> {
-    data.chunks_exact(pixels).map(reduce).collect()
+/// Where the positions and channels of a map or of tokens are in their tensor.
+struct Positions {
+    /// How many, and how far apart: rows and columns, or one row of tokens.
+    rows: (usize, usize),
+    columns: (usize, usize),
+    channels: (usize, usize),
 }
 
-/// (channel, pixel) → (pixel, channel), in tiles that fit the cache.
-fn channels_last(data: &[f32], pixels: usize, channels: usize) -> Vec<f32> {
-    const TILE: usize = 32;
-    let mut out = vec![0.0; data.len()];
-    for pixel in (0..pixels).step_by(TILE) {
-        for channel in (0..channels).step_by(TILE) {
-            for c in channel..(channel + TILE).min(channels) {
-                for p in pixel..(pixel + TILE).min(pixels) {
-                    out[p * channels + c] = data[c * pixels + p];
+impl Positions {
+    /// Those of `layer`; `None` when it is no map and has no tokens.
+    fn of(layer: &Layer) -> Option<Self> {
+        let shape = layer.stored_shape();
+        let along = |axis: usize| (shape[axis], shape[axis + 1..].iter().product());
+        match layer.layout() {
+            Layout::Map([height, width, channel]) => {
+                Some(Self { rows: along(height), columns: along(width), channels: along(channel) })
+            }
+            Layout::Tokens([token, channel]) => Some(Self { rows: (1, 0), columns: along(token), channels: along(channel) }),
+            Layout::Vector | Layout::NoMap => None,
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.rows.0 * self.columns.0
+    }
+
+    /// Where in the tensor each position begins, row after row.
+    fn starts(&self) -> impl Iterator<Item = usize> {
+        let (rows, columns) = (self.rows, self.columns);
+        (0..rows.0).flat_map(move |row| (0..columns.0).map(move |column| row * rows.1 + column * columns.1))
+    }
+
+    /// Per channel, its values put together from `start` on, over `divisor`.
+    fn pool(&self, data: &[f32], start: f64, put: impl Fn(f64, f32) -> f64, divisor: f32) -> Vec<f32> {
+        let (channels, stride) = self.channels;
+        let pooled = |channel: usize| self.starts().map(|at| data[at + channel * stride]).fold(start, &put);
+        (0..channels).map(|channel| pooled(channel) as f32 / divisor).collect()
+    }
+
+    /// Position after position, each with its channels; in tiles that fit the cache.
+    fn channels_last(&self, data: &[f32]) -> Vec<f32> {
+        const TILE: usize = 32;
+        let (channels, stride) = self.channels;
+        let starts: Vec<usize> = self.starts().collect();
+        let mut out = vec![0.0; data.len()];
+        for (tile, starts) in starts.chunks(TILE).enumerate() {
+            for channel in (0..channels).step_by(TILE) {
+                for c in channel..(channel + TILE).min(channels) {
+                    for (p, at) in starts.iter().enumerate() {
+                        out[(tile * TILE + p) * channels + c] = data[at + c * stride];
+                    }
                 }
             }
         }
+        out
     }
-    out
 }
 
 /// Divides by the Euclidean length; a zero vector stays zero.
@@ -140,6 +177,10 @@ mod tests {
         (0..count).map(|index| Label { label: format!("class_{index}"), wnid: None }).collect()
     }
 
+    fn layer() -> Layer {
+        crate::registry::testing::metadata("m").layers[0].clone()
+    }
+
     #[test]
     fn best_classes_come_first_and_ties_go_to_the_lower_index() {
         let check = |scores: &[f32], top_k, expected: &[usize]| {
@@ -172,11 +213,34 @@ mod tests {
     }
 
     #[test]
-    fn maps_become_height_width_channel() {
-        let (pixels, channels) = (37, 70);
-        let data: Vec<f32> = (0..pixels * channels).map(|value| value as f32).collect();
-        let out = channels_last(&data, pixels, channels);
-        assert!((0..pixels).all(|p| (0..channels).all(|c| out[p * channels + c] == data[c * pixels + p])));
+    fn whatever_the_order_of_its_axes_a_map_is_height_width_channel() {
+        let (sides, mean) = ([37_usize, 3, 70], |values: &mut dyn Iterator<Item = f32>| values.map(f64::from).sum::<f64>());
+        let value = |at: [usize; 3]| (at[0] * 1000 + at[1] * 100 + at[2]) as f32;
+        for axes in [[1, 2, 0], [0, 1, 2], [2, 1, 0], [0, 2, 1]] {
+            let layer = Layer { shape: sides.to_vec(), layout: Some(Layout::Map(axes)), ..layer() };
+            let stored = layer.stored_shape();
+            let mut data = Vec::new();
+            for index in 0..sides.iter().product::<usize>() {
+                let at = [index / stored[2] / stored[1], index / stored[2] % stored[1], index % stored[2]];
+                data.push(value(axes.map(|axis| at[axis])));
+            }
+            let positions = Positions::of(&layer).expect("a map");
+            let shown = |index: usize| value([index / 210, index / 70 % 3, index % 70]);
+            let expected: Vec<f32> = (0..data.len()).map(shown).collect();
+            assert_eq!(positions.channels_last(&data), expected, "{axes:?}");
+            let pooled = positions.pool(&data, 0.0, |sum, value| sum + f64::from(value), 111.0);
+            let of_channel = |c: usize| mean(&mut expected.iter().copied().skip(c).step_by(70)) as f32 / 111.0;
+            assert_eq!(pooled, (0..70).map(of_channel).collect::<Vec<_>>(), "{axes:?}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_pooled_over_positions() {
+        let layer = Layer { shape: vec![2, 3], layout: Some(Layout::Tokens([1, 0])), ..layer() };
+        let positions = Positions::of(&layer).expect("tokens");
+        let data = [1.0, 2.0, 3.0, 5.0, 4.0, 9.0];
+        assert_eq!(positions.channels_last(&data), [1.0, 3.0, 4.0, 2.0, 5.0, 9.0]);
+        assert_eq!(positions.pool(&data, f64::MIN, |most, value| most.max(f64::from(value)), 1.0), [2.0, 5.0, 9.0]);
     }
 
     #[test]

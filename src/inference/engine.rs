@@ -141,7 +141,7 @@ impl Engine {
             let (spec, limits, decoders) = (Arc::clone(&spec), self.inner.limits, Arc::clone(&self.inner.decoders));
             async move {
                 let _decoder = decoders.acquire_owned().await.expect("the decoders' semaphore is never closed");
-                let decode = move || Ok(preprocess::prepare(&preprocess::decode(&image.bytes, &limits)?, &spec));
+                let decode = move || Ok(preprocess::prepare(preprocess::decode(&image.bytes, &limits)?, &spec));
                 let done = tokio::task::spawn_blocking(decode).await;
                 done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
             }

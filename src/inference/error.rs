@@ -2,7 +2,7 @@
 
 use crate::{
     message::{Listed, excerpt},
-    preprocess::ImageError,
+    preprocess::{ChannelOrder, ImageError, PreprocessingError},
     registry::known_model,
 };
 
@@ -40,6 +40,37 @@ pub enum Error {
         holders: Listed,
         /// Names that come near.
         nearest: Vec<String>,
+    },
+    /// Pooling of a layer that has no positions to pool over.
+    #[error(
+        "layer `{layer}` of {model} has shape {shape:?} and is no map, so `pool` cannot be applied; ask for it without `pool`, or \
+         for a map or tokens (`GET /models/{model}/layers` says which layers are)"
+    )]
+    NotPoolable {
+        /// The layer.
+        layer: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The model.
+        model: String,
+    },
+    /// An order of channels that the model's input does not have.
+    #[error("{model} takes images of {channels} channel{}, which `channel_order={order}` does not give; leave it out", if *.channels == 1 { " (grey)" } else { "s" })]
+    Channels {
+        /// The model.
+        model: String,
+        /// Channels of its input.
+        channels: usize,
+        /// What was asked for.
+        order: ChannelOrder,
+    },
+    /// Overrides that the model's input does not take.
+    #[error("{model} cannot be asked so: {problem}")]
+    Preprocessing {
+        /// The model.
+        model: String,
+        /// Why not.
+        problem: PreprocessingError,
     },
     /// No class asked for.
     #[error("`top_k` is 0; ask for 1 to {classes} classes of {model}, or leave it out")]

@@ -2,8 +2,9 @@
 
 use super::{Error, Features, LayerSpec, ModelId, Note, Plan, Pool, Request, choice::unknown_layer};
 use crate::{
+    graph::Layout,
     preprocess::Preprocessing,
-    registry::{Metadata, ModelVersion, Snapshot},
+    registry::{Layer, Metadata, ModelVersion, Snapshot},
 };
 
 /// Classes per image for those who ask for classes and do not say how many.
@@ -12,7 +13,8 @@ pub const DEFAULT_TOP_K: usize = 5;
 /// Resolves `request` against the version that will answer it.
 ///
 /// # Errors
-/// Unknown layer, no class asked for, classes asked of a model without a top.
+/// Unknown layer, one that cannot be pooled, no class asked for, classes asked of a model without a top, preprocessing that the
+/// model's input does not take.
 pub(super) fn resolve(snapshot: &Snapshot, version: ModelVersion, request: &Request) -> Result<Plan, Error> {
     let metadata = &version.metadata;
     let (top_k, fewer) = request.top_k.map(|top_k| classes(metadata, top_k)).transpose()?.unzip();
@@ -23,7 +25,7 @@ pub(super) fn resolve(snapshot: &Snapshot, version: ModelVersion, request: &Requ
         layers,
         pool: features.map(|features| features.pool).unwrap_or_default(),
         normalize: features.map(|features| features.normalize).unwrap_or_default(),
-        preprocessing: preprocessing(&metadata.preprocessing, request),
+        preprocessing: preprocessing(metadata, request)?,
         on_error: request.on_error,
         version,
         notes: fewer.flatten().into_iter().collect(),
@@ -52,17 +54,23 @@ impl Plan {
 }
 
 /// The model's own, with what `request` says instead.
-fn preprocessing(own: &Preprocessing, request: &Request) -> Preprocessing {
+fn preprocessing(metadata: &Metadata, request: &Request) -> Result<Preprocessing, Error> {
+    let own = &metadata.preprocessing;
     let numbers = request.preprocess.map_or_else(|| own.clone(), |mode| own.clone().with_mode(mode));
     let numbers = match request.channel_order {
         Some(order) => numbers.with_channel_order(order),
         None => numbers,
     };
-    Preprocessing {
+    if numbers.channels() != own.channels() {
+        return Err(Error::Channels { model: metadata.name.clone(), channels: own.channels(), order: numbers.channel_order });
+    }
+    let wanted = Preprocessing {
         resize: request.resize.unwrap_or(own.resize),
         orientation: request.orientation.unwrap_or(own.orientation),
         ..numbers
-    }
+    };
+    wanted.validate().map_err(|problem| Error::Preprocessing { model: metadata.name.clone(), problem })?;
+    Ok(wanted)
 }
 
 /// As many of the model's classes as are asked for, or all with a note when there are fewer.
@@ -82,18 +90,25 @@ fn layers(snapshot: &Snapshot, metadata: &Metadata, features: &Features) -> Resu
     let mut specs: Vec<LayerSpec> = Vec::with_capacity(wanted.len());
     for name in wanted {
         let layer = metadata.find_layer(name).ok_or_else(|| unknown_layer(snapshot, metadata, name, wanted))?;
+        if features.pool != Pool::None && layer.layout() == Layout::NoMap {
+            return Err(Error::NotPoolable {
+                layer: layer.name.clone(),
+                shape: layer.shape.clone(),
+                model: metadata.name.clone(),
+            });
+        }
         if specs.iter().all(|spec| spec.layer.index != layer.index) {
-            specs.push(LayerSpec { shape: answer_shape(&layer.shape, features.pool, features.flatten), layer: layer.clone() });
+            specs.push(LayerSpec { shape: answer_shape(layer, features.pool, features.flatten), layer: layer.clone() });
         }
     }
     Ok(specs)
 }
 
-/// Shape of one image's answer: height and width go with pooling, all dimensions become one with `flatten`.
-pub(super) fn answer_shape(shape: &[usize], pool: Pool, flatten: bool) -> Vec<usize> {
-    let pooled = match (pool, shape) {
-        (Pool::Avg | Pool::Max, &[_, _, channels]) => vec![channels],
-        _ => shape.to_vec(),
+/// Shape of one image's answer: height and width, or tokens, go with pooling; all dimensions become one with `flatten`.
+pub(super) fn answer_shape(layer: &Layer, pool: Pool, flatten: bool) -> Vec<usize> {
+    let pooled = match (pool, layer.shape.last()) {
+        (Pool::Avg | Pool::Max, Some(&channels)) if layer.poolable() => vec![channels],
+        _ => layer.shape.clone(),
     };
     if flatten { vec![pooled.iter().product()] } else { pooled }
 }
@@ -126,8 +141,13 @@ mod tests {
 
     #[test]
     fn pooling_and_flattening_shape_the_answer() {
+        let layer = |shape: &[usize], layout| Layer {
+            shape: shape.to_vec(),
+            layout,
+            ..crate::registry::testing::metadata("m").layers[0].clone()
+        };
         let check = |shape: &[usize], pool, flatten, expected: &[usize]| {
-            assert_eq!(answer_shape(shape, pool, flatten), expected, "{shape:?} {pool:?} flatten={flatten}");
+            assert_eq!(answer_shape(&layer(shape, None), pool, flatten), expected, "{shape:?} {pool:?} flatten={flatten}");
         };
         check(&[8, 8, 2048], Pool::None, false, &[8, 8, 2048]);
         check(&[8, 8, 2048], Pool::None, true, &[131_072]);
@@ -135,5 +155,7 @@ mod tests {
         check(&[8, 8, 2048], Pool::Max, true, &[2048]);
         check(&[4096], Pool::Avg, false, &[4096]);
         check(&[], Pool::None, true, &[1]);
+        let tokens = layer(&[197, 192], Some(Layout::Tokens([0, 1])));
+        assert_eq!(answer_shape(&tokens, Pool::Avg, false), [192]);
     }
 }

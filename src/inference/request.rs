@@ -47,7 +47,7 @@ pub struct Request {
 pub struct Features {
     /// Names or Keras indices; empty for the model's `features_layer`.
     pub layers: Vec<String>,
-    /// Pooling over height and width.
+    /// Pooling over height and width, or over tokens.
     pub pool: Pool,
     /// Whether each output becomes one vector.
     pub flatten: bool,
@@ -55,7 +55,7 @@ pub struct Features {
     pub normalize: Normalize,
 }
 
-/// Pooling over height and width; vectors are left as they are.
+/// Pooling over height and width, or over tokens; vectors are left as they are, and what is no map is refused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Pool {
     /// The map as it is.

@@ -147,7 +147,7 @@ impl Worker {
         Ok(Admitted::new(self.version.metadata.name.clone(), permit))
     }
 
-    /// Queues one prepared image of shape (3, height, width), at position `image` of its request, and waits for its answer.
+    /// Queues one prepared image of shape (channels, height, width), at position `image` of its request, and waits for its answer.
     pub(super) async fn infer(&self, input: Tensor, task: Arc<Task>, image: usize) -> Result<Ran, Error> {
         let (reply, answer) = oneshot::channel();
         let item = Item { input, task, image, enqueued: Instant::now(), reply };
@@ -199,7 +199,8 @@ impl Queue {
     ) -> Result<Self, Error> {
         let fixed_batch = version.metadata.fixed_batch;
         let preprocessing = &version.metadata.preprocessing;
-        let shape = vec![fixed_batch.unwrap_or(1), 3, preprocessing.height as usize, preprocessing.width as usize];
+        let shape =
+            vec![fixed_batch.unwrap_or(1), preprocessing.channels(), preprocessing.height as usize, preprocessing.width as usize];
         let zeros = Tensor::new(shape.clone(), vec![0.0; shape.iter().product()]).expect("as many zeros as the shape has");
         let mut cuts = Cuts::open(runtime, version.clone(), choice, bound_bytes)?;
         let main = cuts.main_tensor();

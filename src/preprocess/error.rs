@@ -1,6 +1,6 @@
 //! Why an image or a preprocessing cannot be used.
 
-use super::{Format, MAX_IMAGE_SIDE, MAX_INPUT_SIDE};
+use super::{Format, IntegerType, MAX_IMAGE_SIDE, MAX_INPUT_SIDE};
 
 /// Why an image cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -136,11 +136,30 @@ pub enum PreprocessingError {
         /// Its values.
         values: [f32; 3],
     },
+    /// Several means or scales for one channel.
+    #[error("`{name}` is {values:?}, but the model takes one channel, grey; give one value, or `none` or `tf` as mode")]
+    SeveralForGrey {
+        /// `mean` or `scale`.
+        name: &'static str,
+        /// Its values.
+        values: [f32; 3],
+    },
+    /// Numbers that the input's type does not hold, which would be rounded or wrapped around.
+    #[error(
+        "the model's input is {integer}, but this preprocessing gives other numbers than the whole ones from {} to {}; \
+         use the mode `none`, or a whole `mean` and a `scale` of 1",
+        .integer.range().start(),
+        .integer.range().end()
+    )]
+    NotWhole {
+        /// The input's type.
+        integer: IntegerType,
+    },
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Fit, Mode, Preprocessing};
+    use super::super::{ChannelOrder, Fit, IntegerType, Mode, Preprocessing};
 
     #[test]
     fn specifications_are_checked() {
@@ -161,5 +180,22 @@ mod tests {
             Preprocessing { scale: [1.0, f32::NAN, 1.0], ..spec() },
             Some("`scale` is [1.0, NaN, 1.0]; every value must be finite"),
         );
+        let grey = || Preprocessing { channel_order: ChannelOrder::Grey, ..Preprocessing::keras(Mode::Tf, 28, 28) };
+        check(grey(), None);
+        check(
+            Preprocessing { mean: [1.0, 2.0, 1.0], ..grey() },
+            Some("`mean` is [1.0, 2.0, 1.0], but the model takes one channel, grey; give one value, or `none` or `tf` as mode"),
+        );
+        let whole = |mode, integer| Preprocessing { integer: Some(integer), ..Preprocessing::keras(mode, 28, 28) };
+        check(whole(Mode::None, IntegerType::Uint8), None);
+        check(Preprocessing { mean: [128.0; 3], ..whole(Mode::None, IntegerType::Int8) }, None);
+        check(
+            whole(Mode::Torch, IntegerType::Uint8),
+            Some(
+                "the model's input is uint8, but this preprocessing gives other numbers than the whole ones from 0 to 255; \
+                 use the mode `none`, or a whole `mean` and a `scale` of 1",
+            ),
+        );
+        assert!(whole(Mode::None, IntegerType::Int8).validate().is_err(), "255 does not fit");
     }
 }

@@ -66,7 +66,7 @@ impl Pixels {
 fn interleaved(decoded: &Decoded, spec: Preprocessing) -> Vec<u8> {
     spec.validate().expect("a valid specification");
     let spec = Preprocessing { channel_order: ChannelOrder::Rgb, mean: [0.0; 3], scale: [1.0; 3], ..spec };
-    let (tensor, _) = prepare(decoded, &spec);
+    let (tensor, _) = prepare(decoded.clone(), &spec);
     let plane = (spec.height * spec.width) as usize;
     (0..plane).flat_map(|at| [0, 1, 2].map(|channel| tensor.data()[channel * plane + at] as u8)).collect()
 }
@@ -283,7 +283,7 @@ fn damage_never_panics() {
             }
             if let Ok(decoded) = decode(&bytes, &limits) {
                 assert_eq!(decoded.rgb.len(), decoded.width as usize * decoded.height as usize * 3);
-                prepare(&decoded, &stretch(Resize::Nearest, 3, 3));
+                prepare(decoded, &stretch(Resize::Nearest, 3, 3));
             }
         }
     }
@@ -307,7 +307,7 @@ proptest! {
             ..stretch([Resize::Nearest, Resize::Bilinear, Resize::Bicubic, Resize::OpencvBilinear][filter], to_height, to_width)
         };
         prop_assert!(spec.validate().is_ok());
-        let (tensor, _) = prepare(&decoded, &spec);
+        let (tensor, _) = prepare(decoded, &spec);
         prop_assert_eq!(tensor.shape(), [3, to_height as usize, to_width as usize]);
         prop_assert!(tensor.data().iter().all(|value| (-1.0..=1.0).contains(value)));
     }

@@ -6,6 +6,7 @@ mod decode;
 mod error;
 #[cfg(test)]
 mod goldens;
+mod integer;
 mod names;
 mod normalize;
 mod opencv;
@@ -21,8 +22,9 @@ use utoipa::ToSchema;
 
 use crate::config::ImagesConfig;
 
-pub use decode::{decode, header};
+pub use decode::{decode, header, is_image};
 pub use error::{ImageError, PreprocessingError};
+pub use integer::IntegerType;
 pub use names::UnknownName;
 pub use prepare::prepare;
 
@@ -51,6 +53,9 @@ pub struct Preprocessing {
     pub scale: [f32; 3],
     /// Whether EXIF orientation is applied.
     pub orientation: Orientation,
+    /// The type of a model's input that holds whole numbers; `mean` and `scale` then give such. Absent for floats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integer: Option<IntegerType>,
 }
 
 /// The resampling filter, bit-exact with its original.
@@ -88,6 +93,8 @@ pub enum ChannelOrder {
     Rgb,
     /// Blue first (Caffe).
     Bgr,
+    /// One channel: Pillow's `convert("L")`, before resizing as Keras's `load_img(color_mode="grayscale")`.
+    Grey,
 }
 
 /// Whether EXIF orientation is applied.
@@ -225,12 +232,19 @@ impl Preprocessing {
             mean,
             scale,
             orientation: Orientation::Ignore,
+            integer: None,
         }
     }
 
-    /// The same, with `mode`'s channel order, mean and scale.
+    /// Channels of the input: 3, or 1 in grey.
+    pub fn channels(&self) -> usize {
+        if self.channel_order == ChannelOrder::Grey { 1 } else { 3 }
+    }
+
+    /// The same, with `mode`'s channel order, mean and scale; grey stays grey.
     pub fn with_mode(self, mode: Mode) -> Self {
-        let (channel_order, mean, scale) = mode.values();
+        let (order, mean, scale) = mode.values();
+        let channel_order = if self.channel_order == ChannelOrder::Grey { ChannelOrder::Grey } else { order };
         Self { channel_order, mean, scale, ..self }
     }
 
@@ -246,7 +260,8 @@ impl Preprocessing {
     /// Checks that this can be prepared; [`prepare`] expects that it was called.
     ///
     /// # Errors
-    /// A side out of range, a mean or scale that is not finite, a crop larger than what is cropped.
+    /// A side out of range, a mean or scale that is not finite, a crop larger than what is cropped; several means or scales for
+    /// one channel; numbers that the input's type does not hold.
     pub fn validate(&self) -> Result<(), PreprocessingError> {
         let range = 1..=MAX_INPUT_SIDE;
         let side = |name, pixels| if range.contains(&pixels) { Ok(()) } else { Err(PreprocessingError::Side { name, pixels }) };
@@ -262,7 +277,13 @@ impl Preprocessing {
             if values.iter().any(|value| !value.is_finite()) {
                 return Err(PreprocessingError::NotFinite { name, values });
             }
+            if self.channels() == 1 && values.iter().any(|value| *value != values[0]) {
+                return Err(PreprocessingError::SeveralForGrey { name, values });
+            }
         }
-        Ok(())
+        match self.integer {
+            Some(integer) if !integer.holds(self) => Err(PreprocessingError::NotWhole { integer }),
+            _ => Ok(()),
+        }
     }
 }

@@ -46,7 +46,7 @@ names!(
     OpencvBilinear = "opencv_bilinear"
 );
 names!(Orientation, "orientation", Ignore = "ignore", Exif = "exif");
-names!(ChannelOrder, "channel order", Rgb = "rgb", Bgr = "bgr");
+names!(ChannelOrder, "channel order", Rgb = "rgb", Bgr = "bgr", Grey = "grey");
 names!(Mode, "preprocessing mode", None = "none", Caffe = "caffe", Tf = "tf", Torch = "torch");
 
 impl fmt::Display for Format {
@@ -78,7 +78,7 @@ mod tests {
         }
         check::<Resize>(&["nearest", "bilinear", "bicubic", "opencv_bilinear"]);
         check::<Orientation>(&["ignore", "exif"]);
-        check::<ChannelOrder>(&["rgb", "bgr"]);
+        check::<ChannelOrder>(&["rgb", "bgr", "grey"]);
         check::<Mode>(&["none", "caffe", "tf", "torch"]);
     }
 

@@ -6,17 +6,35 @@ use super::{ChannelOrder, Preprocessing};
 ///
 /// Each of the 256 values is computed once per channel, in float64, and rounded to float32 at the end.
 pub(super) fn normalize(rgb: &[u8], spec: &Preprocessing) -> Vec<f32> {
-    let source = match spec.channel_order {
-        ChannelOrder::Rgb => [0, 1, 2],
-        ChannelOrder::Bgr => [2, 1, 0],
+    let source: &[usize] = match spec.channel_order {
+        ChannelOrder::Rgb => &[0, 1, 2],
+        ChannelOrder::Bgr => &[2, 1, 0],
+        ChannelOrder::Grey => &[0],
     };
-    let mut planes = Vec::with_capacity(rgb.len());
-    for (channel, offset) in source.into_iter().enumerate() {
-        let (mean, scale) = (f64::from(spec.mean[channel]), f64::from(spec.scale[channel]));
-        let table: [f32; 256] = std::array::from_fn(|value| ((value as f64 - mean) * scale) as f32);
+    let mut planes = Vec::with_capacity(rgb.len() / 3 * source.len());
+    for (channel, &offset) in source.iter().enumerate() {
+        let table = table(spec, channel);
         planes.extend(rgb.chunks_exact(3).map(|pixel| table[usize::from(pixel[offset])]));
     }
     planes
+}
+
+/// What each of the 256 values becomes in `channel`.
+pub(super) fn table(spec: &Preprocessing, channel: usize) -> [f32; 256] {
+    let (mean, scale) = (f64::from(spec.mean[channel]), f64::from(spec.scale[channel]));
+    std::array::from_fn(|value| ((value as f64 - mean) * scale) as f32)
+}
+
+/// The weighted mean of red, green and blue in the place of each of the three: Pillow's `convert("L")`, bit for bit.
+///
+/// Grey stays as it is, since the weights sum to 1.
+pub(super) fn grey(rgb: &mut [u8]) {
+    const ROUND: u32 = 0x8000;
+    let (pixels, _) = rgb.as_chunks_mut::<3>();
+    for pixel in pixels {
+        let [red, green, blue] = pixel.map(u32::from);
+        *pixel = [((red * 19_595 + green * 38_470 + blue * 7_471 + ROUND) >> 16) as u8; 3];
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +69,21 @@ mod tests {
         blue_first.reverse();
         assert_eq!(red_first, blue_first);
         assert_eq!(caffe.clone().with_channel_order(ChannelOrder::Bgr), caffe);
+    }
+
+    #[test]
+    fn grey_is_one_plane() {
+        let mut rgb = [10, 128, 250, 7, 7, 7, 255, 255, 255, 255, 0, 0];
+        grey(&mut rgb);
+        assert_eq!(rgb, [107, 107, 107, 7, 7, 7, 255, 255, 255, 76, 76, 76]);
+        let spec = Preprocessing { channel_order: ChannelOrder::Grey, ..Preprocessing::keras(Mode::Tf, 2, 2) };
+        let planes = normalize(&rgb, &spec);
+        let expected = [107.0, 7.0, 255.0, 76.0_f32].map(|value| (value - 127.5) / 127.5);
+        assert!(
+            planes.len() == 4 && planes.iter().zip(expected).all(|(got, wanted)| (got - wanted).abs() <= CLOSE),
+            "{planes:?}"
+        );
+        assert_eq!(spec.clone().with_mode(Mode::None).channels(), 1);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A decoded image to a model's input tensor: orientation, the fit rule, the filter, the numbers.
 
 use super::{
-    Decoded, Fit, Orientation, Preprocessing, Resize, Warning,
-    normalize::normalize,
+    ChannelOrder, Decoded, Fit, Orientation, Preprocessing, Resize, Warning,
+    normalize::{grey, normalize},
     opencv,
     orientation::View,
     resample::{BICUBIC, BILINEAR, resample},
@@ -30,7 +30,7 @@ pub(super) struct Window {
 /// The tensor (channel, height, width) that a model with `spec` sees of `decoded`.
 ///
 /// `spec` has passed [`Preprocessing::validate`]; `decoded` has at least one pixel and `height * width * 3` bytes.
-pub fn prepare(decoded: &Decoded, spec: &Preprocessing) -> (Tensor, Vec<Warning>) {
+pub fn prepare(mut decoded: Decoded, spec: &Preprocessing) -> (Tensor, Vec<Warning>) {
     let applied = match spec.orientation {
         Orientation::Ignore => 1,
         Orientation::Exif => decoded.orientation,
@@ -39,8 +39,11 @@ pub fn prepare(decoded: &Decoded, spec: &Preprocessing) -> (Tensor, Vec<Warning>
         orientation @ 2..=8 if applied == 1 => vec![Warning::OrientationIgnored(orientation)],
         _ => Vec::new(),
     };
-    let rgb = fit(&View::new(decoded, applied), spec);
-    let shape = vec![3, spec.height as usize, spec.width as usize];
+    if spec.channel_order == ChannelOrder::Grey {
+        grey(&mut decoded.rgb);
+    }
+    let rgb = fit(&View::new(&decoded, applied), spec);
+    let shape = vec![spec.channels(), spec.height as usize, spec.width as usize];
     (Tensor::new(shape, normalize(&rgb, spec)).expect("the window has the input's size"), warnings)
 }
 
@@ -113,7 +116,7 @@ mod tests {
         fn check(orientation: u8, policy: Orientation, expected: &[Warning]) {
             let decoded = Decoded { width: 2, height: 1, rgb: vec![1, 2, 3, 4, 5, 6], orientation };
             let spec = Preprocessing { orientation: policy, ..Preprocessing::keras(Mode::Tf, 3, 5) };
-            let (tensor, warnings) = prepare(&decoded, &spec);
+            let (tensor, warnings) = prepare(decoded, &spec);
             assert_eq!(warnings, expected);
             assert_eq!(tensor.shape(), [3, 3, 5]);
         }

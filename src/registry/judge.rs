@@ -35,7 +35,7 @@ pub fn trial_images(preprocessing: &Preprocessing) -> Vec<Tensor> {
                 rgb.extend((0..3).map(|channel| pixel(kind, x, y, channel)));
             }
         }
-        prepare(&Decoded { width, height, rgb, orientation: 1 }, preprocessing).0
+        prepare(Decoded { width, height, rgb, orientation: 1 }, preprocessing).0
     };
     (0..5).map(&mut image).collect()
 }

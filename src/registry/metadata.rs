@@ -7,7 +7,10 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::{Assumption, Output};
-use crate::preprocess::{Fit, Preprocessing};
+use crate::{
+    graph::Layout,
+    preprocess::{Fit, Preprocessing},
+};
 
 /// What `metadata.json` of a version says; written last, so a version with it is whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,10 +72,13 @@ pub struct Layer {
     /// Keras's class name; the operator for a user's graph.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Output shape without the batch dimension; rank 3 is height, width, channel.
+    /// Output shape without the batch dimension, as it is shown: maps are height, width, channel.
     pub shape: Vec<usize>,
-    /// The graph's tensor that holds the output (channel, height, width when rank 3).
+    /// The graph's tensor that holds the output.
     pub tensor: String,
+    /// How the output lies in the tensor; without it as in graft's own architectures, a map channels first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
 }
 
 /// Where a version's weights came from.
@@ -164,6 +170,8 @@ impl Metadata {
             let complete = !layer.name.is_empty() && !layer.tensor.is_empty();
             rule("layers", complete, || format!("has no name or no tensor at index {}", layer.index))?;
             rule("layers", names.insert(&layer.name), || format!("names `{}` twice", layer.name))?;
+            let fits = layer.layout().fits(layer.shape.len());
+            rule("layers", fits, || format!("has a layout of `{}` that its shape does not have", layer.name))?;
         }
         let known = names.contains(&self.features_layer);
         rule("features_layer", known, || format!("is `{}`, which is not among the layers", self.features_layer))
@@ -194,6 +202,21 @@ pub fn layer_at(layers: &[Layer], index: i64) -> Option<&Layer> {
 }
 
 impl Layer {
+    /// How the output lies in the tensor.
+    pub fn layout(&self) -> Layout {
+        self.layout.unwrap_or_else(|| Layout::of_rank(self.shape.len()))
+    }
+
+    /// Whether pooling makes a vector of it: a map or tokens.
+    pub fn poolable(&self) -> bool {
+        matches!(self.layout(), Layout::Map(_) | Layout::Tokens(_))
+    }
+
+    /// The tensor's own shape without the batch.
+    pub fn stored_shape(&self) -> Vec<usize> {
+        self.layout().stored(&self.shape)
+    }
+
     /// Values in the output for one image; `None` when that overflows.
     pub fn values(&self) -> Option<usize> {
         self.shape.iter().try_fold(1_usize, |product, &side| product.checked_mul(side))
@@ -226,7 +249,10 @@ fn validate_preprocessing(preprocessing: &Preprocessing) -> Result<(), MetadataE
         })?;
     }
     let finite = mean.iter().chain(scale).all(|value| value.is_finite());
-    rule("preprocessing", finite, || "has a mean or scale that is not a finite number".into())
+    rule("preprocessing", finite, || "has a mean or scale that is not a finite number".into())?;
+    preprocessing
+        .validate()
+        .map_err(|error| MetadataError { field: "preprocessing", rule: format!("cannot be applied: {error}") })
 }
 
 /// Largest input side in pixels; keeps one image's input under 200 MiB.
@@ -254,6 +280,10 @@ mod tests {
         check(|m| m.layers[1].index = 0, "`layers` are out of order: index 0 follows 0");
         check(|m| m.layers[1].name = "fc2".into(), "`layers` names `fc2` twice");
         check(|m| m.layers[1].tensor.clear(), "`layers` has no name or no tensor at index 1");
+        check(
+            |m| m.layers[1].layout = Some(Layout::Map([1, 2, 0])),
+            "`layers` has a layout of `predictions` that its shape does not have",
+        );
         check(|m| m.labels.truncate(2), "`labels` has 2 entries, but `predictions:0` has 3 values (probabilities)");
         check(|m| m.labels.clear(), "`labels` is empty, but there is an `output`; give one label per class");
         check(|m| m.output = None, "`labels` has 3 entries, but there is no `output`");

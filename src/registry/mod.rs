@@ -16,6 +16,7 @@ mod named;
 mod nearest;
 mod output;
 mod portable;
+mod relaid;
 mod repository;
 mod scan;
 mod staging;
@@ -27,7 +28,8 @@ pub use error::Error;
 pub(crate) use files::{flush, make_folder};
 pub use hashing::HashingWriter;
 pub use import::{
-    ImportError, OnnxSettings, Provenance, import_keras, import_onnx, import_seeded, import_weights, read_settings, write_graph,
+    ImportError, OnnxSettings, PER_CHANNEL, Provenance, import_keras, import_onnx, import_seeded, import_weights, per_channel,
+    read_settings, write_graph,
 };
 pub use judge::trial_images;
 pub use labels::{LabelsError, imagenet_labels, numbered_labels, read_labels};

@@ -22,6 +22,7 @@ use super::{
     metadata::{Metadata, NAME_RULE, valid_name},
     repository::{Model, ModelVersion, Problem, Snapshot},
 };
+use crate::graph::Graph;
 
 /// Largest `metadata.json` in bytes; InceptionV3's has about 60 kB.
 pub(super) const MAX_METADATA_BYTES: u64 = 16 << 20;
@@ -243,7 +244,17 @@ fn read_version(folder: &Path, stamp: &Stamp, name: &str, version: u32) -> Resul
             return Err(format!("`{file}` has {found} bytes, not the {expected} that `{METADATA}` says; import the model again"));
         }
     }
+    lay_out_again(&mut metadata, folder);
     Ok(metadata)
+}
+
+/// Layers of a version that an earlier graft published are shown as they lie; a graph that cannot be read fails when it loads.
+fn lay_out_again(metadata: &mut Metadata, folder: &Path) {
+    if metadata.needs_layouts()
+        && let Ok(graph) = Graph::read(&folder.join(GRAPH))
+    {
+        metadata.lay_out(&graph);
+    }
 }
 
 fn parse(text: &[u8]) -> Result<Document, String> {

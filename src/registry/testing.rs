@@ -15,6 +15,7 @@ pub(crate) fn metadata(name: &str) -> Metadata {
         kind: "Dense".into(),
         shape: vec![values],
         tensor: format!("{name}:0"),
+        layout: None,
     };
     Metadata {
         name: name.into(),
@@ -31,6 +32,7 @@ pub(crate) fn metadata(name: &str) -> Metadata {
             mean: [103.939, 116.779, 123.68],
             scale: [1.0; 3],
             orientation: Orientation::Ignore,
+            integer: None,
         },
         output: Some(Output { tensor: "predictions:0".into(), kind: OutputKind::Probabilities, found_by: FoundBy::Graph }),
         labels: numbered_labels(3),

@@ -41,6 +41,7 @@ pub(super) fn model(architecture: &Architecture) -> Model {
         kind: layer.kind.keras_name().to_owned(),
         shape: layer.output_shape.clone(),
         tensor: layer.name.clone(),
+        layout: None,
     };
     let side = u32::try_from(architecture.input_shape()[0]).expect("a side");
     let metadata = Metadata {

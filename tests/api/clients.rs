@@ -184,7 +184,7 @@ async fn no_answer_repeats_what_it_refuses() {
         app.post_image(&format!("/predict?model={}", &long[..9000]), photo()),
         app.post_image(&format!("/predict?{}=1", &long[..9000]), photo()),
         app.post_image(&format!("/features?layer={}", &long[..9000]), photo()),
-        app.post_image("/features", photo()).header("Accept", &long[..9000]),
+        app.post_image("/features", photo()).header("Accept", format!("text/{}", &long[..9000])),
         app.post_image("/features", photo()).header("Content-Encoding", &long[..9000]),
         app.post_typed("/predict", &long[..9000], photo()),
         app.post_typed("/datasets", &long[..9000], photo()),

@@ -54,16 +54,17 @@ async fn layers_have_index_name_type_shape_and_bytes() {
     let app = Setup::new().with(Tiny::Thousand, "thousand").spawn().await;
     let answer = app.get("/models/colours/layers").await.ok();
     assert_eq!(answer.header("graft-version"), "1");
-    let map = |index: u32, name: &str, kind: &str| json!({"index": index, "name": name, "type": kind, "shape": [8, 8, 3], "bytes": 768});
+    let map = |index: u32, name: &str, kind: &str| json!({"index": index, "name": name, "type": kind, "shape": [8, 8, 3], "layout": "map", "bytes": 768});
+    let vector = |index: u32, name: &str, kind: &str, size: u32| json!({"index": index, "name": name, "type": kind, "shape": [size], "layout": "vector", "bytes": 4 * size});
     let layers = json!([
         map(0, "conv", "Conv"),
         map(1, "bright", "Mul"),
         map(2, "dim", "Mul"),
         map(3, "relu", "Relu"),
-        {"index": 4, "name": "mean", "type": "GlobalAveragePool", "shape": [1, 1, 3], "bytes": 12},
-        {"index": 5, "name": "embedding", "type": "Flatten", "shape": [3], "bytes": 12},
-        {"index": 6, "name": "logits", "type": "Gemm", "shape": [4], "bytes": 16},
-        {"index": 7, "name": "scores", "type": "Softmax", "shape": [4], "bytes": 16},
+        {"index": 4, "name": "mean", "type": "GlobalAveragePool", "shape": [1, 1, 3], "layout": "map", "bytes": 12},
+        vector(5, "embedding", "Flatten", 3),
+        vector(6, "logits", "Gemm", 4),
+        vector(7, "scores", "Softmax", 4),
     ]);
     assert_eq!(answer.json(), json!({"layers": layers}));
     let keras = app.get("/models/thousand/layers?version=1").await.ok().json();

@@ -131,7 +131,7 @@ fn reference(bench: &Bench, tensor: &str) -> Vec<f32> {
     let image = |sample: &Sample| {
         let bytes = std::fs::read(&sample.file).expect("read");
         let decoded = graft::preprocess::decode(&bytes, &limits).expect("decoded");
-        graft::preprocess::prepare(&decoded, &bench.base.metadata.preprocessing).0.into_parts().1
+        graft::preprocess::prepare(decoded, &bench.base.metadata.preprocessing).0.into_parts().1
     };
     let data: Vec<f32> = bench.samples.images.iter().flat_map(image).collect();
     let input = Tensor::new(vec![IMAGES, 3, 8, 8], data).expect("as many values");

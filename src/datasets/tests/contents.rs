@@ -231,6 +231,19 @@ fn the_unicode_field_says_what_a_name_is_when_its_checksum_holds() {
 }
 
 #[test]
+fn zips_of_the_64_bit_format_are_read() {
+    use std::io::Write;
+    let mut writer = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = ::zip::write::SimpleFileOptions::default().large_file(true);
+    for (path, bytes) in photos(&["a/1.png", "a/2.png", "b/1.png", "b/2.png"]) {
+        writer.start_file(path, options).unwrap();
+        writer.write_all(&bytes).unwrap();
+    }
+    let archive = writer.finish().unwrap().into_inner();
+    assert_eq!(classes(&block_on(Store::new(bounds()).send(ArchiveKind::Zip, &archive)).unwrap()), ["a 2/0", "b 2/0"]);
+}
+
+#[test]
 fn tars_of_before_posix_are_known_by_their_checksum() {
     let files = photos(&["a/1.png", "a/2.png", "b/1.png", "b/2.png"]);
     let mut archive = Vec::new();

@@ -9,7 +9,6 @@ mod backward;
 mod error;
 mod forward;
 mod loss;
-mod op;
 mod optimizer;
 mod rules;
 mod shapes;
@@ -25,7 +24,7 @@ use std::collections::HashSet;
 
 use self::{forward::Forward, tape::Tape};
 use super::{
-    Graph, make, order,
+    Graph, make, op, order,
     proto::{GraphProto, ValueInfoProto},
     tensors::data_type,
 };

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use crate::{
     config::Provider,
+    graph::Layout,
     inference::{ModelView, VersionView},
     preprocess::Preprocessing,
     registry::{Assumption, FoundBy, Label, Layer, Lineage, Metadata, Output, OutputKind, Problem, WeightsOrigin},
@@ -193,12 +194,39 @@ pub struct LayerDto {
     #[serde(rename = "type")]
     #[schema(example = "Dense")]
     pub kind: String,
-    /// Output shape without the batch dimension; maps are height, width, channel.
+    /// Output shape without the batch dimension; maps are height, width, channel, tokens are token, channel.
     #[schema(example = json!([4096]))]
     pub shape: Vec<usize>,
+    /// What the axes are.
+    pub layout: LayoutDto,
     /// Size of one image's output in float32.
     #[schema(example = 16384)]
     pub bytes: u64,
+}
+
+/// What the axes of a layer are, as far as it can be followed from the model's input on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LayoutDto {
+    /// Height, width, channel: `pool` gives a vector of the channels.
+    Map,
+    /// Positions of the image in a row, and channel: `pool` gives a vector of the channels.
+    Tokens,
+    /// A vector, which `pool` leaves as it is.
+    Vector,
+    /// Anything else, in the graph's own order; `pool` is refused.
+    NoMap,
+}
+
+impl From<Layout> for LayoutDto {
+    fn from(layout: Layout) -> Self {
+        match layout {
+            Layout::Map(_) => Self::Map,
+            Layout::Tokens(_) => Self::Tokens,
+            Layout::Vector => Self::Vector,
+            Layout::NoMap => Self::NoMap,
+        }
+    }
 }
 
 impl ModelDetail {
@@ -251,6 +279,7 @@ impl From<&Layer> for LayerDto {
             name: layer.name.clone(),
             kind: layer.kind.clone(),
             shape: layer.shape.clone(),
+            layout: layer.layout().into(),
             bytes: values.saturating_mul(4),
         }
     }

@@ -6,12 +6,13 @@ use super::*;
 use crate::{
     datasets::{ArchiveKind, EntryFault, LayoutFault},
     jobs,
-    preprocess::ImageError,
+    preprocess::{ChannelOrder, ImageError, IntegerType, PreprocessingError},
     runtime,
 };
 
 fn engine_errors() -> Vec<(EngineError, u16, Code)> {
     let model = || "vgg16".to_owned();
+    let not_whole = || PreprocessingError::NotWhole { integer: IntegerType::Uint8 };
     let io = || std::io::Error::other("disk");
     let runtime_error = || runtime::Error::LibraryNotFound { searched: Vec::new() };
     let shape_error = crate::tensor::Tensor::new(vec![1], Vec::new()).expect_err("one element is missing");
@@ -29,6 +30,9 @@ fn engine_errors() -> Vec<(EngineError, u16, Code)> {
             Code::UnknownLayer,
         ),
         (EngineError::TopK { model: model(), classes: 1 }, 422, Code::InvalidParameter),
+        (EngineError::NotPoolable { layer: "fc2".to_owned(), shape: vec![2, 3, 3], model: model() }, 422, Code::InvalidParameter),
+        (EngineError::Channels { model: model(), channels: 1, order: ChannelOrder::Bgr }, 422, Code::InvalidParameter),
+        (EngineError::Preprocessing { model: model(), problem: not_whole() }, 422, Code::InvalidParameter),
         (EngineError::NoClasses { model: model() }, 422, Code::NoClasses),
         (EngineError::BadImages(vec![(0, ImageError::Empty)]), 422, Code::BadImages),
         (EngineError::NotFinite { layer: "fc2".to_owned(), image: 0, float16: true }, 422, Code::NotFinite),

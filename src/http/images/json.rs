@@ -19,8 +19,8 @@ use super::{
     value::{Name, Short, Value},
 };
 use crate::{
-    message::{excerpt, serde_message},
     http::{body::Reservation, error::ApiError, problem::ImageProblem, query::unknown},
+    message::{excerpt, serde_message},
 };
 
 const LENIENT: GeneralPurposeConfig =

@@ -7,7 +7,6 @@ use multer::Field;
 
 use super::{MAX_NAME, NamedImage, Read};
 use crate::{
-    message::excerpt,
     http::{
         body::BodyFault,
         error::ApiError,
@@ -16,6 +15,7 @@ use crate::{
         intake::Intake,
         query::{MAX_VALUE, unknown},
     },
+    message::excerpt,
     preprocess,
 };
 
@@ -35,7 +35,7 @@ pub async fn read(
     let mut form = form::reader(headers, chunks)?;
     let mut read = Read { images: Vec::new(), parameters: Vec::new() };
     while let Some(field) = form.next_field().await.map_err(malformed)? {
-        match part(field, intake, allowed).await? {
+        match part(field, allowed).await? {
             Part::Image(_) if read.images.len() == intake.max_images => {
                 return Err(ApiError::TooManyImages { limit: intake.max_images });
             }
@@ -58,7 +58,7 @@ enum Part {
     Empty,
 }
 
-async fn part(mut field: Field<'_>, intake: &Intake, allowed: &[&str]) -> Result<Part, ApiError> {
+async fn part(mut field: Field<'_>, allowed: &[&str]) -> Result<Part, ApiError> {
     let disposition = field.headers().get(header::CONTENT_DISPOSITION).map(|value| HeaderParameters::of(value.as_bytes()));
     let (name, file_name) = disposition.map_or((None, None), |found| (found.text("name"), found.file_name()));
     if let Some(file) = &file_name
@@ -79,7 +79,7 @@ async fn part(mut field: Field<'_>, intake: &Intake, allowed: &[&str]) -> Result
     }
     // Some clients send files without their names.
     let bytes = field.bytes().await.map_err(malformed)?;
-    if preprocess::header(&bytes, &intake.limits).is_ok() {
+    if preprocess::is_image(&bytes) {
         return Ok(Part::Image(NamedImage { name: None, bytes }));
     }
     Err(ApiError::InvalidParameter(format!(

@@ -8,7 +8,7 @@ use serde::{
 };
 
 use super::MAX_NAME;
-use crate::{message::excerpt, http::query::MAX_VALUE};
+use crate::{http::query::MAX_VALUE, message::excerpt};
 
 /// Values of a list that are read at all; no network has as many layers that are worth asking for at once.
 const MAX_VALUES: usize = 4096;

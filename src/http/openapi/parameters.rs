@@ -139,7 +139,7 @@ pub struct FeaturesQuery {
     /// `features_layer` without. Where no model is named and the one that would answer lacks the layer, the one model that has it
     /// answers; of several, name one.
     layer: Option<String>,
-    /// `none` (default), `avg` or `max`: pooling of maps over height and width.
+    /// `none` (default), `avg` or `max`: pooling of maps over height and width, of tokens over all; what is neither is refused.
     pool: Option<Pool>,
     /// Whether each output becomes one vector; false without.
     flatten: Option<bool>,

@@ -17,7 +17,6 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::{
-    message::excerpt,
     http::{
         error::ApiError,
         openapi::{EventsQuery, JobPath},
@@ -26,6 +25,7 @@ use crate::{
         state::State,
     },
     jobs::{Changes, Jobs, StoredEvent},
+    message::excerpt,
 };
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");

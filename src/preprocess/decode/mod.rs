@@ -18,6 +18,11 @@ mod webp;
 use super::{Decoded, Format, Header, ImageError, Limits, MAX_IMAGE_SIDE};
 use guard::guarded;
 
+/// Whether `bytes` begin as an image of a format that is decoded, or refused by name.
+pub fn is_image(bytes: &[u8]) -> bool {
+    !matches!(sniff::format(bytes), Err(ImageError::NotAnImage))
+}
+
 /// Reads format and size, and checks them against `limits`, without decoding a pixel.
 ///
 /// # Errors
@@ -59,7 +64,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, ImageError> {
         Format::Bmp => bmp::decode(bytes, &header),
         Format::Gif => gif::decode(bytes, &header),
         Format::WebP => webp::decode(bytes, &header),
-        Format::Tiff => tiff::decode(bytes, &header),
+        Format::Tiff => tiff::decode(bytes, &header, limits),
     })
 }
 

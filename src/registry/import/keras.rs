@@ -139,6 +139,7 @@ fn layers(architecture: &Architecture) -> Vec<Layer> {
         kind: layer.kind.keras_name().to_owned(),
         shape: layer.output_shape.clone(),
         tensor: layer.name.clone(),
+        layout: None,
     };
     architecture.layers.iter().enumerate().map(layer).collect()
 }

@@ -8,7 +8,7 @@ mod settings;
 
 pub use keras::{Provenance, import_keras, import_seeded, import_weights};
 pub use onnx::{import_onnx, write_graph};
-pub use settings::{OnnxSettings, read_settings};
+pub use settings::{OnnxSettings, PER_CHANNEL, per_channel, read_settings};
 
 use crate::message::ServerPath;
 

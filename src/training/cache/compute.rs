@@ -258,7 +258,7 @@ pub(in crate::training) fn image(path: &Path, preprocessing: &Preprocessing, lim
     let file = File::open(path).at("open the image", path)?;
     file.take(limits.max_bytes as u64 + 1).read_to_end(&mut bytes).at("read the image", path)?;
     let decoded = preprocess::decode(&bytes, limits).map_err(refused)?;
-    Ok(preprocess::prepare(&decoded, preprocessing).0)
+    Ok(preprocess::prepare(decoded, preprocessing).0)
 }
 
 /// The image with left and right exchanged.

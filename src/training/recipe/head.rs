@@ -9,8 +9,12 @@ use super::{
 };
 use crate::{
     arch,
+    graph::Layout,
     registry::{Layer, Metadata},
 };
+
+/// A map as convolutions have it.
+const CHANNELS_FIRST: Layout = Layout::Map([1, 2, 0]);
 
 /// Most parameters of a head: its weights, gradients and optimizer state lie in memory.
 const MAX_PARAMS: u64 = 500_000_000;
@@ -18,14 +22,14 @@ const MAX_PARAMS: u64 = 500_000_000;
 /// The head on `metadata`'s model; `None` with a problem when it cannot sit there.
 pub(super) fn head(draft: &HeadDraft, metadata: &Metadata, classes: usize, problems: &mut Problems) -> Option<Head> {
     let layer = if draft.keep_fc { kept(metadata, problems)? } else { base_without_top(metadata) };
-    let (pool, inputs) = match *layer.shape.as_slice() {
-        [units] => (Pool::None, units),
-        [_, _, channels] if draft.pool == Pool::Avg => (Pool::Avg, channels),
-        [height, width, channels] => (Pool::Flatten, height * width * channels),
+    let (pool, inputs) = match (layer.layout(), layer.shape.as_slice()) {
+        (Layout::Vector, &[units]) => (Pool::None, units),
+        (CHANNELS_FIRST, &[_, _, channels]) if draft.pool == Pool::Avg => (Pool::Avg, channels),
+        (CHANNELS_FIRST, &[height, width, channels]) => (Pool::Flatten, height * width * channels),
         _ => {
             let detail = format!(
-                "`{}`, on which the head would sit, has shape {:?}; a head needs a map or a vector: \
-                 import the model with another `features_layer`",
+                "`{}`, on which the head would sit, has shape {:?}; a head needs a vector, or a map whose tensor has its \
+                 channels first: import the model with another `features_layer`",
                 layer.name, layer.shape
             );
             problems.add("base", detail);

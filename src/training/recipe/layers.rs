@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     arch,
-    message::excerpt,
     graph::{Graph, Role, WeightedNode},
+    message::excerpt,
     registry::{Layer, Metadata, layer_at, nearest},
 };
 
@@ -184,7 +184,8 @@ impl<'a> Foundation<'a> {
 
     /// Channel, height, width of the input.
     pub(super) fn input_shape(&self) -> Vec<usize> {
-        vec![3, self.metadata.preprocessing.height as usize, self.metadata.preprocessing.width as usize]
+        let preprocessing = &self.metadata.preprocessing;
+        vec![preprocessing.channels(), preprocessing.height as usize, preprocessing.width as usize]
     }
 }
 

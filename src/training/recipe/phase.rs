@@ -8,7 +8,10 @@ use super::{
     problem::Problems,
     resolved::{BatchNorm, Frontier, Parameter, Phase, Pool, Trainable},
 };
-use crate::graph::{Role, WeightedNode};
+use crate::{
+    graph::{Role, WeightedNode},
+    registry::Layer,
+};
 
 impl Foundation<'_> {
     /// The phase of `draft` at `field`; `None` with a problem when its layer cannot be started from.
@@ -106,7 +109,7 @@ impl Foundation<'_> {
     fn cached(&self, tensor: &str) -> Option<Frontier> {
         let input = || (tensor == self.metadata.input).then(|| self.input_shape());
         let layer = self.metadata.layers.iter().find(|layer| layer.tensor == tensor);
-        let shape = layer.map(|layer| channels_first(&layer.shape)).or_else(input)?;
+        let shape = layer.map(Layer::stored_shape).or_else(input)?;
         Some(Frontier { tensor: tensor.to_owned(), bytes: bytes(&shape), shape, pooled: false })
     }
 

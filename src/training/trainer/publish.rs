@@ -74,6 +74,7 @@ impl Run<'_> {
             kind: layer.kind.to_owned(),
             shape: layer.shape.clone(),
             tensor: layer.name.clone(),
+            layout: None,
         }));
         let first = &self.trained.layers[0];
         let vector = if first.kind == "Dense" { &self.recipe.head.on } else { &first.name };

@@ -37,10 +37,21 @@ pub(super) struct Coding<'a> {
     tables: &'a [u8],
     /// Rows of a whole strip or tile.
     chunk_rows: usize,
+    /// A strip's share of the pixels that an image may have.
+    chunk_pixels: u64,
 }
 
+/// What it costs to begin a JPEG, however small, as bytes that could be read meanwhile.
+const JPEG_BYTES: usize = 16 << 10;
+
 impl<'a> Coding<'a> {
-    pub fn of(directory: &Directory<'a>, samples: &Samples, planar: bool, chunk_rows: usize) -> Result<Self, ImageError> {
+    pub fn of(
+        directory: &Directory<'a>,
+        samples: &Samples,
+        planar: bool,
+        chunk_rows: usize,
+        chunk_pixels: u64,
+    ) -> Result<Self, ImageError> {
         let compression = directory.value(tag::COMPRESSION, 1)?;
         let fax = samples.bits == 1 && samples.count == 1;
         let method = match compression {
@@ -73,12 +84,29 @@ impl<'a> Coding<'a> {
             luma_chroma: samples.luma_chroma,
             tables: directory.values(tag::JPEG_TABLES)?.data,
             chunk_rows,
+            chunk_pixels,
         })
+    }
+
+    /// Whether pixels are stored as they are, so that the directory need not say how many bytes they take.
+    pub fn is_raw(&self) -> bool {
+        matches!(self.method, Method::Raw)
     }
 
     /// Bytes of a row of `width` pixels.
     pub fn row_bytes(&self, width: usize) -> usize {
         (width * self.samples * usize::from(self.bits)).div_ceil(8)
+    }
+
+    /// How many bytes it takes to read a strip or tile that is stored like this.
+    pub fn cost(&self, stored: &[u8]) -> u64 {
+        let bytes = match self.method {
+            Method::Jpeg => stored.len() + self.tables.len() + JPEG_BYTES,
+            // What is read ends with the last row.
+            Method::Raw => 1,
+            _ => stored.len(),
+        };
+        bytes as u64
     }
 
     /// The first `rows` rows of a strip or tile that is `width` pixels wide.
@@ -101,7 +129,11 @@ impl<'a> Coding<'a> {
                 let decoder = Decoder::with_tiff_size_switch(BitOrder::Msb, 8);
                 lzw::fill(decoder, stored, &mut out).map_err(refuse)?.then_some(())
             }
-            Method::Deflate => ZlibDecoder::new(stored).read_exact(&mut out).ok(),
+            Method::Deflate => {
+                let mut inflated = ZlibDecoder::new(stored);
+                // What follows the last pixel is the checksum.
+                inflated.read_exact(&mut out).and_then(|()| inflated.read(&mut [0])).map(drop).ok()
+            }
             Method::PackBits => unpack_bits(stored, &mut out),
             Method::Fax3 | Method::Fax4 => self.fax(stored, width, &mut out),
         };
@@ -159,8 +191,8 @@ impl<'a> Coding<'a> {
             return Err(refuse(format!("a JPEG of {wide} × {high} pixels in a strip of {width} × {rows}")));
         }
         let header = Header { format: Format::Jpeg, width: wide, height: high };
-        // Each strip pays for its own pixels alone, so that many together cost no more than one image of their size.
-        let limits = Limits { max_bytes: file.len(), max_pixels: u64::from(wide) * u64::from(high) };
+        // Many strips together must not cost more than one image.
+        let limits = Limits { max_bytes: file.len(), max_pixels: self.chunk_pixels.max(header.pixels() as u64) };
         let mut samples = jpeg::decode(&file, &header, &limits).map_err(refuse)?.rgb;
         samples.truncate(width * rows * 3);
         if self.samples == 1 {

@@ -8,7 +8,7 @@ mod directory;
 mod samples;
 
 use super::{
-    super::{Decoded, Format, Header, ImageError, orientation::View},
+    super::{Decoded, Format, Header, ImageError, Limits, orientation::View},
     broken, unsupported,
 };
 use coding::Coding;
@@ -42,7 +42,7 @@ mod tag {
 }
 
 /// Pixels of a tile beyond those of its image, at most: a tile is padded to its full size.
-const TILE_PIXELS: usize = 1 << 24;
+const TILE_PIXELS: usize = 1 << 22;
 
 /// Width and height from the first directory, as Pillow shows it: its TIFF reader applies the orientation tag.
 pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
@@ -51,14 +51,20 @@ pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
     Ok(if orientation(&directory)? > 4 { (height, width) } else { (width, height) })
 }
 
+/// Bytes that the strips of a page may take to read, in all: strips may overlap, so that a small file has much to read.
+const CHUNK_BYTES: u64 = 512 << 20;
+
 /// Decodes to RGB.
-pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, ImageError> {
+pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Decoded, ImageError> {
     let directory = Directory::first(bytes)?;
     let (width, height) = stored_size(&directory)?;
     let samples = Samples::of(&directory)?;
     let planar = directory.value(tag::PLANAR_CONFIGURATION, 1)? == 2 && samples.count > 1;
     let grid = Grid::of(&directory, bytes, header.pixels())?;
-    let coding = Coding::of(&directory, &samples, planar, grid.height)?;
+    let planes = if planar { samples.used() } else { 1 };
+    let chunks = planes * grid.across * grid.down;
+    let coding = Coding::of(&directory, &samples, planar, grid.height, limits.max_pixels / chunks.max(1) as u64)?;
+    grid.check_bytes(chunks, &coding)?;
     let image = Image { width: width as usize, height: height as usize, samples, grid, coding };
     let rgb = if planar { image.planes()? } else { image.pixels()? };
     let stored = Decoded { width, height, rgb, orientation: 1 };
@@ -120,12 +126,24 @@ impl<'a> Grid<'a> {
         Ok(Self { bytes, width: width as usize, height: height as usize, across, down, offsets, counts })
     }
 
-    /// What is stored of the chunk at `index`; to the end of the file where its length is not said.
-    fn stored(&self, index: usize) -> Result<&'a [u8], ImageError> {
+    /// What is stored of the chunk at `index`: to the end of the file where its length is not said, or is that of its pixels.
+    fn stored(&self, index: usize, coding: &Coding<'_>) -> Result<&'a [u8], ImageError> {
         let start = self.offsets.get(index).and_then(|offset| usize::try_from(offset).ok());
         let rest = start.and_then(|start| self.bytes.get(start..)).ok_or_else(|| refuse("a strip lies outside of the file"))?;
-        let length = self.counts.get(index).and_then(|count| usize::try_from(count).ok()).unwrap_or(rest.len());
-        Ok(&rest[..length.min(rest.len())])
+        let length = self.counts.get(index).filter(|_| !coding.is_raw()).and_then(|count| usize::try_from(count).ok());
+        Ok(length.and_then(|length| rest.get(..length)).unwrap_or(rest))
+    }
+
+    /// Refuses chunks that take too long to read, all together.
+    fn check_bytes(&self, chunks: usize, coding: &Coding<'_>) -> Result<(), ImageError> {
+        let mut bytes = 0;
+        for index in 0..chunks {
+            bytes += coding.cost(self.stored(index, coding)?);
+            if bytes > CHUNK_BYTES {
+                return Err(odd(format!("{chunks} strips or tiles that take more than {CHUNK_BYTES} bytes to read")));
+            }
+        }
+        Ok(())
     }
 
     /// Column, row and index of every chunk of one plane.
@@ -149,7 +167,7 @@ impl Image<'_> {
         let mut rgb = vec![0; self.width * self.height * 3];
         for (x, y, index) in self.grid.chunks() {
             let rows = self.grid.height.min(self.height - y);
-            let chunk = self.coding.undo(self.grid.stored(index)?, self.grid.width, rows)?;
+            let chunk = self.coding.undo(self.grid.stored(index, &self.coding)?, self.grid.width, rows)?;
             let (start, end) = (x * 3, (x + self.grid.width).min(self.width) * 3);
             let lines = rgb.chunks_exact_mut(self.width * 3).skip(y);
             for (line, row) in lines.zip(chunk.chunks_exact(self.coding.row_bytes(self.grid.width))) {
@@ -166,7 +184,8 @@ impl Image<'_> {
         for plane in 0..self.samples.used() {
             for (x, y, index) in self.grid.chunks() {
                 let rows = self.grid.height.min(self.height - y);
-                let chunk = self.coding.undo(self.grid.stored(plane * per_plane + index)?, self.grid.width, rows)?;
+                let chunk =
+                    self.coding.undo(self.grid.stored(plane * per_plane + index, &self.coding)?, self.grid.width, rows)?;
                 let lines = pixels.chunks_exact_mut(self.width * count).skip(y);
                 for (line, row) in lines.zip(chunk.chunks_exact(self.grid.width)) {
                     line[x * count..].chunks_exact_mut(count).zip(row).for_each(|(pixel, &sample)| pixel[plane] = sample);

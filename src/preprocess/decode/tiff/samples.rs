@@ -80,7 +80,7 @@ impl Samples {
             }
             Color::Grey { inverted } => {
                 let (scale, mask) = (pixels::scale(self.bits), if *inverted { 255 } else { 0 });
-                pixels::grey(self.first(row).map(|value| value * scale ^ mask), out);
+                pixels::grey(self.first(row).map(|value| (value * scale) ^ mask), out);
             }
             Color::Palette(palette) => palette.colors(self.first(row), out),
             Color::Rgb { premultiplied: false } => pixels::pick(row, pixel, [0, 1, 2].map(at), out),

@@ -84,7 +84,8 @@ fn names(text: &str) -> Option<Vec<String>> {
 fn python(text: &str) -> Option<BTreeMap<usize, String>> {
     let text = text.trim();
     let is_dictionary = text.starts_with('{') && text.ends_with('}');
-    if !is_dictionary && !(text.starts_with('[') && text.ends_with(']')) {
+    let is_list = text.starts_with('[') && text.ends_with(']');
+    if !is_dictionary && !is_list {
         return None;
     }
     let mut rest = text[1..text.len() - 1].trim_start();

@@ -14,9 +14,9 @@ use std::{
 
 use self::{
     classes::{features_layer_among, labels},
-    input::input_size,
+    input::ImageInput,
     output::{Chosen, Hints, choose, judge, vector},
-    probe::{Probe, Probed},
+    probe::{Probe, Probed, fitting_size},
 };
 use super::{ImportError, OnnxSettings, WEIGHTS};
 use crate::{
@@ -50,14 +50,16 @@ pub fn import_onnx(
     conventions::check_task(&graph)?;
     let exported = Exported::read(|key| graph.property(key))?;
     let settings = with_size(settings, exported.as_ref());
-    let graph = graph.with_channels_first()?;
+    let image = ImageInput::of(&graph, name, &settings)?;
+    let graph = graph.fed(image.layout, image.channels)?;
     let input = graph.input()?;
-    let [height, width] = input_size(&input, &settings)?;
-    let (preprocessing, mut assumptions) = preprocessing(&graph, &settings, exported.as_ref(), height, width);
     let affine = graph.last_affine_input();
     let (graph, chosen) = choose_output(graph, &settings, exported.as_ref())?;
     let (graph, origin) =
         write_graph(graph, &staging, format!("onnx:{}", file.file_name().unwrap_or_default().to_string_lossy()))?;
+    let image = fitting_size(runtime, &staging, &graph, image)?;
+    let (preprocessing, mut assumptions) = preprocessing(&graph, &settings, exported.as_ref(), &image);
+    preprocessing.validate().map_err(|error| ImportError::Setting { setting: "preprocessing", reason: error.to_string() })?;
     let probe = Probe { runtime, staging: &staging, graph: &graph, preprocessing: &preprocessing };
     let probed = probe.layers(&input)?;
     let own_output = exported.as_ref().and_then(|exported| exported.output.as_ref());
@@ -103,18 +105,21 @@ fn preprocessing(
     graph: &Graph,
     settings: &OnnxSettings,
     exported: Option<&Exported>,
-    height: u32,
-    width: u32,
+    image: &ImageInput,
 ) -> (Preprocessing, Vec<Assumption>) {
+    let [height, width] = image.size;
     if let Some(exported) = exported {
         return (settings.preprocessing(Some(exported.preprocessing.clone()), height, width), Vec::new());
     }
     let foreign = conventions::preprocessing(graph, height, width);
-    let assumptions = match foreign {
+    let (usual, words) = image.usual();
+    let mut assumptions = match foreign {
         Some(_) => vec![Assumption::new("mode", "as the file's properties say")],
-        None => settings.assumed_preprocessing(),
+        None => settings.assumed_preprocessing(words),
     };
-    (settings.preprocessing(foreign, height, width), assumptions)
+    assumptions.extend(image.assumed.iter().map(|(setting, assumed)| Assumption::new(setting, assumed.as_str())));
+    let own = image.taking(foreign.unwrap_or(usual));
+    (settings.preprocessing(Some(own), height, width), assumptions)
 }
 
 /// The tensor of scores; none for graft's export of a model without classes.

@@ -2,16 +2,23 @@
 //!
 //! Knows shapes and numbers; what they mean is `output`'s to say.
 
+use std::collections::HashMap;
+
 use tracing::warn;
+
+use super::input::ImageInput;
 
 use crate::{
     config::{Provider, ProviderChoice, ProviderPolicy},
-    graph::{Graph, InputInfo, Shapes},
+    graph::{Graph, InputInfo, Layout, Shapes},
     preprocess::Preprocessing,
     registry::{Layer, Staging, import::ImportError, trial_images},
     runtime::{Runtime, Session, SessionSource, SharedWeights},
     tensor::Tensor,
 };
+
+/// What the sizes of a tensor are called, after it.
+const SIZES: &str = "/sizes";
 
 /// Runs the graph with every layer as an output.
 pub(super) struct Probe<'a> {
@@ -36,10 +43,10 @@ pub(super) struct Probed {
 impl Probe<'_> {
     /// The layers with their shapes, and the batch size when the graph fixes it.
     pub(super) fn layers(&self, input: &InputInfo) -> Result<Probed, ImportError> {
-        let nodes: Vec<_> = self.graph.image_layers().into_iter().filter(|node| !Graph::is_layout(&node.name)).collect();
+        let nodes: Vec<_> = self.graph.image_layers().into_iter().filter(|node| !self.graph.is_adapter(&node.name)).collect();
         let all: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
         let floats = self.session(&all)?.float_outputs();
-        let names: Vec<&str> = all.into_iter().filter(|name| floats.iter().any(|float| float == name)).collect();
+        let names: Vec<&str> = all.iter().copied().filter(|name| floats.iter().any(|float| float == name)).collect();
         let mut session = self.session(&names)?;
         let declared = input.shape.first().and_then(|dim| dim.fixed()).and_then(|size| usize::try_from(size).ok());
         let batch = declared.unwrap_or(1);
@@ -49,12 +56,15 @@ impl Probe<'_> {
         let pair = [image, &images[0]];
         let fixed_batch = declared.or_else(|| if self.takes_two(&mut session, pair, &outputs) { None } else { Some(1) });
         let with_batch = names.iter().zip(&outputs).filter(|(_, output)| output.shape().first() == Some(&batch));
+        let sizes = self.sizes(&all, &vec![image; batch]);
+        let layouts = self.layouts(&input.name, batch, sizes, names.iter().zip(&outputs));
         let layer = |(index, (name, output)): (usize, (&&str, &Tensor))| Layer {
             index,
             name: (*name).to_owned(),
             kind: nodes.iter().find(|node| node.name == **name).map(|node| node.op_type.clone()).unwrap_or_default(),
-            shape: channels_last(&output.shape()[1..]),
+            shape: layouts[*name].shown(&output.shape()[1..]),
             tensor: (*name).to_owned(),
+            layout: Some(layouts[*name]),
         };
         let layers = with_batch.enumerate().map(layer).collect();
         let shapes = names.iter().zip(&outputs).map(|(name, output)| ((*name).to_owned(), output.shape().to_vec())).collect();
@@ -93,13 +103,71 @@ impl Probe<'_> {
         takes
     }
 
-    fn session(&self, tensors: &[&str]) -> Result<Session, ImportError> {
-        let graph = self.graph.cut(tensors)?.to_bytes();
-        let shared = SharedWeights::default();
-        let source = SessionSource { graph: &graph, folder: self.staging.dir(), shared: &shared };
-        let cpu = ProviderChoice { provider: Provider::Cpu, policy: ProviderPolicy::Required };
-        Ok(self.runtime.session(source, cpu)?)
+    /// The sizes of the tensors `all` for `images`, of whatever type they are; those of which ONNX Runtime does not tell are left out.
+    fn sizes(&self, all: &[&str], images: &[&Tensor]) -> Shapes {
+        let sizes = |name: &str| format!("{name}{SIZES}");
+        let names: Vec<String> = all.iter().map(|name| sizes(name)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let told = self.graph.with_sizes(all, sizes).and_then(|graph| graph.cut(&names)).map_err(ImportError::from);
+        let told = told.and_then(|graph| run(&mut session(self.runtime, self.staging, &graph)?, images));
+        let shape = |sizes: &Tensor| sizes.data().iter().map(|&side| side as usize).collect();
+        all.iter().zip(told.unwrap_or_default()).map(|(name, sizes)| ((*name).to_owned(), shape(&sizes))).collect()
     }
+
+    /// How the tensors lie, of which `sizes` and the run's outputs say the shapes.
+    fn layouts<'n>(
+        &self,
+        input: &str,
+        batch: usize,
+        mut sizes: Shapes,
+        outputs: impl Iterator<Item = (&'n &'n str, &'n Tensor)>,
+    ) -> HashMap<String, Layout> {
+        let spec = self.preprocessing;
+        sizes.extend(outputs.map(|(name, output)| ((*name).to_owned(), output.shape().to_vec())));
+        sizes.insert(input.to_owned(), vec![batch, spec.channels(), spec.height as usize, spec.width as usize]);
+        self.graph.layouts(&sizes)
+    }
+
+    fn session(&self, tensors: &[&str]) -> Result<Session, ImportError> {
+        session(self.runtime, self.staging, &self.graph.cut(tensors)?)
+    }
+}
+
+/// `image` with the first of its sizes that `graph` runs with.
+///
+/// # Errors
+/// A graph of which the size is a guess that runs with none.
+pub(super) fn fitting_size(
+    runtime: &Runtime,
+    staging: &Staging,
+    graph: &Graph,
+    image: ImageInput,
+) -> Result<ImageInput, ImportError> {
+    let sizes = image.sizes();
+    if sizes.len() == 1 {
+        return Ok(image);
+    }
+    let declared = graph.input()?.shape.first().and_then(|dim| dim.fixed());
+    let batch = declared.and_then(|size| usize::try_from(size).ok()).unwrap_or(1);
+    let mut session = session(runtime, staging, graph)?;
+    let mut runs = |[height, width]: [u32; 2]| {
+        let channels = if image.channels == 1 { 1 } else { 3 };
+        let shape = vec![channels, height as usize, width as usize];
+        let zeros = Tensor::new(shape.clone(), vec![0.0; shape.iter().product()]).expect("as many zeros as the shape has");
+        run(&mut session, &vec![&zeros; batch]).is_ok()
+    };
+    match sizes.into_iter().find(|&size| runs(size)) {
+        Some(size) => Ok(image.with_size(size)),
+        None => Err(image.no_size_runs()),
+    }
+}
+
+fn session(runtime: &Runtime, staging: &Staging, graph: &Graph) -> Result<Session, ImportError> {
+    let graph = graph.to_bytes();
+    let shared = SharedWeights::default();
+    let source = SessionSource { graph: &graph, folder: staging.dir(), shared: &shared };
+    let cpu = ProviderChoice { provider: Provider::Cpu, policy: ProviderPolicy::Required };
+    Ok(runtime.session(source, cpu)?)
 }
 
 /// The outputs for a batch of `images`.
@@ -107,12 +175,4 @@ fn run(session: &mut Session, images: &[&Tensor]) -> Result<Vec<Tensor>, ImportE
     let data: Vec<f32> = images.iter().flat_map(|image| image.data()).copied().collect();
     let shape = std::iter::once(images.len()).chain(images[0].shape().iter().copied()).collect();
     Ok(session.run(&Tensor::new(shape, data).expect("a batch is as many images as its shape says"))?)
-}
-
-/// Channel, height, width → height, width, channel; other ranks as they are.
-fn channels_last(shape: &[usize]) -> Vec<usize> {
-    match *shape {
-        [channels, height, width] => vec![height, width, channels],
-        _ => shape.to_vec(),
-    }
 }

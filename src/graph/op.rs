@@ -1,10 +1,10 @@
-//! A forward node as the rules see it: inputs by position, attributes by name.
+//! A node as rules see it: inputs by position, attributes by name.
 //!
-//! Knows nothing of gradients.
+//! Knows nothing of what the rules are for.
 
 use crate::graph::proto::{AttributeProto, NodeProto};
 
-/// A node of the forward graph.
+/// A node.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Op<'a> {
     pub(super) node: &'a NodeProto,
