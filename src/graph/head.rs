@@ -5,9 +5,12 @@
 use super::{
     Error, Graph,
     build::header,
+    inspect::elem_type,
     make::{self, floats, int, ints},
+    op::Op,
     order,
     proto::GraphProto,
+    tensors::data_type,
 };
 use crate::{arch::Activation, tensor::Tensor};
 
@@ -59,7 +62,13 @@ impl Graph {
     /// A tensor that the graph does not compute; a layer name that the graph uses already.
     pub fn with_head(&self, from: &str, layers: &[HeadLayer<'_>]) -> Result<Self, Error> {
         let mut graph = self.cut(&[from])?;
+        let single = format!("{from}/float32");
         let mut last = from;
+        if !layers.is_empty() && graph.has_other_floats() {
+            // Does nothing where the tensor is float32 already.
+            graph.body.node.push(make::node("Cast", &[from], &[&single], vec![int("to", data_type::FLOAT.into())]));
+            last = &single;
+        }
         for layer in layers {
             last = graph.add(layer, last);
         }
@@ -71,6 +80,16 @@ impl Graph {
         }
         order::check(&mut graph.body)?;
         Ok(graph)
+    }
+
+    /// Whether some of its tensors are floats of another size than float32, as far as weights, inputs and casts show.
+    fn has_other_floats(&self) -> bool {
+        let other = |kind: i32| matches!(kind, data_type::FLOAT16 | data_type::BFLOAT16 | data_type::DOUBLE);
+        let casts = self.body.node.iter().filter(|node| node.op_type() == "Cast");
+        let casts = casts.filter_map(|node| i32::try_from(Op { node }.int("to", 0)).ok());
+        let weights = self.body.initializer.iter().map(|tensor| tensor.data_type());
+        let inputs = self.body.input.iter().map(elem_type);
+        casts.chain(weights).chain(inputs).any(other)
     }
 
     fn add<'a>(&mut self, layer: &HeadLayer<'a>, from: &str) -> &'a str {

@@ -5,6 +5,7 @@
 
 mod bad_images;
 mod bad_requests;
+mod bases;
 mod binary;
 mod clients;
 mod commands;
