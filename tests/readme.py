@@ -48,7 +48,7 @@ TIMEOUT = 300
 TOLERANCE = 0.01
 ANYTHING = "…"
 # What a run builds and fetches in the copy, and the next run finds again.
-KEPT = {"target", ".onnxruntime", ".starter", ".parity"}
+KEPT = {"target", ".cmake", ".onnxruntime", ".starter", ".parity"}
 
 COMMENT = re.compile(r"\s*<!--\s*test:\s*(.*?)\s*-->\s*")
 FENCE = re.compile(r"(\s*)(`{3,})\s*(\w*)\s*")
