@@ -4,7 +4,7 @@
 
 use std::{fmt, str::FromStr};
 
-use encoding_rs::{BIG5, EUC_KR, Encoding, GBK, IBM866, SHIFT_JIS, UTF_16BE, UTF_16LE};
+use encoding_rs::{BIG5, EUC_KR, Encoding, GBK, IBM866, SHIFT_JIS, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 use super::{entry_path::shown, error::EntryFault};
 
@@ -52,15 +52,16 @@ static CODE_PAGES: [CodePage; 3] = [
 ];
 
 /// What names are tried in when nobody says what they are.
-fn likely() -> [NameEncoding; 7] {
+fn likely() -> [NameEncoding; 9] {
     let web = [SHIFT_JIS, GBK, EUC_KR, BIG5, IBM866].map(|encoding| NameEncoding(Known::Web(encoding)));
     let [shift_jis, gbk, euc_kr, big5, ibm866] = web;
-    let [cp437, _, cp852] = CODE_PAGES.each_ref().map(|page| NameEncoding(Known::Dos(page)));
-    [shift_jis, gbk, euc_kr, big5, ibm866, cp437, cp852]
+    let [cp437, cp850, cp852] = CODE_PAGES.each_ref().map(|page| NameEncoding(Known::Dos(page)));
+    let windows = NameEncoding(Known::Web(WINDOWS_1252));
+    [shift_jis, gbk, euc_kr, big5, ibm866, cp437, windows, cp850, cp852]
 }
 
 /// Most guesses that a message has.
-const GUESSES: usize = 4;
+const GUESSES: usize = 7;
 
 /// No label of an encoding.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -49,6 +49,12 @@ pub enum BodyFault {
     /// The connection failed.
     #[error("the body ended early")]
     Interrupted,
+    /// Headers of a form's part without an end.
+    #[error("a part of the form has more than {limit} bytes of headers")]
+    PartTooLong {
+        /// The bound in bytes.
+        limit: u64,
+    },
     /// Not a byte arrived for too long.
     #[error("no byte of the body arrived for {ms} ms")]
     Silent {
@@ -121,6 +127,7 @@ impl From<BodyFault> for ApiError {
             BodyFault::TooLarge { limit } => Self::BodyTooLarge { limit },
             BodyFault::Busy => Self::Busy,
             BodyFault::Interrupted => Self::BodyInterrupted,
+            BodyFault::PartTooLong { .. } => Self::MalformedBody(format!("cannot read the form: {fault}")),
             BodyFault::Silent { ms, setting } => Self::BodySilent { ms, setting },
             BodyFault::TooSlow { bytes_per_second } => Self::BodyTooSlow { bytes_per_second },
             BodyFault::Undecodable { encoding, how } => {

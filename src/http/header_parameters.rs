@@ -6,6 +6,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use encoding_rs::{Encoding, WINDOWS_1252};
 use percent_encoding::percent_decode;
 
+/// Most parameters of a header that are read.
+const MAX_PARAMETERS: usize = 32;
+
 /// A header's parameters, in order, their names in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderParameters(Vec<(String, Vec<u8>)>);
@@ -15,7 +18,7 @@ impl HeaderParameters {
     pub fn of(header: &[u8]) -> Self {
         let mut parameters = Vec::new();
         let mut rest = header.iter().position(|byte| *byte == b';').map_or(&[][..], |at| &header[at..]);
-        while let Some(after) = rest.strip_prefix(b";") {
+        while let Some(after) = rest.strip_prefix(b";").filter(|_| parameters.len() < MAX_PARAMETERS) {
             let end = after.iter().position(|byte| matches!(byte, b'=' | b';')).unwrap_or(after.len());
             let name = String::from_utf8_lossy(after[..end].trim_ascii()).to_ascii_lowercase();
             rest = &after[end..];

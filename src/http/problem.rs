@@ -107,6 +107,9 @@ pub struct Problem {
     pub problems: Vec<FieldProblem>,
 }
 
+/// As much of a path as a document repeats, in bytes; paths are ASCII.
+const MAX_INSTANCE: usize = 120;
+
 impl Problem {
     /// The document for `error`.
     pub fn new(error: &ApiError, request_id: &str, instance: &str) -> Self {
@@ -123,7 +126,7 @@ impl Problem {
             title: code.title(),
             status: code.status().as_u16(),
             detail: error.detail(),
-            instance: instance.to_owned(),
+            instance: instance.get(..MAX_INSTANCE).unwrap_or(instance).to_owned(),
             code,
             request_id: request_id.to_owned(),
             errors,

@@ -21,7 +21,12 @@ pub(crate) fn excerpt<T: AsRef<str> + ?Sized>(text: &T) -> Excerpt<'_> {
 
 /// What `serde` said, without more of the input than an excerpt: its messages quote the value that they refuse.
 pub(crate) fn serde_message(error: &dyn Display) -> String {
+    const QUOTING: [&str; 5] = ["invalid type: ", "invalid value: ", "unknown field ", "unknown variant ", "duplicate field "];
+    const OWN: usize = 300;
     let text = error.to_string();
+    if text.len() <= OWN && !QUOTING.iter().any(|start| text.starts_with(start)) {
+        return text;
+    }
     // Behind the last of these, it lists what our own types expect.
     let (value, expected) = text.rfind(", expected ").map_or((text.as_str(), ""), |at| text.split_at(at));
     format!("{}{expected}", excerpt(value))

@@ -82,6 +82,14 @@ fn a_png_needs_no_end_chunk() {
     assert_eq!(digest, "a315c75f85a1a5a430094cf6d9af1e2c952a0eb81a643ce02a31fb88273867f4");
 }
 
+/// What comes behind a run of equal pixels is only given once the decoder knows that nothing follows.
+#[test]
+fn a_png_of_one_colour_is_whole() {
+    let decoded = decode(&fixture("plain.png"), &LIMITS).expect("Pillow wrote it");
+    assert_eq!((decoded.width, decoded.height), (256, 256));
+    assert!(decoded.rgb.iter().all(|&level| level == 0));
+}
+
 /// Damage in a file of every variant, some rounds for each, the same in every run.
 #[test]
 fn damage_is_refused_without_a_panic() {
@@ -161,7 +169,10 @@ fn pictures_within_pictures_are_bounded() {
     let tags = [(256, 1), (257, 1), (258, 8), (262, 1), (322, 60_000), (323, 60_000), (324, 8), (325, 8)];
     let entries: Vec<u8> = tags.into_iter().flat_map(|(tag, value)| short(tag, value)).collect();
     let tiff = [&b"II*\0\x08\0\0\0\x08\0"[..], &entries, &[0; 4]].concat();
-    for (file, code) in [(webp, "broken"), (tiff, "unsupported_pixels")] {
+    let tags = [(256, 1), (257, 2000), (258, 8), (262, 1), (322, 60_000), (323, 1), (324, 8), (325, 8)];
+    let entries: Vec<u8> = tags.into_iter().flat_map(|(tag, value)| short(tag, value)).collect();
+    let padded = [&b"II*\0\x08\0\0\0\x08\0"[..], &entries, &[0; 4]].concat();
+    for (file, code) in [(webp, "broken"), (tiff, "unsupported_pixels"), (padded, "unsupported_pixels")] {
         let error = decode(&file, &LIMITS).expect_err("a bomb");
         assert_eq!(error.code(), code, "{error}");
     }

@@ -55,12 +55,16 @@ pub(super) fn splits(root: &Folder<'_>) -> Verdict {
 
 /// The splits right in `folder`, or right below the classes in it.
 fn at(folder: &Folder<'_>, outer: &str) -> Verdict {
+    let over = Over::of(folder).filter(|_| !is_outer(folder));
+    if let Some(over) = over.as_ref().filter(|over| over.has_classes()) {
+        let layout = over.layout(outer);
+        return if over.is_all || over.agrees() { Verdict::Splits(layout) } else { Verdict::Doubt(layout) };
+    }
+    if let Some(alike) = Over::alike(folder) {
+        return Verdict::Doubt(alike.layout(outer));
+    }
     let of_classes = below(folder);
-    match Over::of(folder).filter(|_| !is_outer(folder)) {
-        Some(over) if over.has_classes() => {
-            let layout = over.layout(outer);
-            if over.is_all || over.agrees() { Verdict::Splits(layout) } else { Verdict::Doubt(layout) }
-        }
+    match over {
         Some(over) if over.is_all || over.splits().len() > 1 => Verdict::Bare(over.names()),
         _ if of_classes.is_whole() && of_classes.are_folds => Verdict::Several(of_classes.names(outer)),
         _ if of_classes.is_whole() => Verdict::Splits(of_classes.layout(outer)),
@@ -147,6 +151,24 @@ impl<'a> Over<'a> {
         let known: BTreeSet<&str> = parts.iter().flat_map(|part| part.classes.iter().copied()).collect();
         parts.extend(others.into_iter().map(|(name, split)| Side::of(name, split, children[name], &known)));
         Some(Self { parts, is_all })
+    }
+
+    /// Folders that look alike inside, some of them called somehow as a split: `train_augmented` and `val`, `photos` and `test`.
+    /// What is not called so is for training.
+    fn alike(folder: &Folder<'a>) -> Option<Self> {
+        let side = |(name, inside): (&'a str, &Folder<'a>)| {
+            let split = split_name::hint(name);
+            (split.is_some(), Side::of(name, split.unwrap_or(Split::Train), inside, &BTreeSet::new()))
+        };
+        let sides: Vec<(bool, Side<'a>)> = folder.children().map(side).collect();
+        let is_alike = |one: &Side<'a>, other: &Side<'a>| one.split != other.split && !one.classes.is_disjoint(&other.classes);
+        let named: Vec<&Side<'a>> = sides.iter().filter(|(is_named, _)| *is_named).map(|(_, side)| side).collect();
+        let is_in_doubt = named.iter().any(|one| sides.iter().any(|(_, other)| is_alike(one, other)));
+        let all = sides.len();
+        let belongs = |side: &Side<'a>| named.iter().any(|one| one.name == side.name || is_alike(one, side));
+        let kept: Vec<bool> = sides.iter().map(|(_, side)| belongs(side)).collect();
+        let parts: Vec<Side<'a>> = sides.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|((_, side), _)| side).collect();
+        is_in_doubt.then(|| Self { is_all: parts.len() == all, parts })
     }
 
     /// Whether class folders lie in one for training; where every folder is a split, in any.

@@ -2,7 +2,7 @@
 //!
 //! Knows words alone; whether such a folder is a split is decided from what lies in and beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::datasets::manifest::Split;
 
@@ -19,14 +19,26 @@ const AFFIXES: [&str; 24] = [
     "pictures", "pic", "pics", "sample", "samples", "file", "files", "folder", "split", "splits", "seg",
 ];
 
+/// Longest word that may have affixes, in bytes: there are many ways to take them off a long one.
+const MAX_WORD: usize = 24;
+
 /// The splits that `siblings`, the folders of one folder, are called by.
 ///
 /// Words of their own (`flowers_train`) are no obstacle where another of `siblings` has the same ones beside another split
 /// (`flowers_test`).
 pub(super) fn splits<'a>(siblings: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, Split> {
     let named: Vec<(&str, SplitName)> = siblings.filter_map(|name| Some((name, SplitName::of(name)?))).collect();
-    let has_twin = |own: &SplitName| named.iter().any(|(_, other)| other.rest == own.rest && other.split != own.split);
+    let mut splits: HashMap<&[String], HashSet<Split>> = HashMap::new();
+    for (_, own) in &named {
+        splits.entry(&own.rest).or_default().insert(own.split);
+    }
+    let has_twin = |own: &SplitName| splits[own.rest.as_slice()].len() > 1;
     named.iter().filter(|(_, own)| own.rest.is_empty() || has_twin(own)).map(|(name, own)| (*name, own.split)).collect()
+}
+
+/// The split that a word in `name` means, whatever words stand beside it: `train_augmented`.
+pub(super) fn hint(name: &str) -> Option<Split> {
+    SplitName::of(name).map(|named| named.split)
 }
 
 /// A name with one word for a split.
@@ -80,6 +92,9 @@ fn is_affix(word: &str) -> bool {
 
 /// The split that a word means, by itself or grown together with affixes: `trainset`, `imagestrain`.
 fn meaning(word: &str) -> Option<Split> {
+    if word.len() > MAX_WORD {
+        return None;
+    }
     let words = [(&TRAIN[..], Split::Train), (&VAL[..], Split::Val), (&TEST[..], Split::Test)];
     if let Some((_, split)) = words.iter().find(|(words, _)| words.contains(&word)) {
         return Some(*split);
@@ -125,6 +140,12 @@ mod tests {
             ["car", "bus", "invalid", "contest", "latest", "device", "n01440764", "images", "data", "set", "", "seg_pred"];
         check(&others, None);
         check(&["train_test_split", "train station", "steam_train", "test-multiple_fruits", "steel trainers"], None);
+    }
+
+    /// There are more ways to take affixes off such a name than anyone can try.
+    #[test]
+    fn long_names_take_no_longer() {
+        check(&[&format!("{}{}", "data".repeat(40), "set".repeat(40)), &"images".repeat(100)], None);
     }
 
     #[test]

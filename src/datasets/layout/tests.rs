@@ -183,6 +183,26 @@ fn folders_called_as_splits_are_never_classes_by_themselves() {
 }
 
 #[test]
+fn folders_that_look_alike_are_in_doubt() {
+    let names = [
+        ("train_augmented", "val", "val"),
+        ("training_v2", "testing", "test"),
+        ("augmented", "test", "test"),
+        ("Original_train", "Aug_test", "test"),
+    ];
+    for (training, other, split) in names {
+        let files = [format!("{training}/a/1.jpg"), format!("{training}/b/2.jpg"), format!("{other}/a/3.jpg")];
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        check_refused(&files, None, &["As splits: 2 classes", "As classes: 2 classes", "`layout=splits`"]);
+        let read_as = read(&files, &[], Some(FolderLayout::Splits)).expect("it was said");
+        assert_eq!(read_as, ["a".to_owned(), "b".to_owned(), format!("a {split}")]);
+    }
+    let three = ["train_augmented/a/1.jpg", "train_augmented/b/2.jpg", "val/a/3.jpg", "test/b/4.jpg"];
+    check_refused(&three, None, &["As splits: 2 classes: `a` (1 train, 1 val)"]);
+    check(&[("night_train/x/1.jpg", "night_train"), ("test_track/y/2.jpg", "test_track")]);
+}
+
+#[test]
 fn trains_are_vehicles_too() {
     check(&[("train/a.jpg", "train"), ("car/b.jpg", "car"), ("bus/c.jpg", "bus")]);
     check(&[("valid/a.jpg", "valid"), ("invalid/b.jpg", "invalid")]);

@@ -82,7 +82,7 @@ impl Shapes {
         let first = || self.of(op.input(0)).map(<[usize]>::to_vec);
         match op.kind() {
             "Relu" | "Clip" | "Sigmoid" | "Tanh" | "BatchNormalization" | "Dropout" | "Identity" | "Softmax" | "LogSoftmax"
-            | "LRN" | "LeakyRelu" | "Elu" | "HardSigmoid" | "HardSwish" | "Neg" | "Exp" | "Sqrt" | "Erf" => first(),
+            | "LRN" | "LeakyRelu" | "Elu" | "Cast" | "HardSigmoid" | "HardSwish" | "Neg" | "Exp" | "Sqrt" | "Erf" => first(),
             "Conv" => self.conv(op),
             "MaxPool" | "AveragePool" => self.pool(op),
             "GlobalAveragePool" | "GlobalMaxPool" => first().filter(|sizes| sizes.len() > 2).map(|sizes| pooled(&sizes)),

@@ -10,7 +10,7 @@ use crate::{
     http::{
         body::BodyFault,
         error::ApiError,
-        form::{self, malformed},
+        form::Form,
         header_parameters::HeaderParameters,
         intake::Intake,
         query::{MAX_VALUE, unknown},
@@ -32,10 +32,10 @@ pub async fn read(
     intake: &Intake,
     allowed: &[&str],
 ) -> Result<Read, ApiError> {
-    let mut form = form::reader(headers, chunks)?;
+    let mut form = Form::new(headers, chunks)?;
     let mut read = Read { images: Vec::new(), parameters: Vec::new() };
-    while let Some(field) = form.next_field().await.map_err(malformed)? {
-        match part(field, allowed).await? {
+    while let Some(field) = form.next_field().await? {
+        match part(&form, field, allowed).await? {
             Part::Image(_) if read.images.len() == intake.max_images => {
                 return Err(ApiError::TooManyImages { limit: intake.max_images });
             }
@@ -58,7 +58,7 @@ enum Part {
     Empty,
 }
 
-async fn part(mut field: Field<'_>, allowed: &[&str]) -> Result<Part, ApiError> {
+async fn part(form: &Form, mut field: Field<'_>, allowed: &[&str]) -> Result<Part, ApiError> {
     let disposition = field.headers().get(header::CONTENT_DISPOSITION).map(|value| HeaderParameters::of(value.as_bytes()));
     let (name, file_name) = disposition.map_or((None, None), |found| (found.text("name"), found.file_name()));
     if let Some(file) = &file_name
@@ -68,17 +68,17 @@ async fn part(mut field: Field<'_>, allowed: &[&str]) -> Result<Part, ApiError> 
         return Err(ApiError::InvalidParameter(format!("a file's name has {length} bytes; {MAX_NAME} are the most")));
     }
     if file_name.is_some() || is_binary(field.headers()) {
-        let bytes = field.bytes().await.map_err(malformed)?;
+        let bytes = form.bytes(&mut field).await?;
         let file_name = file_name.filter(|name| !name.is_empty());
         let is_image = file_name.is_some() || !bytes.is_empty();
         return Ok(if is_image { Part::Image(NamedImage { name: file_name, bytes }) } else { Part::Empty });
     }
     let name = name.unwrap_or_default();
     if allowed.contains(&name.as_str()) {
-        return parameter(&mut field, name).await;
+        return parameter(form, &mut field, name).await;
     }
     // Some clients send files without their names.
-    let bytes = field.bytes().await.map_err(malformed)?;
+    let bytes = form.bytes(&mut field).await?;
     if preprocess::is_image(&bytes) {
         return Ok(Part::Image(NamedImage { name: None, bytes }));
     }
@@ -96,9 +96,9 @@ fn is_binary(headers: &HeaderMap) -> bool {
     media_type.starts_with("image/") || media_type == "application/octet-stream"
 }
 
-async fn parameter(field: &mut Field<'_>, name: String) -> Result<Part, ApiError> {
+async fn parameter(form: &Form, field: &mut Field<'_>, name: String) -> Result<Part, ApiError> {
     let mut value = BytesMut::new();
-    while let Some(chunk) = field.chunk().await.map_err(malformed)? {
+    while let Some(chunk) = form.chunk(field).await? {
         if value.len() + chunk.len() > MAX_VALUE {
             return Err(ApiError::InvalidParameter(format!("`{name}` in the form has more than {MAX_VALUE} bytes")));
         }

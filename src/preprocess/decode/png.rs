@@ -21,6 +21,9 @@ const XMP_BYTES: u64 = 1 << 20;
 
 const XMP: &[u8] = b"XML:com.adobe.xmp\0";
 
+/// An end chunk.
+const END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
+
 /// Width and height from the header.
 pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
     let layout = Layout::read(bytes)?;
@@ -31,13 +34,16 @@ pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
 pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, ImageError> {
     let layout = Layout::read(bytes)?;
     let parts = Parts::of(bytes)?;
-    let mut options = DecodeOptions::default();
-    options.set_ignore_crc(true);
-    options.set_ignore_adler32(false);
-    let mut decoder = Decoder::new_with_options(Cursor::new(layout.image(&parts.data)), options);
-    decoder.set_limits(Limits { bytes: DECODER_BYTES });
-    let reader = decoder.read_info().map_err(refuse)?;
-    let rgb = layout.rgb(reader, &parts.palette, header)?;
+    let pixels = |end| {
+        let mut options = DecodeOptions::default();
+        options.set_ignore_crc(true);
+        options.set_ignore_adler32(false);
+        let mut decoder = Decoder::new_with_options(Cursor::new(layout.image(&parts.data, end)), options);
+        decoder.set_limits(Limits { bytes: DECODER_BYTES });
+        layout.rgb(decoder.read_info().map_err(refuse)?, &parts.palette, header)
+    };
+    // The decoder gives its last rows when it sees what follows them, and with an end it asks for every byte of the checksum.
+    let rgb = pixels(END).or_else(|_| pixels(&[]))?;
     let orientation = orientation::read(parts.exif, parts.xmp.as_deref());
     Ok(Decoded { width: header.width, height: header.height, rgb, orientation })
 }
@@ -76,8 +82,8 @@ impl Layout {
         Ok(Self { width, height, bits, color, interlaced: interlace != 0 })
     }
 
-    /// A PNG of this layout with the pixels in `data`, without an end chunk.
-    fn image(&self, data: &[&[u8]]) -> Vec<u8> {
+    /// A PNG of this layout with the pixels in `data`, and `end` behind them.
+    fn image(&self, data: &[&[u8]], end: &[u8]) -> Vec<u8> {
         let size = [self.width.to_be_bytes(), self.height.to_be_bytes()].concat();
         let rest = [self.bits, self.color, 0, 0, u8::from(self.interlaced)];
         let mut image = b"\x89PNG\r\n\x1a\n".to_vec();
@@ -88,6 +94,7 @@ impl Layout {
             image.extend_from_slice(data);
             image.extend_from_slice(&[0; 4]);
         }
+        image.extend_from_slice(end);
         image
     }
 
@@ -146,7 +153,7 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn of(bytes: &'a [u8]) -> Result<Self, ImageError> {
         let mut parts = Self { palette: Palette::new(std::iter::empty()), data: Vec::new(), exif: None, xmp: None };
-        let mut after = false;
+        let (mut after, mut xmp) = (false, None);
         for chunk in chunks(bytes) {
             match &chunk.kind {
                 b"IEND" => break,
@@ -156,7 +163,7 @@ impl<'a> Parts<'a> {
                 }
                 b"IDAT" if !after => parts.data.push(chunk.data),
                 b"eXIf" => parts.exif = Some(chunk.data),
-                b"iTXt" => parts.xmp = chunk.data.strip_prefix(XMP).and_then(packet).or(parts.xmp),
+                b"iTXt" => xmp = chunk.data.strip_prefix(XMP).or(xmp),
                 _ => {}
             }
             // Pillow reads the chunks that follow one another.
@@ -165,6 +172,7 @@ impl<'a> Parts<'a> {
         if parts.data.is_empty() {
             return Err(refuse("it has no pixel data"));
         }
+        parts.xmp = xmp.and_then(packet);
         Ok(parts)
     }
 }

@@ -4,7 +4,6 @@
 
 use std::io::Read;
 
-use fax::{Color, decoder};
 use flate2::read::ZlibDecoder;
 use weezl::{BitOrder, decode::Decoder};
 
@@ -19,8 +18,6 @@ enum Method {
     Lzw,
     Deflate,
     PackBits,
-    Fax3,
-    Fax4,
     Jpeg,
 }
 
@@ -53,11 +50,8 @@ impl<'a> Coding<'a> {
         chunk_pixels: u64,
     ) -> Result<Self, ImageError> {
         let compression = directory.value(tag::COMPRESSION, 1)?;
-        let fax = samples.bits == 1 && samples.count == 1;
         let method = match compression {
             1 => Method::Raw,
-            3 if fax && directory.value(tag::T4_OPTIONS, 0)? & 1 == 0 => Method::Fax3,
-            4 if fax => Method::Fax4,
             5 => Method::Lzw,
             7 if samples.bits == 8 && matches!(samples.count, 1 | 3) => Method::Jpeg,
             8 | 32946 => Method::Deflate,
@@ -135,7 +129,6 @@ impl<'a> Coding<'a> {
                 inflated.read_exact(&mut out).and_then(|()| inflated.read(&mut [0])).map(drop).ok()
             }
             Method::PackBits => unpack_bits(stored, &mut out),
-            Method::Fax3 | Method::Fax4 => self.fax(stored, width, &mut out),
         };
         filled.ok_or_else(|| refuse("a strip is damaged or too short"))?;
         if self.differences {
@@ -158,29 +151,6 @@ impl<'a> Coding<'a> {
         for at in self.samples..row.len() {
             row[at] = bytes(number(row[at]).wrapping_add(number(row[at - self.samples])));
         }
-    }
-
-    fn fax(&self, stored: &[u8], width: usize, out: &mut [u8]) -> Option<()> {
-        let row_bytes = self.row_bytes(width);
-        let mut rows = out.chunks_exact_mut(row_bytes);
-        let height = rows.len() as u32;
-        let width = width as u32;
-        let mut missing = height;
-        let line = |changes: &[u32]| {
-            let Some(row) = rows.next() else { return };
-            missing -= 1;
-            for (at, color) in decoder::pels(changes, width).enumerate() {
-                if color == Color::Black {
-                    row[at / 8] |= 0x80 >> (at % 8);
-                }
-            }
-        };
-        match self.method {
-            // A line counts once its end code is read, and a strip's last line has none.
-            Method::Fax3 => decoder::decode_g3(stored.iter().copied().chain([0, 1]), line).or(Some(())),
-            _ => decoder::decode_g4(stored.iter().copied(), width, Some(height), line),
-        }?;
-        (missing == 0).then_some(())
     }
 
     fn jpeg(&self, stored: &[u8], width: usize, rows: usize) -> Result<Vec<u8>, ImageError> {

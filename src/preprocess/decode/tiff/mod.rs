@@ -29,7 +29,6 @@ mod tag {
     pub const ROWS_PER_STRIP: u16 = 278;
     pub const STRIP_BYTE_COUNTS: u16 = 279;
     pub const PLANAR_CONFIGURATION: u16 = 284;
-    pub const T4_OPTIONS: u16 = 292;
     pub const PREDICTOR: u16 = 317;
     pub const COLOR_MAP: u16 = 320;
     pub const TILE_WIDTH: u16 = 322;
@@ -40,6 +39,9 @@ mod tag {
     pub const SAMPLE_FORMAT: u16 = 339;
     pub const JPEG_TABLES: u16 = 347;
 }
+
+/// How many times the pixels of the image all tiles together may hold; they are padded to their full size.
+const PADDED: usize = 4;
 
 /// Pixels of a tile beyond those of its image, at most: a tile is padded to its full size.
 const TILE_PIXELS: usize = 1 << 22;
@@ -123,6 +125,10 @@ impl<'a> Grid<'a> {
             return Err(odd(format!("tiles of {width} × {height} pixels")));
         }
         let (across, down) = (image_width.div_ceil(width) as usize, image_height.div_ceil(height) as usize);
+        let padded = (across as u64 * down as u64).saturating_mul(u64::from(width) * u64::from(height));
+        if padded > (pixels * PADDED + TILE_PIXELS) as u64 {
+            return Err(odd(format!("tiles of {width} × {height} pixels, which hold {padded} in all")));
+        }
         Ok(Self { bytes, width: width as usize, height: height as usize, across, down, offsets, counts })
     }
 

@@ -45,6 +45,12 @@ impl ImageInput {
         if declared.shape.len() != 4 {
             return Err(refused("input_layout", format!("{}; graft needs four axes: N×C×H×W or N×H×W×C", question.says())));
         }
+        if let Some(batch) = declared.shape[0].fixed().filter(|batch| !(1..=MAX_BATCH).contains(batch)) {
+            return Err(refused(
+                "input_layout",
+                format!("{}: {batch} images a run, but graft runs 1 to {MAX_BATCH}", question.says()),
+            ));
+        }
         let mut assumed = Vec::new();
         let layout = question.layout()?;
         let channels = question.channels(layout, &mut assumed)?;
@@ -98,6 +104,9 @@ impl ImageInput {
         refused("input_size", reason)
     }
 }
+
+/// Most images of a run that a graph may fix: as many as `runtime.max_batch` may be.
+const MAX_BATCH: u64 = 1024;
 
 /// What is known of an input.
 struct Question<'a> {
