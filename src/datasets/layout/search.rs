@@ -168,7 +168,7 @@ impl<'a> Over<'a> {
         let belongs = |side: &Side<'a>| named.iter().any(|one| one.name == side.name || is_alike(one, side));
         let kept: Vec<bool> = sides.iter().map(|(_, side)| belongs(side)).collect();
         let parts: Vec<Side<'a>> = sides.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|((_, side), _)| side).collect();
-        is_in_doubt.then(|| Self { is_all: parts.len() == all, parts })
+        is_in_doubt.then_some(Self { is_all: parts.len() == all, parts })
     }
 
     /// Whether class folders lie in one for training; where every folder is a split, in any.
