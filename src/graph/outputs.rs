@@ -64,6 +64,13 @@ impl Graph {
         self.body.output.iter().map(declared).collect()
     }
 
+    /// Whether the operator that makes `tensor` gives floats and nothing else, as those at the end of a classifier do.
+    fn makes_floats(&self, tensor: &str) -> bool {
+        let producer = producers(&self.body).get(tensor).map(|&index| self.body.node[index].op_type());
+        producer
+            .is_some_and(|op| matches!(op, "Softmax" | "LogSoftmax" | "Sigmoid" | "HardSigmoid" | "Gemm" | "DequantizeLinear"))
+    }
+
     /// The graph with a float32 tensor of the numbers of output `name`, and that tensor's name: a node is added behind an output
     /// that is quantised or float of another size.
     ///
@@ -76,6 +83,8 @@ impl Graph {
         let made = format!("{name}/float32");
         let node = match elem {
             data_type::FLOAT | data_type::FLOAT16 => return Ok((self, Some(name.to_owned()))),
+            // graft's own exports leave the type of a head's output to the operator that makes it.
+            0 if self.makes_floats(name) => return Ok((self, Some(name.to_owned()))),
             data_type::DOUBLE | data_type::BFLOAT16 => {
                 let to = make::int("to", data_type::FLOAT.into());
                 make::node("Cast", &[name], &[&made], vec![to])

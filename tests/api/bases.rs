@@ -1,4 +1,4 @@
-//! Imported classifiers of every kind as bases of a job: what is accepted trains, is exported, and is served.
+//! Imported classifiers of every kind as bases of a job: what is accepted trains, is exported, and is served, here and elsewhere.
 
 use std::path::PathBuf;
 
@@ -35,6 +35,12 @@ async fn check(file: &str) {
     let photo = draw("circle", &mut ChaCha8Rng::seed_from_u64(2));
     let answer = app.send(app.post_image("/predict?model=shapes", photo)).await.ok().json();
     assert_eq!(answer["predictions"][0]["top_k"].as_array().map(Vec::len), Some(SHAPES.len()), "{file}: {answer}");
+    let exported = tempfile::NamedTempFile::new().expect("a file");
+    let onnx = app.get("/models/shapes/versions/1/onnx").await.ok().body;
+    std::fs::write(exported.path(), &onnx).expect("it can be written");
+    let copy = import_onnx(&app.repository, &runtime(), "copy", exported.path(), &OnnxSettings::default());
+    let copy = copy.unwrap_or_else(|error| panic!("{file}: {error}"));
+    assert!(copy.metadata.labels.iter().map(|label| label.label.as_str()).eq(SHAPES), "{file}");
 }
 
 #[tokio::test]
