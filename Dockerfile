@@ -29,9 +29,9 @@ RUN cargo build --release --locked --bin graft && strip --strip-debug target/rel
 FROM ${PYTHON_IMAGE:-python:3.13.7-slim-bookworm} AS library
 ARG PROVIDER
 WORKDIR /opt/onnxruntime
-COPY scripts/fetch-starter.sh scripts/starter.py /tmp/
+COPY scripts/fetch-starter.sh scripts/scratch.sh scripts/starter.py /tmp/
 RUN sh /tmp/fetch-starter.sh /opt/graft
-COPY scripts/fetch-onnxruntime.sh scripts/onnxruntime.txt scripts/cuda.txt /tmp/
+COPY scripts/fetch-onnxruntime.sh scripts/scratch.sh scripts/onnxruntime.txt scripts/cuda.txt /tmp/
 RUN case "$PROVIDER" in \
       cpu) sh /tmp/fetch-onnxruntime.sh onnxruntime . ;; \
       cuda) sh /tmp/fetch-onnxruntime.sh onnxruntime-gpu . && rm -f libonnxruntime_providers_tensorrt.so ;; \

@@ -16,16 +16,8 @@ case $(uname -m) in
   aarch64 | arm64) machine=aarch64 ;;
   *) echo "fetch-cmake: PyPI has no CMake for $(uname -m); install it (Debian, Ubuntu: apt-get install cmake)" >&2; exit 1 ;;
 esac
-if ! "$python" -m pip --version >/dev/null 2>&1; then
-  echo "fetch-cmake: $python has no pip (Debian, Ubuntu: apt-get install python3-pip, or cmake itself)" >&2
-  exit 1
-fi
 
-mkdir -p "$folder"
-scratch=$(mktemp -d "$folder/.fetch.XXXXXX")
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+. "$(dirname "$0")/scratch.sh"
 
 echo "fetching $(sed -n 's/^\(cmake==[^ ]*\).*/\1/p' "$list") for $machine" >&2
 # shellcheck disable=SC2086 # PIP_ARGS is a list of words

