@@ -150,7 +150,13 @@ impl Metadata {
         rule("version", self.version > 0, || "is 0; versions start at 1".into())?;
         rule("architecture", !self.architecture.is_empty(), || "is empty".into())?;
         rule("input", !self.input.is_empty(), || "is empty; it names the graph's input tensor".into())?;
-        rule("fixed_batch", self.fixed_batch != Some(0), || "is 0; leave it out or say how many images a run takes".into())?;
+        let batch = 1..=MAX_FIXED_BATCH;
+        rule("fixed_batch", self.fixed_batch.is_none_or(|images| batch.contains(&images)), || {
+            format!(
+                "is {}; leave it out or say how many images a run takes, up to {MAX_FIXED_BATCH}",
+                self.fixed_batch.unwrap_or(0)
+            )
+        })?;
         validate_preprocessing(&self.preprocessing)?;
         self.validate_layers()?;
         self.validate_labels()?;
@@ -169,6 +175,7 @@ impl Metadata {
         for layer in &self.layers {
             let complete = !layer.name.is_empty() && !layer.tensor.is_empty();
             rule("layers", complete, || format!("has no name or no tensor at index {}", layer.index))?;
+            rule("layers", layer.values().is_some(), || format!("has more values than there can be in `{}`", layer.name))?;
             rule("layers", names.insert(&layer.name), || format!("names `{}` twice", layer.name))?;
             let fits = layer.layout().fits(layer.shape.len());
             rule("layers", fits, || format!("has a layout of `{}` that its shape does not have", layer.name))?;
@@ -255,6 +262,9 @@ fn validate_preprocessing(preprocessing: &Preprocessing) -> Result<(), MetadataE
         .map_err(|error| MetadataError { field: "preprocessing", rule: format!("cannot be applied: {error}") })
 }
 
+/// Most images that a graph may fix for a run: as many as `runtime.max_batch` may be.
+const MAX_FIXED_BATCH: usize = 1024;
+
 /// Largest input side in pixels; keeps one image's input under 200 MiB.
 const MAX_SIDE: u32 = 4096;
 
@@ -274,7 +284,12 @@ mod tests {
         };
         check(|m| m.version = 0, "`version` is 0; versions start at 1");
         check(|m| m.input.clear(), "`input` is empty; it names the graph's input tensor");
-        check(|m| m.fixed_batch = Some(0), "`fixed_batch` is 0; leave it out or say how many images a run takes");
+        check(|m| m.fixed_batch = Some(0), "`fixed_batch` is 0; leave it out or say how many images a run takes, up to 1024");
+        check(
+            |m| m.fixed_batch = Some(1_000_000_000),
+            "`fixed_batch` is 1000000000; leave it out or say how many images a run takes, up to 1024",
+        );
+        check(|m| m.layers[0].shape = vec![1 << 40, 1 << 40], "`layers` has more values than there can be in `fc2`");
         check(|m| m.features_layer = "fc9".into(), "`features_layer` is `fc9`, which is not among the layers");
         check(|m| m.layers.clear(), "`layers` is empty; a model has at least one");
         check(|m| m.layers[1].index = 0, "`layers` are out of order: index 0 follows 0");
