@@ -1,4 +1,6 @@
 //! Names in a message: the first few, and how many more there are.
+//!
+//! Knows nothing of what is listed.
 
 use std::fmt;
 

@@ -1,4 +1,6 @@
 //! Inputs of whole numbers: which types there are, and whether a preprocessing gives what they hold.
+//!
+//! Knows no graphs: which type an input has is the import's to find.
 
 use std::ops::RangeInclusive;
 

@@ -1,4 +1,6 @@
 //! From the axes of a tensor to how a layer of it is shown.
+//!
+//! Knows no operators: what the axes are has been followed before.
 
 use super::{
     Layout,

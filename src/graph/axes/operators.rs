@@ -1,4 +1,6 @@
 //! ONNX's operators by what they do to axes.
+//!
+//! A table of names; what a rule does with axes is in `rules`.
 
 /// What an operator does to the axes of its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

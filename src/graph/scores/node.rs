@@ -1,4 +1,6 @@
 //! One operator at a time: what it makes of what is known of its inputs.
+//!
+//! Knows no values, and not what an output means.
 
 use super::{
     Walk,

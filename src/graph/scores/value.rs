@@ -1,4 +1,6 @@
 //! What is known of a tensor's values: bounds, and what they sum up to.
+//!
+//! Knows no operators and no graph.
 
 /// What is known of every value of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]

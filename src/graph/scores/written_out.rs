@@ -1,4 +1,6 @@
 //! Softmax, its logarithm and the sigmoid where they are spelt in plain operators, and the numbers that these read.
+//!
+//! Knows shapes of expressions; what they say of an output is decided by the caller.
 
 use super::{
     Walk,

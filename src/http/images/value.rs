@@ -1,4 +1,6 @@
 //! What JSON may hold besides images: parameters as strings, numbers, booleans and lists, and names; all of bounded length.
+//!
+//! Knows not which parameters there are, nor what they mean.
 
 use std::fmt;
 

@@ -1,4 +1,6 @@
 //! What a request to `/predict` or `/features` asks, of which images: parameters of path, query and body, joined and planned.
+//!
+//! Computes nothing, and knows no form of an answer.
 
 use axum::{
     body::Body,

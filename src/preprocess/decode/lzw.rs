@@ -1,4 +1,6 @@
 //! LZW, by `weezl`, as GIF and TIFF have it.
+//!
+//! Knows no format: GIF and TIFF bring their decoder and a buffer of the size that they allow.
 
 use weezl::{LzwError, LzwStatus, decode::Decoder};
 

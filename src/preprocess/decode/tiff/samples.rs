@@ -1,4 +1,6 @@
 //! What a TIFF's samples mean, and rows of them as RGB: the combinations of Pillow's `OPEN_INFO`.
+//!
+//! Knows no strips and no compression.
 
 use super::{directory::Directory, odd, refuse, tag};
 use crate::preprocess::{

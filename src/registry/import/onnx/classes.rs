@@ -1,4 +1,6 @@
 //! The names of the classes, and the layer that stands for their features.
+//!
+//! Knows no numbers: what an output means is `output`'s to say.
 
 use super::conventions;
 use crate::{

@@ -1,4 +1,6 @@
 //! A user's own ONNX classifier: its node outputs become layers, its shapes are found by running it once.
+//!
+//! Puts the steps in order and writes the metadata; knows no operator, and serves nothing.
 
 mod classes;
 mod conventions;
