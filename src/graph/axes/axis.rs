@@ -67,6 +67,12 @@ impl Axis {
         self.0.iter().any(|part| part.meaning == Meaning::Channel)
     }
 
+    /// Whether it goes over places of the image, all of it known; channels made of what was inside places do not count.
+    pub(super) fn runs_over_positions(&self) -> bool {
+        let spatial = |part: &Part| matches!(part.meaning, Meaning::Height | Meaning::Width | Meaning::Token) && part.size > 1;
+        self.is_known() && self.role() != Role::Channel && self.0.iter().any(spatial)
+    }
+
     pub(super) fn role(&self) -> Role {
         let all = |meanings: &[Meaning]| self.0.iter().all(|part| meanings.contains(&part.meaning));
         match self.0.as_slice() {

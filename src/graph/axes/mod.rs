@@ -8,7 +8,7 @@ mod judge;
 mod operators;
 mod rules;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,18 @@ impl Graph {
     ///
     /// Shapes of more tensors than those of interest help: without them, what an operator does to its sizes is not known.
     pub fn layouts(&self, shapes: &HashMap<String, Vec<usize>>) -> HashMap<String, Layout> {
+        let image = self.image(shapes);
+        shapes.iter().map(|(name, shape)| (name.clone(), judge::layout(image.axes(name), shape))).collect()
+    }
+
+    /// Those of `shapes` that are a vector of positions of the image, or of channels and positions: maps that were flattened.
+    pub fn flattened_maps(&self, shapes: &HashMap<String, Vec<usize>>) -> HashSet<String> {
+        let image = self.image(shapes);
+        let is_flattened = |name: &str| image.axes(name).is_some_and(|axes| axes.len() == 2 && axes[1].runs_over_positions());
+        shapes.keys().filter(|name| is_flattened(name)).cloned().collect()
+    }
+
+    fn image<'a>(&'a self, shapes: &'a HashMap<String, Vec<usize>>) -> Image<'a> {
         let mut image = Image { shapes, constants: HashMap::new(), followed: HashMap::new() };
         image.constants.extend(self.body.initializer.iter().map(|tensor| (tensor.name(), tensor)));
         for name in inputs(&self.body) {
@@ -94,7 +106,7 @@ impl Graph {
         for node in &self.body.node {
             image.follow(node);
         }
-        shapes.iter().map(|(name, shape)| (name.clone(), judge::layout(image.axes(name), shape))).collect()
+        image
     }
 }
 

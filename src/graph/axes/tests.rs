@@ -206,3 +206,26 @@ fn what_cannot_be_followed_is_no_map_until_an_operator_demands_one() {
         .add(node("Conv", "relu w", "conv"), &[1, 5, 8, 6])
         .check(&[("strange", Layout::NoMap), ("relu", Layout::NoMap), ("conv", MAP)]);
 }
+
+#[test]
+fn a_map_that_is_flattened_is_no_vector_of_classes() {
+    let flattened = |nodes: Vec<(NodeProto, &[usize])>| {
+        let chain = nodes
+            .into_iter()
+            .fold(Chain::new(&[1, 3, 8, 8]).stored("w", &[6, 3, 1, 1]), |chain, (node, shape)| chain.add(node, shape));
+        let Chain { mut body, shapes } = chain;
+        body.output = vec![untyped(&body.node.last().expect("a node").output[0])];
+        graph(body).expect("a valid graph").flattened_maps(&shapes).contains("out")
+    };
+    assert!(flattened(vec![(node("Conv", "x w", "map"), &[1, 6, 8, 8]), (node("Flatten", "map", "out"), &[1, 384])]));
+    assert!(!flattened(vec![
+        (node("Conv", "x w", "map"), &[1, 6, 8, 8]),
+        (node("GlobalAveragePool", "map", "mean"), &[1, 6, 1, 1]),
+        (node("Flatten", "mean", "out"), &[1, 6]),
+    ]));
+    assert!(!flattened(vec![
+        (node("Conv", "x w", "map"), &[1, 6, 8, 8]),
+        (node("Flatten", "map", "flat"), &[1, 384]),
+        (node("MatMul", "flat w", "out"), &[1, 5]),
+    ]));
+}

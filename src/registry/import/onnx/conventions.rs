@@ -111,20 +111,37 @@ fn python(text: &str) -> Option<BTreeMap<usize, String>> {
 /// The text in quotation marks that `rest` begins with, and what follows.
 fn quoted(rest: &str) -> Option<(String, &str)> {
     let quote = rest.chars().next().filter(|mark| matches!(mark, '\'' | '"'))?;
-    let mut name = String::new();
-    let mut escaped = false;
-    for (position, character) in rest.char_indices().skip(1) {
+    let (mut name, mut rest) = (String::new(), &rest[1..]);
+    loop {
+        let character = rest.chars().next()?;
+        rest = &rest[character.len_utf8()..];
         match character {
-            _ if escaped => {
-                name.push(character);
-                escaped = false;
+            '\\' => {
+                let (meant, after) = escaped(rest)?;
+                name.push(meant);
+                rest = after;
             }
-            '\\' => escaped = true,
-            _ if character == quote => return Some((name, &rest[position + 1..])),
+            _ if character == quote => return Some((name, rest)),
             _ => name.push(character),
         }
     }
-    None
+}
+
+/// What the escape means whose backslash stands before `rest`, as Python's `repr` and JSON write it, and what follows.
+fn escaped(rest: &str) -> Option<(char, &str)> {
+    let kind = rest.chars().next()?;
+    let after = &rest[kind.len_utf8()..];
+    let digits = match kind {
+        'x' => 2,
+        'u' => 4,
+        'U' => 8,
+        'n' => return Some(('\n', after)),
+        'r' => return Some(('\r', after)),
+        't' => return Some(('\t', after)),
+        other => return Some((other, after)),
+    };
+    let meant = u32::from_str_radix(after.get(..digits)?, 16).ok().and_then(char::from_u32)?;
+    Some((meant, &after[digits..]))
 }
 
 #[cfg(test)]
@@ -142,8 +159,24 @@ mod tests {
         check(r#"{0: 'tench', 1: "jack-o'-lantern", 2: 'it\'s'}"#, &["tench", "jack-o'-lantern", "it's"]);
         check("{1: 'b', 0: 'a, or {x: y}'}", &["a, or {x: y}", "b"]);
         check("['a', 'b',]", &["a", "b"]);
-        for bad in ["", "{}", "[]", "{0: 'a', 2: 'c'}", "{0: 'a', 0: 'b'}", "{0: a}", "{0: 'a", "[1, 2]", "cat", "{", "{-1: 'a'}"]
-        {
+        check(
+            r"{0: 'a\xa0b', 1: 'b\nc', 2: 'e\u200b', 3: '\U0001f41d', 4: 'c:\\d'}",
+            &["a\u{a0}b", "b\nc", "e\u{200b}", "🐝", "c:\\d"],
+        );
+        for bad in [
+            "",
+            "{}",
+            "[]",
+            "{0: 'a', 2: 'c'}",
+            "{0: 'a', 0: 'b'}",
+            "{0: a}",
+            "{0: 'a",
+            "[1, 2]",
+            "cat",
+            "{",
+            "{-1: 'a'}",
+            r"['\x4']",
+        ] {
             check(bad, &[]);
         }
     }

@@ -146,7 +146,7 @@ fn output(
     settings: &OnnxSettings,
     exported: Option<&Output>,
 ) -> Result<(Output, usize, Option<Assumption>), ImportError> {
-    let values = vector(chosen, probed)?;
+    let values = vector(chosen, probed, settings.output_kind.or(exported.map(|exported| exported.kind)))?;
     let hints = Hints { given: settings.output_kind, exported };
     let run = || probe.rows(&chosen.tensor, probed.batch);
     let (output, assumed) = judge(probe.graph, chosen, values, &probed.shapes, hints, run)?;

@@ -35,10 +35,13 @@ pub(super) fn choose(graph: Graph, wanted: Option<&str>) -> Result<(Graph, Chose
         (None, [only]) => only.clone(),
         (None, _) => {
             let list: Vec<String> = outputs.iter().map(describe).collect();
+            let is_table =
+                |output: &&DeclaredOutput| output.kind == "float32" && output.shape.as_ref().is_some_and(|dims| dims.len() == 2);
+            let likely = outputs.iter().find(is_table).map_or("NAME", |output| output.name.as_str());
             return Err(refused(format!(
                 "the graph has {} outputs; name the one that holds the scores, as `--output-tensor {}`: {}",
                 outputs.len(),
-                outputs[0].name,
+                likely,
                 list.join(", ")
             )));
         }
@@ -95,7 +98,7 @@ fn no_scores(output: &DeclaredOutput) -> String {
 ///
 /// # Errors
 /// [`ImportError::NotAClassifier`], with what it is and vectors that the graph has.
-pub(super) fn vector(chosen: &Chosen, probed: &Probed) -> Result<usize, ImportError> {
+pub(super) fn vector(chosen: &Chosen, probed: &Probed, given: Option<OutputKind>) -> Result<usize, ImportError> {
     let name = &chosen.name;
     let refused = |what: String| {
         let vectors = probed.layers.iter().rev().filter(|layer| is_vector(&layer.shape) && layer.tensor != chosen.tensor);
@@ -118,6 +121,11 @@ pub(super) fn vector(chosen: &Chosen, probed: &Probed) -> Result<usize, ImportEr
         )));
     };
     match sizes {
+        sizes if is_vector(sizes) && probed.flattened.contains(&chosen.tensor) && given.is_none() => Err(refused(format!(
+            "`{name}` runs over the places of the image: a map that was flattened ({} values), not a score for each class; if it is \
+             that, say what its numbers are (`--output-kind`)",
+            described(sizes)
+        ))),
         sizes if is_vector(sizes) => Ok(sizes.iter().product()),
         [channels, height, width] => Err(refused(format!(
             "`{name}` is a map, {channels} values for each of {height}×{width} places, as segmenters and backbones give"

@@ -2,7 +2,7 @@
 //!
 //! Knows shapes and numbers; what they mean is `output`'s to say.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use tracing::warn;
 
@@ -10,7 +10,7 @@ use super::input::ImageInput;
 
 use crate::{
     config::{Provider, ProviderChoice, ProviderPolicy},
-    graph::{Graph, InputInfo, Layout, Shapes},
+    graph::{Graph, InputInfo, Shapes},
     preprocess::Preprocessing,
     registry::{Layer, Staging, import::ImportError, trial_images},
     runtime::{Runtime, Session, SessionSource, SharedWeights},
@@ -34,6 +34,8 @@ pub(super) struct Probed {
     pub(super) layers: Vec<Layer>,
     /// Shapes of every float tensor that depends on the image, as they are.
     pub(super) shapes: Shapes,
+    /// Vectors that run over places of the image: maps that the graph flattens.
+    pub(super) flattened: HashSet<String>,
     /// Images of the run.
     pub(super) batch: usize,
     /// The batch size when the graph fixes it, or takes no other.
@@ -57,7 +59,8 @@ impl Probe<'_> {
         let fixed_batch = declared.or_else(|| if self.takes_two(&mut session, pair, &outputs) { None } else { Some(1) });
         let with_batch = names.iter().zip(&outputs).filter(|(_, output)| output.shape().first() == Some(&batch));
         let sizes = self.sizes(&all, &vec![image; batch]);
-        let layouts = self.layouts(&input.name, batch, sizes, names.iter().zip(&outputs));
+        let sizes = self.with_input(&input.name, batch, sizes, names.iter().zip(&outputs));
+        let layouts = self.graph.layouts(&sizes);
         let layer = |(index, (name, output)): (usize, (&&str, &Tensor))| Layer {
             index,
             name: (*name).to_owned(),
@@ -68,7 +71,8 @@ impl Probe<'_> {
         };
         let layers = with_batch.enumerate().map(layer).collect();
         let shapes = names.iter().zip(&outputs).map(|(name, output)| ((*name).to_owned(), output.shape().to_vec())).collect();
-        Ok(Probed { layers, shapes, batch, fixed_batch })
+        let flattened = self.graph.flattened_maps(&sizes);
+        Ok(Probed { layers, shapes, flattened, batch, fixed_batch })
     }
 
     /// The values of `tensor` for the first image of batches of `batch`, of different images each.
@@ -114,18 +118,18 @@ impl Probe<'_> {
         all.iter().zip(told.unwrap_or_default()).map(|(name, sizes)| ((*name).to_owned(), shape(&sizes))).collect()
     }
 
-    /// How the tensors lie, of which `sizes` and the run's outputs say the shapes.
-    fn layouts<'n>(
+    /// `sizes` with those of the input and of the run's outputs.
+    fn with_input<'n>(
         &self,
         input: &str,
         batch: usize,
         mut sizes: Shapes,
         outputs: impl Iterator<Item = (&'n &'n str, &'n Tensor)>,
-    ) -> HashMap<String, Layout> {
+    ) -> Shapes {
         let spec = self.preprocessing;
         sizes.extend(outputs.map(|(name, output)| ((*name).to_owned(), output.shape().to_vec())));
         sizes.insert(input.to_owned(), vec![batch, spec.channels(), spec.height as usize, spec.width as usize]);
-        self.graph.layouts(&sizes)
+        sizes
     }
 
     fn session(&self, tensors: &[&str]) -> Result<Session, ImportError> {
