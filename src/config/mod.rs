@@ -92,7 +92,7 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
     Ok(Config {
         environment,
         server: ServerConfig::from_values(&values)?,
-        models: ModelsConfig::from_values(&values, &data.dir),
+        models: ModelsConfig::from_values(&values, &data.dir)?,
         images: ImagesConfig::from_values(&values)?,
         training: TrainingConfig::from_values(&values, runtime.threads),
         runtime,

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use super::key::{Key, Kind, Values, integer, milliseconds, of};
+use super::{
+    error::ConfigError,
+    key::{Key, Kind, Values, integer, milliseconds, of},
+};
 
 /// Where earlier versions of graft kept models, below the working directory.
 const FORMER_DIR: &str = "models";
@@ -44,21 +47,30 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 impl ModelsConfig {
-    pub(super) fn from_values(values: &Values, data: &Path) -> Self {
+    pub(super) fn from_values(values: &Values, data: &Path) -> Result<Self, ConfigError> {
         let (dir, former_dir) = match values.optional_text("models.dir") {
             Some(dir) => (dir.into(), None),
             None => default_dir(data, Path::new(FORMER_DIR)),
         };
-        Self {
+        let default = values.text("models.default").to_owned();
+        let preload = values.optional_list("models.preload");
+        let names =
+            [("models.default", std::slice::from_ref(&default)), ("models.preload", preload.as_deref().unwrap_or_default())];
+        for (key, names) in names {
+            if names.iter().any(|name| name.contains('@')) {
+                return Err(values.invalid(key, "the name of a model, without a version: `PUT /models/NAME/stable` chooses that"));
+            }
+        }
+        Ok(Self {
             dir,
             former_dir,
-            default: values.text("models.default").to_owned(),
-            preload: values.optional_list("models.preload"),
+            default,
+            preload,
             starter: values.optional_text("models.starter").map(PathBuf::from),
             max_loaded_bytes: values.integer("models.max_loaded_bytes"),
             scan_interval: values.duration("models.scan_interval_ms"),
             allow_untrained: values.boolean("models.allow_untrained"),
-        }
+        })
     }
 
     /// What to tell the operator of an installation whose models are where earlier versions kept them.

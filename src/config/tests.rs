@@ -156,6 +156,12 @@ fn wrong_values_are_named_with_their_origin() {
          it must be a list of names, none empty",
     );
     check(
+        "GRAFT__MODELS__DEFAULT",
+        "vgg16@2",
+        "`models.default` is `vgg16@2` (from the variable `GRAFT__MODELS__DEFAULT`); it must be the name of a model, without a \
+         version: `PUT /models/NAME/stable` chooses that",
+    );
+    check(
         "GRAFT__WEIGHTS__BASE_URL",
         "ftp://x",
         "`weights.base_url` is `ftp://x` (from the variable `GRAFT__WEIGHTS__BASE_URL`); \
