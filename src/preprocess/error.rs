@@ -62,10 +62,12 @@ pub enum ImageError {
         /// How many are allowed: 32 for every allowed pixel.
         limit: u64,
     },
-    /// Pixels and coefficients that take more memory than allowed, by the header.
-    #[error("decoding the JPEG takes {bytes} bytes, more than the {limit} allowed; save it smaller, or as baseline")]
+    /// Pixels, and what the decoder keeps beside them, that take more memory than allowed, by the headers.
+    #[error("decoding the {format} takes {bytes} bytes or more, and {limit} are allowed; save it {}", smaller(*.format))]
     TooMuchMemory {
-        /// Bytes of pixels and coefficients.
+        /// The format.
+        format: Format,
+        /// Bytes of pixels and coefficients, codes or strips, as far as they were counted.
         bytes: u64,
         /// How many are allowed.
         limit: u64,
@@ -86,6 +88,15 @@ impl ImageError {
             Self::TooManyScans { .. } => "too_many_scans",
             Self::TooMuchMemory { .. } => "too_much_memory",
         }
+    }
+}
+
+/// How to save an image of a format so that decoding it takes less memory.
+fn smaller(format: Format) -> &'static str {
+    match format {
+        Format::Jpeg => "smaller, or as baseline",
+        Format::Tiff => "smaller, or in strips of fewer rows",
+        _ => "smaller, or in another format",
     }
 }
 

@@ -118,6 +118,31 @@ fn damage_is_refused_without_a_panic() {
     }
 }
 
+/// A TIFF's tags, each with one number, and nothing behind them.
+fn tags(tags: &[(u16, u32)]) -> Vec<u8> {
+    let mut bytes = b"II*\0\x08\0\0\0".to_vec();
+    bytes.extend_from_slice(&(tags.len() as u16).to_le_bytes());
+    for (tag, value) in tags {
+        let (tag, number, one, value) = (tag.to_le_bytes(), 4_u16.to_le_bytes(), 1_u32.to_le_bytes(), value.to_le_bytes());
+        bytes.extend([&tag[..], &number, &one, &value].concat());
+    }
+    [bytes, vec![0; 4]].concat()
+}
+
+#[test]
+fn strips_that_take_too_much_memory_are_refused() {
+    let limits = Limits { max_bytes: 1 << 20, max_pixels: 50_000_000 };
+    let deflated = |rows: u32, samples: u32| {
+        let (layout, samples) =
+            ([(256, 10_000), (257, 5_000), (258, 16), (259, 8), (262, 2), (273, 8)], [(277, samples), (278, rows)]);
+        decode(&tags(&[&layout[..], &samples].concat()), &limits).expect_err("it holds no pixel")
+    };
+    assert_eq!(deflated(5_000, 6).code(), "too_much_memory");
+    // What a camera's software writes is read, up to its pixels.
+    assert_eq!(deflated(5_000, 3).code(), "broken");
+    assert_eq!(deflated(64, 6).code(), "broken");
+}
+
 /// The most memory that this process has held, in bytes.
 fn peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");

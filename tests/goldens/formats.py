@@ -496,7 +496,7 @@ def jpeg_tiffs(image):
 REFUSED = {
     "signed_16.tif", "signed_8.tif", "float.tif", "int_32.tif", "bits_12.tif", "ycbcr_raw.tif", "ycbcr_deflate.tif",
     "rgb_16_planes_raw.tif", "rgb_16_planes_deflate.tif", "rgb_16_planes_tiles_raw.tif", "rgb_16_planes_tiles_deflate.tif",
-    "saved_lzma.tif", "saved_zstd.tif", "saved_grey_1_tiff_ccitt.tif", "jpeg_cmyk.tif", "lab.tif",
+    "saved_lzma.tif", "saved_zstd.tif", "saved_grey_1_tiff_ccitt.tif", "lab.tif",
 }
 # Fax: the reader of crates.io takes quadratic time on hostile rows.
 FAX = ("black", "black_white", "text", "text_white", "white", "white_white")

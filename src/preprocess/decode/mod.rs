@@ -63,7 +63,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, ImageError> {
         Format::Png => png::decode(bytes, &header),
         Format::Bmp => bmp::decode(bytes, &header),
         Format::Gif => gif::decode(bytes, &header),
-        Format::WebP => webp::decode(bytes, &header),
+        Format::WebP => webp::decode(bytes, &header, limits),
         Format::Tiff => tiff::decode(bytes, &header, limits),
     })
 }

@@ -3,8 +3,11 @@
 use super::super::{Format, ImageError};
 
 /// Signatures of formats that are recognised in order to be refused by name.
-const REFUSED: [(&[u8], &str); 17] = [
+const REFUSED: [(&[u8], &str); 19] = [
     (b"\0\0\x01\0", "ICO"),
+    // Ahead of CUR, which begins alike and goes on with the number of its images.
+    (b"\0\0\x02\0\0\0\0\0", "TGA"),
+    (b"\0\0\x0a\0\0\0\0\0", "TGA"),
     (b"\0\0\x02\0", "CUR"),
     (b"8BPS", "PSD"),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
@@ -86,6 +89,8 @@ mod tests {
         check(b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", Err(ImageError::UnsupportedFormat("AVIF")));
         check(b"\0\0\0\x1cftypheic", Err(ImageError::UnsupportedFormat("HEIC")));
         check(b"\0\0\x01\0\x01\0", Err(ImageError::UnsupportedFormat("ICO")));
+        check(b"\0\0\x02\0\x01\0\x20\x20", Err(ImageError::UnsupportedFormat("CUR")));
+        check(b"\0\0\x02\0\0\0\0\0\0\0\0\0\x40\0\x40\0\x18\0", Err(ImageError::UnsupportedFormat("TGA")));
         check(b"<?xml version=\"1.0\"?>\n<svg/>", Err(ImageError::UnsupportedFormat("SVG")));
         check(b"  <svg xmlns=\"\"/>", Err(ImageError::UnsupportedFormat("SVG")));
         check(b"P6\n1 1\n", Err(ImageError::UnsupportedFormat("PNM")));

@@ -24,27 +24,8 @@ pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
 /// Decodes to RGB.
 pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Decoded, ImageError> {
     let head = Head::read(bytes)?;
-    let components = head.frame.components.len();
-    let mut order = Order { width: header.width, height: header.height, components: components as u32, scans: 1, memory: 0 };
-    let samples = order.samples() as u64;
-    let limit = limits.decoding_bytes();
-    if let Some(scans) = head.scans() {
-        let allowed = limits.scan_samples();
-        if scans.samples > allowed {
-            return Err(ImageError::TooManyScans { scans: scans.count, samples: scans.samples, limit: allowed });
-        }
-        if samples + scans.bytes > limit {
-            return Err(ImageError::TooMuchMemory { bytes: samples + scans.bytes, limit });
-        }
-        order.scans = scans.count;
-    }
-    order.memory = usize::try_from(limit.saturating_sub(samples)).unwrap_or(usize::MAX).clamp(1, isize::MAX as usize);
-    let mut samples = order.decode(bytes).map_err(|failure| match failure {
-        Failure::Truncated => broken(Format::Jpeg, "it ends before its last row"),
-        Failure::Failed(message) => broken(Format::Jpeg, message),
-        Failure::Misread => broken(Format::Jpeg, "its headers disagree"),
-    })?;
-    let rgb = match components {
+    let mut samples = head.samples(bytes, header, limits)?;
+    let rgb = match head.frame.components.len() {
         3 => samples,
         1 => converted(header, |rgb| pixels::grey(samples.iter().copied(), rgb)),
         _ => {
@@ -56,6 +37,11 @@ pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<D
     Ok(Decoded { width: header.width, height: header.height, rgb, orientation: head.orientation() })
 }
 
+/// Decodes to grey, RGB or four samples a pixel, as many as the file's components.
+pub(super) fn samples(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Vec<u8>, ImageError> {
+    Head::read(bytes)?.samples(bytes, header, limits)
+}
+
 fn converted(header: &Header, fill: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let mut rgb = vec![0; header.pixels() * 3];
     fill(&mut rgb);
@@ -63,6 +49,30 @@ fn converted(header: &Header, fill: impl FnOnce(&mut [u8])) -> Vec<u8> {
 }
 
 impl Head<'_> {
+    /// The samples of the file `bytes`, whose head this is.
+    fn samples(&self, bytes: &[u8], header: &Header, limits: &Limits) -> Result<Vec<u8>, ImageError> {
+        let components = self.frame.components.len() as u32;
+        let mut order = Order { width: header.width, height: header.height, components, scans: 1, memory: 0 };
+        let samples = order.samples() as u64;
+        let limit = limits.decoding_bytes();
+        if let Some(scans) = self.scans() {
+            let allowed = limits.scan_samples();
+            if scans.samples > allowed {
+                return Err(ImageError::TooManyScans { scans: scans.count, samples: scans.samples, limit: allowed });
+            }
+            if samples + scans.bytes > limit {
+                return Err(ImageError::TooMuchMemory { format: Format::Jpeg, bytes: samples + scans.bytes, limit });
+            }
+            order.scans = scans.count;
+        }
+        order.memory = usize::try_from(limit.saturating_sub(samples)).unwrap_or(usize::MAX).clamp(1, isize::MAX as usize);
+        order.decode(bytes).map_err(|failure| match failure {
+            Failure::Truncated => broken(Format::Jpeg, "it ends before its last row"),
+            Failure::Failed(message) => broken(Format::Jpeg, message),
+            Failure::Misread => broken(Format::Jpeg, "its headers disagree"),
+        })
+    }
+
     fn orientation(&self) -> u8 {
         let exif = match self.exif[..] {
             [] => None,

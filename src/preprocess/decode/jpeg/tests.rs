@@ -6,7 +6,7 @@ use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
 
 use super::{
-    super::super::{ImageError, Limits, decode},
+    super::super::{Format, ImageError, Limits, decode},
     markers::{Head, SCAN_SAMPLES},
 };
 
@@ -168,7 +168,10 @@ fn empty_scans_are_refused_before_they_are_decoded() {
 #[test]
 fn coefficients_count_as_memory() {
     let error = decode(&empty_scans(7000, 7000, 4, 1), &LIMITS).expect_err("12 bytes for every pixel");
-    assert_eq!(error, ImageError::TooMuchMemory { bytes: 12 * 7000 * 7000, limit: 9 * 50_000_000 + (32 << 20) });
+    assert_eq!(
+        error,
+        ImageError::TooMuchMemory { format: Format::Jpeg, bytes: 12 * 7000 * 7000, limit: 9 * 50_000_000 + (32 << 20) }
+    );
     let small = Limits { max_pixels: 1000, ..LIMITS };
     assert!(decode(&empty_scans(10, 100, 4, 1), &small).is_ok(), "what does not grow with the area has room");
 }

@@ -2,7 +2,7 @@
 //!
 //! Every coding writes into a buffer of the size that the directory gives, and no further.
 
-use std::io::Read;
+use std::{borrow::Cow, io::Read};
 
 use flate2::read::ZlibDecoder;
 use weezl::{BitOrder, decode::Decoder};
@@ -53,7 +53,7 @@ impl<'a> Coding<'a> {
         let method = match compression {
             1 => Method::Raw,
             5 => Method::Lzw,
-            7 if samples.bits == 8 && matches!(samples.count, 1 | 3) => Method::Jpeg,
+            7 if samples.bits == 8 && matches!(samples.count, 1 | 3 | 4) => Method::Jpeg,
             8 | 32946 => Method::Deflate,
             32773 => Method::PackBits,
             _ => return Err(odd(format!("{} of {} samples of {} bits", name(compression), samples.count, samples.bits))),
@@ -103,38 +103,46 @@ impl<'a> Coding<'a> {
         bytes as u64
     }
 
+    /// Bytes that a strip or tile of `width` by `rows` pixels takes beside what is stored.
+    pub fn held(&self, width: usize, rows: usize) -> u64 {
+        match self.method {
+            Method::Raw if !self.reversed => 0,
+            _ => (self.row_bytes(width) * rows) as u64,
+        }
+    }
+
     /// The first `rows` rows of a strip or tile that is `width` pixels wide.
-    pub fn undo(&self, stored: &[u8], width: usize, rows: usize) -> Result<Vec<u8>, ImageError> {
-        let turned: Vec<u8>;
-        let stored = if self.reversed && !matches!(self.method, Method::Jpeg) {
-            turned = stored.iter().map(|byte| byte.reverse_bits()).collect();
-            &turned
-        } else {
-            stored
-        };
+    pub fn undo<'s>(&self, stored: &'s [u8], width: usize, rows: usize) -> Result<Cow<'s, [u8]>, ImageError> {
         if matches!(self.method, Method::Jpeg) {
-            return self.jpeg(stored, width, rows);
+            return self.jpeg(stored, width, rows).map(Cow::from);
         }
         let row_bytes = self.row_bytes(width);
-        let mut out = vec![0; row_bytes * rows];
+        let bytes = row_bytes * rows;
+        let damaged = || refuse("a strip is damaged or too short");
+        let stored = if self.is_raw() { stored.get(..bytes).ok_or_else(damaged)? } else { stored };
+        let stored: Cow<'_, [u8]> =
+            if self.reversed { stored.iter().map(|byte| byte.reverse_bits()).collect() } else { stored.into() };
+        if self.is_raw() {
+            return Ok(stored);
+        }
+        let mut out = vec![0; bytes];
         let filled = match self.method {
-            Method::Raw | Method::Jpeg => stored.get(..out.len()).map(|stored| out.copy_from_slice(stored)),
             Method::Lzw => {
                 let decoder = Decoder::with_tiff_size_switch(BitOrder::Msb, 8);
-                lzw::fill(decoder, stored, &mut out).map_err(refuse)?.then_some(())
+                lzw::fill(decoder, &stored, &mut out).map_err(refuse)?.then_some(())
             }
-            Method::Deflate => {
-                let mut inflated = ZlibDecoder::new(stored);
+            Method::PackBits => unpack_bits(&stored, &mut out),
+            _ => {
+                let mut inflated = ZlibDecoder::new(&stored[..]);
                 // What follows the last pixel is the checksum.
                 inflated.read_exact(&mut out).and_then(|()| inflated.read(&mut [0])).map(drop).ok()
             }
-            Method::PackBits => unpack_bits(stored, &mut out),
         };
-        filled.ok_or_else(|| refuse("a strip is damaged or too short"))?;
+        filled.ok_or_else(damaged)?;
         if self.differences {
             out.chunks_exact_mut(row_bytes).for_each(|row| self.add(row));
         }
-        Ok(out)
+        Ok(out.into())
     }
 
     /// Undoes differences between neighbouring pixels.
@@ -163,11 +171,11 @@ impl<'a> Coding<'a> {
         let header = Header { format: Format::Jpeg, width: wide, height: high };
         // Many strips together must not cost more than one image.
         let limits = Limits { max_bytes: file.len(), max_pixels: self.chunk_pixels.max(header.pixels() as u64) };
-        let mut samples = jpeg::decode(&file, &header, &limits).map_err(refuse)?.rgb;
-        samples.truncate(width * rows * 3);
-        if self.samples == 1 {
-            samples = samples.into_iter().step_by(3).collect();
+        let mut samples = jpeg::samples(&file, &header, &limits).map_err(refuse)?;
+        if samples.len() != width * high as usize * self.samples {
+            return Err(refuse(format!("a JPEG whose components are not the {} samples of a pixel", self.samples)));
         }
+        samples.truncate(self.row_bytes(width) * rows);
         Ok(samples)
     }
 
@@ -175,7 +183,7 @@ impl<'a> Coding<'a> {
     /// are: the directory decides that, and no marker of the strip's own.
     fn interchange(&self, stored: &[u8]) -> Option<Vec<u8>> {
         let mut file = vec![0xff, 0xd8];
-        if self.samples == 3 {
+        if self.samples > 1 {
             file.extend_from_slice(b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0");
             file.push(u8::from(self.luma_chroma));
         }

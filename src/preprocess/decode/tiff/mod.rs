@@ -67,10 +67,15 @@ pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<D
     let chunks = planes * grid.across * grid.down;
     let coding = Coding::of(&directory, &samples, planar, grid.height, limits.max_pixels / chunks.max(1) as u64)?;
     grid.check_bytes(chunks, &coding)?;
+    let orientation = orientation(&directory)?;
+    let (rgb, put_together) = (if orientation == 1 { 3 } else { 6 }, if planar { samples.count } else { 0 });
+    let bytes = (header.pixels() * (rgb + put_together)) as u64 + coding.held(grid.width, grid.height);
+    if bytes > limits.decoding_bytes() {
+        return Err(ImageError::TooMuchMemory { format: Format::Tiff, bytes, limit: limits.decoding_bytes() });
+    }
     let image = Image { width: width as usize, height: height as usize, samples, grid, coding };
     let rgb = if planar { image.planes()? } else { image.pixels()? };
     let stored = Decoded { width, height, rgb, orientation: 1 };
-    let orientation = orientation(&directory)?;
     if orientation == 1 {
         return Ok(stored);
     }

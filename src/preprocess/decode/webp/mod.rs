@@ -1,20 +1,27 @@
 //! WebP, by `image-webp`: the first frame on the canvas, as Pillow shows it.
 //!
 //! The decoder is handed that frame's picture as a file of its own: no alpha, profile or later frame is read, and a picture
-//! larger than its frame is refused before it is decoded.
+//! larger than its frame, or with more prefix codes than memory allows, is refused before it is decoded.
+
+mod codes;
+#[cfg(test)]
+mod tests;
 
 use std::io::Cursor;
 
 use image_webp::WebPDecoder;
 
 use super::{
-    super::{Decoded, Format, Header, ImageError, orientation},
+    super::{Decoded, Format, Header, ImageError, Limits, orientation},
     broken, pixels,
 };
 
 /// Bytes of a RIFF header and a chunk's header.
 const CONTAINER: usize = 12;
 const CHUNK: usize = 8;
+
+/// Bytes that a pixel takes to decode: four of samples, three of RGB, and less than one of what describes transforms.
+const PIXEL_BYTES: u64 = 8;
 
 /// Width and height from the first chunk.
 pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
@@ -29,11 +36,12 @@ pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
 }
 
 /// Decodes to RGB. Outside of the first frame is black.
-pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, ImageError> {
+pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Decoded, ImageError> {
     let declared =
         bytes.get(4..8).and_then(|length| length.first_chunk()).map_or(0, |length| u32::from_le_bytes(*length) as usize);
     let whole = bytes.get(CONTAINER..declared.saturating_add(8)).ok_or_else(|| refuse("it is cut short"))?;
     let frame = Frame::first(whole, (header.width, header.height))?;
+    frame.check_memory(limits.decoding_bytes())?;
     let mut rgb = frame.decode()?;
     if (frame.width, frame.height) != (header.width, header.height) {
         let picture = std::mem::replace(&mut rgb, vec![0; header.pixels() * 3]);
@@ -85,6 +93,21 @@ impl<'a> Frame<'a> {
         Ok(frame)
     }
 
+    fn pixels(&self) -> usize {
+        self.width as usize * self.height as usize
+    }
+
+    /// Refuses a picture that takes more than `limit` bytes to decode.
+    fn check_memory(&self, limit: u64) -> Result<(), ImageError> {
+        let mut bytes = self.pixels() as u64 * PIXEL_BYTES;
+        if self.kind == *b"VP8L" {
+            let size = (self.width, self.height);
+            let codes = codes::bytes(self.data, size, limit.saturating_sub(bytes));
+            bytes += codes.ok_or_else(|| refuse("its prefix codes are damaged or cut short"))?;
+        }
+        if bytes > limit { Err(ImageError::TooMuchMemory { format: Format::WebP, bytes, limit }) } else { Ok(()) }
+    }
+
     fn decode(&self) -> Result<Vec<u8>, ImageError> {
         let length = self.data.len() as u32;
         let mut file = Vec::with_capacity(CONTAINER + CHUNK + self.data.len() + 1);
@@ -97,7 +120,7 @@ impl<'a> Frame<'a> {
         if !length.is_multiple_of(2) {
             file.push(0);
         }
-        let pixels = self.width as usize * self.height as usize;
+        let pixels = self.pixels();
         let mut decoder = WebPDecoder::new(Cursor::new(file)).map_err(refuse)?;
         decoder.set_memory_limit(pixels * 4);
         let channels = if decoder.has_alpha() { 4 } else { 3 };
