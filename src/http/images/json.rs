@@ -38,9 +38,16 @@ pub async fn read(
     allowed: &'static [&'static str],
     reservation: &Reservation,
 ) -> Result<Read, ApiError> {
-    // Base64 shrinks by a quarter, and both forms are in memory until the end of this function.
-    reservation.raise_to(reservation.held().saturating_add(body.len() / 4 * 3))?;
+    reservation.raise_to(reservation.held().saturating_add(copies(&body)))?;
     tokio::task::spawn_blocking(move || parse(&body, max_images, allowed)).await.map_err(ApiError::internal)?
+}
+
+/// Bytes that reading holds beside the body: what base64 decodes to, and an image's text once more without its white space,
+/// and, where it has escapes, without these in a buffer that doubles as it grows.
+fn copies(body: &[u8]) -> usize {
+    let without_spaces = if body.contains(&b' ') || body.contains(&b'\\') { body.len() } else { 0 };
+    let without_escapes = if body.contains(&b'\\') { body.len().saturating_mul(2) } else { 0 };
+    (body.len() / 4 * 3).saturating_add(without_spaces).saturating_add(without_escapes)
 }
 
 fn parse(body: &[u8], max_images: usize, allowed: &[&str]) -> Result<Read, ApiError> {
@@ -268,10 +275,15 @@ fn decode(text: &str) -> Result<Vec<u8>, String> {
             }
             data
         }
+        _ if ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme)) => {
+            return Err("it is an address, and graft fetches nothing; send the image's bytes as base64".to_owned());
+        }
         _ => text,
     };
     let compact: Cow<'_, str> = if text.contains(|c: char| c.is_ascii_whitespace()) {
-        Cow::Owned(text.chars().filter(|c| !c.is_ascii_whitespace()).collect())
+        let mut compact = String::with_capacity(text.len());
+        compact.extend(text.chars().filter(|c| !c.is_ascii_whitespace()));
+        Cow::Owned(compact)
     } else {
         Cow::Borrowed(text)
     };

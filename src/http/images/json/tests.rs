@@ -66,6 +66,24 @@ fn other_documents_are_refused_with_the_reason() {
 }
 
 #[test]
+fn addresses_are_not_called_bad_base64() {
+    check(r#"{"images":["https://example.org/cat.jpg"]}"#, Err("graft fetches nothing; send the image's bytes as base64"));
+}
+
+#[test]
+fn all_that_reading_holds_is_reserved() {
+    assert_eq!(copies(br#"{"images":["AAAA"]}"#), 19 / 4 * 3);
+    assert_eq!(copies(br#"{"images": ["AAAA"]}"#), 20 / 4 * 3 + 20);
+    assert_eq!(
+        copies(
+            br#"{"images":["AA
+AA"]}"#
+        ),
+        21 / 4 * 3 + 3 * 21
+    );
+}
+
+#[test]
 fn fields_besides_the_images_are_parameters() {
     let check = |fields: &str, expected: Result<&[(&str, &str)], &str>| {
         let body = format!(r#"{{{fields},"images":["AA"]}}"#);
