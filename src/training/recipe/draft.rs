@@ -123,7 +123,7 @@ fn head(request: Option<&HeadRequest>, problems: &mut Problems) -> HeadDraft {
         let checked = |(index, &width): (usize, &i64)| {
             problems.within(&format!("head.hidden[{index}]"), Some(width), 1, 1..=units) as usize
         };
-        hidden.iter().enumerate().map(checked).collect()
+        hidden.iter().take(layers).enumerate().map(checked).collect()
     });
     HeadDraft {
         pool: problems.choice("head.pool", request.pool.as_ref(), Pool::Avg),
@@ -152,7 +152,8 @@ fn all_phases(requests: &[PhaseRequest], problems: &mut Problems) -> Vec<PhaseDr
         problems.add("phases", format!("has {} entries; at most {MAX_PHASES} are taken", requests.len()));
     }
     let phase = |(index, request): (usize, &PhaseRequest)| phase(&format!("phases[{index}]"), request, problems);
-    requests.iter().enumerate().map(phase).collect()
+    // What is beyond them is refused as a whole.
+    requests.iter().take(MAX_PHASES).enumerate().map(phase).collect()
 }
 
 fn phase(field: &str, request: &PhaseRequest, problems: &mut Problems) -> PhaseDraft {
