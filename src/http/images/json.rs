@@ -45,9 +45,10 @@ pub async fn read(
 /// Bytes that reading holds beside the body: what base64 decodes to, and an image's text once more without its white space,
 /// and, where it has escapes, without these in a buffer that doubles as it grows.
 fn copies(body: &[u8]) -> usize {
-    let without_spaces = if body.contains(&b' ') || body.contains(&b'\\') { body.len() } else { 0 };
-    let without_escapes = if body.contains(&b'\\') { body.len().saturating_mul(2) } else { 0 };
-    (body.len() / 4 * 3).saturating_add(without_spaces).saturating_add(without_escapes)
+    let escapes = body.contains(&b'\\');
+    let spaces = escapes || body.contains(&b' ');
+    let copies = usize::from(spaces) + 2 * usize::from(escapes);
+    (body.len() / 4 * 3).saturating_add(body.len().saturating_mul(copies))
 }
 
 fn parse(body: &[u8], max_images: usize, allowed: &[&str]) -> Result<Read, ApiError> {

@@ -28,7 +28,7 @@ impl Bits {
         self.put(0b101, 3).put(symbol, 8)
     }
 
-    /// Four codes of the symbol 0, for what is not written.
+    /// `count` codes of the symbol 0 alone, for what is not written.
     fn zeros(&mut self, count: usize) -> &mut Self {
         for _ in 0..count {
             self.put(0b0001, 4);
