@@ -38,10 +38,16 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Transforms, and the main picture up to its pixels.
+    /// Transforms, each at most once, and the main picture up to its pixels.
     fn picture(&mut self, (mut width, height): Size) -> Option<()> {
+        let mut seen = [false; 4];
         while self.bits.take(1)? == 1 {
-            match self.bits.take(2)? {
+            let transform = self.bits.take(2)?;
+            // A few bytes describe one with millions of blocks.
+            if std::mem::replace(&mut seen[transform as usize], true) {
+                return None;
+            }
+            match transform {
                 0 | 1 => {
                     let block = self.bits.take(3)? + 2;
                     self.small((blocks(width, block), blocks(height, block)))?;

@@ -107,6 +107,21 @@ fn codes_that_take_too_many_are_damage() {
     assert_eq!(codes::bytes(&bits.bytes, (4, 4), u64::MAX), None);
 }
 
+#[test]
+fn a_transform_comes_once() {
+    let with = |times: usize| {
+        let mut bits = Bits::default();
+        bits.put(0x2f, 8).put(3, 14).put(3, 14).put(0, 4);
+        for _ in 0..times {
+            // Green is subtracted.
+            bits.put(1, 1).put(2, 2);
+        }
+        bits.put(0, 3).zeros(5);
+        codes::bytes(&bits.bytes, (4, 4), u64::MAX)
+    };
+    assert_eq!((with(0), with(1), with(2)), (Some(560), Some(560), None));
+}
+
 /// What an encoder writes: codes of every kind, colour caches, transforms, and groups.
 #[test]
 fn counting_reads_what_is_decoded() {
