@@ -60,8 +60,8 @@ impl Reader<'_> {
                         width,
                         match colors {
                             ..=2 => 3,
-                            ..=4 => 2,
-                            ..=16 => 1,
+                            3..=4 => 2,
+                            5..=16 => 1,
                             _ => 0,
                         },
                     );
@@ -129,9 +129,15 @@ impl Reader<'_> {
         if self.bits.take(1)? == 1 {
             let two = self.bits.take(1)? == 1;
             let wide = self.bits.take(1)?;
-            let mut code = Code { counts: [0; LONGEST + 1], symbols: vec![self.bits.take(1 + 7 * wide)? as u16] };
+            let first = self.bits.take(1 + 7 * wide)?;
+            let mut code = Code { counts: [0; LONGEST + 1], symbols: vec![first as u16] };
             if two {
                 code.symbols.push(self.bits.take(8)? as u16);
+            }
+            // libwebp gives the lower of two the code 0, `image-webp` the first; no encoder writes them otherwise.
+            let is_known = code.symbols.iter().all(|&symbol| u32::from(symbol) < symbols);
+            if !is_known || !code.symbols.is_sorted_by(|first, second| first < second) {
+                return None;
             }
             code.counts[1] = code.symbols.len() as u32;
             return Some(code);

@@ -122,6 +122,23 @@ fn a_transform_comes_once() {
     assert_eq!((with(0), with(1), with(2)), (Some(560), Some(560), None));
 }
 
+/// Symbols that the alphabet lacks, and two in an order that decoders read differently.
+#[test]
+fn codes_of_few_symbols_are_checked() {
+    let with = |write: fn(&mut Bits) -> &mut Bits| {
+        let mut bits = Bits::default();
+        bits.put(0x2f, 8).put(3, 14).put(3, 14).put(0, 4).put(0, 3);
+        write(&mut bits);
+        codes::bytes(&bits.bytes, (4, 4), u64::MAX)
+    };
+    assert_eq!(with(|bits| bits.zeros(4).one(39)), Some(560));
+    assert_eq!(with(|bits| bits.zeros(4).one(40)), None);
+    assert_eq!(with(|bits| bits.zeros(4).one(255)), None);
+    assert_eq!(with(|bits| bits.put(0b111, 3).put(3, 8).put(7, 8).zeros(4)), Some(560));
+    assert_eq!(with(|bits| bits.put(0b111, 3).put(7, 8).put(3, 8).zeros(4)), None);
+    assert_eq!(with(|bits| bits.put(0b111, 3).put(7, 8).put(7, 8).zeros(4)), None);
+}
+
 /// What an encoder writes: codes of every kind, colour caches, transforms, and groups.
 #[test]
 fn counting_reads_what_is_decoded() {
