@@ -20,7 +20,9 @@ pub struct DatasetsConfig {
     pub max_bytes: u64,
     /// Most files and folders in one data set; default 200 000; `GRAFT__DATASETS__MAX_ENTRIES`.
     pub max_entries: usize,
-    /// How many times larger than the archive its contents may be; default 100; `GRAFT__DATASETS__MAX_RATIO`.
+    /// Most pixels of all images of one data set together; default 100 thousand million; `GRAFT__DATASETS__MAX_PIXELS`.
+    pub max_pixels: u64,
+    /// How many times larger than what was sent an archive and its contents may be; default 100; `GRAFT__DATASETS__MAX_RATIO`.
     pub max_ratio: u64,
     /// Bytes of all data sets and uploads in progress together; default 64 GiB; `GRAFT__DATASETS__MAX_STORE_BYTES`.
     pub max_store_bytes: u64,
@@ -37,6 +39,7 @@ pub(super) const KEYS: &[Key] = &[
     integer("datasets.max_upload_bytes", 1 << 10, 1 << 50),
     integer("datasets.max_bytes", 1 << 10, 1 << 50),
     integer("datasets.max_entries", 4, 10_000_000),
+    integer("datasets.max_pixels", 1000, 1 << 50),
     integer("datasets.max_ratio", 2, 10_000),
     integer("datasets.max_store_bytes", 1 << 10, 1 << 60),
     integer("datasets.max_uploads", 1, 1024),
@@ -49,11 +52,13 @@ impl DatasetsConfig {
         for key in ["datasets.max_upload_bytes", "datasets.max_bytes"] {
             values.at_most(key, "datasets.max_store_bytes", "nothing of that size could ever be stored")?;
         }
+        values.at_most("images.max_pixels", "datasets.max_pixels", "no data set could hold such an image")?;
         Ok(Self {
             root: values.optional_text("datasets.root").map(PathBuf::from),
             max_upload_bytes: values.integer("datasets.max_upload_bytes"),
             max_bytes: values.integer("datasets.max_bytes"),
             max_entries: values.size("datasets.max_entries"),
+            max_pixels: values.integer("datasets.max_pixels"),
             max_ratio: values.integer("datasets.max_ratio"),
             max_store_bytes: values.integer("datasets.max_store_bytes"),
             max_uploads: values.size("datasets.max_uploads"),

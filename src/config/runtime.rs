@@ -27,6 +27,8 @@ pub struct RuntimeConfig {
     pub decode_threads: usize,
     /// Bound on the private weight copies of one model's cached cuts, in bytes; default 96 MiB; `GRAFT__RUNTIME__CUT_CACHE_BYTES`.
     pub cut_cache_bytes: u64,
+    /// Bound on what the runs of all sessions on the CPU hold at once, in bytes; default 8 GiB; `GRAFT__RUNTIME__MAX_RUN_BYTES`.
+    pub max_run_bytes: usize,
 }
 
 /// A provider and how firmly it is wanted.
@@ -72,6 +74,7 @@ pub(super) const KEYS: &[Key] = &[
     integer("runtime.queue_images", 1, 1 << 20),
     integer("runtime.max_batch", 1, 1024),
     integer("runtime.cut_cache_bytes", 0, 1 << 40),
+    integer("runtime.max_run_bytes", 64 << 20, 1 << 40),
 ];
 
 impl RuntimeConfig {
@@ -91,6 +94,7 @@ impl RuntimeConfig {
             max_batch: values.size("runtime.max_batch"),
             decode_threads: optional_size(values, "runtime.decode_threads").unwrap_or(threads),
             cut_cache_bytes: values.integer("runtime.cut_cache_bytes"),
+            max_run_bytes: values.size("runtime.max_run_bytes"),
         })
     }
 }

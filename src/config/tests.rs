@@ -24,12 +24,14 @@ fn defaults_are_as_documented() {
     assert_eq!(config.runtime.provider, ProviderChoice { provider: Provider::Cpu, policy: ProviderPolicy::Required });
     assert!(config.runtime.threads >= 1 && config.runtime.decode_threads == config.runtime.threads);
     assert_eq!((config.runtime.queue_images, config.runtime.max_batch, config.runtime.cut_cache_bytes), (256, 8, 96 << 20));
+    assert_eq!(config.runtime.max_run_bytes, 8 << 30);
     assert_eq!(
         (config.training.threads, config.training.cache_bytes, config.training.memory_bytes),
         (config.runtime.threads, 20 << 30, 16 << 30)
     );
     assert_eq!(config.data.dir, Path::new("data"));
     assert_eq!((config.datasets.root, config.datasets.max_upload_bytes, config.datasets.max_ratio), (None, 8 << 30, 100));
+    assert_eq!(config.datasets.max_pixels, 100_000_000_000);
     assert_eq!((config.datasets.max_uploads, config.datasets.idle_timeout.as_secs()), (4, 60));
     assert_eq!((config.jobs.workers, config.jobs.max_queued, config.jobs.max_finished), (1, 100, 1000));
     assert_eq!(

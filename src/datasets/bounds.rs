@@ -13,27 +13,40 @@ use crate::config::DatasetsConfig;
 /// Contents from which on the ratio counts: a few flat drawings shrink further than any photo, and harm no one.
 const RATIO_FLOOR_BYTES: u64 = 64 << 20;
 
+/// Refuses `bytes` that `sent` ones became, if photos would not have shrunk so far.
+///
+/// # Errors
+/// More than `limit` times as many.
+pub(super) fn check_ratio(bytes: u64, sent: u64, limit: u64) -> Result<(), Error> {
+    let most = RATIO_FLOOR_BYTES.max(sent.saturating_mul(limit));
+    if bytes > most { Err(Error::TooLarge(Excess::Ratio { limit })) } else { Ok(()) }
+}
+
 /// Counts the contents of one data set against its bounds.
 #[derive(Debug)]
 pub(super) struct Meter {
     max_bytes: u64,
     max_entries: usize,
+    max_pixels: u64,
     max_ratio: u64,
-    archive_bytes: u64,
+    sent: u64,
     bytes: u64,
     entries: usize,
+    pixels: u64,
 }
 
 impl Meter {
-    /// A meter for an archive of `archive_bytes`; `None` for a folder, which has no ratio.
-    pub fn new(config: &DatasetsConfig, archive_bytes: Option<u64>) -> Self {
+    /// A meter for an archive for which `sent` bytes arrived; `None` for a folder, which has no ratio.
+    pub fn new(config: &DatasetsConfig, sent: Option<u64>) -> Self {
         Self {
             max_bytes: config.max_bytes,
             max_entries: config.max_entries,
+            max_pixels: config.max_pixels,
             max_ratio: config.max_ratio,
-            archive_bytes: archive_bytes.unwrap_or(u64::MAX),
+            sent: sent.unwrap_or(u64::MAX),
             bytes: 0,
             entries: 0,
+            pixels: 0,
         }
     }
 
@@ -52,8 +65,14 @@ impl Meter {
         if self.bytes > self.max_bytes {
             return Err(Error::TooLarge(Excess::Bytes { limit: self.max_bytes }));
         }
-        if self.bytes > RATIO_FLOOR_BYTES.max(self.archive_bytes.saturating_mul(self.max_ratio)) {
-            return Err(Error::TooLarge(Excess::Ratio { limit: self.max_ratio }));
+        check_ratio(self.bytes, self.sent, self.max_ratio)
+    }
+
+    /// Counts the pixels of an image that is to be decoded.
+    pub fn pixels(&mut self, pixels: u64) -> Result<(), Error> {
+        self.pixels = self.pixels.saturating_add(pixels);
+        if self.pixels > self.max_pixels {
+            return Err(Error::TooLarge(Excess::Pixels { limit: self.max_pixels }));
         }
         Ok(())
     }
@@ -174,6 +193,7 @@ mod tests {
             max_bytes: 1 << 30,
             max_entries: 2,
             max_ratio: 10,
+            max_pixels: 100,
             ..crate::config::load(&crate::config::Sources::default()).unwrap().datasets
         };
         let mut meter = Meter::new(&config, Some(10 << 20));
@@ -182,6 +202,8 @@ mod tests {
         assert!(matches!(meter.entry(), Err(Error::TooLarge(Excess::Entries { limit: 2 }))));
         meter.unpacked(100 << 20).unwrap();
         assert!(matches!(meter.unpacked(1), Err(Error::TooLarge(Excess::Ratio { limit: 10 }))));
+        meter.pixels(100).unwrap();
+        assert!(matches!(meter.pixels(1), Err(Error::TooLarge(Excess::Pixels { limit: 100 }))));
         let mut folder = Meter::new(&config, None);
         folder.unpacked(1 << 30).unwrap();
         assert!(matches!(folder.unpacked(1), Err(Error::TooLarge(Excess::Bytes { .. }))));

@@ -72,6 +72,15 @@ pub enum Error {
     /// An archive of which nothing was said, and which does not look like one.
     #[error("this is neither a zip nor a tar archive, gzipped or not; {PACK}")]
     UnknownArchive,
+    /// A photo, or a file like one, and no archive.
+    #[error("this is a single photo or document, and no archive; {PACK}")]
+    SingleFile,
+    /// gzip around another archive than tar.
+    #[error("this is a {kind} in gzip; decompress it (`gunzip FILE.gz`), and send the {kind} itself")]
+    Gzipped {
+        /// What is in it.
+        kind: ArchiveKind,
+    },
     /// An archive of a kind that is not read.
     #[error("this is a {kind} file, which is not read; unpack it, and {PACK}")]
     ForeignArchive {
@@ -157,7 +166,16 @@ pub enum Excess {
         /// The bound.
         limit: usize,
     },
-    /// Contents per byte of the archive: the sign of an archive made to fill a disk.
+    /// Pixels of all images, by their headers.
+    #[error(
+        "the images of the data set have more than {limit} pixels together (`datasets.max_pixels`); make them smaller (models see \
+         far fewer pixels than photos have), or split it"
+    )]
+    Pixels {
+        /// The bound.
+        limit: u64,
+    },
+    /// Bytes per byte that was sent: the sign of an archive made to fill a disk.
     #[error(
         "the archive unpacks to more than {limit} times its size (`datasets.max_ratio`); photos do not, so this looks like a bomb"
     )]
@@ -268,7 +286,8 @@ pub enum LayoutFault {
     /// Folders called as splits, with photos directly in them.
     #[error(
         "the folders can be read in two ways. As splits: no class, since {} {} photos directly, not in class folders. As classes: \
-         {classes}. Put the photos into `train/CLASS/`, or say `layout=classes` (`--layout classes` on the command line)",
+         {classes}. Put photos of splits into class folders (`train/CLASS/`), leave out what is neither, or say `layout=classes` \
+         (`--layout classes` on the command line)",
         quoted(.folders), if .folders.len() == 1 { "holds" } else { "hold" }
     )]
     BareSplits {
@@ -278,10 +297,18 @@ pub enum LayoutFault {
         classes: String,
     },
     /// Several folders with splits of their own.
-    #[error("{} have splits of their own, so that each is a data set; send one of them, or say which folders are meant with {CHOOSE}", quoted(.folders))]
+    #[error(
+        "{} have splits of their own, so that each may be a data set. Send one of them, or say `layout=classes` for {classes}{} \
+         (`--layout` on the command line)",
+        quoted(.folders), .splits.as_ref().map_or_else(String::new, |splits| format!("; or `layout=splits` for {splits}"))
+    )]
     SeveralSets {
         /// The folders.
         folders: Vec<String>,
+        /// What they are if each is a class with its own splits, in words; `None` where they cannot be.
+        splits: Option<String>,
+        /// The reading without splits, in words.
+        classes: String,
     },
     /// Splits were asked for where there are none.
     #[error(

@@ -5,9 +5,11 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
-    fs::{self, File},
-    io::{self, Read, Write},
+    fs,
+    io::{self, Read},
 };
+
+use sha2::{Digest, Sha256};
 
 use super::{
     arrange::Arrived,
@@ -16,10 +18,10 @@ use super::{
     error::{At, EntryFault, Error},
     staging::Staging,
 };
-use crate::{
-    preprocess::{ImageError, Limits},
-    registry::HashingWriter,
-};
+use crate::preprocess::{Header, ImageError, Limits, header};
+
+/// Bytes that are read at once.
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// What a reader's error means.
 pub(super) type Fault<'a> = &'a dyn Fn(io::Error) -> Error;
@@ -87,9 +89,7 @@ impl Inbox {
 
     /// Writes the contents under their hash; larger ones than an image may be are only counted.
     fn store(&mut self, reader: &mut dyn Read, fault: Fault<'_>) -> Result<Result<String, String>, Error> {
-        let path = self.staging.incoming_path();
-        let mut file = HashingWriter::new(File::create(&path).at("create", &path)?);
-        let mut buffer = vec![0; 64 << 10];
+        let (mut contents, mut buffer) = (Vec::new(), vec![0; BUFFER_BYTES]);
         loop {
             let read = read(reader, &mut buffer, fault)?;
             if read == 0 {
@@ -97,32 +97,29 @@ impl Inbox {
             }
             self.meter.unpacked(read as u64)?;
             self.cancel.check()?;
-            let bytes = file.bytes() + read as u64;
-            if bytes > self.limits.max_bytes as u64 {
-                self.staging.share.release(file.bytes());
-                fs::remove_file(&path).at("remove", &path)?;
-                let bytes = bytes + self.count(reader, fault)?;
+            contents.extend_from_slice(&buffer[..read]);
+            if contents.len() > self.limits.max_bytes {
+                let bytes = contents.len() as u64 + self.count(reader, fault)?;
                 let (bytes, limit) = (usize::try_from(bytes).unwrap_or(usize::MAX), self.limits.max_bytes);
                 return Ok(Err(ImageError::TooManyBytes { bytes, limit }.to_string()));
             }
-            self.staging.share.take(read as u64)?;
-            file.write_all(&buffer[..read]).at("write", &path)?;
         }
-        let (_, origin) = file.finish("").at("write", &path)?;
-        let target = self.staging.image_path(&origin.sha256);
-        if target.exists() {
-            fs::remove_file(&path).at("remove", &path)?;
-            self.staging.share.release(origin.bytes);
-        } else {
-            fs::rename(&path, &target).at("write", &target)?;
+        let sha256: String = Sha256::digest(&contents).iter().map(|byte| format!("{byte:02x}")).collect();
+        let target = self.staging.image_path(&sha256);
+        if !target.exists() {
+            // What is no image is skipped with its reason later.
+            if let Ok(Header { width, height, .. }) = header(&contents, &self.limits) {
+                self.meter.pixels(u64::from(width) * u64::from(height))?;
+            }
+            self.staging.share.take(contents.len() as u64)?;
+            fs::write(&target, &contents).at("write", &target)?;
         }
-        Ok(Ok(origin.sha256))
+        Ok(Ok(sha256))
     }
 
     /// Reads to the end and returns how much that was.
     fn count(&mut self, reader: &mut dyn Read, fault: Fault<'_>) -> Result<u64, Error> {
-        let mut bytes = 0;
-        let mut buffer = vec![0; 64 << 10];
+        let (mut bytes, mut buffer) = (0, vec![0; BUFFER_BYTES]);
         loop {
             let read = read(reader, &mut buffer, fault)?;
             if read == 0 {

@@ -44,11 +44,6 @@ impl Staging {
         self.dir().join("archive")
     }
 
-    /// Where the file that arrives lies until its hash is known.
-    pub fn incoming_path(&self) -> PathBuf {
-        self.dir().join("incoming")
-    }
-
     /// Where contents of that hash lie.
     pub fn image_path(&self, sha256: &str) -> PathBuf {
         self.dir().join(IMAGES).join(sha256)

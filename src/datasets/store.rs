@@ -208,17 +208,17 @@ impl Datasets {
         Ok(inbox)
     }
 
-    /// Unpacks and publishes the archive of `archive_bytes` in `staging`.
+    /// Unpacks and publishes the archive in `staging`, for which `sent` bytes arrived.
     pub(super) fn take_archive(
         &self,
         staging: Staging,
         kind: Option<ArchiveKind>,
         read_as: ReadAs,
-        archive_bytes: u64,
+        sent: u64,
         cancel: &Cancel,
     ) -> Result<Dataset, Error> {
         let path = staging.archive_path();
-        let meter = Meter::new(&self.inner.config, Some(archive_bytes));
+        let meter = Meter::new(&self.inner.config, Some(sent));
         let mut inbox = Inbox::new(staging, meter, self.inner.checker.limits(), cancel.clone());
         archive::unpack(kind, &path, read_as.names, &mut inbox)?;
         inbox.staging().remove_archive()?;

@@ -2,13 +2,16 @@
 //!
 //! Knows chunks of bytes; knows nothing of HTTP.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use tokio::{fs::File, io::AsyncWriteExt, sync::OwnedSemaphorePermit, task::spawn_blocking};
 
 use super::{
     archive::{self, ArchiveKind},
-    bounds::{Cancel, CancelOnDrop},
+    bounds::{Cancel, CancelOnDrop, check_ratio},
     error::{At, Error},
     manifest::Dataset,
     options::ReadAs,
@@ -24,6 +27,8 @@ pub struct Upload {
     staging: Staging,
     file: File,
     received: u64,
+    /// Bytes that arrived encoded; `None` where the archive arrives as it is.
+    encoded: Option<Arc<AtomicU64>>,
     /// The first bytes, until they have said what kind of archive it is.
     first: Vec<u8>,
     permit: OwnedSemaphorePermit,
@@ -37,23 +42,37 @@ impl Upload {
         let staging = spawn_blocking(move || Staging::new(&inner.dir, &inner.quota)).await.map_err(Error::CutShort)??;
         let path = staging.archive_path();
         let file = File::create(&path).await.at("create", &path)?;
-        Ok(Self { store, kind, staging, file, received: 0, first: Vec::new(), permit })
+        Ok(Self { store, kind, staging, file, received: 0, encoded: None, first: Vec::new(), permit })
+    }
+
+    /// Measures what comes out of the archive by `encoded`, which counts the bytes that arrived, instead of by the archive's own.
+    #[must_use]
+    pub fn encoded(self, encoded: Arc<AtomicU64>) -> Self {
+        Self { encoded: Some(encoded), ..self }
+    }
+
+    /// Bytes that were sent so far.
+    fn sent(&self) -> u64 {
+        self.encoded.as_ref().map_or(self.received, |encoded| encoded.load(Ordering::Relaxed))
     }
 
     /// Writes the next bytes of the archive.
     ///
     /// # Errors
-    /// [`Error::UploadTooLarge`], [`Error::QuotaExceeded`], [`Error::ForeignArchive`]; when the file system refuses.
+    /// [`Error::UploadTooLarge`], [`Error::TooLarge`], [`Error::QuotaExceeded`], [`Error::ForeignArchive`]; when the file system
+    /// refuses.
     pub async fn write(&mut self, chunk: &[u8]) -> Result<(), Error> {
         self.received = self.received.saturating_add(chunk.len() as u64);
         let limit = self.store.inner.config.max_upload_bytes;
         if self.received > limit {
             return Err(Error::UploadTooLarge { limit });
         }
+        check_ratio(self.received, self.sent(), self.store.inner.config.max_ratio)?;
         // Before gigabytes of it have arrived.
-        if self.first.len() < archive::MARK_BYTES {
-            self.first.extend(chunk.iter().take(archive::MARK_BYTES));
-            archive::refuse_foreign(&self.first)?;
+        let missing = archive::MARK_BYTES - self.first.len();
+        self.first.extend(chunk.iter().take(missing));
+        if missing > 0 && self.first.len() == archive::MARK_BYTES {
+            archive::kind_of(&self.first)?;
         }
         self.staging.share.take(chunk.len() as u64)?;
         self.file.write_all(chunk).await.at("write", &self.staging.archive_path())
@@ -66,12 +85,13 @@ impl Upload {
     pub async fn finish(mut self, read_as: ReadAs) -> Result<Dataset, Error> {
         let path = self.staging.archive_path();
         self.file.flush().await.at("write", &path)?;
-        let Self { store, kind, staging, file, received, permit, .. } = self;
+        let sent = self.sent();
+        let Self { store, kind, staging, file, permit, .. } = self;
         drop(file);
         on_its_own_thread(move |cancel| {
             // Until its end, not until the client leaves: it is what bounds the work in progress.
             let _permit = permit;
-            store.take_archive(staging, kind, read_as, received, cancel)
+            store.take_archive(staging, kind, read_as, sent, cancel)
         })
         .await
     }

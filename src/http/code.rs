@@ -48,7 +48,7 @@ pub enum Code {
     DatasetInUse,
     /// The archive is broken, or holds what is never unpacked.
     BadArchive,
-    /// The data set would be larger than `datasets.max_bytes`, `max_entries` or `max_ratio` allow.
+    /// The data set would be larger than `datasets.max_bytes`, `max_entries`, `max_pixels` or `max_ratio` allow.
     ArchiveTooLarge,
     /// Too few classes or images.
     BadDataset,

@@ -41,6 +41,10 @@ const CHUNK: usize = 64 << 10;
 const MAX_AHEAD: u64 = 1 << 20;
 const MAX_EXPANSION: u64 = 8;
 
+/// Bytes of an encoded body that have arrived, in its request's extensions.
+#[derive(Debug, Clone, Default)]
+pub struct Arrived(pub Arc<AtomicU64>);
+
 /// Middleware: gives handlers the decoded body, without the headers that describe the encoded one.
 pub async fn decode(State(intake): State<Intake>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
@@ -52,7 +56,9 @@ pub async fn decode(State(intake): State<Intake>, request: Request, next: Next) 
         Ok(Some(coding)) => {
             parts.headers.remove(header::CONTENT_ENCODING);
             parts.headers.remove(header::CONTENT_LENGTH);
-            Body::from_stream(decoded(coding, body))
+            let arrived = Arrived::default();
+            parts.extensions.insert(arrived.clone());
+            Body::from_stream(decoded(coding, body, arrived))
         }
         Err(error) => {
             intake.discard(&parts.headers, body);
@@ -117,14 +123,14 @@ struct Decoding {
 }
 
 /// The decoded chunks of `body`, as they come.
-fn decoded(coding: Coding, body: Body) -> impl Stream<Item = Result<Bytes, BodyFault>> + Send {
+fn decoded(coding: Coding, body: Body, arrived: Arrived) -> impl Stream<Item = Result<Bytes, BodyFault>> + Send {
     enum State {
-        Unread(Body),
+        Unread(Body, Arrived),
         Open(Box<Decoding>),
     }
-    stream::try_unfold(State::Unread(body), move |state| async move {
+    stream::try_unfold(State::Unread(body, arrived), move |state| async move {
         let mut decoding = match state {
-            State::Unread(body) => Box::new(Decoding::open(coding, body).await?),
+            State::Unread(body, arrived) => Box::new(Decoding::open(coding, body, arrived).await?),
             State::Open(decoding) => decoding,
         };
         Ok(decoding.next().await?.map(|chunk| (chunk, State::Open(decoding))))
@@ -132,12 +138,13 @@ fn decoded(coding: Coding, body: Body) -> impl Stream<Item = Result<Bytes, BodyF
 }
 
 impl Decoding {
-    async fn open(coding: Coding, body: Body) -> Result<Self, BodyFault> {
+    async fn open(coding: Coding, body: Body, Arrived(arrived): Arrived) -> Result<Self, BodyFault> {
         let given = Arc::new(AtomicU64::new(0));
-        let (mut taken, decoded) = (0, Arc::clone(&given));
+        let decoded = Arc::clone(&given);
         let chunks = body.into_data_stream().map(move |chunk| {
             let chunk = chunk.map_err(|error| io::Error::other(fault_in(&error).unwrap_or(BodyFault::Interrupted)))?;
-            taken += chunk.len() as u64;
+            let bytes = chunk.len() as u64;
+            let taken = arrived.fetch_add(bytes, Ordering::Relaxed) + bytes;
             let most = MAX_AHEAD + MAX_EXPANSION * decoded.load(Ordering::Relaxed);
             if taken > most { Err(io::Error::other(coding.fault("decodes to almost nothing"))) } else { Ok(chunk) }
         });
@@ -195,7 +202,7 @@ impl Coding {
             io::ErrorKind::UnexpectedEof => self.fault("ends early"),
             // Without gzip's trailer, a decoder that lacks input complains of no room to go on.
             io::ErrorKind::Other if self == Self::Deflate && !is_wrong => self.fault("ends early"),
-            _ => self.fault("cannot be decoded"),
+            _ => self.fault("cannot be decoded; send bytes that are not encoded so, such as a zip archive, without that header"),
         }
     }
 }

@@ -280,10 +280,14 @@ fn dataset_code(error: &DatasetError) -> Code {
         DatasetError::InUse { .. } => Code::DatasetInUse,
         DatasetError::TooManyUploads { .. } => Code::Busy,
         DatasetError::UploadTooLarge { .. } => Code::BodyTooLarge,
-        DatasetError::TooLarge(Excess::Bytes { .. } | Excess::Entries { .. } | Excess::Ratio { .. }) => Code::ArchiveTooLarge,
+        DatasetError::TooLarge(Excess::Bytes { .. } | Excess::Entries { .. } | Excess::Pixels { .. } | Excess::Ratio { .. }) => {
+            Code::ArchiveTooLarge
+        }
         DatasetError::QuotaExceeded { .. } | DatasetError::DiskFull(_) => Code::StorageFull,
         DatasetError::Mislabelled { .. }
         | DatasetError::UnknownArchive
+        | DatasetError::SingleFile
+        | DatasetError::Gzipped { .. }
         | DatasetError::ForeignArchive { .. }
         | DatasetError::ArchivePart
         | DatasetError::Broken { .. }

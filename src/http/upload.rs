@@ -7,7 +7,7 @@ mod said;
 
 use axum::{
     body::Body,
-    http::{HeaderMap, header},
+    http::{HeaderMap, header, request::Parts},
 };
 use futures_util::TryStreamExt;
 
@@ -15,11 +15,12 @@ pub use self::said::{PARAMETERS, Said};
 use super::{
     body::{self, BodyFault},
     dto::FolderRequest,
+    encoding::Arrived,
     error::ApiError,
     state::State,
 };
 use crate::{
-    datasets::{ArchiveKind, Dataset, Error},
+    datasets::{ArchiveKind, Dataset, Error, Upload},
     message::{excerpt, serde_message},
 };
 
@@ -40,33 +41,36 @@ enum Kind {
 ///
 /// # Errors
 /// A body of another type, too large, silent for too long; whatever keeps it from being a data set.
-pub async fn receive(state: &State, said: Said, headers: &HeaderMap, body: Body) -> Result<Dataset, ApiError> {
-    match Kind::of(headers) {
-        Ok(Kind::Archive(kind)) => archive(state, said, headers, kind, body).await,
-        Ok(Kind::Form) => form::archive(state, said, headers, body).await,
-        Ok(Kind::Folder) => folder(state, said, headers, body).await,
+pub async fn receive(state: &State, said: Said, parts: &Parts, body: Body) -> Result<Dataset, ApiError> {
+    match Kind::of(&parts.headers) {
+        Ok(Kind::Archive(kind)) => archive(state, said, parts, kind, body).await,
+        Ok(Kind::Form) => form::archive(state, said, parts, body).await,
+        Ok(Kind::Folder) => folder(state, said, &parts.headers, body).await,
         Err(error) => {
-            state.intake().discard(headers, body);
+            state.intake().discard(&parts.headers, body);
             Err(error)
         }
     }
 }
 
-async fn archive(
-    state: &State,
-    said: Said,
-    headers: &HeaderMap,
-    kind: Option<ArchiveKind>,
-    body: Body,
-) -> Result<Dataset, ApiError> {
-    let datasets = state.datasets();
+/// Starts to receive an archive in the body of `parts`.
+async fn start(state: &State, parts: &Parts, kind: Option<ArchiveKind>) -> Result<Upload, Error> {
+    let upload = state.datasets().upload(kind).await?;
+    Ok(match parts.extensions.get() {
+        Some(Arrived(bytes)) => upload.encoded(std::sync::Arc::clone(bytes)),
+        None => upload,
+    })
+}
+
+async fn archive(state: &State, said: Said, parts: &Parts, kind: Option<ArchiveKind>, body: Body) -> Result<Dataset, ApiError> {
+    let (datasets, headers) = (state.datasets(), &parts.headers);
     let (limit, idle) = (datasets.config().max_upload_bytes, datasets.config().idle_timeout);
     let started = async {
         let read_as = said.read_as()?;
         if body::declared_length(headers).is_some_and(|declared| declared as u64 > limit) {
             return Err(ApiError::from(Error::UploadTooLarge { limit }));
         }
-        Ok::<_, ApiError>((read_as, datasets.upload(kind).await?))
+        Ok::<_, ApiError>((read_as, start(state, parts, kind).await?))
     };
     let (read_as, mut upload) = match started.await {
         Ok(started) => started,

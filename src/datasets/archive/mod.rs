@@ -2,6 +2,7 @@
 //!
 //! Each format's file owns its traps; what an entry may be called and cost is the inbox's.
 
+mod directory;
 mod tar;
 mod zip;
 
@@ -20,6 +21,7 @@ use super::{
     inbox::Inbox,
     names::NameEncoding,
 };
+use crate::preprocess::is_image;
 
 /// Larger than the default, because archives are read from front to back.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -80,13 +82,35 @@ const FOREIGN: [(&[u8], &str); 7] = [
     (b"MSCF", "cabinet"),
 ];
 
-/// Refuses what begins as archives of another kind do.
+/// The kind of archive that begins with `first`; `None` where that does not say.
 ///
 /// # Errors
-/// [`Error::ForeignArchive`].
-pub(super) fn refuse_foreign(first: &[u8]) -> Result<(), Error> {
+/// [`Error::ForeignArchive`] and [`Error::SingleFile`]. A tar archive is neither, though it begins with a name that is anything.
+pub(super) fn kind_of(first: &[u8]) -> Result<Option<ArchiveKind>, Error> {
+    let known = ArchiveKind::of_bytes(first);
     let foreign = FOREIGN.iter().find(|(mark, _)| first.starts_with(mark));
-    foreign.map_or(Ok(()), |(_, kind)| Err(Error::ForeignArchive { kind }))
+    match foreign {
+        _ if known.is_some() => Ok(known),
+        Some((_, kind)) => Err(Error::ForeignArchive { kind }),
+        None if is_image(first) => Err(Error::SingleFile),
+        None => Ok(None),
+    }
+}
+
+/// Refuses gzip that says at once that it holds something else than a tar archive.
+fn check_gzip(path: &Path) -> Result<(), Error> {
+    let mut first = Vec::new();
+    let reader = MultiGzDecoder::new(BufReader::new(File::open(path).at("read", path)?));
+    let read = reader.take(MARK_BYTES as u64).read_to_end(&mut first);
+    // Damaged, or a tar archive of nothing: the reader of tar tells.
+    if read.is_err() || first.iter().all(|byte| *byte == 0) {
+        return Ok(());
+    }
+    match kind_of(&first)? {
+        Some(ArchiveKind::Tar) => Ok(()),
+        Some(kind) => Err(Error::Gzipped { kind }),
+        None => Err(Error::UnknownArchive),
+    }
 }
 
 /// Hands every entry of the archive at `path` to `inbox`. Its first bytes say what it is; where they do not, it is what it was
@@ -103,12 +127,14 @@ pub(super) fn unpack(
     let mut file = File::open(path).at("read", path)?;
     let mut first = Vec::new();
     Read::by_ref(&mut file).take(MARK_BYTES as u64).read_to_end(&mut first).at("read", path)?;
-    refuse_foreign(&first)?;
+    let found = kind_of(&first)?;
     if is_part(&mut file, &first).at("read", path)? {
         return Err(Error::ArchivePart);
     }
-    let found = ArchiveKind::of_bytes(&first);
     let kind = found.or(said).ok_or(Error::UnknownArchive)?;
+    if kind == ArchiveKind::TarGz {
+        check_gzip(path)?;
+    }
     // The readers are others' code: what they cannot cope with is a broken archive, not a broken server.
     let unpacked = catch_unwind(AssertUnwindSafe(|| unpack_kind(kind, path, names, inbox)));
     let unpacked = unpacked.unwrap_or_else(|_| {

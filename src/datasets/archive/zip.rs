@@ -11,7 +11,7 @@ use zip::{
     unstable::{format::flags::ZipFlags, read::ZipIterable},
 };
 
-use super::ArchiveKind;
+use super::{ArchiveKind, directory::Directory};
 use crate::datasets::{
     entry_path::{fault_at, is_folder, shown},
     error::{EntryFault, Error},
@@ -31,7 +31,7 @@ pub(super) fn unpack<R: Read + Seek>(
     names: Option<NameEncoding>,
     inbox: &mut Inbox,
 ) -> Result<(), Error> {
-    let mut archive = ZipIterable::try_new(directory, Config::default()).map_err(broken)?;
+    let mut archive = ZipIterable::try_new(Directory::new(directory), Config::default()).map_err(broken)?;
     for entry in archive.files().map_err(broken)? {
         let entry = entry.map_err(broken)?;
         let name = name(&entry, names)?;

@@ -61,7 +61,12 @@ impl Layout {
             Verdict::Doubt(splits) if wanted.is_some() => Ok(splits),
             Verdict::Doubt(splits) => Err(LayoutFault::TwoReadings { splits: splits.told(files), classes: classes.told(files) }),
             Verdict::Bare(folders) => Err(LayoutFault::BareSplits { folders, classes: classes.told(files) }),
-            Verdict::Several(folders) => Err(LayoutFault::SeveralSets { folders }),
+            Verdict::Several { splits: Some(splits), .. } if wanted.is_some() => Ok(splits),
+            Verdict::Several { folders, splits } => Err(LayoutFault::SeveralSets {
+                folders,
+                splits: splits.map(|splits| splits.told(files)),
+                classes: classes.told(files),
+            }),
             Verdict::None if wanted.is_some() => Err(LayoutFault::NoSplits { classes: classes.told(files) }),
             Verdict::None => Ok(classes),
         }

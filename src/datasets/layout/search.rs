@@ -24,8 +24,12 @@ pub(super) enum Verdict {
     Doubt(Layout),
     /// Folders called as splits, with photos directly in them.
     Bare(Vec<String>),
-    /// Folders with splits of their own, each a data set.
-    Several(Vec<String>),
+    /// Folders with splits of their own, each of them perhaps a data set.
+    Several {
+        folders: Vec<String>,
+        /// The splits if each is a class instead, and what is in its splits no classes.
+        splits: Option<Layout>,
+    },
 }
 
 /// The classes if no folder is a split: those in the first folder that is not alone.
@@ -43,7 +47,7 @@ pub(super) fn classes(root: &Folder<'_>) -> Layout {
 pub(super) fn splits(root: &Folder<'_>) -> Verdict {
     let (mut outer, mut folder) = (String::new(), root);
     loop {
-        let found = [at(folder, &outer), deeper(folder, &outer), mostly_below(folder, &outer)];
+        let found = [at(folder, &outer), deeper(folder, &outer), mostly_below(folder, &outer), beside(folder, &outer)];
         if let Some(verdict) = found.into_iter().find(|verdict| *verdict != Verdict::None) {
             return verdict;
         }
@@ -65,8 +69,10 @@ fn at(folder: &Folder<'_>, outer: &str) -> Verdict {
     }
     let of_classes = below(folder);
     match over {
-        Some(over) if over.is_all || over.splits().len() > 1 => Verdict::Bare(over.names()),
-        _ if of_classes.is_whole() && of_classes.are_folds => Verdict::Several(of_classes.names(outer)),
+        Some(over) if over.is_all || over.splits().len() > 1 => over.doubt(outer),
+        _ if of_classes.is_whole() && of_classes.are_folds => {
+            Verdict::Several { folders: of_classes.names(outer), splits: Some(of_classes.layout(outer)) }
+        }
         _ if of_classes.is_whole() => Verdict::Splits(of_classes.layout(outer)),
         _ => Verdict::None,
     }
@@ -86,6 +92,12 @@ fn mostly_below(folder: &Folder<'_>, outer: &str) -> Verdict {
     let below = below(folder);
     let split = below.classes.iter().filter(|(_, class)| class.values().any(|split| *split == Split::Train)).count();
     if split > 1 && split * 2 > below.all { Verdict::Doubt(below.layout(outer)) } else { Verdict::None }
+}
+
+/// A split that may be a class as the folders beside it are, whatever is in it.
+fn beside(folder: &Folder<'_>, outer: &str) -> Verdict {
+    let over = Over::of(folder).filter(|over| !over.is_all && !over.splits().is_empty());
+    over.map_or(Verdict::None, |over| over.doubt(outer))
 }
 
 /// Splits that agree on their classes in folders of `folder`, the least deep ones.
@@ -108,7 +120,14 @@ fn deeper(folder: &Folder<'_>, outer: &str) -> Verdict {
                 let is_rest = elsewhere * ELSEWHERE < inside.total;
                 return if is_rest { Verdict::Splits(layout) } else { Verdict::Doubt(layout) };
             }
-            several => return Verdict::Several(several.iter().map(|(place, ..)| (*place).clone()).collect()),
+            several => {
+                let folders = several.iter().map(|(place, ..)| (*place).clone()).collect();
+                let splits = match mostly_below(folder, outer) {
+                    Verdict::Doubt(splits) => Some(splits),
+                    _ => None,
+                };
+                return Verdict::Several { folders, splits };
+            }
         }
     }
     Verdict::None
@@ -191,8 +210,12 @@ impl<'a> Over<'a> {
         self.parts.iter().filter(|part| part.photos > 0).map(|part| part.split as u8).collect()
     }
 
-    fn names(&self) -> Vec<String> {
-        self.parts.iter().map(|part| part.name.to_owned()).collect()
+    /// What it is where it may be no split at all.
+    fn doubt(&self, outer: &str) -> Verdict {
+        if self.parts.iter().any(|part| !part.classes.is_empty()) {
+            return Verdict::Doubt(self.layout(outer));
+        }
+        Verdict::Bare(self.parts.iter().map(|part| part.name.to_owned()).collect())
     }
 
     fn layout(&self, outer: &str) -> Layout {

@@ -150,7 +150,38 @@ fn splits_are_folders_below_classes_too() {
         "two/train/b/5.jpg",
         "two/val/a/6.jpg",
     ];
-    check_refused(&folds, None, &["`one/`, `two/` have splits of their own", "`layout=classes`"]);
+    let each = ["`one/`, `two/` have splits of their own", "`layout=splits` for 2 classes: `one` (2 train, 1 val), `two`"];
+    check_refused(&folds, None, &[each[0], each[1], "`layout=classes` for 2 classes: `one` (3), `two` (3)"]);
+    let splits = read(&folds, &[], Some(FolderLayout::Splits)).expect("it was said");
+    assert_eq!(splits, ["one", "one", "one val", "two", "two", "two val"]);
+    let beside = [&folds[..], &["rest/7.jpg"]].concat();
+    check_refused(&beside, None, &each);
+    assert_eq!(read(&beside, &[], Some(FolderLayout::Splits)).expect("it was said")[6], "-");
+    let deep = ["x/one/train/a/1.jpg", "x/one/val/a/2.jpg", "x/two/train/a/3.jpg", "x/two/val/a/4.jpg", "y/5.jpg"];
+    for wanted in [None, Some(FolderLayout::Splits)] {
+        check_refused(&deep, wanted, &["`x/one/`, `x/two/` have splits", "for 2 classes: `x` (4), `y` (1) (`--layout` on"]);
+    }
+}
+
+#[test]
+fn folders_below_a_split_belong_to_it() {
+    check(&[
+        ("cat/train/a/1.jpg", "cat"),
+        ("cat/test/a/2.jpg", "cat test"),
+        ("dog/train/a/3.jpg", "dog"),
+        ("dog/test/a/4.jpg", "dog test"),
+    ]);
+    check(&[
+        ("cat/train/batch1/1.jpg", "cat"),
+        ("cat/train/batch2/2.jpg", "cat"),
+        ("cat/test/deep/er/3.jpg", "cat test"),
+        ("dog/train/4.jpg", "dog"),
+    ]);
+    let batches = ["cat/train/1/1.jpg", "cat/train/2/2.jpg", "cat/test/1/3.jpg", "dog/train/1/4.jpg", "dog/train/2/5.jpg"];
+    let batches = [&batches[..], &["dog/test/1/6.jpg"]].concat();
+    check_refused(&batches, None, &["`cat/`, `dog/` have splits", "`layout=splits` for 2 classes: `cat` (2 train, 1 test)"]);
+    let splits = read(&batches, &[], Some(FolderLayout::Splits)).expect("it was said");
+    assert_eq!(splits, ["cat", "cat", "cat test", "dog", "dog", "dog test"]);
 }
 
 #[test]
@@ -204,8 +235,20 @@ fn folders_that_look_alike_are_in_doubt() {
 
 #[test]
 fn trains_are_vehicles_too() {
-    check(&[("train/a.jpg", "train"), ("car/b.jpg", "car"), ("bus/c.jpg", "bus")]);
-    check(&[("valid/a.jpg", "valid"), ("invalid/b.jpg", "invalid")]);
+    let vehicles = ["train/a.jpg", "car/b.jpg", "bus/c.jpg"];
+    let both =
+        ["As splits: no class, since `train` holds photos directly", "As classes: 3 classes: `bus` (1), `car` (1), `train` (1)"];
+    for outer in ["", "archive/"] {
+        let files = vehicles.map(|path| format!("{outer}{path}"));
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        check_refused(&files, None, &[both[0], both[1], "`layout=classes`"]);
+        check_refused(&files, Some(FolderLayout::Splits), &[both[0]]);
+        assert_eq!(read(&files, &[], Some(FolderLayout::Classes)).expect("it was said"), ["train", "car", "bus"]);
+    }
+    check_refused(&["valid/a.jpg", "invalid/b.jpg"], None, &["since `valid` holds", "`invalid` (1), `valid` (1)"]);
+    let test = ["test/x/1.jpg", "ants/2.jpg", "bees/3.jpg"];
+    check_refused(&test, None, &["As splits: one class: `x` (1 test)", "As classes: 3 classes", "`layout=splits`"]);
+    assert_eq!(read(&test, &[], Some(FolderLayout::Splits)).expect("it was said"), ["x test", "-", "-"]);
     check(&[("train/valid/a.jpg", "valid"), ("train/train/b.jpg", "train"), ("test/valid/c.jpg", "valid test")]);
 }
 

@@ -231,6 +231,31 @@ fn the_unicode_field_says_what_a_name_is_when_its_checksum_holds() {
 }
 
 #[test]
+fn damaged_extra_fields_are_passed_over() {
+    let damaged: [&[u8]; 6] = [
+        b"\x75\x70\x04\0abcd",
+        b"\x75\x70\0\0",
+        b"\x75\x70\x20\0\x01abcdefgh",
+        b"\x75\x70\x09\0\x01abcd\xff\xff/1",
+        b"\x55\x54\0\0",
+        b"\x75\x70",
+    ];
+    let names = ["ä/1.png", "ä/2.png", "b/1.png", "b/2.png"];
+    for extra in damaged {
+        let entry = |(name, seed): (&&str, u32)| ZipEntry {
+            name: (*name).into(),
+            data: png(seed),
+            extra: extra.to_vec(),
+            ..ZipEntry::default()
+        };
+        let archive = zip(&names.iter().zip(1..).map(entry).collect::<Vec<_>>());
+        let dataset = block_on(Store::new(bounds()).send(ArchiveKind::Zip, &archive));
+        let dataset = dataset.unwrap_or_else(|error| panic!("{extra:x?}: {error}"));
+        assert_eq!(classes(&dataset), ["b 2/0", "ä 2/0"], "{extra:x?}");
+    }
+}
+
+#[test]
 fn zips_of_the_64_bit_format_are_read() {
     use std::io::Write;
     let mut writer = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));

@@ -3,7 +3,7 @@
 use tar::EntryType;
 
 use super::{
-    super::{ArchiveKind, Error},
+    super::{ArchiveKind, Error, ReadAs},
     Store, block_on, bounds,
     packing::{ZipEntry, gzip, photos, png, tar, tar_entry, tar_of, zip, zip_of},
 };
@@ -65,7 +65,35 @@ fn the_first_bytes_say_what_it_is_whatever_was_said() {
     }
     let expected = "it was sent as a gzipped tar archive but begins as a zip archive does: the zip archive is broken: ";
     store.refused(ArchiveKind::TarGz, &zip[..zip.len() - 30], expected);
-    store.refused(ArchiveKind::TarGz, &gzip(&zip), "the gzipped tar archive is broken");
+}
+
+#[test]
+fn gzip_is_named_by_what_is_in_it() {
+    let store = Store::new(bounds());
+    let refused = |said: ArchiveKind, inside: &[u8], expected: &str| {
+        store.refused(said, &gzip(inside), expected);
+    };
+    let (zip, tar) = (zip_of(&good()), tar_of(&good()));
+    for said in [ArchiveKind::TarGz, ArchiveKind::Zip] {
+        refused(said, &zip, "this is a zip archive in gzip; decompress it (`gunzip FILE.gz`), and send the zip archive itself");
+        refused(said, &gzip(&tar), "this is a gzipped tar archive in gzip; decompress it");
+        refused(said, b"7z\xBC\xAF\x27\x1C", "this is a 7z file");
+        refused(said, &png(1), "this is a single photo");
+        refused(said, b"labels,files", "this is neither a zip nor a tar archive, gzipped or not");
+        refused(said, &[0; 2048], "found no class folder");
+    }
+}
+
+#[test]
+fn the_marks_of_others_are_no_matter_where_an_archive_begins_with_them() {
+    let store = Store::new(bounds());
+    for folder in ["BZh", "BMW", "MSCF", "GIF89a", "P1 "] {
+        let files = good().into_iter().map(|(path, bytes)| (path.replacen('a', folder, 1), bytes)).collect::<Vec<_>>();
+        let dataset = block_on(store.send_as(None, &tar_of(&files), ReadAs::default()));
+        assert!(dataset.unwrap_or_else(|error| panic!("{folder}: {error}")).classes.iter().any(|class| class.name == folder));
+    }
+    let expected = "this is a single photo or document, and no archive; pack the class folders";
+    Store::new(bounds()).refused(ArchiveKind::Zip, &png(1), expected);
 }
 
 #[test]
@@ -171,6 +199,14 @@ fn bombs_are_refused() {
     let store = Store::new(DatasetsConfig { max_bytes: 10 << 20, ..bounds() });
     store.refused(ArchiveKind::Zip, &bomb, "more than 10485760 bytes (`datasets.max_bytes`)");
     store.refused(ArchiveKind::TarGz, &gz_bomb, "more than 10485760 bytes (`datasets.max_bytes`)");
+    // By the headers alone: nothing of these can be decoded.
+    let cut: Vec<_> = good().into_iter().map(|(path, bytes)| (path, bytes[..bytes.len() - 30].to_vec())).collect();
+    let store = Store::new(DatasetsConfig { max_pixels: 4 * 64 - 1, ..bounds() });
+    store.refused(ArchiveKind::Zip, &zip_of(&cut), "more than 255 pixels together (`datasets.max_pixels`)");
+    store.refused(ArchiveKind::Tar, &tar_of(&cut), "more than 255 pixels together (`datasets.max_pixels`)");
+    let store = Store::new(DatasetsConfig { max_pixels: 4 * 64, ..bounds() });
+    let twins = [good(), vec![("b/twin.png".to_owned(), png(1))]].concat();
+    block_on(store.send(ArchiveKind::Zip, &zip_of(&twins))).expect("the same photo is decoded once");
     let store = Store::new(DatasetsConfig { max_entries: 3, ..bounds() });
     store.refused(ArchiveKind::Zip, &zip_of(&good()), "more than 3 files and folders (`datasets.max_entries`)");
     store.refused(ArchiveKind::Tar, &tar_of(&good()), "more than 3 files and folders (`datasets.max_entries`)");

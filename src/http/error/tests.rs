@@ -67,6 +67,7 @@ fn dataset_errors() -> Vec<(DatasetError, u16, Code)> {
     let text = || "x".to_owned();
     let io = || std::io::Error::other("disk");
     let folder = |fault| DatasetError::Folder { path: text(), fault };
+    let several = LayoutFault::SeveralSets { folders: Vec::new(), splits: None, classes: text() };
     vec![
         (DatasetError::Unknown { id: text() }, 404, Code::UnknownDataset),
         (DatasetError::InUse { id: text(), job: text() }, 409, Code::DatasetInUse),
@@ -74,10 +75,13 @@ fn dataset_errors() -> Vec<(DatasetError, u16, Code)> {
         (DatasetError::UploadTooLarge { limit: 1 }, 413, Code::BodyTooLarge),
         (DatasetError::TooLarge(Excess::Bytes { limit: 1 }), 413, Code::ArchiveTooLarge),
         (DatasetError::TooLarge(Excess::Entries { limit: 1 }), 413, Code::ArchiveTooLarge),
+        (DatasetError::TooLarge(Excess::Pixels { limit: 1 }), 413, Code::ArchiveTooLarge),
         (DatasetError::TooLarge(Excess::Ratio { limit: 1 }), 413, Code::ArchiveTooLarge),
         (DatasetError::QuotaExceeded { limit: 1 }, 507, Code::StorageFull),
         (DatasetError::DiskFull(io()), 507, Code::StorageFull),
         (DatasetError::UnknownArchive, 422, Code::BadArchive),
+        (DatasetError::SingleFile, 422, Code::BadArchive),
+        (DatasetError::Gzipped { kind: ArchiveKind::Zip }, 422, Code::BadArchive),
         (DatasetError::ForeignArchive { kind: "7z" }, 422, Code::BadArchive),
         (DatasetError::ArchivePart, 422, Code::BadArchive),
         (
@@ -100,7 +104,7 @@ fn dataset_errors() -> Vec<(DatasetError, u16, Code)> {
             422,
             Code::BadDataset,
         ),
-        (DatasetError::Contents(ContentsFault::Layout(LayoutFault::SeveralSets { folders: Vec::new() })), 422, Code::BadDataset),
+        (DatasetError::Contents(ContentsFault::Layout(several)), 422, Code::BadDataset),
         (DatasetError::Contents(ContentsFault::Layout(LayoutFault::NoSplits { classes: text() })), 422, Code::BadDataset),
         (DatasetError::Broken { kind: ArchiveKind::Zip, source: io() }, 422, Code::BadArchive),
         (DatasetError::Entry { path: text(), fault: EntryFault::Link }, 422, Code::BadArchive),

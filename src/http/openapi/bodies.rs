@@ -178,7 +178,11 @@ fn dataset_body() -> RequestBodyBuilder {
     let archive =
         "Class folders of images, optionally under or over `train/`, `val/` and `test/`, optionally within outer folders";
     RequestBodyBuilder::new()
-        .description(Some("An archive of class folders, of up to `datasets.max_upload_bytes`; or a folder of the server"))
+        .description(Some(
+            "An archive of class folders, of up to `datasets.max_upload_bytes`; or a folder of the server. The first bytes of an \
+             archive say what it is, under other content types too, save that `image/…`, `video/…`, `audio/…` and `text/…` carry \
+             none (`unsupported_media_type`). `Content-Encoding: gzip` and `deflate` are decoded.",
+        ))
         .required(Some(Required::True))
         .content("application/octet-stream", binary("One of the archives; its first bytes say which"))
         .content("application/zip", binary(archive))

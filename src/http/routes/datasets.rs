@@ -37,7 +37,7 @@ pub async fn create(extract::State(state): extract::State<State>, request: Reque
             return Err(error);
         }
     };
-    let dataset = upload::receive(&state, said, &parts.headers, body).await?;
+    let dataset = upload::receive(&state, said, &parts, body).await?;
     let location = [(header::LOCATION, format!("/datasets/{}", dataset.id))];
     Ok((StatusCode::CREATED, location, Json(DatasetDto::new(dataset.summary, true))).into_response())
 }

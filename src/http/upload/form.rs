@@ -4,11 +4,11 @@
 
 use axum::{
     body::Body,
-    http::{HeaderMap, header},
+    http::{header, request::Parts},
 };
 use multer::Field;
 
-use super::Said;
+use super::{Said, start};
 use crate::{
     datasets::{Dataset, Error, ReadAs, Upload},
     http::{body, error::ApiError, form::Form, header_parameters::HeaderParameters, state::State},
@@ -25,7 +25,8 @@ const MAX_FIELD_BYTES: usize = 256;
 ///
 /// # Errors
 /// A form that cannot be read, no file in it or several; as for an archive that is the body itself.
-pub async fn archive(state: &State, said: Said, headers: &HeaderMap, body: Body) -> Result<Dataset, ApiError> {
+pub async fn archive(state: &State, said: Said, parts: &Parts, body: Body) -> Result<Dataset, ApiError> {
+    let headers = &parts.headers;
     let limit = state.datasets().config().max_upload_bytes;
     if body::declared_length(headers).is_some_and(|declared| declared as u64 > limit.saturating_add(MAX_AROUND_BYTES)) {
         state.intake().discard(headers, body);
@@ -33,7 +34,7 @@ pub async fn archive(state: &State, said: Said, headers: &HeaderMap, body: Body)
     }
     let idle = state.datasets().config().idle_timeout;
     let chunks = state.intake().chunks_within(body, idle, "datasets.idle_timeout_ms");
-    let mut reader = Reader { state, said, form: Form::new(headers, chunks)? };
+    let mut reader = Reader { state, said, parts, form: Form::new(headers, chunks)? };
     match reader.read().await {
         Ok((upload, read_as)) => Ok(upload.finish(read_as).await?),
         Err(error) => {
@@ -47,6 +48,7 @@ pub async fn archive(state: &State, said: Said, headers: &HeaderMap, body: Body)
 struct Reader<'a> {
     state: &'a State,
     said: Said,
+    parts: &'a Parts,
     form: Form,
 }
 
@@ -66,7 +68,7 @@ impl Reader<'_> {
             if upload.is_some() {
                 return Err(ApiError::InvalidParameter("the form has more than one file; a data set is one archive".to_owned()));
             }
-            let target = upload.insert(self.state.datasets().upload(None).await?);
+            let target = upload.insert(start(self.state, self.parts, None).await?);
             while let Some(chunk) = self.form.chunk(&mut field).await? {
                 target.write(&chunk).await?;
             }

@@ -49,6 +49,13 @@ impl Server {
         (status.as_u16(), body)
     }
 
+    /// Sends a data set whose body is in gzip, by its `Content-Encoding`.
+    async fn send_encoded(&self, content_type: &str, body: Vec<u8>) -> (u16, Value) {
+        let request = Request::post("/datasets").header("Content-Type", content_type).header("Content-Encoding", "gzip");
+        let (status, _, body) = testing::answer(&self.router, request.body(body.into()).unwrap()).await;
+        (status.as_u16(), body)
+    }
+
     async fn get(&self, path: &str) -> (u16, Value) {
         self.ask("GET", path, "text/plain", Body::empty()).await
     }
@@ -134,8 +141,15 @@ async fn refusals_have_their_status_and_leave_nothing() {
     server
         .refused("application/x-tar", tar_of(&photos(&["a/1.png", "a/2.png"])), 422, "bad_dataset", "one class folder, `a`")
         .await;
-    server.refused("image/png", "x", 415, "unsupported_media_type", "`image/png` carries no data set").await;
-    server.refused("text/plain", Body::empty(), 415, "unsupported_media_type", "application/zip").await;
+    for content_type in ["image/png", "text/plain", "video/mp4", "audio/mpeg", "multipart/mixed"] {
+        let detail = format!("`{content_type}` carries no data set; send `application/zip`");
+        server.refused(content_type, zip_of(&good()), 415, "unsupported_media_type", &detail).await;
+    }
+    for content_type in ["application/octet-stream", "application/zip", "application/pdf", ""] {
+        server.refused(content_type, photos(&["a"])[0].1.clone(), 422, "bad_archive", "this is a single photo").await;
+    }
+    let gz = gzip(&zip_of(&good()));
+    server.refused("application/octet-stream", gz, 422, "bad_archive", "this is a zip archive in gzip; decompress it").await;
     server.refused("", Body::empty(), 422, "bad_archive", "neither a zip nor a tar archive").await;
     server.refused("application/json", "{}", 400, "malformed_body", "missing field `path`").await;
     server.refused("application/json", r#"{"path":"a","x":1}"#, 400, "malformed_body", "unknown field `x`").await;
@@ -227,6 +241,26 @@ async fn bounds_have_their_status() {
     let (status, problem) = busy.ask("POST", "/datasets", "application/zip", archive).await;
     assert_eq!((status, problem["code"].as_str()), (503, Some("busy")));
     drop(upload);
+}
+
+#[tokio::test]
+async fn encoded_bodies_are_measured_by_what_was_sent() {
+    let server = Server::new(DatasetsConfig { max_ratio: 2, ..bounds() });
+    let tar = tar_of(&[good(), vec![("set/train/a/zeros".to_owned(), vec![0; 70 << 20])]].concat());
+    let kind = "multipart/form-data; boundary=+-x";
+    for (content_type, body) in [("application/x-tar", gzip(&tar)), (kind, gzip(&form(&[("file", Some("a.tar"), &tar)])))] {
+        let (status, problem) = server.send_encoded(content_type, body).await;
+        assert_eq!((status, problem["code"].as_str()), (413, Some("archive_too_large")), "{content_type}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("`datasets.max_ratio`"), "{content_type}: {problem}");
+        assert_eq!(server.left(), Vec::<PathBuf>::new());
+    }
+    for (content_type, body) in [("application/zip", gzip(&zip_of(&good()))), ("application/gzip", gzip(&tar_of(&good())))] {
+        let (status, sent) = server.send_encoded(content_type, body).await;
+        assert_eq!(status, 201, "{content_type}: {sent}");
+    }
+    let (status, problem) = server.send_encoded("application/zip", zip_of(&good())).await;
+    assert_eq!((status, problem["code"].as_str()), (400, Some("malformed_body")), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("a zip archive, without that header"), "{problem}");
 }
 
 #[tokio::test]
