@@ -31,6 +31,7 @@ impl Graph {
         let weights_are_inputs = self.header.ir_version() < WEIGHTS_NEED_NO_INPUT;
         let kept_input =
             |input: &ValueInfoProto| fed.contains(input.name()) || weights_are_inputs && wanted.read.contains(input.name());
+        let asked: HashSet<&str> = outputs.iter().copied().collect();
         let kept_tensor = |tensor: &TensorProto| wanted.read.contains(tensor.name());
         let cut = GraphProto {
             node: pick(&body.node, |index, _| wanted.nodes[index]),
@@ -41,7 +42,7 @@ impl Graph {
             sparse_initializer: pick(&body.sparse_initializer, |_, sparse| sparse.values.as_ref().is_some_and(kept_tensor)),
             input: pick(&body.input, |_, input| kept_input(input)),
             output: output_infos(body, outputs),
-            value_info: pick(&body.value_info, |_, info| wanted.made.contains(info.name()) && !outputs.contains(&info.name())),
+            value_info: pick(&body.value_info, |_, info| wanted.made.contains(info.name()) && !asked.contains(info.name())),
             quantization_annotation: pick(&body.quantization_annotation, |_, note| wanted.annotates(note)),
         };
         let header = ModelProto { training_info: Vec::new(), ..self.header.clone() };

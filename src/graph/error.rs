@@ -25,6 +25,52 @@ pub enum Error {
         /// Its size.
         bytes: u64,
     },
+    /// More nodes than graft takes.
+    #[error(
+        "the graph has more than {} nodes ({node} is the next); simplify it, for example with onnxslim",
+        super::bounds::MAX_NODES
+    )]
+    TooManyNodes {
+        /// The first that is too many.
+        node: String,
+    },
+    /// Subgraphs within subgraphs.
+    #[error("{node} holds a subgraph more than {depth} deep; simplify the graph, for example with onnxslim")]
+    TooDeep {
+        /// The node that holds the innermost.
+        node: String,
+        /// How many may be within each other.
+        depth: usize,
+    },
+    /// Names, attributes, properties and documentation beyond their bound.
+    #[error(
+        "the model has {bytes} bytes besides its tensors{}; {} are the most: take properties and documentation out of the file",
+        .property.as_ref().map(|key| format!(", most of it the property `{key}`")).unwrap_or_default(),
+        super::bounds::MAX_STRUCTURE_BYTES
+    )]
+    TooMuchStructure {
+        /// Bytes that are no tensor's data.
+        bytes: usize,
+        /// The property that is most of it.
+        property: Option<String>,
+    },
+    /// A constant that the graph makes is too large.
+    #[error(
+        "{node} makes a constant of {values} values, and all constants of the graph together have {total}; {most} are the most for \
+         a model of {stored} bytes of weights: store such tensors in the file"
+    )]
+    LargeConstants {
+        /// The node that makes the largest.
+        node: String,
+        /// How many values that has.
+        values: u64,
+        /// Values of all constants.
+        total: u64,
+        /// The bound.
+        most: u64,
+        /// Bytes that are stored.
+        stored: u64,
+    },
     /// Bytes of something else, or damaged ones.
     #[error("not an ONNX model: {found}")]
     Foreign {

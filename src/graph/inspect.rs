@@ -108,6 +108,11 @@ impl Graph {
         self.body.output.iter().map(value).collect()
     }
 
+    /// Names of the tensors that a session can give: the graph's inputs, and what its nodes make.
+    pub fn computed(&self) -> impl Iterator<Item = &str> {
+        inputs(&self.body).chain(self.body.node.iter().flat_map(outputs))
+    }
+
     /// The first output of every node that depends on the graph's input, in graph order; constants are no layers.
     pub fn image_layers(&self) -> Vec<NodeOutput> {
         let dependent = self.dependent();

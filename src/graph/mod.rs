@@ -4,6 +4,7 @@
 //! Knows neither sessions nor the model repository.
 
 mod axes;
+mod bounds;
 mod build;
 mod constants;
 mod cut;
@@ -71,7 +72,8 @@ impl Graph {
     /// External data are neither read nor looked for; use [`Self::read`] for a model whose tensors lie beside it.
     ///
     /// # Errors
-    /// Bytes that are no ONNX model, an undefined or duplicate tensor name, a cycle, a tensor whose data do not fit its shape.
+    /// Bytes that are no ONNX model, an undefined or duplicate tensor name, a cycle, a tensor whose data do not fit its shape,
+    /// more nodes, nesting or text than graft takes.
     pub fn parse(bytes: Bytes) -> Result<Self, Error> {
         let size = bytes.len() as u64;
         if size > MAX_MODEL_BYTES {
@@ -81,7 +83,13 @@ impl Graph {
         let body = header.graph.take().filter(|body| !body.output.is_empty());
         let body = body.ok_or_else(|| Error::foreign(&bytes, None))?;
         let mut graph = Self { header, body, dir: None };
-        graph.visit(&mut |tensor| tensors::check(tensor))?;
+        bounds::check_nodes(&graph.header, &graph.body)?;
+        let mut data = 0;
+        graph.visit(&mut |tensor| {
+            data += bounds::data_bytes(tensor);
+            tensors::check(tensor)
+        })?;
+        bounds::check_structure(&graph.header, &graph.body, data)?;
         order::check(&mut graph.body)?;
         Ok(graph)
     }

@@ -4,14 +4,15 @@
 
 use super::{Graph, proto::StringStringEntryProto};
 
-/// Longest text that is read; a thousand labels and as many layers take some hundred kilobytes.
-const MAX_BYTES: usize = 16 << 20;
-
 impl Graph {
     /// The text under `key`.
     pub fn property(&self, key: &str) -> Option<&str> {
-        let found = self.header.metadata_props.iter().find(|entry| entry.key() == key)?;
-        Some(found.value()).filter(|text| text.len() <= MAX_BYTES)
+        self.properties().find(|(found, _)| *found == key).map(|(_, text)| text)
+    }
+
+    /// Every key with its text.
+    pub fn properties(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.header.metadata_props.iter().map(|entry| (entry.key(), entry.value()))
     }
 
     /// The model with `properties` for what it said under keys that begin with `prefix`.

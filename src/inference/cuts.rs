@@ -107,7 +107,9 @@ impl Cuts {
         let graph = self.cut(tensors)?;
         let bytes = graph.to_bytes();
         let source = SessionSource { graph: &bytes, folder: self.version.dir(), shared: &self.shared.within(&graph) };
-        let session = self.runtime.session(source, self.choice).map_err(|source| runtime_error(&self.version, source))?;
+        // What subgraphs and functions make, an import could not measure.
+        let made = if graph.is_flat() { Runtime::session } else { Runtime::unfolded_session };
+        let session = made(&self.runtime, source, self.choice).map_err(|source| runtime_error(&self.version, source))?;
         info!(
             model = self.version.metadata.name,
             version = self.version.metadata.version,

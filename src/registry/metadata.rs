@@ -239,7 +239,7 @@ pub fn valid_name(name: &str) -> bool {
 /// What [`valid_name`] asks, for messages.
 pub const NAME_RULE: &str = "a model name has 1 to 64 ASCII letters, digits, `.`, `_` or `-` and starts with a letter or digit";
 
-fn rule(field: &'static str, holds: bool, broken: impl FnOnce() -> String) -> Result<(), MetadataError> {
+pub(super) fn rule(field: &'static str, holds: bool, broken: impl FnOnce() -> String) -> Result<(), MetadataError> {
     if holds { Ok(()) } else { Err(MetadataError { field, rule: broken() }) }
 }
 

@@ -6,6 +6,7 @@ mod catalogue;
 mod class_names;
 mod error;
 mod files;
+mod fits;
 mod hashing;
 pub(crate) mod hidden;
 mod import;

@@ -10,6 +10,10 @@ use crate::preprocess::Preprocessing;
 /// What every key begins with.
 pub const PREFIX: &str = "graft.";
 
+/// Keys of an export without which it is none, or that say how its images and numbers are to be read.
+const KEYS: [&str; 8] =
+    ["architecture", "preprocessing", "labels", "layers", "features_layer", "pretrained", "output", "lineage"];
+
 /// What an export says of the version that it holds.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Exported {
@@ -61,7 +65,13 @@ impl Exported {
     /// A property that is missing or malformed, or of a format that this graft does not know.
     pub(super) fn read<'a>(property: impl Fn(&str) -> Option<&'a str>) -> Result<Option<Self>, PropertyError> {
         let text = |key: &'static str| property(&format!("{PREFIX}{key}"));
-        let Some(format) = text("format") else { return Ok(None) };
+        let Some(format) = text("format") else {
+            // Written by hand: whoever did that wants them read.
+            return match KEYS.into_iter().find(|&key| text(key).is_some()) {
+                Some(key) => Err(PropertyError { key, problem: "is of no use without `graft.format` and the others".to_owned() }),
+                None => Ok(None),
+            };
+        };
         let format: u32 = parsed("format", format)?;
         if format > FORMAT {
             let problem = format!("is {format}, this graft reads up to {FORMAT}");
@@ -117,6 +127,9 @@ mod tests {
         assert!(error(|all| drop(all.remove("graft.labels"))).starts_with("the property `graft.labels` of the file is missing;"));
         let broken = error(|all| drop(all.insert("graft.layers".into(), "[1".into())));
         assert!(broken.starts_with("the property `graft.layers` of the file cannot be read: "), "{broken}");
+        let alone = error(|all| all.retain(|key, _| key == "graft.labels"));
+        assert!(alone.starts_with("the property `graft.labels` of the file is of no use without `graft.format`"), "{alone}");
+        assert_eq!(properties(|all| all.retain(|key, _| key == "graft.version")), Ok(None));
         let newer = error(|all| drop(all.insert("graft.format".into(), "99".into())));
         assert!(newer.contains("is 99, this graft reads up to 2;"), "{newer}");
     }

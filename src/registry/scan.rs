@@ -22,7 +22,7 @@ use super::{
     metadata::{Metadata, NAME_RULE, valid_name},
     repository::{Model, ModelVersion, Problem, Snapshot},
 };
-use crate::graph::Graph;
+use crate::graph::{self, Graph};
 
 /// Largest `metadata.json` in bytes; InceptionV3's has about 60 kB.
 pub(super) const MAX_METADATA_BYTES: u64 = 16 << 20;
@@ -244,17 +244,24 @@ fn read_version(folder: &Path, stamp: &Stamp, name: &str, version: u32) -> Resul
             return Err(format!("`{file}` has {found} bytes, not the {expected} that `{METADATA}` says; import the model again"));
         }
     }
-    lay_out_again(&mut metadata, folder);
+    fit(&mut metadata, folder)?;
     Ok(metadata)
 }
 
-/// Layers of a version that an earlier graft published are shown as they lie; a graph that cannot be read fails when it loads.
-fn lay_out_again(metadata: &mut Metadata, folder: &Path) {
-    if metadata.needs_layouts()
-        && let Ok(graph) = Graph::read(&folder.join(GRAPH))
-    {
+/// Checks `metadata` against the graph; layers of a version that an earlier graft published are shown as they lie. A damaged graph
+/// fails when it loads.
+fn fit(metadata: &mut Metadata, folder: &Path) -> Result<(), String> {
+    let graph = match Graph::read(&folder.join(GRAPH)) {
+        Ok(graph) => graph,
+        // Gone, for one, with a version that is being removed.
+        Err(graph::Error::Io { source, .. }) => return Err(format!("`{GRAPH}` cannot be read: {source}")),
+        Err(_) => return Ok(()),
+    };
+    if metadata.needs_layouts() {
         metadata.lay_out(&graph);
     }
+    let unfit = |error| format!("`{METADATA}` does not fit `{GRAPH}`: {error}; import the model again");
+    metadata.check_fit(&graph).map_err(unfit)
 }
 
 fn parse(text: &[u8]) -> Result<Document, String> {

@@ -14,6 +14,7 @@ use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::OnceLock,
+    time::Duration,
 };
 
 use ort::environment::{Environment, GlobalThreadPoolOptions};
@@ -26,6 +27,7 @@ pub use session::Session;
 pub use shared::SharedWeights;
 pub use stepper::{Feed, Stepper, StepperSource, Stop};
 
+use self::session::Use;
 use crate::{
     config::{Provider, ProviderChoice, ProviderPolicy, RuntimeConfig},
     message::{Foreign, ServerPath},
@@ -83,6 +85,20 @@ pub enum Error {
     /// A tensor's data and shape disagree.
     #[error(transparent)]
     Shape(#[from] crate::tensor::ShapeError),
+    /// More than all runs together may hold.
+    #[error(
+        "{node} wants more memory than `runtime.max_run_bytes` leaves; give smaller images or batches, or raise that setting"
+    )]
+    TooMuchMemory {
+        /// The node: its operator and its name.
+        node: String,
+    },
+    /// A run that was ended because it took too long.
+    #[error("the graph runs for more than {} s on one batch; graft ends such runs", .limit.as_secs())]
+    TooSlow {
+        /// How long it was given.
+        limit: Duration,
+    },
     /// Anything else that ONNX Runtime refused.
     #[error("{}", Foreign(.0))]
     Ort(ort::Error),
@@ -90,7 +106,10 @@ pub enum Error {
 
 impl From<ort::Error> for Error {
     fn from(error: ort::Error) -> Self {
-        Self::Ort(error)
+        match memory::beyond_arena(error.message()) {
+            Some(node) => Self::TooMuchMemory { node },
+            None => Self::Ort(error),
+        }
     }
 }
 
@@ -142,7 +161,7 @@ impl Runtime {
             .with_spin_control(false)?;
         let environment = builder.with_name("graft").with_telemetry(false).with_global_thread_pool(threads).build()?;
         environment.set_log_level(ort::logging::LogLevel::Warning);
-        memory::share_arena(&environment)?;
+        memory::share_arena(&environment, config.max_run_bytes)?;
         Ok(Self { environment: ENVIRONMENT.get_or_init(|| environment).clone() })
     }
 
@@ -166,7 +185,15 @@ impl Runtime {
     /// # Errors
     /// [`Error::ProviderUnavailable`] when it is required and cannot be had; a graph that ONNX Runtime refuses.
     pub fn session(&self, source: SessionSource<'_>, choice: ProviderChoice) -> Result<Session, Error> {
-        on_provider(choice, |provider, note| Session::open(&self.environment, source, provider, note, None))
+        on_provider(choice, |provider, note| Session::open(&self.environment, source, Use::Serving, provider, note))
+    }
+
+    /// A session that computes no constants of the graph before it runs, for graphs whose constants are not known to be small.
+    ///
+    /// # Errors
+    /// As [`Self::session`].
+    pub fn unfolded_session(&self, source: SessionSource<'_>, choice: ProviderChoice) -> Result<Session, Error> {
+        on_provider(choice, |provider, note| Session::open(&self.environment, source, Use::Unfolded, provider, note))
     }
 
     /// A session with threads of its own, for work that shall not take those that serve.
@@ -181,7 +208,7 @@ impl Runtime {
         choice: ProviderChoice,
         threads: NonZeroUsize,
     ) -> Result<Session, Error> {
-        on_provider(choice, |provider, note| Session::open(&self.environment, source, provider, note, Some(threads)))
+        on_provider(choice, |provider, note| Session::open(&self.environment, source, Use::Background(threads), provider, note))
     }
 
     /// A session that is run step after step, on the provider that `choice` asks for.

@@ -1,12 +1,21 @@
 //! One ONNX Runtime session: host tensors in, host tensors out, float16 converted at the edge.
 
-use std::num::NonZeroUsize;
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    sync::mpsc::{RecvTimeoutError, channel},
+    thread,
+    time::Duration,
+};
 
 use half::f16;
 use ort::{
     environment::Environment,
     ep,
-    session::builder::{GraphOptimizationLevel, SessionBuilder},
+    session::{
+        RunOptions,
+        builder::{GraphOptimizationLevel, SessionBuilder},
+    },
     value::{TensorElementType, TensorRef, TensorValueTypeMarker, Value, ValueType},
 };
 
@@ -31,11 +40,18 @@ impl Session {
     pub(super) fn open(
         environment: &Environment,
         source: SessionSource<'_>,
+        purpose: Use,
         provider: Provider,
         note: Option<String>,
-        threads: Option<NonZeroUsize>,
     ) -> Result<Self, Error> {
-        let mut builder = on_threads(builder(environment, source, provider, Memory::Shared)?, threads)?;
+        let builder = builder(environment, source, provider, Memory::Shared)?;
+        let mut builder = match purpose {
+            Use::Serving => builder,
+            Use::Unfolded => {
+                builder.with_config_entry("optimization.disable_specified_optimizers", "ConstantFolding").map_err(plain)?
+            }
+            Use::Background(threads) => on_threads(builder, Some(threads))?,
+        };
         let session = builder.commit_from_memory(source.graph)?;
         let half_input = session.inputs().first().is_some_and(|input| element(input.dtype()) == Some(TensorElementType::Float16));
         Ok(Self { session, half_input, provider: ProviderInEffect { provider, note } })
@@ -52,19 +68,63 @@ impl Session {
         self.session.outputs().iter().filter(|output| float(output.dtype())).map(|output| output.name().to_owned()).collect()
     }
 
+    /// The shapes of those outputs of which every size is known without a run, by name.
+    pub fn known_shapes(&self) -> HashMap<String, Vec<usize>> {
+        let side = |&side: &i64| usize::try_from(side).ok();
+        let known = |kind: &ValueType| kind.tensor_shape()?.iter().map(side).collect::<Option<Vec<_>>>();
+        self.session.outputs().iter().filter_map(|output| Some((output.name().to_owned(), known(output.dtype())?))).collect()
+    }
+
     /// Runs on `input`, the graph's one input with its batch dimension, and gives the outputs in graph order.
     ///
     /// # Errors
     /// A shape that the graph refuses, an output that is no float, a failure of the provider.
     pub fn run(&mut self, input: &Tensor) -> Result<Vec<Tensor>, Error> {
+        self.run_with(input, &RunOptions::new()?)
+    }
+
+    /// As [`Self::run`], for a graph that may not come to an end: after `limit` no further node begins.
+    ///
+    /// # Errors
+    /// [`Error::TooSlow`], and those of [`Self::run`].
+    pub fn run_within(&mut self, limit: Duration, input: &Tensor) -> Result<Vec<Tensor>, Error> {
+        let options = RunOptions::new()?;
+        let (finished, waiting) = channel::<()>();
+        let options = &options;
+        thread::scope(|scope| {
+            let watch = scope.spawn(move || {
+                let late = waiting.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+                late && options.terminate().is_ok()
+            });
+            let outputs = self.run_with(input, options);
+            drop(finished);
+            let late = watch.join().unwrap_or(false);
+            outputs.map_err(|error| if late { Error::TooSlow { limit } } else { error })
+        })
+    }
+
+    fn run_with(&mut self, input: &Tensor, options: &RunOptions) -> Result<Vec<Tensor>, Error> {
         let outputs = if self.half_input {
             let data: Vec<f16> = input.data().iter().copied().map(f16::from_f32).collect();
-            self.session.run(ort::inputs![TensorRef::from_array_view((input.shape(), data.as_slice()))?])?
+            let input = TensorRef::from_array_view((input.shape(), data.as_slice()))?;
+            self.session.run_with_options(ort::inputs![input], options)?
         } else {
-            self.session.run(ort::inputs![TensorRef::from_array_view((input.shape(), input.data()))?])?
+            let input = TensorRef::from_array_view((input.shape(), input.data()))?;
+            self.session.run_with_options(ort::inputs![input], options)?
         };
         outputs.iter().map(|(name, value)| read(name, &value)).collect()
     }
+}
+
+/// What a session is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Runs as fast as it can.
+    Serving,
+    /// Runs without having computed any constant of the graph, which a graph can make as large as it likes.
+    Unfolded,
+    /// Runs beside what serves, on threads of its own.
+    Background(NonZeroUsize),
 }
 
 /// Where a session's activations lie.

@@ -33,8 +33,8 @@ impl SharedWeights {
         for initializer in graph.initializers() {
             let Some(place) = initializer.external else { continue };
             let large = initializer.bytes >= SHARED_FROM_BYTES && initializer.elem == Some(ElementType::F32);
-            let consumers = graph.consumers(initializer.name);
-            if large && consumers.iter().all(|consumer| matches!(consumer.op_type, "Gemm" | "MatMul")) {
+            let multiplies = || graph.consumers(initializer.name).iter().all(|by| matches!(by.op_type, "Gemm" | "MatMul"));
+            if large && multiplies() {
                 shared.read(initializer.name, &initializer.shape, weights, place.offset)?;
             }
         }

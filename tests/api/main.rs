@@ -7,6 +7,7 @@ mod bad_images;
 mod bad_requests;
 mod bases;
 mod binary;
+mod bounds;
 mod clients;
 mod commands;
 mod concurrency;

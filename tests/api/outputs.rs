@@ -2,7 +2,10 @@
 //!
 //! The models, and what each of them says of one image, are `tests/goldens/outputs.py`'s.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use graft::{
     graph::Graph,
@@ -30,7 +33,17 @@ pub fn settings() -> OnnxSettings {
 
 /// Imports a model of the fixtures under a name of its own; the error with its causes if it is refused.
 pub fn import(repository: &Repository, name: &str, settings: &OnnxSettings) -> Result<graft::registry::ModelVersion, String> {
-    import_onnx(repository, &runtime(), name, &file(name), settings).map_err(|error| {
+    import_file(repository, name, &file(name), settings)
+}
+
+/// Imports `file` as `name`; the error with its causes if it is refused.
+pub fn import_file(
+    repository: &Repository,
+    name: &str,
+    file: &Path,
+    settings: &OnnxSettings,
+) -> Result<graft::registry::ModelVersion, String> {
+    import_onnx(repository, &runtime(), name, file, settings).map_err(|error| {
         let mut text = error.to_string();
         let mut source = std::error::Error::source(&error);
         while let Some(cause) = source {
@@ -197,6 +210,14 @@ fn what_other_exporters_say_of_their_files_is_read() {
 
     let error = import(&[("graft.format", "99")]).expect_err("of the future");
     assert!(error.contains("`graft.format` of the file is 99"), "{error}");
+    let error = import(&[("graft.labels", "[]")]).expect_err("not by graft");
+    assert!(error.contains("`graft.labels` of the file is of no use without `graft.format`"), "{error}");
+
+    let of_task = |task| import(&[("task", task)]).expect("a classifier").assumptions;
+    let warned = |task| of_task(task).into_iter().find(|assumption| assumption.setting == "output_tensor");
+    let said = warned("detect").map(|assumption| assumption.assumed).unwrap_or_default();
+    assert_eq!(said, "`logits`, as scores of classes, though the file's property `task` says `detect`");
+    assert!(warned("classify").is_none() && warned("image-classification").is_none());
 }
 
 #[test]

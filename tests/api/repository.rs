@@ -82,6 +82,33 @@ async fn what_is_half_written_is_reported_and_not_served() {
 }
 
 #[tokio::test]
+async fn metadata_that_do_not_fit_the_graph_are_reported_and_not_served() {
+    let setup = Setup::new();
+    let edits = [
+        ("tensor", "/output/tensor", json!("nothing"), "`output.tensor` is `nothing`, which the graph does not compute"),
+        ("size", "/preprocessing/height", json!(16), "`preprocessing.height` makes that axis 16, but the graph takes"),
+        ("order", "/preprocessing/channel_order", json!("grey"), "`preprocessing.channel_order` makes that axis 1"),
+        ("layer", "/layers/0/tensor", json!("nothing"), "at the tensor `nothing`, which the graph does not compute"),
+    ];
+    for (name, field, value, _) in &edits {
+        let path = publish(setup.repository(), Tiny::Colours, name).dir().join("metadata.json");
+        let mut metadata: Value = serde_json::from_slice(&fs::read(&path).expect("published")).expect("JSON");
+        *metadata.pointer_mut(field).expect("a field") = value.clone();
+        fs::write(&path, metadata.to_string()).expect("writable");
+    }
+    let app = setup.spawn().await;
+    let problems = app.get("/models").await.ok().json()["problems"].clone();
+    for (name, .., expected) in edits {
+        let path = format!("{name}/1");
+        let problem = problems.as_array().expect("a list").iter().find(|problem| problem["path"] == path);
+        let reason = problem.and_then(|problem| problem["reason"].as_str()).unwrap_or_default();
+        assert!(reason.starts_with("`metadata.json` does not fit `graph.onnx`: ") && reason.contains(expected), "{problems}");
+        let asked = app.send(app.post_image(&format!("/models/{name}/predict"), plain([0; 3]))).await;
+        asked.problem(404, "unknown_model", name);
+    }
+}
+
+#[tokio::test]
 async fn the_least_recently_used_model_makes_room() {
     let mut setup = Setup::empty();
     for name in ["a", "b", "c"] {

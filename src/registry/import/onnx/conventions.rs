@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use crate::{
     graph::Graph,
+    message::excerpt,
     preprocess::{ChannelOrder, Fit, Mode, Orientation, Preprocessing, Resize},
-    registry::{Label, import::ImportError},
+    registry::{Assumption, Label, import::ImportError},
 };
 
 /// Keys under which class names are found.
@@ -29,6 +30,13 @@ pub(super) fn check_task(graph: &Graph) -> Result<(), ImportError> {
         }
         _ => Ok(()),
     }
+}
+
+/// That `output` is taken for scores of classes, where a file whose exporter is not known calls its task something else.
+pub(super) fn other_task(graph: &Graph, output: &str) -> Option<Assumption> {
+    let task = graph.property("task").filter(|task| !task.to_lowercase().contains("classif"))?;
+    let assumed = format!("`{output}`, as scores of classes, though the file's property `task` says `{}`", excerpt(task));
+    Some(Assumption::new("output_tensor", assumed))
 }
 
 /// Names of the classes, in index order, and the key under which they are.

@@ -18,7 +18,7 @@ use self::{
     classes::{features_layer_among, labels},
     input::ImageInput,
     output::{Chosen, Hints, choose, judge, vector},
-    probe::{Probe, Probed, fitting_size},
+    probe::{Probe, Probed, check_constants, fitting_size},
 };
 use super::{ImportError, OnnxSettings, WEIGHTS};
 use crate::{
@@ -59,6 +59,7 @@ pub fn import_onnx(
     let (graph, chosen) = choose_output(graph, &settings, exported.as_ref())?;
     let (graph, origin) =
         write_graph(graph, &staging, format!("onnx:{}", file.file_name().unwrap_or_default().to_string_lossy()))?;
+    check_constants(runtime, &staging, &graph, &image, origin.bytes)?;
     let image = fitting_size(runtime, &staging, &graph, image)?;
     let (preprocessing, mut assumptions) = preprocessing(&graph, &settings, exported.as_ref(), &image);
     preprocessing.validate().map_err(|error| ImportError::Setting { setting: "preprocessing", reason: error.to_string() })?;
@@ -69,6 +70,7 @@ pub fn import_onnx(
     let (output, classes, assumed) =
         judged.map_or((None, 0, None), |(output, classes, assumed)| (Some(output), classes, assumed));
     assumptions.extend(assumed);
+    assumptions.extend(chosen.as_ref().and_then(|chosen| conventions::other_task(&graph, &chosen.name)));
     let own_labels = exported.as_ref().map(|exported| exported.labels.as_slice());
     let (labels, assumed) = labels(&graph, &settings, own_labels, classes)?;
     assumptions.extend(assumed);
@@ -93,6 +95,8 @@ pub fn import_onnx(
         correction: None,
         created: String::new(),
     };
+    let unfit = |source| crate::registry::Error::InvalidMetadata { name: name.to_owned(), source };
+    metadata.check_fit(&graph).map_err(unfit)?;
     Ok(staging.publish(metadata)?)
 }
 

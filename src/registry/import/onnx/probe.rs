@@ -2,7 +2,7 @@
 //!
 //! Knows shapes and numbers; what they mean is `output`'s to say.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use tracing::warn;
 
@@ -13,12 +13,15 @@ use crate::{
     graph::{Graph, InputInfo, Shapes},
     preprocess::Preprocessing,
     registry::{Layer, Staging, import::ImportError, trial_images},
-    runtime::{Runtime, Session, SessionSource, SharedWeights},
+    runtime::{Error, Runtime, Session, SessionSource, SharedWeights},
     tensor::Tensor,
 };
 
 /// What the sizes of a tensor are called, after it.
 const SIZES: &str = "/sizes";
+
+/// Time for one run: a batch that takes longer is never answered, and some graphs run for ever.
+const RUN_LIMIT: Duration = Duration::from_secs(300);
 
 /// Runs the graph with every layer as an output.
 pub(super) struct Probe<'a> {
@@ -47,24 +50,31 @@ impl Probe<'_> {
     pub(super) fn layers(&self, input: &InputInfo) -> Result<Probed, ImportError> {
         let nodes: Vec<_> = self.graph.image_layers().into_iter().filter(|node| !self.graph.is_adapter(&node.name)).collect();
         let all: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
-        let floats = self.session(&all)?.float_outputs();
-        let names: Vec<&str> = all.iter().copied().filter(|name| floats.iter().any(|float| float == name)).collect();
-        let mut session = self.session(&names)?;
-        let declared = input.shape.first().and_then(|dim| dim.fixed()).and_then(|size| usize::try_from(size).ok());
-        let batch = declared.unwrap_or(1);
+        let whole = self.session(&all)?;
+        let floats = whole.float_outputs();
+        let floats: HashSet<&str> = floats.iter().map(String::as_str).collect();
+        let kinds = nodes.iter().map(|node| (node.name.as_str(), node.op_type.as_str()));
+        let kinds: Vec<(&str, &str)> = kinds.filter(|(name, _)| floats.contains(name)).collect();
+        let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
+        let mut session = if names.len() == all.len() { whole } else { self.session(&names)? };
+        let batch = batch(input);
         let images = trial_images(self.preprocessing);
         let image = images.last().expect("there are some");
         let outputs = run(&mut session, &vec![image; batch])?;
         let pair = [image, &images[0]];
-        let fixed_batch = declared.or_else(|| if self.takes_two(&mut session, pair, &outputs) { None } else { Some(1) });
-        let with_batch = names.iter().zip(&outputs).filter(|(_, output)| output.shape().first() == Some(&batch));
-        let sizes = self.sizes(&all, &vec![image; batch]);
+        let fixed_batch = match declared_batch(input) {
+            None if self.takes_two(&mut session, pair, &outputs)? => None,
+            None => Some(1),
+            declared => declared,
+        };
+        let with_batch = kinds.iter().zip(&outputs).filter(|(_, output)| output.shape().first() == Some(&batch));
+        let sizes = sizes(self.runtime, self.staging, self.graph, &all, &vec![image; batch]).unwrap_or_default();
         let sizes = self.with_input(&input.name, batch, sizes, names.iter().zip(&outputs));
         let layouts = self.graph.layouts(&sizes);
-        let layer = |(index, (name, output)): (usize, (&&str, &Tensor))| Layer {
+        let layer = |(index, ((name, kind), output)): (usize, (&(&str, &str), &Tensor))| Layer {
             index,
             name: (*name).to_owned(),
-            kind: nodes.iter().find(|node| node.name == **name).map(|node| node.op_type.clone()).unwrap_or_default(),
+            kind: (*kind).to_owned(),
             shape: layouts[*name].shown(&output.shape()[1..]),
             tensor: (*name).to_owned(),
             layout: Some(layouts[*name]),
@@ -89,7 +99,7 @@ impl Probe<'_> {
 
     /// Whether a graph with an open batch dimension really takes two images, `single`'s and another: some reshape to a fixed batch
     /// of 1, and in some an image's numbers depend on the others.
-    fn takes_two(&self, session: &mut Session, images: [&Tensor; 2], single: &[Tensor]) -> bool {
+    fn takes_two(&self, session: &mut Session, images: [&Tensor; 2], single: &[Tensor]) -> Result<bool, ImportError> {
         // Rounding in another order; what mixes images is far off.
         const NEAR: f32 = 0.02;
         let alike = |(one, two): (&Tensor, &Tensor)| {
@@ -97,25 +107,14 @@ impl Probe<'_> {
             let largest = one.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
             one.len() * 2 == two.len() && one.iter().zip(two).all(|(a, b)| (a - b).abs() <= NEAR * largest || a.is_nan())
         };
-        let takes = run(session, &images).is_ok_and(|two| single.iter().zip(&two).all(alike));
+        let takes = ran(run(session, &images))?.is_some_and(|two| single.iter().zip(&two).all(alike));
         let takes = takes && !self.graph.quantizes_by_batch();
         if !takes {
             warn!(
                 "the graph leaves its batch dimension open but gives each image its own numbers alone; graft will run them one by one"
             );
         }
-        takes
-    }
-
-    /// The sizes of the tensors `all` for `images`, of whatever type they are; those of which ONNX Runtime does not tell are left out.
-    fn sizes(&self, all: &[&str], images: &[&Tensor]) -> Shapes {
-        let sizes = |name: &str| format!("{name}{SIZES}");
-        let names: Vec<String> = all.iter().map(|name| sizes(name)).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let told = self.graph.with_sizes(all, sizes).and_then(|graph| graph.cut(&names)).map_err(ImportError::from);
-        let told = told.and_then(|graph| run(&mut session(self.runtime, self.staging, &graph)?, images));
-        let shape = |sizes: &Tensor| sizes.data().iter().map(|&side| side as usize).collect();
-        all.iter().zip(told.unwrap_or_default()).map(|(name, sizes)| ((*name).to_owned(), shape(&sizes))).collect()
+        Ok(takes)
     }
 
     /// `sizes` with those of the input and of the run's outputs.
@@ -151,18 +150,78 @@ pub(super) fn fitting_size(
     if sizes.len() == 1 {
         return Ok(image);
     }
-    let declared = graph.input()?.shape.first().and_then(|dim| dim.fixed());
-    let batch = declared.and_then(|size| usize::try_from(size).ok()).unwrap_or(1);
+    let batch = batch(&graph.input()?);
     let mut session = session(runtime, staging, graph)?;
-    let mut runs = |[height, width]: [u32; 2]| {
-        let channels = if image.channels == 1 { 1 } else { 3 };
-        let shape = vec![channels, height as usize, width as usize];
-        let zeros = Tensor::new(shape.clone(), vec![0.0; shape.iter().product()]).expect("as many zeros as the shape has");
-        run(&mut session, &vec![&zeros; batch]).is_ok()
-    };
-    match sizes.into_iter().find(|&size| runs(size)) {
-        Some(size) => Ok(image.with_size(size)),
-        None => Err(image.no_size_runs()),
+    for size in sizes {
+        if ran(run(&mut session, &vec![&black(&image, size); batch]))?.is_some() {
+            return Ok(image.with_size(size));
+        }
+    }
+    Err(image.no_size_runs())
+}
+
+/// Checks that what `graph` makes without the image is in proportion to its `stored` bytes of weights, as far as possible without
+/// making it.
+///
+/// # Errors
+/// Constants that are too large, or cannot be made.
+pub(super) fn check_constants(
+    runtime: &Runtime,
+    staging: &Staging,
+    graph: &Graph,
+    image: &ImageInput,
+    stored: u64,
+) -> Result<(), ImportError> {
+    let made = graph.made_constants();
+    if made.is_empty() {
+        return Ok(());
+    }
+    let known = session(runtime, staging, &graph.cut(&made)?)?.known_shapes();
+    graph.check_constants(&known, stored)?;
+    let images = vec![black(image, image.size); batch(&graph.input()?)];
+    let sizes = sizes(runtime, staging, graph, &made, &images.iter().collect::<Vec<_>>())?;
+    Ok(graph.check_constants(&sizes, stored)?)
+}
+
+/// The sizes of `tensors` for `images`, of whatever type they are.
+fn sizes(
+    runtime: &Runtime,
+    staging: &Staging,
+    graph: &Graph,
+    tensors: &[&str],
+    images: &[&Tensor],
+) -> Result<Shapes, ImportError> {
+    let sizes = |name: &str| format!("{name}{SIZES}");
+    let names: Vec<String> = tensors.iter().map(|name| sizes(name)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let graph = graph.with_sizes(tensors, sizes)?.cut(&names)?;
+    let told = run(&mut session(runtime, staging, &graph)?, images)?;
+    let shape = |sizes: &Tensor| sizes.data().iter().map(|&side| side as usize).collect();
+    Ok(tensors.iter().zip(told).map(|(name, sizes)| ((*name).to_owned(), shape(&sizes))).collect())
+}
+
+/// A black image of that size.
+fn black(image: &ImageInput, [height, width]: [u32; 2]) -> Tensor {
+    let channels = if image.channels == 1 { 1 } else { 3 };
+    let shape = vec![channels, height as usize, width as usize];
+    Tensor::new(shape.clone(), vec![0.0; shape.iter().product()]).expect("as many zeros as the shape has")
+}
+
+/// Images of a run, where the graph says so.
+fn declared_batch(input: &InputInfo) -> Option<usize> {
+    input.shape.first().and_then(|dim| dim.fixed()).and_then(|size| usize::try_from(size).ok())
+}
+
+fn batch(input: &InputInfo) -> usize {
+    declared_batch(input).unwrap_or(1)
+}
+
+/// What a run gave, if the graph takes such images; a bound that it broke does not tell.
+fn ran<T>(result: Result<T, ImportError>) -> Result<Option<T>, ImportError> {
+    match result {
+        Ok(outputs) => Ok(Some(outputs)),
+        Err(broken @ ImportError::Runtime(Error::TooMuchMemory { .. } | Error::TooSlow { .. })) => Err(broken),
+        Err(_) => Ok(None),
     }
 }
 
@@ -171,12 +230,12 @@ fn session(runtime: &Runtime, staging: &Staging, graph: &Graph) -> Result<Sessio
     let shared = SharedWeights::default();
     let source = SessionSource { graph: &graph, folder: staging.dir(), shared: &shared };
     let cpu = ProviderChoice { provider: Provider::Cpu, policy: ProviderPolicy::Required };
-    Ok(runtime.session(source, cpu)?)
+    Ok(runtime.unfolded_session(source, cpu)?)
 }
 
 /// The outputs for a batch of `images`.
 fn run(session: &mut Session, images: &[&Tensor]) -> Result<Vec<Tensor>, ImportError> {
     let data: Vec<f32> = images.iter().flat_map(|image| image.data()).copied().collect();
     let shape = std::iter::once(images.len()).chain(images[0].shape().iter().copied()).collect();
-    Ok(session.run(&Tensor::new(shape, data).expect("a batch is as many images as its shape says"))?)
+    Ok(session.run_within(RUN_LIMIT, &Tensor::new(shape, data).expect("a batch is as many images as its shape says"))?)
 }

@@ -1,0 +1,125 @@
+//! What a graph may cost before anything is made of it: bounds on its nodes, their nesting, and all that is no tensor's data.
+//!
+//! Whatever reads a graph copies it for every session, and ONNX Runtime's time grows with its nodes. Knows no operator.
+
+use prost::Message;
+
+use super::{
+    Error,
+    order::describe,
+    proto::{GraphProto, ModelProto, NodeProto, TensorProto},
+};
+
+/// Most nodes, those within subgraphs and functions included. Image classifiers have some thousand at most.
+pub(super) const MAX_NODES: usize = 20_000;
+
+/// Most subgraphs within each other; those of exported classifiers are one or two deep.
+const MAX_DEPTH: usize = 8;
+
+/// Most bytes besides the tensors' data: names, attributes, properties, documentation.
+pub(super) const MAX_STRUCTURE_BYTES: usize = 64 << 20;
+
+/// Checks nodes and nesting.
+pub(super) fn check_nodes(header: &ModelProto, body: &GraphProto) -> Result<(), Error> {
+    let functions = header.functions.iter().flat_map(|function| &function.node);
+    let mut nodes = 0;
+    body.node.iter().chain(functions).try_for_each(|node| count(node, 0, &mut nodes))
+}
+
+/// Checks what there is besides the `data` of the tensors, in bytes.
+pub(super) fn check_structure(header: &ModelProto, body: &GraphProto, data: usize) -> Result<(), Error> {
+    let bytes = (header.encoded_len() + body.encoded_len()).saturating_sub(data);
+    if bytes <= MAX_STRUCTURE_BYTES {
+        return Ok(());
+    }
+    let largest = header.metadata_props.iter().max_by_key(|property| property.value().len());
+    let largest = largest.filter(|property| property.value().len() > bytes / 2).map(|property| property.key().to_owned());
+    Err(Error::TooMuchStructure { bytes, property: largest })
+}
+
+/// Bytes that the data of `tensor` take in the message.
+pub(super) fn data_bytes(tensor: &TensorProto) -> usize {
+    let TensorProto { name, dims, doc_string, external_data, metadata_props, .. } = tensor;
+    let rest = TensorProto {
+        name: name.clone(),
+        dims: dims.clone(),
+        doc_string: doc_string.clone(),
+        external_data: external_data.clone(),
+        metadata_props: metadata_props.clone(),
+        ..Default::default()
+    };
+    tensor.encoded_len() - rest.encoded_len()
+}
+
+fn count(node: &NodeProto, depth: usize, nodes: &mut usize) -> Result<(), Error> {
+    *nodes += 1;
+    if *nodes > MAX_NODES {
+        return Err(Error::TooManyNodes { node: describe(node) });
+    }
+    let mut inner = node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)).peekable();
+    if depth == MAX_DEPTH && inner.peek().is_some() {
+        return Err(Error::TooDeep { node: describe(node), depth: MAX_DEPTH });
+    }
+    inner.flat_map(|graph| &graph.node).try_for_each(|node| count(node, depth + 1, nodes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{
+        Graph,
+        fixture::{branch, classifier, graph, model, node, untyped},
+        proto::StringStringEntryProto,
+    };
+
+    /// A classifier with `depth` branches within each other, beside `relus` Relus in a row.
+    fn grown(relus: usize, depth: usize) -> Result<Graph, String> {
+        let mut body = classifier();
+        body.node.extend((0..relus).map(|index| node("Relu", "x", &format!("r{index}"))));
+        let inner =
+            |node: NodeProto, output: &str| GraphProto { node: vec![node], output: vec![untyped(output)], ..Default::default() };
+        let mut last = node("Relu", "x", "end");
+        for level in 0..depth {
+            let mut outer = node("If", "k", &format!("level{level}"));
+            let output = last.output[0].clone();
+            outer.attribute.push(branch("then_branch", inner(last, &output)));
+            last = outer;
+        }
+        body.node.push(last);
+        graph(body).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nodes_and_nesting_are_bounded() {
+        let own = classifier().node.len() + 1;
+        assert!(grown(MAX_NODES - own, 0).is_ok());
+        let many = grown(MAX_NODES - own + 1, 0).expect_err("one too many");
+        assert_eq!(
+            many,
+            "the graph has more than 20000 nodes (Relu node `end` is the next); simplify it, for example with onnxslim"
+        );
+        assert!(grown(0, MAX_DEPTH).is_ok());
+        let deep = grown(0, MAX_DEPTH + 1).expect_err("too deep");
+        assert_eq!(deep, "If node `level0` holds a subgraph more than 8 deep; simplify the graph, for example with onnxslim");
+        assert!(grown(MAX_NODES - own, 1).expect_err("within branches, too").contains("20000 nodes"));
+    }
+
+    #[test]
+    fn what_is_no_weight_is_bounded() {
+        let with = |key: &str, bytes: usize| {
+            let property = StringStringEntryProto { key: Some(key.to_owned()), value: Some("x".repeat(bytes)) };
+            let model = ModelProto { metadata_props: vec![property], ..model(classifier()) };
+            Graph::parse(model.encode_to_vec().into()).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(with("names", MAX_STRUCTURE_BYTES / 2), Ok(()));
+        let refused = with("names", MAX_STRUCTURE_BYTES).expect_err("too long");
+        assert!(refused.contains("besides its tensors, most of it the property `names`; 67108864 are the most"), "{refused}");
+        let mut body = classifier();
+        body.doc_string = Some("x".repeat(MAX_STRUCTURE_BYTES));
+        let refused = graph(body).expect_err("too long").to_string();
+        assert!(refused.contains("besides its tensors; 67108864 are the most"), "{refused}");
+        let mut body = classifier();
+        body.initializer.push(crate::graph::fixture::zeros("large", &[MAX_STRUCTURE_BYTES as i64 / 4]));
+        assert!(graph(body).is_ok(), "tensors have no such bound");
+    }
+}
