@@ -320,12 +320,14 @@ impl Engine {
             warn!(path = problem.path, reason = problem.reason, "ignored in the model repository");
         }
         view::warn_of_new(&snapshot, &before);
+        let snapshot = Arc::new(snapshot);
+        // First, so that no request finds a version that is on its way out.
+        *self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&snapshot);
         let present = |version: &ModelVersion| {
             let versions = || snapshot.models.iter().flat_map(|model| &model.versions);
             versions().any(|known| known.dir() == version.dir())
         };
         self.inner.models.retain(present);
-        *self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
         Ok(())
     }
 

@@ -98,7 +98,12 @@ impl Models {
 
     /// Forgets every worker that `keep` does not want: versions that left the repository.
     pub(super) fn retain(&self, keep: impl Fn(&ModelVersion) -> bool) {
-        self.lock().retain(|worker| keep(worker.version()));
+        let mut loaded = self.lock();
+        let (kept, gone): (_, VecDeque<_>) = std::mem::take(&mut *loaded).into_iter().partition(|worker| keep(worker.version()));
+        *loaded = kept;
+        // Sessions take their time to end: nobody waits for the lock meanwhile.
+        drop(loaded);
+        drop(gone);
     }
 
     /// Takes models out of the list until `version` fits.
