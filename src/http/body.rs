@@ -8,7 +8,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use axum::{
@@ -223,26 +222,6 @@ pub fn outgoing(bytes: Vec<u8>, memory: Arc<Reservation>) -> Body {
         }
     }
     Body::from(Bytes::from_owner(Held { bytes, _memory: memory }))
-}
-
-/// Reads and forgets what a refused client still sends, while its answer is already on the way.
-///
-/// Closing a connection with unread data resets it, and the client may lose the answer that says why.
-/// A client that waits for `100 Continue` has sent nothing and needs nothing.
-pub fn discard(headers: &HeaderMap, body: Body, limit: usize, time: Duration) {
-    if headers.contains_key(header::EXPECT) {
-        return;
-    }
-    tokio::spawn(tokio::time::timeout(time, async move {
-        let mut chunks = body.into_data_stream();
-        let mut left = limit;
-        while let Some(Ok(chunk)) = chunks.next().await {
-            match left.checked_sub(chunk.len()) {
-                Some(rest) => left = rest,
-                None => break,
-            }
-        }
-    }));
 }
 
 #[cfg(test)]

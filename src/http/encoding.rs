@@ -14,7 +14,7 @@ use std::{
 use async_compression::tokio::bufread::{DeflateDecoder, GzipDecoder, ZlibDecoder};
 use axum::{
     body::{Body, HttpBody},
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -27,7 +27,6 @@ use tokio_util::io::StreamReader;
 use super::{
     body::{BodyFault, fault_in},
     error::ApiError,
-    intake::Intake,
 };
 use crate::message::excerpt;
 
@@ -46,7 +45,7 @@ const MAX_EXPANSION: u64 = 8;
 pub struct Arrived(pub Arc<AtomicU64>);
 
 /// Middleware: gives handlers the decoded body, without the headers that describe the encoded one.
-pub async fn decode(State(intake): State<Intake>, request: Request, next: Next) -> Response {
+pub async fn decode(request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     if body.is_end_stream() {
         return next.run(Request::from_parts(parts, body)).await;
@@ -61,7 +60,6 @@ pub async fn decode(State(intake): State<Intake>, request: Request, next: Next) 
             Body::from_stream(decoded(coding, body, arrived))
         }
         Err(error) => {
-            intake.discard(&parts.headers, body);
             return error.into_response();
         }
     };

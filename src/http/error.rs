@@ -293,11 +293,13 @@ fn dataset_code(error: &DatasetError) -> Code {
         | DatasetError::Broken { .. }
         | DatasetError::Entry { .. } => Code::BadArchive,
         DatasetError::Contents(
-            ContentsFault::TooFewClasses(_)
+            ContentsFault::TooFewClasses { .. }
             | ContentsFault::TooFewImages { .. }
             | ContentsFault::NoTraining { .. }
             | ContentsFault::Layout(
                 LayoutFault::TwoReadings { .. }
+                | LayoutFault::NoClasses { .. }
+                | LayoutFault::SameFolders { .. }
                 | LayoutFault::BareSplits { .. }
                 | LayoutFault::SeveralSets { .. }
                 | LayoutFault::NoSplits { .. },

@@ -39,6 +39,15 @@ pub struct NamedImage {
     pub name: Option<String>,
     /// Encoded bytes.
     pub bytes: Bytes,
+    /// Why there are none, where the text that held them cannot be read.
+    pub fault: Option<String>,
+}
+
+impl NamedImage {
+    /// An image that arrived as bytes.
+    pub fn new(name: Option<String>, bytes: Bytes) -> Self {
+        Self { name, bytes, fault: None }
+    }
 }
 
 /// What an image is called in the answer, and what to say if it cannot be decoded.
@@ -46,6 +55,7 @@ pub struct NamedImage {
 pub struct Caption {
     name: String,
     mangled: Option<&'static str>,
+    fault: Option<String>,
 }
 
 /// A request's images, in order, and their share of the memory for request bodies.
@@ -79,7 +89,7 @@ impl Images {
         let mut chunks = body::metered(intake.chunks(body), intake.max_body_bytes, Arc::clone(&reservation));
         let read = match kind {
             Kind::Raw => {
-                let image = NamedImage { name: None, bytes: body::collect(chunks, declared).await? };
+                let image = NamedImage::new(None, body::collect(chunks, declared).await?);
                 Read { images: vec![image], parameters: Vec::new() }
             }
             Kind::Json => {
@@ -88,9 +98,7 @@ impl Images {
             }
             Kind::Multipart => multipart::read(headers, chunks, intake, allowed).await?,
             Kind::Urlencoded => {
-                let error = urlencoded(&chunks.try_next().await?.unwrap_or_default());
-                intake.discard(headers, Body::from_stream(chunks));
-                return Err(error);
+                return Err(urlencoded(&chunks.try_next().await?.unwrap_or_default()));
             }
         };
         let Read { images, parameters } = read;
@@ -106,6 +114,7 @@ impl Images {
         let caption = |(position, image): (usize, &NamedImage)| Caption {
             name: image.name.clone().unwrap_or_else(|| position.to_string()),
             mangled: mangled::mangled(&image.bytes),
+            fault: image.fault.clone(),
         };
         self.images.iter().enumerate().map(caption).collect()
     }
@@ -125,7 +134,7 @@ impl Images {
 impl Caption {
     /// That of an image that shows nothing unusual.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), mangled: None }
+        Self { name: name.into(), mangled: None, fault: None }
     }
 
     /// The name.
@@ -135,6 +144,9 @@ impl Caption {
 
     /// That the image cannot be used, with what may have happened to it.
     pub fn problem(self, error: &ImageError) -> ImageProblem {
+        if let Some(detail) = self.fault {
+            return ImageProblem { image: self.name, code: "invalid_base64", detail };
+        }
         let mut problem = ImageProblem::new(self.name, error);
         if let (Some(mangled), ImageError::NotAnImage | ImageError::Broken { .. }) = (self.mangled, error) {
             problem.detail = format!("{}; {mangled}", problem.detail);

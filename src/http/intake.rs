@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use axum::{body::Body, http::HeaderMap};
+use axum::body::Body;
 use bytes::Bytes;
 use futures_util::Stream;
 
 use super::{
-    body::{self, BodyFault, Budget},
+    body::{BodyFault, Budget},
     pace::{Pace, paced},
 };
 use crate::{
@@ -62,10 +62,5 @@ impl Intake {
         setting: &'static str,
     ) -> impl Stream<Item = Result<Bytes, BodyFault>> + Send + Unpin + use<> {
         paced(body, Pace { idle, setting, ..self.pace })
-    }
-
-    /// Lets a refused client finish sending `body`, so that it reads why; nothing is kept.
-    pub fn discard(&self, headers: &HeaderMap, body: Body) {
-        body::discard(headers, body, self.max_body_bytes, self.pace.idle);
     }
 }

@@ -26,10 +26,7 @@ const MAX_BYTES: usize = 1 << 20;
 /// # Errors
 /// Another type, more than 1 MiB, a body that does not arrive.
 pub async fn bytes(intake: &Intake, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
-    if let Err(error) = check_type(headers) {
-        intake.discard(headers, body);
-        return Err(error);
-    }
+    check_type(headers)?;
     let limit = MAX_BYTES.min(intake.max_body_bytes);
     let reservation = Arc::new(intake.budget.reserve());
     let reading = async {
@@ -48,8 +45,21 @@ pub async fn bytes(intake: &Intake, headers: &HeaderMap, body: Body) -> Result<B
 /// # Errors
 /// [`ApiError::MalformedBody`].
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(bytes)
+    serde_json::from_slice(text(bytes)?)
         .map_err(|error| ApiError::MalformedBody(format!("cannot read the JSON body: {}", serde_message(&error))))
+}
+
+/// The text of a JSON body, without the mark that some systems begin UTF-8 with.
+///
+/// # Errors
+/// UTF-16, which RFC 8259 rules out and some shells write.
+pub fn text(bytes: &[u8]) -> Result<&[u8], ApiError> {
+    match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'{', 0, ..] | [0, b'{', ..] => {
+            Err(ApiError::MalformedBody("the JSON body is UTF-16; send it as UTF-8".to_owned()))
+        }
+        _ => Ok(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)),
+    }
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
@@ -88,6 +98,8 @@ mod tests {
     async fn json_is_read_within_bounds() {
         check(Some("application/json; charset=utf-8"), "{\"a\":1}", Ok("{\"a\":1}")).await;
         check(Some("APPLICATION/JSON"), "1", Ok("1")).await;
+        check(Some("application/json"), "\u{feff}{}", Ok("{}")).await;
+        check(Some("application/json"), "{\0}\0", Err("is UTF-16; send it as UTF-8")).await;
         check(None, "{}", Err("no `Content-Type`; send `application/json`")).await;
         check(Some("text/plain"), "{}", Err("the body is `text/plain`")).await;
         check(Some("application/json"), "{", Err("cannot read the JSON body: EOF")).await;

@@ -28,6 +28,7 @@ mod routes;
 mod server;
 mod size;
 mod state;
+mod unread;
 mod upload;
 
 pub use openapi::{openapi, openapi_yaml};

@@ -26,6 +26,7 @@ use super::{
     observe, openapi, request_id,
     routes::{datasets, features, health, job_events, jobs, models, predict, versions},
     state::State,
+    unread,
 };
 
 /// Smaller answers are not worth compressing.
@@ -76,7 +77,7 @@ pub(super) fn around(routes: Router, intake: &Intake) -> Router {
         .quality(CompressionLevel::Fastest)
         .compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES).and(OnlyText));
     routes
-        .route_layer(middleware::from_fn_with_state(intake.clone(), encoding::decode))
+        .route_layer(middleware::from_fn(encoding::decode))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable())
@@ -84,6 +85,7 @@ pub(super) fn around(routes: Router, intake: &Intake) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(observe::record))
         .layer(trace)
+        .layer(middleware::from_fn_with_state(intake.clone(), unread::forget))
         .layer(middleware::from_fn(request_id::assign))
 }
 

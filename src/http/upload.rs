@@ -17,6 +17,7 @@ use super::{
     dto::FolderRequest,
     encoding::Arrived,
     error::ApiError,
+    json,
     state::State,
 };
 use crate::{
@@ -42,14 +43,10 @@ enum Kind {
 /// # Errors
 /// A body of another type, too large, silent for too long; whatever keeps it from being a data set.
 pub async fn receive(state: &State, said: Said, parts: &Parts, body: Body) -> Result<Dataset, ApiError> {
-    match Kind::of(&parts.headers) {
-        Ok(Kind::Archive(kind)) => archive(state, said, parts, kind, body).await,
-        Ok(Kind::Form) => form::archive(state, said, parts, body).await,
-        Ok(Kind::Folder) => folder(state, said, &parts.headers, body).await,
-        Err(error) => {
-            state.intake().discard(&parts.headers, body);
-            Err(error)
-        }
+    match Kind::of(&parts.headers)? {
+        Kind::Archive(kind) => archive(state, said, parts, kind, body).await,
+        Kind::Form => form::archive(state, said, parts, body).await,
+        Kind::Folder => folder(state, said, &parts.headers, body).await,
     }
 }
 
@@ -65,26 +62,14 @@ async fn start(state: &State, parts: &Parts, kind: Option<ArchiveKind>) -> Resul
 async fn archive(state: &State, said: Said, parts: &Parts, kind: Option<ArchiveKind>, body: Body) -> Result<Dataset, ApiError> {
     let (datasets, headers) = (state.datasets(), &parts.headers);
     let (limit, idle) = (datasets.config().max_upload_bytes, datasets.config().idle_timeout);
-    let started = async {
-        let read_as = said.read_as()?;
-        if body::declared_length(headers).is_some_and(|declared| declared as u64 > limit) {
-            return Err(ApiError::from(Error::UploadTooLarge { limit }));
-        }
-        Ok::<_, ApiError>((read_as, start(state, parts, kind).await?))
-    };
-    let (read_as, mut upload) = match started.await {
-        Ok(started) => started,
-        Err(error) => {
-            state.intake().discard(headers, body);
-            return Err(error);
-        }
-    };
+    let read_as = said.read_as()?;
+    if body::declared_length(headers).is_some_and(|declared| declared as u64 > limit) {
+        return Err(Error::UploadTooLarge { limit }.into());
+    }
+    let mut upload = start(state, parts, kind).await?;
     let mut chunks = state.intake().chunks_within(body, idle, "datasets.idle_timeout_ms");
     while let Some(chunk) = chunks.try_next().await? {
-        if let Err(error) = upload.write(&chunk).await {
-            state.intake().discard(headers, Body::from_stream(chunks));
-            return Err(error.into());
-        }
+        upload.write(&chunk).await?;
     }
     Ok(upload.finish(read_as).await?)
 }
@@ -94,7 +79,7 @@ async fn folder(state: &State, mut said: Said, headers: &HeaderMap, body: Body) 
     body::admit(headers, MAX_JSON_BYTES, &reservation).map_err(json_fault)?;
     let chunks = body::metered(state.intake().chunks(body), MAX_JSON_BYTES, reservation);
     let bytes = body::collect(chunks, body::declared_length(headers)).await.map_err(json_fault)?;
-    let request: FolderRequest = serde_json::from_slice(&bytes).map_err(|error| {
+    let request: FolderRequest = serde_json::from_slice(json::text(&bytes)?).map_err(|error| {
         ApiError::MalformedBody(format!("cannot read the JSON body: {}; it is {{\"path\": \"…\"}}", serde_message(&error)))
     })?;
     for (name, value) in [("layout", request.layout), ("names", request.names)] {

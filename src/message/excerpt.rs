@@ -19,11 +19,20 @@ pub(crate) fn excerpt<T: AsRef<str> + ?Sized>(text: &T) -> Excerpt<'_> {
     Excerpt(text.as_ref())
 }
 
+/// What `serde` calls by the names of Rust's types.
+const PLAIN: [(&str, &str); 5] = [
+    (", expected i64", ", expected a whole number"),
+    (", expected u32", ", expected a whole number from 0 on"),
+    (", expected u64", ", expected a whole number from 0 on"),
+    (", expected usize", ", expected a whole number from 0 on"),
+    (", expected f64", ", expected a number"),
+];
+
 /// What `serde` said, without more of the input than an excerpt: its messages quote the value that they refuse.
 pub(crate) fn serde_message(error: &dyn Display) -> String {
     const QUOTING: [&str; 5] = ["invalid type: ", "invalid value: ", "unknown field ", "unknown variant ", "duplicate field "];
     const OWN: usize = 300;
-    let text = error.to_string();
+    let text = PLAIN.iter().fold(error.to_string(), |text, (name, words)| text.replace(name, words));
     if text.len() <= OWN && !QUOTING.iter().any(|start| text.starts_with(start)) {
         return text;
     }
@@ -78,9 +87,9 @@ mod tests {
             assert!(!text.contains(&"A".repeat(50)), "{text}");
         };
         let long = "A".repeat(10_000);
-        check(format!(r#"{{"version":"{long}"}}"#), "expected u32 at line 1 column");
+        check(format!(r#"{{"version":"{long}"}}"#), "expected a whole number from 0 on at line 1 column");
         check(format!(r#"{{"{long}":1}}"#), "expected `version` at line 1 column");
-        check(format!(r#"{{"version":"{long}, expected {long}"}}"#), "expected u32 at line 1");
+        check(format!(r#"{{"version":"{long}, expected {long}"}}"#), "expected a whole number from 0 on at line 1");
         check(format!("\"{long}\""), "expected struct Document");
         check("{".to_owned(), "EOF while parsing");
     }

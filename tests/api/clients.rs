@@ -1,6 +1,10 @@
 //! Requests as clients write them: compressed bodies, parameters in a body, files' names, photos that were damaged on their way.
 
-use std::io::Write;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
 
 use flate2::{Compression, write::GzEncoder};
 use reqwest::Method;
@@ -202,5 +206,54 @@ async fn no_answer_repeats_what_it_refuses() {
         problem.as_object_mut().expect("a problem").remove("instance");
         let text = problem.to_string();
         assert!(!text.contains(&"A".repeat(61)) && text.len() < 6000, "{} bytes: {}", text.len(), &text[..text.len().min(2000)]);
+    }
+}
+
+/// Node's clients, among others, give up when the connection is closed while they send, and never read the answer.
+#[tokio::test]
+async fn who_is_refused_early_may_send_to_the_end() {
+    let app = TestApp::spawn().await;
+    let file = |name: &str| format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"a\"\r\n\r\n");
+    let two = [file("file"), "x\r\n".to_owned(), file("file")].concat();
+    let unknown = "--b\r\nContent-Disposition: form-data; name=\"nope\"\r\n\r\n1\r\n".to_owned() + &file("image");
+    let many = file("image").repeat(100);
+    for (route, header, begin) in [
+        ("POST /predicts", "Content-Type: image/jpeg", ""),
+        ("PUT /predict", "Content-Type: image/jpeg", ""),
+        ("GET /models/nope", "Content-Type: image/jpeg", ""),
+        ("POST /predict", "Content-Type: multipart/form-data", ""),
+        ("POST /predict", "Content-Type: multipart/form-data; boundary=b", &unknown),
+        ("POST /features", "Content-Type: multipart/form-data; boundary=b", &many),
+        ("POST /predict", "Content-Type: text/plain", ""),
+        ("POST /predict?model=nope", "Content-Type: image/jpeg", ""),
+        ("POST /predict", "Content-Type: image/jpeg\r\nContent-Encoding: gzip", "no gzip"),
+        ("POST /predict", "Content-Type: image/jpeg\r\nContent-Encoding: br", ""),
+        ("POST /datasets", "Content-Type: multipart/form-data", ""),
+        ("POST /datasets", "Content-Type: multipart/form-data; boundary=b", &two),
+        ("POST /datasets", "Content-Type: application/json", ""),
+        ("POST /datasets?nope=1", "Content-Type: application/zip", ""),
+        ("POST /jobs/finetune", "Content-Type: application/json", ""),
+        ("PUT /models/colours/stable", "Content-Type: application/json", ""),
+    ] {
+        let body = [begin.as_bytes(), &vec![b'x'; 6 << 20]].concat();
+        let address = app.address;
+        let head = format!("{route} HTTP/1.1\r\nHost: x\r\n{header}\r\nContent-Length: {}\r\n\r\n", body.len());
+        let exchange = move || {
+            let mut stream = TcpStream::connect(address)?;
+            stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+            stream.write_all(head.as_bytes())?;
+            // In pieces, so that the answer is there before the end.
+            for piece in body.chunks(1 << 20) {
+                stream.write_all(piece)?;
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+            let mut answers = String::new();
+            stream.read_to_string(&mut answers).map(|_| answers)
+        };
+        let answers = tokio::task::spawn_blocking(exchange).await.expect("no panic");
+        let answers = answers.unwrap_or_else(|error| panic!("{route} with {header}: {error}"));
+        assert!(answers.starts_with("HTTP/1.1 4"), "{route} with {header}: {answers}");
+        assert!(answers.ends_with(r#"{"status":"ok"}"#), "{route} with {header}: {answers}");
     }
 }

@@ -170,7 +170,7 @@ async fn a_field_of_another_type_or_name_is_named() {
     for (recipe, field, detail) in [
         (json!({"phases": [{"trainable_from": 2.5}]}), "phases[0].trainable_from", "is `2.5`; use a layer's name or index"),
         (json!({"class_weights": {"a": 1}}), "class_weights", "is `{\"a\":1}`; use `none` or `balanced`"),
-        (json!({"phases": [{}, {"epochs": "ten"}]}), "phases[1].epochs", "invalid type: string \"ten\", expected i64"),
+        (json!({"phases": [{}, {"epochs": "ten"}]}), "phases[1].epochs", "invalid type: string \"ten\", expected a whole number"),
         (json!({"head": {"hiden": [1]}}), "head.hiden", "unknown field `hiden`, expected one of `pool`, `hidden`"),
         (json!(["dataset"]), "", "is not a JSON object"),
     ] {

@@ -108,7 +108,7 @@ fn dataset_errors() -> Vec<(DatasetError, u16, Code)> {
         (DatasetError::Contents(ContentsFault::Layout(LayoutFault::NoSplits { classes: text() })), 422, Code::BadDataset),
         (DatasetError::Broken { kind: ArchiveKind::Zip, source: io() }, 422, Code::BadArchive),
         (DatasetError::Entry { path: text(), fault: EntryFault::Link }, 422, Code::BadArchive),
-        (DatasetError::Contents(ContentsFault::TooFewClasses(Vec::new())), 422, Code::BadDataset),
+        (DatasetError::Contents(ContentsFault::TooFewClasses { classes: Vec::new(), archive: None }), 422, Code::BadDataset),
         (DatasetError::Contents(ContentsFault::TooFewImages { name: text(), usable: 1, skipped: 0 }), 422, Code::BadDataset),
         (DatasetError::NoRoot, 403, Code::FolderRefused),
         (folder(FolderFault::Outside), 403, Code::FolderRefused),

@@ -19,7 +19,7 @@ use super::{
     value::{Name, Short, Value},
 };
 use crate::{
-    http::{body::Reservation, error::ApiError, problem::ImageProblem, query::unknown},
+    http::{body::Reservation, error::ApiError, json::text, query::unknown},
     message::{excerpt, serde_message},
 };
 
@@ -52,26 +52,19 @@ fn copies(body: &[u8]) -> usize {
 }
 
 fn parse(body: &[u8], max_images: usize, allowed: &[&str]) -> Result<Read, ApiError> {
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let read = Body { max_images }.deserialize(&mut reader).and_then(|document| reader.end().map(|()| document));
+    let mut reader = serde_json::Deserializer::from_slice(text(body)?);
+    let read = Body { max_images, allowed }.deserialize(&mut reader).and_then(|document| reader.end().map(|()| document));
     let document = read.map_err(|error| malformed(&serde_message(&error)))?;
     let parameters = parameters(document.others, allowed)?;
     let Some(entries) = document.images else { return Err(malformed("missing field `images`")) };
     if entries.count > max_images {
         return Err(ApiError::TooManyImages { limit: max_images });
     }
-    let mut images = Vec::with_capacity(entries.kept.len());
-    let mut problems = Vec::new();
-    for (position, Entry { name, bytes }) in entries.kept.into_iter().enumerate() {
-        match bytes {
-            Ok(bytes) => images.push(NamedImage { name, bytes: bytes.into() }),
-            Err(detail) => {
-                let image = name.unwrap_or_else(|| position.to_string());
-                problems.push(ImageProblem { image, code: "invalid_base64", detail });
-            }
-        }
-    }
-    if problems.is_empty() { Ok(Read { images, parameters }) } else { Err(ApiError::BadImages(problems)) }
+    let image = |Entry { name, bytes }| match bytes {
+        Ok(bytes) => NamedImage::new(name, bytes.into()),
+        Err(detail) => NamedImage { name, bytes: Bytes::new(), fault: Some(detail) },
+    };
+    Ok(Read { images: entries.kept.into_iter().map(image).collect(), parameters })
 }
 
 fn malformed(what: &str) -> ApiError {
@@ -118,8 +111,9 @@ struct Entry {
 
 /// Reads a body.
 #[derive(Clone, Copy)]
-struct Body {
+struct Body<'a> {
     max_images: usize,
+    allowed: &'a [&'a str],
 }
 
 /// Reads the list of images.
@@ -131,7 +125,7 @@ struct List {
 /// Reads an image.
 struct EntryVisitor;
 
-impl<'de> DeserializeSeed<'de> for Body {
+impl<'de> DeserializeSeed<'de> for Body<'_> {
     type Value = Document;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Document, D::Error> {
@@ -139,7 +133,7 @@ impl<'de> DeserializeSeed<'de> for Body {
     }
 }
 
-impl<'de> Visitor<'de> for Body {
+impl<'de> Visitor<'de> for Body<'_> {
     type Value = Document;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -158,6 +152,11 @@ impl<'de> Visitor<'de> for Body {
                 "images" => document.images = Some(map.next_value_seed(List { max_images: self.max_images })?),
                 _ if document.others.len() == MAX_OTHERS => {
                     return Err(A::Error::custom("more fields than there are parameters"));
+                }
+                // Whatever is in it, the name is what is wrong.
+                other if !self.allowed.contains(&other) => {
+                    map.next_value::<IgnoredAny>()?;
+                    document.others.push((Short(name), Value::Null));
                 }
                 _ => document.others.push((Short(name), map.next_value()?)),
             }

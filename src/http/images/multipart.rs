@@ -71,7 +71,7 @@ async fn part(form: &Form, mut field: Field<'_>, allowed: &[&str]) -> Result<Par
         let bytes = form.bytes(&mut field).await?;
         let file_name = file_name.filter(|name| !name.is_empty());
         let is_image = file_name.is_some() || !bytes.is_empty();
-        return Ok(if is_image { Part::Image(NamedImage { name: file_name, bytes }) } else { Part::Empty });
+        return Ok(if is_image { Part::Image(NamedImage::new(file_name, bytes)) } else { Part::Empty });
     }
     let name = name.unwrap_or_default();
     if allowed.contains(&name.as_str()) {
@@ -80,7 +80,7 @@ async fn part(form: &Form, mut field: Field<'_>, allowed: &[&str]) -> Result<Par
     // Some clients send files without their names.
     let bytes = form.bytes(&mut field).await?;
     if preprocess::is_image(&bytes) {
-        return Ok(Part::Image(NamedImage { name: None, bytes }));
+        return Ok(Part::Image(NamedImage::new(None, bytes)));
     }
     Err(ApiError::InvalidParameter(format!(
         "form field `{}` has no file name and holds no image; send images as files (`-F image=@photo.jpg`); as a parameter it is an {}",

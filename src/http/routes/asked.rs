@@ -2,11 +2,7 @@
 //!
 //! Computes nothing, and knows no form of an answer.
 
-use axum::{
-    body::Body,
-    extract::Request,
-    http::{HeaderMap, request::Parts},
-};
+use axum::{extract::Request, http::HeaderMap};
 
 use crate::http::{
     error::ApiError,
@@ -29,24 +25,13 @@ pub async fn asked<P>(
 ) -> Result<(P, Images), ApiError> {
     let (mut parts, body) = request.into_parts();
     let kind = Kind::of(&parts.headers, &body);
-    let (query, kind) = match Query::of(&mut parts, allowed).await.and_then(|query| Ok((query, kind?))) {
-        Ok(begun) => begun,
-        Err(error) => return Err(refuse(state, &parts, body, error)),
-    };
+    let (query, kind) = (Query::of(&mut parts, allowed).await?, kind?);
     let intake = state.intake();
     if let Some(place) = kind.place() {
         let (images, pairs) = Images::read(intake, kind, &parts.headers, body, allowed).await?;
         return Ok((plan(&query.and(place, pairs, allowed)?, &parts.headers)?, images));
     }
-    let planned = match plan(&query, &parts.headers) {
-        Ok(planned) => planned,
-        Err(error) => return Err(refuse(state, &parts, body, error)),
-    };
+    let planned = plan(&query, &parts.headers)?;
     let (images, _) = Images::read(intake, kind, &parts.headers, body, allowed).await?;
     Ok((planned, images))
-}
-
-fn refuse(state: &State, parts: &Parts, body: Body, error: ApiError) -> ApiError {
-    state.intake().discard(&parts.headers, body);
-    error
 }

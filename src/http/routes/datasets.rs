@@ -30,13 +30,7 @@ use crate::{
 #[utoipa::path(post, path = "/datasets", operation_id = "upload_dataset", tag = "datasets", params(DatasetsQuery), responses((status = 201, description = "The data set", body = DatasetDto)))]
 pub async fn create(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let said = match Query::parse(&parts.uri, &PARAMETERS).and_then(|query| Said::of(&query)) {
-        Ok(said) => said,
-        Err(error) => {
-            state.intake().discard(&parts.headers, body);
-            return Err(error);
-        }
-    };
+    let said = Said::of(&Query::parse(&parts.uri, &PARAMETERS)?)?;
     let dataset = upload::receive(&state, said, &parts, body).await?;
     let location = [(header::LOCATION, format!("/datasets/{}", dataset.id))];
     Ok((StatusCode::CREATED, location, Json(DatasetDto::new(dataset.summary, true))).into_response())

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    body::Body,
     extract::{self, Path, Request, rejection::PathRejection},
     http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
@@ -46,10 +45,7 @@ const FLAG: [(&str, bool); 2] = [("true", true), ("false", false)];
 ))]
 pub async fn submit(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let (jobs, planner, dry_run, key) = match door(&state, &parts.uri, &parts.headers) {
-        Ok(open) => open,
-        Err(error) => return Err(refuse(&state, &parts.headers, body, error)),
-    };
+    let (jobs, planner, dry_run, key) = door(&state, &parts.uri, &parts.headers)?;
     let bytes = json::bytes(state.intake(), &parts.headers, body).await?;
     if dry_run {
         return Ok(Json(PlannedJob::from(plan(planner, bytes).await?)).into_response());
@@ -130,11 +126,6 @@ fn door(state: &State, uri: &Uri, headers: &HeaderMap) -> Result<Door, ApiError>
     let planner = jobs.planner.clone().ok_or(ApiError::NoJobs)?;
     let dry_run = Query::parse(uri, &["dry_run"])?.choice("dry_run", &FLAG)?.unwrap_or_default();
     Ok((jobs, planner, dry_run, idempotency::key(headers)?))
-}
-
-fn refuse(state: &State, headers: &HeaderMap, body: Body, error: ApiError) -> ApiError {
-    state.intake().discard(headers, body);
-    error
 }
 
 /// The job of this key and body; a new one unless it was accepted before.

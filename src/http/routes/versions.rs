@@ -48,14 +48,7 @@ pub struct StableVersion {
 #[utoipa::path(put, path = "/models/{model}/stable", operation_id = "set_stable_version", tag = "models", params(ModelPath), request_body = StableVersion, responses((status = 200, description = "The model, as in `/models`", body = ModelDetail)))]
 pub async fn choose(extract::State(state): extract::State<State>, request: Request) -> Result<Json<ModelDetail>, ApiError> {
     let (mut parts, body) = request.into_parts();
-    let target = Target::read(&mut parts, &[]).await.and_then(Target::every_version);
-    let model = match target {
-        Ok(model) => model,
-        Err(error) => {
-            state.intake().discard(&parts.headers, body);
-            return Err(error);
-        }
-    };
+    let model = Target::read(&mut parts, &[]).await?.every_version()?;
     let bytes = json::bytes(state.intake(), &parts.headers, body).await?;
     let StableVersion { version } = json::parse(&bytes)?;
     state.engine().set_stable(&model, version).await?;

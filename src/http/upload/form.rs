@@ -29,19 +29,13 @@ pub async fn archive(state: &State, said: Said, parts: &Parts, body: Body) -> Re
     let headers = &parts.headers;
     let limit = state.datasets().config().max_upload_bytes;
     if body::declared_length(headers).is_some_and(|declared| declared as u64 > limit.saturating_add(MAX_AROUND_BYTES)) {
-        state.intake().discard(headers, body);
         return Err(Error::UploadTooLarge { limit }.into());
     }
     let idle = state.datasets().config().idle_timeout;
     let chunks = state.intake().chunks_within(body, idle, "datasets.idle_timeout_ms");
     let mut reader = Reader { state, said, parts, form: Form::new(headers, chunks)? };
-    match reader.read().await {
-        Ok((upload, read_as)) => Ok(upload.finish(read_as).await?),
-        Err(error) => {
-            reader.discard();
-            Err(error)
-        }
-    }
+    let (upload, read_as) = reader.read().await?;
+    Ok(upload.finish(read_as).await?)
 }
 
 /// A form that is being read.
@@ -75,21 +69,6 @@ impl Reader<'_> {
         }
         let none = "the form has no file; send the archive as one (`-F file=@photos.zip`)";
         Ok((upload.ok_or_else(|| ApiError::MalformedBody(none.to_owned()))?, self.said.read_as()?))
-    }
-
-    /// Lets a refused client finish sending, so that it reads why; nothing is kept.
-    fn discard(self) {
-        let Self { mut form, state, .. } = self;
-        let limit = state.intake().max_body_bytes;
-        tokio::spawn(tokio::time::timeout(state.intake().pace.idle, async move {
-            let mut left = limit;
-            while let Ok(Some(mut field)) = form.next_field().await {
-                while let Ok(Some(chunk)) = form.chunk(&mut field).await {
-                    let Some(rest) = left.checked_sub(chunk.len()) else { return };
-                    left = rest;
-                }
-            }
-        }));
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::{
     datasets::{FolderLayout, NameEncoding, ReadAs},
     http::{error::ApiError, query::Query},
+    message::excerpt,
 };
 
 /// The parameters, in the query as in forms.
@@ -41,9 +42,17 @@ impl Said {
                 )));
             }
         };
-        match place.replace(value) {
-            None => Ok(()),
-            Some(_) => Err(ApiError::InvalidParameter(format!("`{name}` is given more than once"))),
+        // Empty fields are those that a page left open.
+        if value.is_empty() {
+            return Ok(());
+        }
+        match place.replace(value.clone()) {
+            Some(known) if known != value => Err(ApiError::InvalidParameter(format!(
+                "`{name}` is given more than once, as `{}` and `{}`",
+                excerpt(&known),
+                excerpt(&value)
+            ))),
+            _ => Ok(()),
         }
     }
 
