@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
+use crate::datasets::never_an_image;
+
 /// Endings that are taken for images inside folders; files named on the command line may have any.
 const ENDINGS: [&str; 9] = ["jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "jfif"];
 
@@ -25,7 +27,7 @@ pub(super) fn images(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         bail!("no images found; looked for files ending in {}", ENDINGS.join(", "));
     }
     if others > 0 {
-        eprintln!("skipped {others} other files, whose names end in none of {}", ENDINGS.join(", "));
+        eprintln!("skipped {others} other files, which are hidden or whose names end in none of {}", ENDINGS.join(", "));
     }
     Ok(found)
 }
@@ -39,7 +41,10 @@ fn search(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<usize> {
         let path = entry.path();
         let kind = entry.file_type().with_context(|| format!("cannot read {}", path.display()))?;
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
-        if kind.is_dir() {
+        // Of folders, the same is passed over as of data sets.
+        if entry.file_name().to_str().and_then(never_an_image).is_some() {
+            others += usize::from(kind.is_file());
+        } else if kind.is_dir() {
             others += search(&path, found)?;
         } else if ENDINGS.contains(&ending.as_str()) {
             found.push(path);

@@ -7,9 +7,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use unicode_normalization::UnicodeNormalization;
 
 use super::{
-    error::LayoutFault,
     inbox::never_an_image,
-    layout::{Layout, Place, is_side_file},
+    layout::{Layout, LayoutFault, Place, is_side_file},
     manifest::{Skipped, Split},
     options::FolderLayout,
 };

@@ -26,6 +26,9 @@ use crate::registry::rfc3339;
 /// Fewest images to train on per class.
 const MIN_TRAIN: usize = 2;
 
+/// Endings of archives.
+const ARCHIVES: [&str; 6] = [".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"];
+
 /// A file in its place, with the hash of its contents.
 pub(super) type Candidate = arrange::Candidate<String>;
 
@@ -85,7 +88,9 @@ fn skip(candidates: &mut Vec<Candidate>, skipped: &mut Vec<Skipped>, reason: imp
 
 fn count(classes: BTreeSet<String>, candidates: &[Candidate], skipped: &[Skipped]) -> Result<Vec<ClassCount>, Error> {
     if classes.len() < 2 {
-        return Err(Error::Contents(ContentsFault::TooFewClasses(classes.into_iter().collect())));
+        let is_archive = |path: &&str| ARCHIVES.iter().any(|ending| path.to_lowercase().ends_with(ending));
+        let archive = skipped.iter().map(|file| file.path.as_str()).find(is_archive).map(str::to_owned);
+        return Err(Error::Contents(ContentsFault::TooFewClasses { classes: classes.into_iter().collect(), archive }));
     }
     let mut counts: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
     for candidate in candidates {

@@ -7,18 +7,12 @@ use std::{
     path::Path,
 };
 
-use super::{archive::ArchiveKind, entry_path::shown};
+use super::{archive::ArchiveKind, entry_path::shown, layout::LayoutFault};
 use crate::message::{ServerPath, excerpt};
 
 /// How to pack folders so that they can be read, on every system.
 const PACK: &str = "pack the class folders as a plain zip (in Windows `Send to` and `Compressed (zipped) folder`, in macOS's Finder \
                     `Compress`, in Linux `zip -r photos.zip FOLDER`)";
-
-/// How a sender decides between two readings.
-const CHOOSE: &str = "`layout=splits` or `layout=classes` (`--layout` on the command line)";
-
-/// Most folders that a message names.
-const NAMED: usize = 8;
 
 /// Why a data set cannot be taken in, read or removed.
 #[derive(Debug, thiserror::Error)]
@@ -201,13 +195,17 @@ pub enum EntryFault {
     #[error("has a control character in its name; rename it")]
     ControlCharacter,
     /// Bytes that are not UTF-8, with what they may mean.
-    #[error("has a name that is not UTF-8{guess}; say what it is with `names=shift_jis` or another encoding, or rename it")]
+    #[error(
+        "has a name that is not UTF-8{guess}; say what it is with `names=shift_jis` (`--names shift_jis` on the command line) or another encoding, or rename it"
+    )]
     NotUtf8 {
         /// How it reads in likely encodings, with what comes before.
         guess: String,
     },
     /// Bytes that the encoding named does not have.
-    #[error("has a name that is not {encoding}{guess}; say another one with `names=`, or rename it")]
+    #[error(
+        "has a name that is not {encoding}{guess}; say another one with `names=` (`--names` on the command line), or rename it"
+    )]
     NotEncoded {
         /// What it was to be.
         encoding: String,
@@ -229,8 +227,8 @@ pub enum EntryFault {
     /// The same path a second time.
     #[error("occurs twice; keep one")]
     Duplicate,
-    /// A symbolic or hard link.
-    #[error("is a link; pack what it points to instead")]
+    /// A symbolic link, or a hard one to no file before it.
+    #[error("is a link; pack what it points to instead (`tar --dereference`, `zip` without `--symlinks`)")]
     Link,
     /// A device, a pipe or a socket.
     #[error("is neither a file nor a folder; leave it out")]
@@ -247,8 +245,16 @@ pub enum EntryFault {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ContentsFault {
     /// Less than two class folders.
-    #[error("found {}; a data set has at least two class folders with images in them, `CLASS/photo.jpg` or `train/CLASS/photo.jpg`", found(.0))]
-    TooFewClasses(Vec<String>),
+    #[error(
+        "found {}; a data set has at least two class folders with images in them, `CLASS/photo.jpg` or `train/CLASS/photo.jpg`{}",
+        found(.classes), .archive.as_ref().map_or_else(String::new, |path| format!("; unpack `{}` and other archives in it first", shown(path)))
+    )]
+    TooFewClasses {
+        /// Those that there are.
+        classes: Vec<String>,
+        /// An archive among the files.
+        archive: Option<String>,
+    },
     /// Folders that cannot be read in one way.
     #[error("{0}")]
     Layout(LayoutFault),
@@ -272,54 +278,6 @@ pub enum ContentsFault {
     },
 }
 
-/// Why it cannot be told which folders are splits and which are classes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LayoutFault {
-    /// Some folders are called as splits, others are not.
-    #[error("the folders can be read in two ways. As splits: {splits}. As classes: {classes}. Say which with {CHOOSE}")]
-    TwoReadings {
-        /// The first reading, in words.
-        splits: String,
-        /// The second.
-        classes: String,
-    },
-    /// Folders called as splits, with photos directly in them.
-    #[error(
-        "the folders can be read in two ways. As splits: no class, since {} {} photos directly, not in class folders. As classes: \
-         {classes}. Put photos of splits into class folders (`train/CLASS/`), leave out what is neither, or say `layout=classes` \
-         (`--layout classes` on the command line)",
-        quoted(.folders), if .folders.len() == 1 { "holds" } else { "hold" }
-    )]
-    BareSplits {
-        /// The folders.
-        folders: Vec<String>,
-        /// The other reading, in words.
-        classes: String,
-    },
-    /// Several folders with splits of their own.
-    #[error(
-        "{} have splits of their own, so that each may be a data set. Send one of them, or say `layout=classes` for {classes}{} \
-         (`--layout` on the command line)",
-        quoted(.folders), .splits.as_ref().map_or_else(String::new, |splits| format!("; or `layout=splits` for {splits}"))
-    )]
-    SeveralSets {
-        /// The folders.
-        folders: Vec<String>,
-        /// What they are if each is a class with its own splits, in words; `None` where they cannot be.
-        splits: Option<String>,
-        /// The reading without splits, in words.
-        classes: String,
-    },
-    /// Splits were asked for where there are none.
-    #[error(
-        "`layout=splits` was said, but no folder over or under the classes is called as a split is (`train`, `val`, `test`). As classes: {classes}"
-    )]
-    NoSplits {
-        /// The reading that there is, in words.
-        classes: String,
-    },
-}
-
 /// Why a folder of the server, or something in it, is not read; reads on after its path.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderFault {
@@ -327,7 +285,7 @@ pub enum FolderFault {
     #[error("leads out of the folder that may be read (`datasets.root`)")]
     Outside,
     /// A file, or nothing at all.
-    #[error("is not a folder that can be read; check its name and permissions")]
+    #[error("is not a folder that can be read; check its name and permissions, and unpack archives first")]
     NotAFolder,
     /// The system refused.
     #[error("cannot be read: {0}")]
@@ -349,14 +307,6 @@ impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
             }
         })
     }
-}
-
-fn quoted(names: &[String]) -> String {
-    let mut shown: Vec<String> = names.iter().take(NAMED).map(|name| format!("`{}`", shown(name))).collect();
-    if names.len() > NAMED {
-        shown.push(format!("{} more", names.len() - NAMED));
-    }
-    shown.join(", ")
 }
 
 fn found(classes: &[String]) -> String {

@@ -4,7 +4,7 @@
 //! and the same photo twice takes its place once.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     fs,
     io::{self, Read},
 };
@@ -23,6 +23,9 @@ use crate::preprocess::{Header, ImageError, Limits, header};
 /// Bytes that are read at once.
 const BUFFER_BYTES: usize = 64 << 10;
 
+/// The file of macOS that holds a folder's icon, and nothing in what archives keep of it.
+const FOLDER_ICON: &str = "Icon\r";
+
 /// What a reader's error means.
 pub(super) type Fault<'a> = &'a dyn Fn(io::Error) -> Error;
 
@@ -32,7 +35,8 @@ pub(super) struct Inbox {
     meter: Meter,
     limits: Limits,
     cancel: Cancel,
-    paths: HashSet<String>,
+    /// Where in `files` each lies.
+    paths: HashMap<String, usize>,
     files: Vec<Arrived<String>>,
     folders: BTreeSet<String>,
 }
@@ -66,16 +70,40 @@ impl Inbox {
     pub fn file(&mut self, name: &str, reader: &mut dyn Read, fault: Fault<'_>) -> Result<(), Error> {
         self.cancel.check()?;
         self.meter.entry()?;
-        let path = clean(name)?;
-        if path.is_empty() || !self.paths.insert(path.clone()) {
-            return Err(fault_at(name, EntryFault::Duplicate));
+        if name.ends_with(FOLDER_ICON) {
+            return self.count(reader, fault).map(drop);
         }
+        let path = clean(name)?;
+        self.place(name, &path)?;
         let contents = match never_an_image(&path) {
             Some(reason) => self.count(reader, fault).map(|_| Err(reason.to_owned())),
             None => self.store(reader, fault),
         }?;
         self.files.push(Arrived { path, contents });
         Ok(())
+    }
+
+    /// Notes another name of a file that has arrived under `first`.
+    pub fn link(&mut self, name: &str, first: &str) -> Result<(), Error> {
+        self.meter.entry()?;
+        let (path, first) = (clean(name)?, clean(first)?);
+        let known = self.paths.get(&first).map(|&at| self.files[at].contents.clone());
+        let known = known.ok_or_else(|| fault_at(name, EntryFault::Link))?;
+        self.place(name, &path)?;
+        let contents = never_an_image(&path).map_or(known, |reason| Err(reason.to_owned()));
+        self.files.push(Arrived { path, contents });
+        Ok(())
+    }
+
+    /// Takes the place of the next file for the entry `name` of that path.
+    fn place(&mut self, name: &str, path: &str) -> Result<(), Error> {
+        match self.paths.entry(path.to_owned()) {
+            Entry::Vacant(place) if !path.is_empty() => {
+                place.insert(self.files.len());
+                Ok(())
+            }
+            _ => Err(fault_at(name, EntryFault::Duplicate)),
+        }
     }
 
     /// Where the contents go.
@@ -142,9 +170,12 @@ fn read(reader: &mut dyn Read, buffer: &mut [u8], fault: Fault<'_>) -> Result<us
 }
 
 /// Why the file at `path` is passed over whatever it holds.
-pub(super) fn never_an_image(path: &str) -> Option<&'static str> {
+pub(crate) fn never_an_image(path: &str) -> Option<&'static str> {
     path.split('/').find_map(|part| match part {
         "__MACOSX" => Some("what macOS adds to archives, no image of yours"),
+        "@eaDir" | "#recycle" | "$RECYCLE.BIN" | "System Volume Information" | "lost+found" => {
+            Some("what a file system or a storage device keeps for itself, no image of yours")
+        }
         part if part.starts_with('.') => Some("hidden (its name or a folder's starts with a dot)"),
         _ => None,
     })

@@ -177,7 +177,10 @@ mod tests {
         assert!(error.ends_with("is more than 16 folders deep; flatten it"), "{error}");
         for path in ["nowhere", "ants/1.jpg"] {
             let error = LabelledFolder::read(&circle.path().join(path), ReadAs::default()).unwrap_err().to_string();
-            assert!(error.ends_with("is not a folder that can be read; check its name and permissions"), "{error}");
+            assert!(
+                error.ends_with("is not a folder that can be read; check its name and permissions, and unpack archives first"),
+                "{error}"
+            );
         }
     }
 }

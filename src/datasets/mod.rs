@@ -22,8 +22,10 @@ mod twins;
 mod upload;
 
 pub use archive::ArchiveKind;
-pub use error::{ContentsFault, EntryFault, Error, Excess, FolderFault, LayoutFault};
+pub use error::{ContentsFault, EntryFault, Error, Excess, FolderFault};
+pub(crate) use inbox::never_an_image;
 pub use labelled::{LabelledFolder, LabelledImage};
+pub use layout::LayoutFault;
 pub use manifest::{ClassCount, Dataset, ImageEntry, MAX_SKIPPED, Skipped, Split, Summary};
 pub use names::{NameEncoding, UnknownEncoding};
 pub use options::{FolderLayout, ReadAs, UnknownLayout};

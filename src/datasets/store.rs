@@ -18,7 +18,8 @@ use super::{
     assemble::assemble,
     bounds::{Cancel, Meter, Quota},
     check::Checker,
-    error::{At, Error},
+    entry_path::shown,
+    error::{At, Error, FolderFault},
     folder,
     inbox::Inbox,
     manifest::{Dataset, Summary, read_summary},
@@ -192,6 +193,9 @@ impl Datasets {
     /// # Errors
     /// A folder that cannot be read; contents that are no data set.
     pub fn copy_folder(&self, folder: &Path, read_as: ReadAs) -> Result<PrivateDataset, Error> {
+        if !folder.is_dir() {
+            return Err(Error::Folder { path: shown(&folder.display().to_string()), fault: FolderFault::NotAFolder });
+        }
         let folder = fs::canonicalize(folder).at("read", folder)?;
         let cancel = Cancel::default();
         let delivery = self.receive(&folder, &folder, read_as, &cancel)?.finish();

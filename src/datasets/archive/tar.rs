@@ -60,7 +60,12 @@ fn entry(
         EntryType::Directory => inbox.folder(&name),
         // What `git archive` says of the whole archive.
         EntryType::XGlobalHeader => Ok(()),
-        EntryType::Link | EntryType::Symlink => Err(fault_at(&name, EntryFault::Link)),
+        // A second name of a photo, which lies before it in the archive.
+        EntryType::Link => {
+            let first = entry.link_name_bytes().and_then(|bytes| read_name(&bytes, names).ok());
+            first.map_or_else(|| Err(fault_at(&name, EntryFault::Link)), |first| inbox.link(&name, &first))
+        }
+        EntryType::Symlink => Err(fault_at(&name, EntryFault::Link)),
         _ => Err(fault_at(&name, EntryFault::Special)),
     }
 }

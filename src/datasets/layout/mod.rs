@@ -2,6 +2,7 @@
 //!
 //! `docs/datasets.md` has the rules with examples; [`search`] applies them, [`Layout`] is what they find.
 
+mod fault;
 mod search;
 mod split_name;
 mod told;
@@ -9,9 +10,10 @@ mod tree;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+pub use self::fault::LayoutFault;
 pub(super) use self::tree::is_side_file;
 use self::{search::Verdict, tree::Folder};
-use super::{error::LayoutFault, manifest::Split, options::FolderLayout};
+use super::{manifest::Split, options::FolderLayout};
 
 /// Most folders that warnings name.
 const MAX_WARNINGS: usize = 20;
@@ -60,6 +62,7 @@ impl Layout {
             Verdict::Splits(splits) => Ok(splits),
             Verdict::Doubt(splits) if wanted.is_some() => Ok(splits),
             Verdict::Doubt(splits) => Err(LayoutFault::TwoReadings { splits: splits.told(files), classes: classes.told(files) }),
+            Verdict::Bare(folders) if classes.count(files) < 2 => Err(LayoutFault::NoClasses { folders }),
             Verdict::Bare(folders) => Err(LayoutFault::BareSplits { folders, classes: classes.told(files) }),
             Verdict::Several { splits: Some(splits), .. } if wanted.is_some() => Ok(splits),
             Verdict::Several { folders, splits } => Err(LayoutFault::SeveralSets {
@@ -68,7 +71,10 @@ impl Layout {
                 classes: classes.told(files),
             }),
             Verdict::None if wanted.is_some() => Err(LayoutFault::NoSplits { classes: classes.told(files) }),
-            Verdict::None => Ok(classes),
+            Verdict::None => match search::repeated(&root) {
+                sets if sets.is_empty() => Ok(classes),
+                folders => Err(LayoutFault::SameFolders { folders, classes: classes.told(files) }),
+            },
         }
     }
 

@@ -34,13 +34,34 @@ pub(super) enum Verdict {
 
 /// The classes if no folder is a split: those in the first folder that is not alone.
 pub(super) fn classes(root: &Folder<'_>) -> Layout {
+    let (outer, _) = of_classes(root);
+    let all = Part { split: Split::Train, class: None, has_labels: true };
+    Layout { outer, parts: HashMap::from([(String::new(), all)]) }
+}
+
+/// Folders among those of [`classes`] that may be whole data sets: they hold several folders that others hold too, as folds,
+/// variants and domains do, or that lie beside them, as a copy of the whole does.
+pub(super) fn repeated(root: &Folder<'_>) -> Vec<String> {
+    let (outer, folder) = of_classes(root);
+    let names = |folder: &Folder<'_>| folder.filled().map(|(name, _)| name.to_owned()).collect::<BTreeSet<String>>();
+    let beside = names(folder);
+    let inside: Vec<(&str, BTreeSet<String>)> =
+        folder.filled().filter(|(_, class)| class.photos == 0).map(|(name, class)| (name, names(class))).collect();
+    let is_shared = |one: &BTreeSet<String>, other: &BTreeSet<String>| one.intersection(other).nth(1).is_some();
+    let is_set = |name: &str, own: &BTreeSet<String>| {
+        is_shared(own, &beside) || inside.iter().any(|(other, found)| *other != name && is_shared(own, found))
+    };
+    inside.iter().filter(|(name, own)| is_set(name, own)).map(|(name, _)| format!("{outer}{name}/")).collect()
+}
+
+/// The first folder that is not alone, and where it is.
+fn of_classes<'t, 'a>(root: &'t Folder<'a>) -> (String, &'t Folder<'a>) {
     let (mut outer, mut folder) = (String::new(), root);
     while let Some((name, inner)) = folder.inner() {
         outer = format!("{outer}{name}/");
         folder = inner;
     }
-    let all = Part { split: Split::Train, class: None, has_labels: true };
-    Layout { outer, parts: HashMap::from([(String::new(), all)]) }
+    (outer, folder)
 }
 
 /// The splits in `root`.

@@ -40,6 +40,20 @@ fn folders_are_classes() {
 }
 
 #[test]
+fn folders_that_repeat_each_other_are_in_doubt() {
+    let variants = ["color/a/1.jpg", "color/b/2.jpg", "grey/a/3.jpg", "grey/b/4.jpg", "grey/c/5.jpg", "other/6.jpg"];
+    let both = "`color/`, `grey/` hold the same folders, so that each may be a data set of its own, or a copy";
+    check_refused(&variants, None, &[both, "`layout=classes`", "for 3 classes: `color` (2), `grey` (3), `other` (1)"]);
+    let classes = read(&variants, &[], Some(FolderLayout::Classes)).expect("it was said");
+    assert_eq!(classes, ["color", "color", "grey", "grey", "grey", "other"]);
+    let copy = ["cells/a/1.jpg", "cells/b/2.jpg", "cells/cells/a/1.jpg", "cells/cells/b/2.jpg"];
+    check_refused(&copy, None, &["`cells/cells/` holds folders that lie beside it too", "leave a copy out"]);
+    // One name in common says little, and photos directly in a folder make a class of it.
+    check(&[("ants/big/1.jpg", "ants"), ("ants/small/2.jpg", "ants"), ("bees/big/3.jpg", "bees"), ("bees/old/4.jpg", "bees")]);
+    check(&[("a/x/1.jpg", "a"), ("a/y/2.jpg", "a"), ("a/3.jpg", "a"), ("b/x/4.jpg", "b"), ("b/y/5.jpg", "b"), ("b/6.jpg", "b")]);
+}
+
+#[test]
 fn empty_folders_are_classes_too() {
     let classes = |files: &[&str], folders: &[&str]| {
         let layout = Layout::of(files, folders, None).expect("it can be read");

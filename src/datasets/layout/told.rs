@@ -2,7 +2,7 @@
 //!
 //! Decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Layout, is_side_file};
 use crate::datasets::{entry_path::shown, manifest::Split};
@@ -27,6 +27,12 @@ impl Layout {
             1 => format!("one class: {}", shown.concat()),
             count => format!("{count} classes: {}", shown.join(", ")),
         }
+    }
+
+    /// How many classes `files` have.
+    pub(super) fn count(&self, files: &[&str]) -> usize {
+        let photos = files.iter().filter(|path| !is_side_file(path));
+        photos.filter_map(|path| self.place(path).ok()).map(|place| place.class).collect::<BTreeSet<_>>().len()
     }
 
     fn counts(&self, counts: [usize; 3]) -> String {

@@ -5,7 +5,7 @@ use std::fs;
 use super::{
     super::{ArchiveKind, Dataset, ReadAs, Split},
     Store, block_on, bounds, classes,
-    packing::{ZipEntry, gzip, photos, png, tar_of, zip, zip_of},
+    packing::{ZipEntry, gzip, photos, png, tar, tar_of, zip, zip_of},
     skipped,
 };
 use crate::{datasets::Datasets, preprocess::Limits, test_data::real};
@@ -87,6 +87,26 @@ fn the_fingerprint_is_of_paths_classes_splits_and_contents() {
 }
 
 #[test]
+fn hard_links_in_a_tar_are_other_names_of_a_photo() {
+    let link = |name: &str, first: &str| {
+        let mut header = ::tar::Header::new_gnu();
+        header.set_entry_type(::tar::EntryType::Link);
+        header.set_path(name).unwrap();
+        header.set_link_name(first).unwrap();
+        header.set_size(0);
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    };
+    let files = tar_of(&photos(&["x/a/1.png", "x/a/2.png", "x/b/1.png", "x/b/2.png"]));
+    let with = |link: Vec<u8>| tar(&[files[..files.len() - 1024].to_vec(), link]);
+    let dataset = block_on(Store::new(bounds()).send(ArchiveKind::Tar, &with(link("x/b/3.png", "./x/b/1.png")))).unwrap();
+    assert_eq!(classes(&dataset), ["a 2/0", "b 3/0"]);
+    let store = Store::new(bounds());
+    store.refused(ArchiveKind::Tar, &with(link("x/b/3.png", "x/b/9.png")), "`x/b/3.png` is a link; pack what it points to");
+    store.refused(ArchiveKind::Tar, &with(link("x/b/2.png", "x/b/1.png")), "`x/b/2.png` occurs twice");
+}
+
+#[test]
 fn what_cannot_be_trained_on_is_skipped_with_the_reason() {
     let mut files = photos(&["s/train/a/1.png", "s/train/a/2.png", "s/train/b/1.png", "s/train/b/2.png", "s/val/a/9.png"]);
     let mut add = |path: &str, bytes: &[u8]| files.push((path.to_owned(), bytes.to_vec()));
@@ -97,6 +117,9 @@ fn what_cannot_be_trained_on_is_skipped_with_the_reason() {
     add("s/train/b/.DS_Store", b"x");
     add("s/.git/a/1.png", &png(50));
     add("__MACOSX/train/a/1.png", b"x");
+    add("s/train/Icon\r", b"");
+    add("s/train/a/@eaDir/1.png", &png(52));
+    add("s/lost+found/1.png", &png(53));
     add("s/readme.md", b"x");
     add("s/train/loose.png", &png(51));
     add("s/train/a/film.mov", &vec![1; (1 << 20) + 1]);
@@ -106,7 +129,9 @@ fn what_cannot_be_trained_on_is_skipped_with_the_reason() {
         &[
             ".git/a/1.png: hidden (its name or a folder's starts with a dot)",
             "__MACOSX/train/a/1.png: what macOS adds to archives, no image of yours",
+            "lost+found/1.png: what a file system or a storage device keeps for itself, no image of yours",
             "readme.md: outside the class folders of the splits",
+            "train/a/@eaDir/1.png: what a file system or a storage device keeps for itself, no image of yours",
             "train/a/empty.jpg: the image is empty (zero bytes)",
             "train/a/film.mov: the image has 1048577 bytes, more than the 1048576 allowed; send a smaller one",
             "train/a/notes.txt: the bytes are no image; send JPEG, PNG, BMP, GIF, WebP or TIFF",

@@ -148,6 +148,7 @@ fn tars_that_mean_harm_are_refused() {
     check(b"a/char", EntryType::Char, "neither a file nor a folder");
     check(b"a/block", EntryType::Block, "neither a file nor a folder");
     check(b"a/pipe", EntryType::Fifo, "neither a file nor a folder");
+    check(b"a/\xff", EntryType::Link, "has a name that is not UTF-8");
     check(b"a/sparse", EntryType::GNUSparse, "is broken: ");
     check(b"a/other", EntryType::new(b'Q'), "neither a file nor a folder");
 }
@@ -207,6 +208,8 @@ fn bombs_are_refused() {
     let store = Store::new(DatasetsConfig { max_pixels: 4 * 64, ..bounds() });
     let twins = [good(), vec![("b/twin.png".to_owned(), png(1))]].concat();
     block_on(store.send(ArchiveKind::Zip, &zip_of(&twins))).expect("the same photo is decoded once");
+    let inside = [("x/train.zip".to_owned(), zip_of(&good())), ("x/1.png".to_owned(), png(1))];
+    Store::new(bounds()).refused(ArchiveKind::Tar, &tar_of(&inside), "unpack `x/train.zip` and other archives in it first");
     let store = Store::new(DatasetsConfig { max_entries: 3, ..bounds() });
     store.refused(ArchiveKind::Zip, &zip_of(&good()), "more than 3 files and folders (`datasets.max_entries`)");
     store.refused(ArchiveKind::Tar, &tar_of(&good()), "more than 3 files and folders (`datasets.max_entries`)");
