@@ -147,6 +147,12 @@ pub enum PreprocessingError {
         /// Its values.
         values: [f32; 3],
     },
+    /// Zero among the scales, or what is zero in 32 bits.
+    #[error("`scale` is {values:?}; with 0 every image would be the same to the model")]
+    ZeroScale {
+        /// Its values.
+        values: [f32; 3],
+    },
     /// Several means or scales for one channel.
     #[error("`{name}` is {values:?}, but the model takes one channel, grey; give one value, or `none` or `tf` as mode")]
     SeveralForGrey {
@@ -190,6 +196,10 @@ mod tests {
         check(
             Preprocessing { scale: [1.0, f32::NAN, 1.0], ..spec() },
             Some("`scale` is [1.0, NaN, 1.0]; every value must be finite"),
+        );
+        check(
+            Preprocessing { scale: [1.0, 1.0, -0.0], ..spec() },
+            Some("`scale` is [1.0, 1.0, -0.0]; with 0 every image would be the same to the model"),
         );
         let grey = || Preprocessing { channel_order: ChannelOrder::Grey, ..Preprocessing::keras(Mode::Tf, 28, 28) };
         check(grey(), None);

@@ -277,6 +277,9 @@ impl Preprocessing {
             if values.iter().any(|value| !value.is_finite()) {
                 return Err(PreprocessingError::NotFinite { name, values });
             }
+            if name == "scale" && values.contains(&0.0) {
+                return Err(PreprocessingError::ZeroScale { values });
+            }
             if self.channels() == 1 && values.iter().any(|value| *value != values[0]) {
                 return Err(PreprocessingError::SeveralForGrey { name, values });
             }

@@ -171,6 +171,9 @@ def bmps():
     for bits, header in itertools.product((1, 4, 8, 16, 24, 32), (12, 40, 52, 56, 64, 108, 124)):
         table = colors(1 << bits, 3 if header == 12 else 4) if bits <= 8 else b""
         yield f"{bits}_{header}.bmp", bmp(bits, rows(bits), header=header, colors=table)
+    greys = lambda count: b"".join(bytes([level] * 3 + [0]) for level in range(count))
+    yield "greys.bmp", bmp(8, rows(8), colors=greys(200), count=200)
+    yield "greys_runs.bmp", bmp(8, runs(False), method=1, colors=greys(90), count=90)
     packed = {"565": (0xF800, 0x7E0, 0x1F, 0), "555": (0x7C00, 0x3E0, 0x1F, 0), "444": (0xF00, 0xF0, 0xF, 0), "1555": (0x7C00, 0x3E0, 0x1F, 0x8000)}
     wide = [
         (0xFF0000, 0xFF00, 0xFF, 0),
@@ -271,6 +274,14 @@ def gifs():
     yield "no_trailer.gif", gif(tail=b"")
     yield "no_frame.gif", b"GIF89a\1\0\1\0\0\0\0;"
     yield "bad_code.gif", gif(pixels=[1] * 20 + [25] * 20 + [1] * 60)
+    # Tables whose colours are their indices: Pillow takes the indices, or the other table's colours.
+    ramp = lambda count: bytes(level for level in range(count) for _ in range(3))
+    greys = gif(table=8)
+    yield "greys.gif", greys[:13] + ramp(8) + greys[37:]
+    greys = gif(local=8)
+    yield "greys_local.gif", greys[:71] + ramp(8) + greys[95:]
+    greys = gif(local=8, table=0)
+    yield "greys_local_alone.gif", greys[:23] + ramp(8) + greys[47:]
     for colors in (2, 60, 256):
         yield f"compressed_{colors}.gif", saved(picture(60, 50).quantize(colors), "GIF")
 
@@ -489,6 +500,7 @@ def jpeg_tiffs(image):
     yield "jpeg_white_is_zero.tif", tiff({258: 8, 259: 7, 262: 0}, cut(32, 16, mode="L"), (60, 41), tile=(32, 16))
     planes = [piece for band in image.split() for piece in [saved(band, "JPEG")]]
     yield "jpeg_planes.tif", tiff(base | {262: 2, 284: 2}, planes, (60, 41))
+    yield "jpeg_no_end.tif", tiff(base | {262: 6, 530: [2, 2]}, [piece[:-2] for piece in cut(60, 16, subsampling=2)], (60, 41), rows_per_strip=16)
     yield "jpeg_wrong_size.tif", tiff(base | {262: 6, 530: [2, 2]}, [saved(picture(90, 90), "JPEG")], (60, 41))
 
 

@@ -133,7 +133,10 @@ impl Layout {
             (1 | 4 | 8, None) => {
                 let (count, at, entry) = self.colors;
                 let colors = bytes.get(at..).unwrap_or_default().chunks_exact(entry).take(count);
-                let palette = Palette::new(colors.map(|color| [color[2], color[1], color[0]]));
+                let colors = colors.map(|color| [color[2], color[1], color[0]]);
+                let is_ramp = count > 2
+                    && (0..=u8::MAX).zip(colors.clone()).filter(|(level, color)| *color == [*level; 3]).count() == count;
+                let palette = if is_ramp { Palette::grey_ramp() } else { Palette::new(colors) };
                 let bits = if self.compression == Compression::None { self.bits as u8 } else { 8 };
                 Samples::Palette(Box::new(palette), bits)
             }

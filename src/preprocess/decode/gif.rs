@@ -81,7 +81,7 @@ impl<'a> Frame<'a> {
                         height: number(fh0, fh1),
                         interlaced: flags & 0x40 != 0,
                         transparent,
-                        palette: local.or(global),
+                        palette: local.filter(|colors| !is_ramp(colors)).or(global.filter(|colors| !is_ramp(colors))),
                         data,
                     });
                 }
@@ -114,6 +114,11 @@ impl<'a> Frame<'a> {
         let passes: &[(usize, usize)] = if self.interlaced { &[(0, 8), (4, 8), (2, 4), (1, 2)] } else { &[(0, 1)] };
         passes.iter().flat_map(move |&(first, step)| (first..height).step_by(step))
     }
+}
+
+/// Whether each colour is its index as a grey: Pillow takes the indices themselves then, those beyond the table too.
+fn is_ramp(colors: &[u8]) -> bool {
+    colors.as_chunks::<3>().0.iter().enumerate().all(|(index, color)| color.iter().all(|&level| usize::from(level) == index))
 }
 
 /// The table of colours that `flags` announces, if any, and what follows it.

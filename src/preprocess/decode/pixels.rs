@@ -52,7 +52,7 @@ impl Palette {
         Self(all)
     }
 
-    /// What indices mean in a GIF without colours.
+    /// Indices as greys, as Pillow takes them without colours, or where these are no others.
     pub(super) fn grey_ramp() -> Self {
         Self::new((0..=255).map(|level| [level; 3]))
     }

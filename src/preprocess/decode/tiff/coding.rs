@@ -203,9 +203,16 @@ impl<'a> Coding<'a> {
                 rest = after;
             }
         }
+        // A strip may end with its data: libtiff puts the mark behind it.
+        if !file.ends_with(END) {
+            file.extend_from_slice(END);
+        }
         Some(file)
     }
 }
+
+/// JPEG's mark at its end.
+const END: &[u8] = b"\xff\xd9";
 
 /// Runs of equal bytes and of others, each with its length before it.
 fn unpack_bits(mut stored: &[u8], mut out: &mut [u8]) -> Option<()> {

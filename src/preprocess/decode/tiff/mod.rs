@@ -53,8 +53,13 @@ pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
     Ok(if orientation(&directory)? > 4 { (height, width) } else { (width, height) })
 }
 
-/// Bytes that the strips of a page may take to read, in all: strips may overlap, so that a small file has much to read.
+/// Bytes that the strips of a page may take to read, in all.
 const CHUNK_BYTES: u64 = 512 << 20;
+
+/// How many times the file compressed strips may be together, and bytes beside: they may overlap, so that a small file would have
+/// much to read, and each byte of some costs as much as thousands of pixels.
+const OVERLAP: usize = 2;
+const OVERLAP_BYTES: usize = 1 << 20;
 
 /// Decodes to RGB.
 pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Decoded, ImageError> {
@@ -147,11 +152,15 @@ impl<'a> Grid<'a> {
 
     /// Refuses chunks that take too long to read, all together.
     fn check_bytes(&self, chunks: usize, coding: &Coding<'_>) -> Result<(), ImageError> {
-        let mut bytes = 0;
+        let (mut bytes, mut stored) = (0, 0);
+        let most = self.bytes.len() * OVERLAP + OVERLAP_BYTES;
         for index in 0..chunks {
-            bytes += coding.cost(self.stored(index, coding)?);
-            if bytes > CHUNK_BYTES {
-                return Err(odd(format!("{chunks} strips or tiles that take more than {CHUNK_BYTES} bytes to read")));
+            let chunk = self.stored(index, coding)?;
+            bytes += coding.cost(chunk);
+            stored += if coding.is_raw() { 0 } else { chunk.len() };
+            if bytes > CHUNK_BYTES || stored > most {
+                let most = CHUNK_BYTES.min(most as u64);
+                return Err(odd(format!("{chunks} strips or tiles that take more than {most} bytes to read")));
             }
         }
         Ok(())
