@@ -2,6 +2,8 @@
 //!
 //! Whatever reads a graph copies it for every session, and ONNX Runtime's time grows with its nodes. Knows no operator.
 
+use std::collections::HashMap;
+
 use prost::Message;
 
 use super::{
@@ -16,14 +18,18 @@ pub(super) const MAX_NODES: usize = 20_000;
 /// Most subgraphs within each other; those of exported classifiers are one or two deep.
 const MAX_DEPTH: usize = 8;
 
+/// Most calls of functions within each other.
+const MAX_CALLS: usize = 64;
+
 /// Most bytes besides the tensors' data: names, attributes, properties, documentation.
 pub(super) const MAX_STRUCTURE_BYTES: usize = 64 << 20;
 
 /// Checks nodes and nesting.
 pub(super) fn check_nodes(header: &ModelProto, body: &GraphProto) -> Result<(), Error> {
-    let functions = header.functions.iter().flat_map(|function| &function.node);
-    let mut nodes = 0;
-    body.node.iter().chain(functions).try_for_each(|node| count(node, 0, &mut nodes))
+    let functions = header.functions.iter().map(|function| ((function.domain(), function.name()), function.node.as_slice()));
+    let mut counter = Counter { functions: functions.collect(), called: HashMap::new(), nodes: 0 };
+    let own = header.functions.iter().flat_map(|function| &function.node);
+    body.node.iter().chain(own).try_for_each(|node| counter.count(node, 0))
 }
 
 /// Checks what there is besides the `data` of the tensors, in bytes.
@@ -51,16 +57,54 @@ pub(super) fn data_bytes(tensor: &TensorProto) -> usize {
     tensor.encoded_len() - rest.encoded_len()
 }
 
-fn count(node: &NodeProto, depth: usize, nodes: &mut usize) -> Result<(), Error> {
-    *nodes += 1;
-    if *nodes > MAX_NODES {
-        return Err(Error::TooManyNodes { node: describe(node) });
+/// Counts nodes, those of the functions that they call with each call.
+struct Counter<'a> {
+    functions: HashMap<(&'a str, &'a str), &'a [NodeProto]>,
+    /// Nodes of a call, of functions that were looked at.
+    called: HashMap<(&'a str, &'a str), usize>,
+    nodes: usize,
+}
+
+impl<'a> Counter<'a> {
+    fn count(&mut self, node: &'a NodeProto, depth: usize) -> Result<(), Error> {
+        self.nodes = self.nodes.saturating_add(1 + self.called(node, 0));
+        if self.nodes > MAX_NODES {
+            return Err(Error::TooManyNodes { node: describe(node) });
+        }
+        let mut inner = inner(node).peekable();
+        if depth == MAX_DEPTH && inner.peek().is_some() {
+            return Err(Error::TooDeep { node: describe(node), depth: MAX_DEPTH });
+        }
+        inner.flat_map(|graph| &graph.node).try_for_each(|node| self.count(node, depth + 1))
     }
-    let mut inner = node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)).peekable();
-    if depth == MAX_DEPTH && inner.peek().is_some() {
-        return Err(Error::TooDeep { node: describe(node), depth: MAX_DEPTH });
+
+    /// Nodes of the function that `node` calls, and of those that it calls in turn; as many as there may be of one within itself,
+    /// or behind too many calls within each other.
+    fn called(&mut self, node: &'a NodeProto, level: usize) -> usize {
+        let key = (node.domain(), node.op_type());
+        let Some(nodes) = self.functions.get(&key).copied() else { return 0 };
+        if let Some(known) = self.called.get(&key) {
+            return *known;
+        }
+        if level == MAX_CALLS {
+            return MAX_NODES;
+        }
+        self.called.insert(key, MAX_NODES);
+        let mut open: Vec<&NodeProto> = nodes.iter().collect();
+        let mut total = 0_usize;
+        while let Some(node) = open.pop() {
+            total = total.saturating_add(1 + self.called(node, level + 1));
+            open.extend(inner(node).flat_map(|graph| &graph.node));
+        }
+        let total = total.min(MAX_NODES);
+        self.called.insert(key, total);
+        total
     }
-    inner.flat_map(|graph| &graph.node).try_for_each(|node| count(node, depth + 1, nodes))
+}
+
+/// The subgraphs of `node`.
+fn inner(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
+    node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
 }
 
 #[cfg(test)]
@@ -69,7 +113,7 @@ mod tests {
     use crate::graph::{
         Graph,
         fixture::{branch, classifier, graph, model, node, untyped},
-        proto::StringStringEntryProto,
+        proto::{FunctionProto, StringStringEntryProto},
     };
 
     /// A classifier with `depth` branches within each other, beside `relus` Relus in a row.
@@ -102,6 +146,35 @@ mod tests {
         let deep = grown(0, MAX_DEPTH + 1).expect_err("too deep");
         assert_eq!(deep, "If node `level0` holds a subgraph more than 8 deep; simplify the graph, for example with onnxslim");
         assert!(grown(MAX_NODES - own, 1).expect_err("within branches, too").contains("20000 nodes"));
+    }
+
+    /// A function that calls the next twice, and so on: a kilobyte of file, and as many nodes as one likes.
+    #[test]
+    fn calls_of_functions_count_with_what_they_call() {
+        let parse = |levels: usize| {
+            let function = |level: usize| {
+                let name = if level == levels { "Relu".to_owned() } else { format!("f{}", level + 1) };
+                let mut calls = vec![node(&name, "x", "y"), node(&name, "y", "z")];
+                let domain = if level == levels { "" } else { "own" };
+                calls.iter_mut().for_each(|call| call.domain = Some(domain.to_owned()));
+                FunctionProto {
+                    name: Some(format!("f{level}")),
+                    domain: Some("own".to_owned()),
+                    input: vec!["x".to_owned()],
+                    output: vec!["z".to_owned()],
+                    node: calls,
+                    ..Default::default()
+                }
+            };
+            let mut body = classifier();
+            body.node.push(NodeProto { domain: Some("own".to_owned()), ..node("f0", "x", "called") });
+            let model = ModelProto { functions: (0..=levels).map(function).collect(), ..model(body) };
+            Graph::parse(model.encode_to_vec().into()).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(parse(8), Ok(()));
+        assert!(parse(10_000).is_err(), "calls have no end");
+        let many = parse(40).expect_err("a million million");
+        assert!(many.contains("more than 20000 nodes (f0 node `called` is the next)"), "{many}");
     }
 
     #[test]

@@ -64,6 +64,16 @@ impl Graph {
         self.body.output.iter().map(declared).collect()
     }
 
+    /// Operator that makes the numbers of `tensor`, before others cast them and give them another shape.
+    pub fn maker(&self, tensor: &str) -> Option<&str> {
+        let producers = producers(&self.body);
+        let mut node: &NodeProto = &self.body.node[*producers.get(tensor)?];
+        while matches!(node.op_type(), "Cast" | "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose") {
+            node = &self.body.node[*producers.get(node.input.first()?.as_str())?];
+        }
+        Some(node.op_type())
+    }
+
     /// Whether the operator that makes `tensor` gives floats and nothing else, as those at the end of a classifier do.
     fn makes_floats(&self, tensor: &str) -> bool {
         let producer = producers(&self.body).get(tensor).map(|&index| self.body.node[index].op_type());

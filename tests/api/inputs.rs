@@ -11,7 +11,7 @@ use graft::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Close, Setup, runtime};
+use crate::support::{Close, Setup, TestApp, runtime};
 
 fn fixture(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/inputs").join(file)
@@ -127,26 +127,35 @@ async fn grey_is_keras_s() {
 }
 
 #[tokio::test]
-async fn the_cases_that_were_given() {
-    let setup = Setup::empty().configured(|config| config.models.default = "uint8_nhwc".to_owned());
-    import(setup.repository(), "uint8_nhwc", &OnnxSettings::default()).expect("a classifier");
-    import(setup.repository(), "nhwc_normalize_then_transpose", &scaled(1.0 / 255.0)).expect("a classifier");
-    let app = setup.spawn().await;
-    let ask = async |model: &str, query: &str| {
-        let path = format!("/features?model={model}&{query}");
+async fn whole_numbers_with_channels_last_are_fed_as_the_graph_wants_them() {
+    let (app, name) = case("uint8_nhwc", &OnnxSettings::default()).await;
+    let logits = app.send(app.post_image(&format!("/features?model={name}&layer=logits"), image("input.png"))).await.ok();
+    Close::LAYER.check(name, &logits.layer(0, "logits"), &[35.386402, 161.54129, -44.51149, 37.631618, -375.310822]);
+}
+
+/// A server of one model alone.
+async fn case<'a>(name: &'a str, settings: &OnnxSettings) -> (TestApp, &'a str) {
+    let setup = Setup::empty().configured(|config| config.models.default = name.to_owned());
+    import(setup.repository(), name, settings).expect("a classifier");
+    (setup.spawn().await, name)
+}
+
+#[tokio::test]
+async fn layers_that_are_channels_last_inside_are_shown_as_they_lie() {
+    let (app, name) = case("nhwc_normalize_then_transpose", &scaled(1.0 / 255.0)).await;
+    let ask = async |query: &str| {
+        let path = format!("/features?model={name}&{query}");
         app.send(app.post_image(&path, image("input.png"))).await.ok()
     };
-    let uint8 = ask("uint8_nhwc", "layer=logits").await;
-    Close::LAYER.check("uint8", &uint8.layer(0, "logits"), &[35.386402, 161.54129, -44.51149, 37.631618, -375.310822]);
-    let logits = ask("nhwc_normalize_then_transpose", "layer=logits").await;
+    let logits = ask("layer=logits").await;
     let right = [0.557412, -0.478209, 2.985426, -0.178609, -0.112757];
-    Close::LAYER.check("nhwc", &logits.layer(0, "logits"), &right);
+    Close::LAYER.check(name, &logits.layer(0, "logits"), &right);
     // Before the transpose and behind it a layer is the same map.
-    let before = ask("nhwc_normalize_then_transpose", "layer=xm").await;
-    let behind = ask("nhwc_normalize_then_transpose", "layer=nchw").await;
+    let before = ask("layer=xm").await;
+    let behind = ask("layer=nchw").await;
     assert_eq!(before.json()["features"][0]["layers"]["xm"]["shape"], json!([32, 32, 3]));
     assert_eq!(before.layer(0, "xm"), behind.layer(0, "nchw"));
-    let pooled = ask("nhwc_normalize_then_transpose", "layer=xm&pool=avg").await.layer(0, "xm");
+    let pooled = ask("layer=xm&pool=avg").await.layer(0, "xm");
     let map = before.layer(0, "xm");
     let mean = |channel: usize| map.iter().skip(channel).step_by(3).sum::<f64>() / 1024.0;
     Close::LAYER.check("pooled", &pooled, &[mean(0), mean(1), mean(2)]);

@@ -14,7 +14,7 @@ use graft::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Close, Ran, Setup, TestApp, fixture, runtime};
+use crate::support::{Close, Ran, Setup, TestApp, fixture, plain, runtime};
 
 /// A model of the fixtures.
 pub fn file(name: &str) -> PathBuf {
@@ -156,6 +156,21 @@ async fn a_given_kind_counts_more_than_what_is_found() {
     Close::ROUNDING.check("sigmoids", &scores(&app, "logits", 5).await, &sigmoids);
     let model = app.get("/models/logits").await.ok().json();
     assert_eq!(model["versions"][0]["output"], json!({"tensor": "logits", "kind": "independent_logits", "found_by": "given"}));
+}
+
+/// A graph that adds up the logits of its batch: alone among those before it, the first image gets its own.
+#[tokio::test]
+async fn no_image_changes_the_scores_of_another() {
+    let setup = Setup::empty().configured(|config| config.models.default = "sums".to_owned());
+    let sums = import(setup.repository(), "out_sums_over_the_batch", &settings()).expect("a classifier");
+    assert_eq!(sums.metadata.fixed_batch, Some(1));
+    let alone = import(setup.repository(), "out_log_softmax", &settings()).expect("a classifier");
+    assert_eq!(alone.metadata.fixed_batch, None);
+    let app = setup.start().await;
+    let photos = [("a", fixture("models/outputs.png")), ("b", plain([9, 200, 30])), ("c", fixture("models/outputs.png"))];
+    let answer = app.send(app.post_form("/models/out_sums_over_the_batch/predict", &photos)).await.ok().json();
+    assert_eq!(answer["predictions"][0]["top_k"], answer["predictions"][2]["top_k"], "{answer}");
+    assert_ne!(answer["predictions"][0]["top_k"], answer["predictions"][1]["top_k"], "{answer}");
 }
 
 #[tokio::test]

@@ -30,6 +30,14 @@ TRUNK = {
     "second": np.array([1]),
     "one": np.float32(1),
 }
+# Two classifiers' weights in an ensemble, and which of five classes two coarser ones hold.
+WEIGHTS = {
+    "weights": np.float32([[[0.4, 0.6]]]),
+    "coarse": np.float32([[1, 0], [0, 1], [1, 0], [0, 1], [1, 0]]),
+    "zero": np.int64(0),
+    "from": np.array([1]),
+    "to": np.array([5]),
+}
 
 
 def node(operator, inputs, outputs, domain="", **attributes):
@@ -124,6 +132,11 @@ def classifiers():
     yield "one_logit", model([], floats("logit", 1)), "binary_logit"
     yield "float64", model([softmax, node("Cast", "p", "y", to=TensorProto.DOUBLE)], [("y", TensorProto.DOUBLE, ["N", 5])]), "probabilities"
     yield "unknown_operators", model([node("Softmax", "logits", "p", axis=1), node("Pow", "p one", "y")], floats("y")), "probabilities"
+    members = [softmax, node("Mul", "logits half", "l2"), node("Softmax", "l2", "p2", axis=1), node("Unsqueeze", "p second", "m1"), node("Unsqueeze", "p2 second", "m2"), node("Concat", "m1 m2", "members", axis=1)]
+    yield "ensemble_by_matrix", model([*members, node("MatMul", "weights members", "w"), node("Squeeze", "w second", "y")], floats("y")), "probabilities"
+    yield "coarse_classes", model([softmax, node("MatMul", "p coarse", "y")], floats("y", 2)), "probabilities"
+    yield "log_softmax_sliced", model([node("LogSoftmax", "logits", "l"), node("Slice", "l from to second", "y")], floats("y", 4)), "log_probabilities"
+    yield "sums_over_the_batch", model([node("CumSum", "logits zero", "s"), node("Softmax", "s", "y", axis=1)], floats("y")), "probabilities"
     yield "dynamic_int8", quantized(plain), "logits"
     for name, kind, options in [("u8s8", static, operators), ("s8s8", signed, operators), ("qdq_u8s8", static, qdq), ("qdq_s8s8", signed, qdq)]:
         yield f"{name}_softmax", quantized(scored, **kind, **options), "probabilities"
@@ -143,6 +156,10 @@ def others():
     yield "boxes", model([node("Reshape", "relu rows", "boxes")], floats("boxes", 300, 6)), "`boxes` is a table of 300×6 an image"
     yield "squeezed", model([node("Squeeze", "logits", "y")], [("y", TensorProto.FLOAT, ["C"])]), "which must come first"
     yield "one_softmax", model([node("Softmax", "logit", "y", axis=1)], floats("y", 1)), "a softmax over a single value"
+    yield "label_as_float", model([node("ArgMax", "logits", "label", axis=1, keepdims=1), node("Cast", "label", "y", to=TensorProto.FLOAT)], floats("y", 1)), "`y` is the number of a class (ArgMax), not its score"
+    yield "best_score", model([node("Softmax", "logits", "p", axis=1), node("ReduceMax", "p", "y", axes=[1])], floats("y", 1)), "`y` is the score of one class alone"
+    yield "unit_length", model([node("LpNormalization", "logits", "y", axis=1, p=2)], floats("y")), "`y` is scaled to a length of 1, as embeddings are"
+    yield "softmax_over_the_batch", model([node("Softmax", "logits", "y", axis=0)], floats("y")), "`y` is 1 for every class and image"
     yield "cast_to_uint8", model([node("Cast", "logits", "y", to=TensorProto.UINT8)], [("y", TensorProto.UINT8, ["N", 5])]), "does not say with what scale"
 
 
@@ -181,12 +198,13 @@ def scale_of(loaded, output):
 if __name__ == "__main__":
     TRUNK["wide"] = RANDOM.normal(0, 2, (5, 3, 1, 1)).astype(np.float32)
     TRUNK["rows"] = np.array([-1, 300, 6])
+    TRUNK |= {"half": np.float32(0.5), **WEIGHTS}
     written = {}
     for name, made, kind in classifiers():
         path = MODELS / f"out_{name}.onnx"
         path.write_bytes(made.SerializeToString(deterministic=True))
         written[f"out_{name}"] = answer(path, kind)
-        written[f"out_{name}"]["found_by"] = "probe" if name in ("binary_columns", "unknown_operators") else "graph"
+        written[f"out_{name}"]["found_by"] = "probe" if name in ("binary_columns", "unknown_operators", "ensemble_by_matrix", "coarse_classes") else "graph"
     for name, made, words in others():
         (MODELS / f"out_{name}.onnx").write_bytes(made.SerializeToString(deterministic=True))
         written[f"out_{name}"] = {"refused": words}

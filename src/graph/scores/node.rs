@@ -72,7 +72,7 @@ impl<'a> Walk<'a> {
         let first = input(node, 0);
         match node.op_type() {
             kind if HANDS_ON.contains(&kind) => self.value(first, depth),
-            kind if UNBOUNDED.contains(&kind) && attribute(node, "activation").is_none() => Value::UNBOUNDED,
+            kind if UNBOUNDED.contains(&kind) && attribute(node, "activation").is_none() => self.product(node, depth),
             "Constant" => self.number(&node.output[0]).map_or(Value::ANY, |number| Value::within(number, number)),
             "Softmax" | "QLinearSoftmax" => self.if_over_classes(node, Value::SHARES, Value::within(0.0, 1.0)),
             "LogSoftmax" => self.if_over_classes(node, Value::LOGARITHMS, Value::within(f64::NEG_INFINITY, 0.0)),
@@ -97,12 +97,22 @@ impl<'a> Walk<'a> {
             | "QLinearGlobalAveragePool"
             | "QLinearAveragePool"
             | "QLinearReduceMean" => self.value(first, depth),
+            // Some of the logarithms are logarithms still.
+            "Slice" | "Gather" | "Split" if self.value(first, depth).form == Form::Logarithms => Value::LOGARITHMS,
             "GlobalMaxPool" | "MaxPool" | "ReduceMax" | "ReduceMin" | "Slice" | "Gather" | "Split" => {
                 self.value(first, depth).apart()
             }
             "ReduceSum" if self.value(first, depth).low >= 0.0 => Value::within(0.0, f64::INFINITY),
             _ => self.combined(node, depth),
         }
+    }
+
+    /// What is known of a sum of products: any number, unless it weighs what lies within 0 … 1 already, as an ensemble's
+    /// probabilities are averaged, or fine classes summed to coarse ones.
+    fn product(&mut self, node: &'a NodeProto, depth: usize) -> Value {
+        let made = node.input.iter().filter(|name| !self.is_stored(name)).collect::<Vec<_>>();
+        let weighs = made.into_iter().map(|name| self.value(name, depth)).any(|value| value.low >= 0.0 && value.high <= 1.0);
+        if weighs { Value::ANY } else { Value::UNBOUNDED }
     }
 
     /// What is known of a combination of several tensors.
@@ -137,9 +147,10 @@ impl<'a> Walk<'a> {
 
     /// Whether a product or quotient only scales what is unbounded: by stored numbers, or by one, as dynamic quantisation does.
     fn is_scaled(&self, node: &NodeProto, a: Value, b: Value) -> bool {
-        let one = |name: &str| self.shapes.get(name).is_some_and(|shape| shape.iter().product::<usize>() == 1);
+        let is_product = node.op_type() == "Mul";
+        let one = |name: &str| is_product && self.shapes.get(name).is_some_and(|shape| shape.iter().product::<usize>() == 1);
         let scales = |position| self.is_stored(input(node, position)) || one(input(node, position));
-        a.form == Form::Unbounded && scales(1) || b.form == Form::Unbounded && scales(0) && node.op_type() == "Mul"
+        a.form == Form::Unbounded && scales(1) || b.form == Form::Unbounded && scales(0) && is_product
     }
 
     fn clip(&mut self, node: &'a NodeProto, depth: usize) -> Value {
@@ -172,7 +183,11 @@ impl<'a> Walk<'a> {
         let Some(shape) = shape else { return normal };
         let from = usize::try_from(if axis < 0 { axis + shape.len() as i64 } else { axis }).unwrap_or(usize::MAX);
         let axes = if flattens { shape.get(from..) } else { shape.get(from..from.saturating_add(1)) };
-        if axes.is_some_and(|axes| self.is_all(axes)) { normal } else { other }
+        // Of a vector too, some of which the output may leave out.
+        let sizes = shape.get(1..).unwrap_or_default();
+        let is_vector = |axes: &[usize]| sizes.iter().filter(|&&size| size > 1).eq(axes.iter().filter(|&&size| size > 1));
+        let is_whole = |axes: &[usize]| is_vector(axes) && sizes.iter().filter(|&&size| size > 1).count() == 1;
+        if axes.is_some_and(|axes| self.is_all(axes) || is_whole(axes)) { normal } else { other }
     }
 
     /// Whether dimensions of these sizes hold all values of an image.

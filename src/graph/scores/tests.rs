@@ -99,6 +99,7 @@ fn a_softmax_is_found_through_what_hands_it_on() {
     check("Softmax l -> a; Softmax l -> b; Mean a b -> y", Some(Scores::Probabilities));
     check("Softmax l -> a; Mul a hundred -> y", Some(Scores::Independent));
     check("Softmax l -> a; Concat a a -> y axis=1", Some(Scores::Independent));
+    check("LogSoftmax l -> a; Gather a first -> y", Some(Scores::LogProbabilities));
     check("Softmax l -> a; Log a -> y", Some(Scores::LogProbabilities));
     check("Softmax l -> a; Add a epsilon -> b; Log b -> y", Some(Scores::LogProbabilities));
     check("LogSoftmax l -> a; Exp a -> y", Some(Scores::Probabilities));
@@ -148,6 +149,20 @@ fn a_sigmoid_written_out_is_one() {
     check("Tanh l -> y", None);
 }
 
+/// An ensemble's average, classes summed to coarser ones, or logits of what a sigmoid made: only a run tells.
+#[test]
+fn a_matrix_behind_scores_tells_nothing() {
+    for matrix in
+        ["Gemm p w -> y", "MatMul p w -> y", "MatMul w p -> y", "Einsum p w -> y", "BatchNormalization p row row row row -> y"]
+    {
+        check(&format!("Softmax l -> p; {matrix}"), None);
+        check(&format!("Sigmoid l -> p; {matrix}"), None);
+        check(&format!("Softmax l -> s; Cast s -> c to=1; QuantizeLinear c one zero -> p; {matrix}"), None);
+        check(&format!("Tanh l -> p; {matrix}"), Some(Scores::Logits));
+    }
+    check("Softmax map -> p axis=1; Conv p w4 -> y", None);
+}
+
 #[test]
 fn what_nothing_bounds_are_logits() {
     check("Identity l -> y", Some(Scores::Logits));
@@ -157,7 +172,8 @@ fn what_nothing_bounds_are_logits() {
     check("Relu map -> r; GlobalAveragePool r -> y", Some(Scores::Logits));
     check("ReduceMax l -> m; Sub l m -> y", Some(Scores::Logits));
     check("QuantizeLinear l one zero -> q; DequantizeLinear q one zero -> y", Some(Scores::Logits));
-    check("Softmax l -> p; Gemm p w -> y", Some(Scores::Logits));
+    check("Relu l -> r; Gemm r w -> y", Some(Scores::Logits));
+    check("ReduceMax l -> m; Div l m -> y", None);
     check("Erf l -> y", None);
     check("Sigmoid l -> s; Mul l s -> y", None);
 }

@@ -174,6 +174,21 @@ pub(super) fn judge(
     if let Some(exported) = hints.exported.filter(|exported| exported.tensor == chosen.tensor) {
         return Ok((exported.clone(), None));
     }
+    let no_scores = |what: &str| {
+        let reason = format!(
+            "`{}` is {what}; `--output-tensor` can name the scores, and `--output-kind` says that these are some",
+            chosen.name
+        );
+        Err(ImportError::NotAClassifier { reason })
+    };
+    match graph.maker(&chosen.tensor) {
+        Some("ArgMax" | "ArgMin") => return no_scores("the number of a class (ArgMax), not its score"),
+        Some("ReduceMax" | "ReduceMin") if values == 1 => {
+            return no_scores("the score of one class alone, whichever it is (ReduceMax)");
+        }
+        Some("LpNormalization") => return no_scores("scaled to a length of 1, as embeddings are (LpNormalization)"),
+        _ => {}
+    }
     let told = graph.scores(&chosen.tensor, values, shapes).map(OutputKind::from);
     if values == 1 && matches!(told, Some(OutputKind::Probabilities | OutputKind::LogProbabilities)) {
         let reason = format!(
@@ -184,10 +199,16 @@ pub(super) fn judge(
     }
     let (kind, found_by) = match told.map(|told| told.of_values(values)) {
         // Shares of 1 that are not seen to be: two columns p and 1 − p, or a softmax within a branch.
-        Some(OutputKind::Independent) => match OutputKind::by_values(&run()?) {
-            OutputKind::Probabilities => (OutputKind::Probabilities, FoundBy::Probe),
-            _ => (OutputKind::Independent, FoundBy::Graph),
-        },
+        Some(OutputKind::Independent) => {
+            let rows = run()?;
+            if rows.iter().flatten().all(|value| *value == 1.0) {
+                return no_scores("1 for every class and image, as after a softmax over something else than classes");
+            }
+            match OutputKind::by_values(&rows) {
+                OutputKind::Probabilities => (OutputKind::Probabilities, FoundBy::Probe),
+                _ => (OutputKind::Independent, FoundBy::Graph),
+            }
+        }
         Some(told) => (told, FoundBy::Graph),
         None => (OutputKind::by_values(&run()?), FoundBy::Probe),
     };

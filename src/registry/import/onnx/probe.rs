@@ -61,13 +61,19 @@ impl Probe<'_> {
         let images = trial_images(self.preprocessing);
         let image = images.last().expect("there are some");
         let outputs = run(&mut session, &vec![image; batch])?;
-        let pair = [image, &images[0]];
-        let fixed_batch = match declared_batch(input) {
-            None if self.takes_two(&mut session, pair, &outputs)? => None,
-            None => Some(1),
-            declared => declared,
+        let other = run(&mut session, &vec![&images[0]; batch])?;
+        let two = match declared_batch(input) {
+            None => self.two(&mut session, [image, &images[0]], [&outputs, &other])?,
+            Some(_) => None,
         };
-        let with_batch = kinds.iter().zip(&outputs).filter(|(_, output)| output.shape().first() == Some(&batch));
+        let fixed_batch = if two.is_some() { None } else { Some(batch) };
+        let has_batch = |index: usize| {
+            let (shape, doubled) = (outputs[index].shape(), two.as_ref().map(|two| two[index].shape()));
+            // Numbers that are made of the graph's own sizes are no layers.
+            let is_image_s = shape.len() > 1 || outputs[index].data() != other[index].data();
+            shape.first() == Some(&batch) && is_image_s && doubled.is_none_or(|doubled| doubled.first() == Some(&(2 * batch)))
+        };
+        let with_batch = kinds.iter().zip(&outputs).enumerate().filter(|(index, _)| has_batch(*index)).map(|(_, layer)| layer);
         let sizes = sizes(self.runtime, self.staging, self.graph, &all, &vec![image; batch]).unwrap_or_default();
         let sizes = self.with_input(&input.name, batch, sizes, names.iter().zip(&outputs));
         let layouts = self.graph.layouts(&sizes);
@@ -97,24 +103,37 @@ impl Probe<'_> {
         images.iter().map(row).collect()
     }
 
-    /// Whether a graph with an open batch dimension really takes two images, `single`'s and another: some reshape to a fixed batch
-    /// of 1, and in some an image's numbers depend on the others.
-    fn takes_two(&self, session: &mut Session, images: [&Tensor; 2], single: &[Tensor]) -> Result<bool, ImportError> {
+    /// What a graph with an open batch dimension makes of two images, if each gets the numbers that it gets alone: some graphs
+    /// reshape to a fixed batch of 1, and in some an image's numbers depend on those beside it.
+    ///
+    /// Tensors that do not begin with the batch (windows, heads before images) are not compared: the layers behind them are.
+    fn two(
+        &self,
+        session: &mut Session,
+        images: [&Tensor; 2],
+        single: [&[Tensor]; 2],
+    ) -> Result<Option<Vec<Tensor>>, ImportError> {
         // Rounding in another order; what mixes images is far off.
         const NEAR: f32 = 0.02;
-        let alike = |(one, two): (&Tensor, &Tensor)| {
-            let (one, two) = (one.data(), two.data());
+        let near = |one: &[f32], two: &[f32]| {
             let largest = one.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-            one.len() * 2 == two.len() && one.iter().zip(two).all(|(a, b)| (a - b).abs() <= NEAR * largest || a.is_nan())
+            one.len() == two.len() && one.iter().zip(two).all(|(a, b)| (a - b).abs() <= NEAR * largest || a.is_nan())
         };
-        let takes = ran(run(session, &images))?.is_some_and(|two| single.iter().zip(&two).all(alike));
-        let takes = takes && !self.graph.quantizes_by_batch();
-        if !takes {
+        let alike = |index: usize, two: &Tensor| {
+            let [one, other] = single.map(|outputs| &outputs[index]);
+            let (first, second) = two.data().split_at(two.data().len() / 2);
+            let is_of_sizes = || one.shape() == two.shape() && one.data() == two.data();
+            one.shape().first() != Some(&1) || is_of_sizes() || near(one.data(), first) && near(other.data(), second)
+        };
+        let two = ran(run(session, &images))?.filter(|two| two.iter().enumerate().all(|(index, two)| alike(index, two)));
+        let two = two.filter(|_| !self.graph.quantizes_by_batch());
+        if two.is_none() {
             warn!(
-                "the graph leaves its batch dimension open but gives each image its own numbers alone; graft will run them one by one"
+                "the graph leaves its batch dimension open, but an image's numbers depend on those beside it, or it takes no second \
+                 one; graft will run images one by one"
             );
         }
-        Ok(takes)
+        Ok(two)
     }
 
     /// `sizes` with those of the input and of the run's outputs.
