@@ -159,6 +159,8 @@ def others():
     yield "label_as_float", model([node("ArgMax", "logits", "label", axis=1, keepdims=1), node("Cast", "label", "y", to=TensorProto.FLOAT)], floats("y", 1)), "`y` is the number of a class (ArgMax), not its score"
     yield "best_score", model([node("Softmax", "logits", "p", axis=1), node("ReduceMax", "p", "y", axes=[1])], floats("y", 1)), "`y` is the score of one class alone"
     yield "unit_length", model([node("LpNormalization", "logits", "y", axis=1, p=2)], floats("y")), "`y` is scaled to a length of 1, as embeddings are"
+    norm = [node("Mul", "logits logits", "squares"), node("ReduceSum", "squares second", "sum"), node("Sqrt", "sum", "length"), node("Div", "logits length", "y")]
+    yield "unit_length_written_out", model(norm, floats("y")), "`y` is scaled to a length of 1, as embeddings are"
     yield "softmax_over_the_batch", model([node("Softmax", "logits", "y", axis=0)], floats("y")), "`y` is 1 for every class and image"
     yield "cast_to_uint8", model([node("Cast", "logits", "y", to=TensorProto.UINT8)], [("y", TensorProto.UINT8, ["N", 5])]), "does not say with what scale"
 

@@ -142,6 +142,12 @@ fn is_vector(sizes: &[usize]) -> bool {
     sizes.iter().filter(|&&size| size != 1).count() <= 1 && !sizes.contains(&0)
 }
 
+/// Whether the vector has a length of 1, and is no share of 1 that is all one class's.
+fn is_unit(row: &[f32]) -> bool {
+    let square: f64 = row.iter().map(|value| f64::from(*value).powi(2)).sum();
+    row.len() > 1 && (square - 1.0).abs() < 1e-3 && row.iter().any(|value| *value < 0.0)
+}
+
 /// What is known of the numbers of the output besides the graph.
 pub(super) struct Hints<'a> {
     /// As the user says.
@@ -210,7 +216,15 @@ pub(super) fn judge(
             }
         }
         Some(told) => (told, FoundBy::Graph),
-        None => (OutputKind::by_values(&run()?), FoundBy::Probe),
+        None => {
+            let rows = run()?;
+            // A black image may have no direction.
+            let mut directed = rows.iter().filter(|row| row.iter().all(|value| value.is_finite())).peekable();
+            if directed.peek().is_some() && directed.all(|row| is_unit(row)) {
+                return no_scores("scaled to a length of 1, as embeddings are");
+            }
+            (OutputKind::by_values(&rows), FoundBy::Probe)
+        }
     };
     let assumption = match (kind, found_by) {
         (OutputKind::BinaryLogit, _) => Some("binary_logit (one number, of which a sigmoid is taken: two classes)".to_owned()),
