@@ -76,7 +76,7 @@ impl Graph {
     /// A graph that takes floats of N × `channels` × height × width: a Cast and a Transpose come in front where it wants others.
     ///
     /// # Errors
-    /// As [`Self::declared_input`].
+    /// As [`Self::declared_input`]; a graph that calls a tensor of its own as these are called.
     pub fn fed(mut self, layout: InputLayout, channels: u64) -> Result<Self, Error> {
         let input = self.declared_input()?;
         let mut front = Vec::new();
@@ -94,6 +94,7 @@ impl Graph {
         if !front.is_empty() {
             rename_uses(&mut self.body, &input.name, &last);
             self.body.node.splice(0..0, front);
+            super::order::check(&mut self.body)?;
         }
         let info = self.body.input.iter_mut().find(|info| info.name() == input.name);
         if let Some(TypeValue::Tensor(tensor)) = info.and_then(|info| info.r#type.as_mut()).and_then(|kind| kind.value.as_mut()) {
@@ -257,6 +258,14 @@ mod tests {
         check(2, [1, 28, 28, 1], last, 1, "1×1×28×28", &["Cast", "Transpose", "Relu"]);
         check(11, [1, 3, 9, 9], first, 3, "1×3×9×9", &["Cast", "Relu"]);
         assert!(matches!(graph(9, [1, 3, 9, 9]).declared_input(), Err(Error::InputType { found: 9, .. })));
+    }
+
+    #[test]
+    fn names_that_the_graph_has_already_are_named() {
+        let mut graph = graph(1, [1, 224, 200, 3]);
+        graph.body.node.push(make::node("Relu", &["input"], &["input/channels_last"], Vec::new()));
+        let error = graph.fed(InputLayout::Nhwc, 3).expect_err("it is taken").to_string();
+        assert!(error.contains("tensor `input/channels_last` is defined twice"), "{error}");
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Layout {
             Verdict::Splits(splits) => Ok(splits),
             Verdict::Doubt(splits) if wanted.is_some() => Ok(splits),
             Verdict::Doubt(splits) => Err(LayoutFault::TwoReadings { splits: splits.told(files), classes: classes.told(files) }),
-            Verdict::Bare(folders) if classes.count(files) < 2 => Err(LayoutFault::NoClasses { folders }),
+            Verdict::Bare(folders) if wanted.is_some() || classes.count(files) < 2 => Err(LayoutFault::NoClasses { folders }),
             Verdict::Bare(folders) => Err(LayoutFault::BareSplits { folders, classes: classes.told(files) }),
             Verdict::Several { splits: Some(splits), .. } if wanted.is_some() => Ok(splits),
             Verdict::Several { folders, splits } => Err(LayoutFault::SeveralSets {

@@ -256,9 +256,10 @@ fn trains_are_vehicles_too() {
         let files = vehicles.map(|path| format!("{outer}{path}"));
         let files: Vec<&str> = files.iter().map(String::as_str).collect();
         check_refused(&files, None, &[both[0], both[1], "`layout=classes`"]);
-        check_refused(&files, Some(FolderLayout::Splits), &[both[0]]);
+        check_refused(&files, Some(FolderLayout::Splits), &["`train` holds photos directly, and names of files say no class"]);
         assert_eq!(read(&files, &[], Some(FolderLayout::Classes)).expect("it was said"), ["train", "car", "bus"]);
     }
+    check_refused(&["train/cat.0.jpg", "train/dog.0.jpg"], None, &["`train` holds photos directly, and names of files"]);
     check_refused(&["valid/a.jpg", "invalid/b.jpg"], None, &["since `valid` holds", "`invalid` (1), `valid` (1)"]);
     let test = ["test/x/1.jpg", "ants/2.jpg", "bees/3.jpg"];
     check_refused(&test, None, &["As splits: one class: `x` (1 test)", "As classes: 3 classes", "`layout=splits`"]);
