@@ -213,6 +213,11 @@ fn urlencoded(start: &[u8]) -> ApiError {
     let found = match start {
         [0xff, 0xd8, 0xff, ..] => "; what it holds begins as a JPEG",
         [0x89, b'P', b'N', b'G', ..] => "; what it holds begins as a PNG",
+        [b'{', ..] => {
+            let json = "`application/x-www-form-urlencoded` carries no image; what it holds begins as JSON: add \
+                        `-H 'Content-Type: application/json'`";
+            return unsupported(json);
+        }
         _ => "",
     };
     unsupported(&format!(

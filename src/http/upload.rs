@@ -5,6 +5,8 @@
 mod form;
 mod said;
 
+use std::io;
+
 use axum::{
     body::Body,
     http::{HeaderMap, header, request::Parts},
@@ -71,7 +73,19 @@ async fn archive(state: &State, said: Said, parts: &Parts, kind: Option<ArchiveK
     while let Some(chunk) = chunks.try_next().await? {
         upload.write(&chunk).await?;
     }
-    Ok(upload.finish(read_as).await?)
+    upload.finish(read_as).await.map_err(|error| match error {
+        // What curl calls a body unless told otherwise, whichever way it sent it.
+        Error::Broken { kind, source } if is_urlencoded(headers) => {
+            let hint = "if curl sent it, send it with `--data-binary`, as `-d` drops line breaks";
+            Error::Broken { kind, source: io::Error::new(source.kind(), format!("{source} ({hint})")) }.into()
+        }
+        other => other.into(),
+    })
+}
+
+fn is_urlencoded(headers: &HeaderMap) -> bool {
+    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.starts_with("application/x-www-form-urlencoded")
 }
 
 async fn folder(state: &State, mut said: Said, headers: &HeaderMap, body: Body) -> Result<Dataset, ApiError> {

@@ -38,6 +38,10 @@ pub(crate) fn serde_message(error: &dyn Display) -> String {
     }
     // Behind the last of these, it lists what our own types expect.
     let (value, expected) = text.rfind(", expected ").map_or((text.as_str(), ""), |at| text.split_at(at));
+    let expected = match expected.strip_prefix(", expected struct ") {
+        Some(named) => format!(", expected an object{}", named.trim_start_matches(char::is_alphanumeric)),
+        None => expected.to_owned(),
+    };
     format!("{}{expected}", excerpt(value))
 }
 
@@ -90,7 +94,7 @@ mod tests {
         check(format!(r#"{{"version":"{long}"}}"#), "expected a whole number from 0 on at line 1 column");
         check(format!(r#"{{"{long}":1}}"#), "expected `version` at line 1 column");
         check(format!(r#"{{"version":"{long}, expected {long}"}}"#), "expected a whole number from 0 on at line 1");
-        check(format!("\"{long}\""), "expected struct Document");
+        check(format!("\"{long}\""), "expected an object at line 1");
         check("{".to_owned(), "EOF while parsing");
     }
 }

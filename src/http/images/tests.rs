@@ -235,6 +235,8 @@ async fn no_refusal_of_a_form_repeats_it() {
 async fn a_photo_sent_as_curl_sends_forms_is_told_how_to_go() {
     let jpeg = request("application/x-www-form-urlencoded", vec![0xff, 0xd8, 0xff, 0xe0]);
     check(jpeg, Err((415, "unsupported_media_type", "begins as a JPEG; with curl use `--data-binary @photo.jpg`"))).await;
+    let json = request("application/x-www-form-urlencoded", r#"{"images":[]}"#);
+    check(json, Err((415, "unsupported_media_type", "begins as JSON: add `-H 'Content-Type: application/json'`"))).await;
     let other = request("application/x-www-form-urlencoded", "image=x");
     check(other, Err((415, "unsupported_media_type", "add `-H 'Content-Type: image/jpeg'`, or `-F image=@photo.jpg`"))).await;
 }

@@ -175,6 +175,14 @@ fn form(parts: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn an_archive_that_curl_damaged_says_how() {
+    let server = Server::new(bounds());
+    let mangled: Vec<u8> = zip_of(&good()).into_iter().filter(|byte| !b"\r\n\0".contains(byte)).collect();
+    let hint = "if curl sent it, send it with `--data-binary`";
+    server.refused("application/x-www-form-urlencoded", mangled, 422, "bad_archive", hint).await;
+}
+
+#[tokio::test]
 async fn forms_are_refused_by_what_is_wrong_with_them() {
     let server = Server::new(bounds());
     let zip = zip_of(&good());
