@@ -70,7 +70,7 @@ impl Inbox {
     pub fn file(&mut self, name: &str, reader: &mut dyn Read, fault: Fault<'_>) -> Result<(), Error> {
         self.cancel.check()?;
         self.meter.entry()?;
-        if name.ends_with(FOLDER_ICON) {
+        if name.rsplit(['/', '\\']).next() == Some(FOLDER_ICON) {
             return self.count(reader, fault).map(drop);
         }
         let path = clean(name)?;
@@ -85,6 +85,7 @@ impl Inbox {
 
     /// Notes another name of a file that has arrived under `first`.
     pub fn link(&mut self, name: &str, first: &str) -> Result<(), Error> {
+        self.cancel.check()?;
         self.meter.entry()?;
         let (path, first) = (clean(name)?, clean(first)?);
         let known = self.paths.get(&first).map(|&at| self.files[at].contents.clone());

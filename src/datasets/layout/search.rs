@@ -43,15 +43,24 @@ pub(super) fn classes(root: &Folder<'_>) -> Layout {
 /// variants and domains do, or that lie beside them, as a copy of the whole does.
 pub(super) fn repeated(root: &Folder<'_>) -> Vec<String> {
     let (outer, folder) = of_classes(root);
-    let names = |folder: &Folder<'_>| folder.filled().map(|(name, _)| name.to_owned()).collect::<BTreeSet<String>>();
-    let beside = names(folder);
-    let inside: Vec<(&str, BTreeSet<String>)> =
-        folder.filled().filter(|(_, class)| class.photos == 0).map(|(name, class)| (name, names(class))).collect();
-    let is_shared = |one: &BTreeSet<String>, other: &BTreeSet<String>| one.intersection(other).nth(1).is_some();
-    let is_set = |name: &str, own: &BTreeSet<String>| {
-        is_shared(own, &beside) || inside.iter().any(|(other, found)| *other != name && is_shared(own, found))
+    let beside: BTreeSet<&str> = folder.filled().map(|(name, _)| name).collect();
+    let inside = || folder.filled().filter(|(_, class)| class.photos == 0);
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    inside().flat_map(|(_, class)| class.filled()).for_each(|(name, _)| *times.entry(name).or_default() += 1);
+    // Neighbours among the names that several hold, so that the time grows with the folders, and not with their pairs.
+    let mut pairs: HashMap<(&str, &str), usize> = HashMap::new();
+    inside().flat_map(|(_, class)| neighbours(class, &times)).for_each(|pair| *pairs.entry(pair).or_default() += 1);
+    let is_set = |class: &Folder<'_>| {
+        let is_copy = class.filled().filter(|(name, _)| beside.contains(name)).nth(1).is_some();
+        is_copy || neighbours(class, &times).iter().any(|pair| pairs[pair] > 1)
     };
-    inside.iter().filter(|(name, own)| is_set(name, own)).map(|(name, _)| format!("{outer}{name}/")).collect()
+    inside().filter(|(_, class)| is_set(class)).map(|(name, _)| format!("{outer}{name}/")).collect()
+}
+
+/// Each two folders in `class` that follow each other among those whose names occur several `times`.
+fn neighbours<'a>(class: &Folder<'a>, times: &HashMap<&str, usize>) -> Vec<(&'a str, &'a str)> {
+    let shared: Vec<&'a str> = class.filled().map(|(name, _)| name).filter(|name| times[name] > 1).collect();
+    shared.windows(2).map(|pair| (pair[0], pair[1])).collect()
 }
 
 /// The first folder that is not alone, and where it is.
@@ -201,12 +210,21 @@ impl<'a> Over<'a> {
             (split.is_some(), Side::of(name, split.unwrap_or(Split::Train), inside, &BTreeSet::new()))
         };
         let sides: Vec<(bool, Side<'a>)> = folder.children().map(side).collect();
-        let is_alike = |one: &Side<'a>, other: &Side<'a>| one.split != other.split && !one.classes.is_disjoint(&other.classes);
-        let named: Vec<&Side<'a>> = sides.iter().filter(|(is_named, _)| *is_named).map(|(_, side)| side).collect();
-        let is_in_doubt = named.iter().any(|one| sides.iter().any(|(_, other)| is_alike(one, other)));
+        // For each class the splits that hold it, a bit each: of all folders, and of those that are called as one.
+        let mut holders: HashMap<&str, [u8; 2]> = HashMap::new();
+        for (is_named, side) in &sides {
+            for class in &side.classes {
+                let [any, named] = holders.entry(class).or_default();
+                *any |= 1 << side.split as u8;
+                *named |= u8::from(*is_named) << side.split as u8;
+            }
+        }
+        let is_alike = |side: &Side<'a>, among: usize| {
+            side.classes.iter().any(|class| holders[class][among] & !(1 << side.split as u8) != 0)
+        };
+        let is_in_doubt = sides.iter().any(|(is_named, side)| *is_named && is_alike(side, 0));
         let all = sides.len();
-        let belongs = |side: &Side<'a>| named.iter().any(|one| one.name == side.name || is_alike(one, side));
-        let kept: Vec<bool> = sides.iter().map(|(_, side)| belongs(side)).collect();
+        let kept: Vec<bool> = sides.iter().map(|(is_named, side)| *is_named || is_alike(side, 1)).collect();
         let parts: Vec<Side<'a>> = sides.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|((_, side), _)| side).collect();
         is_in_doubt.then_some(Self { is_all: parts.len() == all, parts })
     }

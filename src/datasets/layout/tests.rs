@@ -48,6 +48,16 @@ fn folders_that_repeat_each_other_are_in_doubt() {
     assert_eq!(classes, ["color", "color", "grey", "grey", "grey", "other"]);
     let copy = ["cells/a/1.jpg", "cells/b/2.jpg", "cells/cells/a/1.jpg", "cells/cells/b/2.jpg"];
     check_refused(&copy, None, &["`cells/cells/` holds folders that lie beside it too", "leave a copy out"]);
+    // Twenty thousand of them take no longer than others.
+    let many: Vec<String> =
+        (0..20_000).flat_map(|class| [format!("{class}/x/1.jpg"), format!("{class}/y{class}/2.jpg")]).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(read(&many, &[], None).expect("only `x` is shared").len(), 40_000);
+    let split = |number: usize| if number.is_multiple_of(2) { "train" } else { "val" };
+    let many: Vec<String> = (0..20_000).map(|number| format!("{}_{number}/y{number}/1.jpg", split(number))).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(read(&many, &[], Some(FolderLayout::Classes)).expect("it was said").len(), 20_000);
+    drop(read(&many, &[], None));
     // One name in common says little, and photos directly in a folder make a class of it.
     check(&[("ants/big/1.jpg", "ants"), ("ants/small/2.jpg", "ants"), ("bees/big/3.jpg", "bees"), ("bees/old/4.jpg", "bees")]);
     check(&[("a/x/1.jpg", "a"), ("a/y/2.jpg", "a"), ("a/3.jpg", "a"), ("b/x/4.jpg", "b"), ("b/y/5.jpg", "b"), ("b/6.jpg", "b")]);
