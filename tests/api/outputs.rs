@@ -164,6 +164,8 @@ async fn no_image_changes_the_scores_of_another() {
     let setup = Setup::empty().configured(|config| config.models.default = "sums".to_owned());
     let sums = import(setup.repository(), "out_sums_over_the_batch", &settings()).expect("a classifier");
     assert_eq!(sums.metadata.fixed_batch, Some(1));
+    let first = import(setup.repository(), "out_first_of_the_batch", &settings()).expect("a classifier");
+    assert_eq!(first.metadata.fixed_batch, Some(1), "it leaves out what follows the first");
     let alone = import(setup.repository(), "out_log_softmax", &settings()).expect("a classifier");
     assert_eq!(alone.metadata.fixed_batch, None);
     let app = setup.start().await;

@@ -35,6 +35,7 @@ WEIGHTS = {
     "weights": np.float32([[[0.4, 0.6]]]),
     "coarse": np.float32([[1, 0], [0, 1], [1, 0], [0, 1], [1, 0]]),
     "zero": np.int64(0),
+    "first": np.array([0]),
     "from": np.array([1]),
     "to": np.array([5]),
 }
@@ -137,6 +138,7 @@ def classifiers():
     yield "coarse_classes", model([softmax, node("MatMul", "p coarse", "y")], floats("y", 2)), "probabilities"
     yield "log_softmax_sliced", model([node("LogSoftmax", "logits", "l"), node("Slice", "l from to second", "y")], floats("y", 4)), "log_probabilities"
     yield "sums_over_the_batch", model([node("CumSum", "logits zero", "s"), node("Softmax", "s", "y", axis=1)], floats("y")), "probabilities"
+    yield "first_of_the_batch", model([node("Slice", "logits first second first", "s"), node("Softmax", "s", "y", axis=1)], floats("y")), "probabilities"
     yield "dynamic_int8", quantized(plain), "logits"
     for name, kind, options in [("u8s8", static, operators), ("s8s8", signed, operators), ("qdq_u8s8", static, qdq), ("qdq_s8s8", signed, qdq)]:
         yield f"{name}_softmax", quantized(scored, **kind, **options), "probabilities"

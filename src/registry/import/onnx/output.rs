@@ -207,7 +207,7 @@ pub(super) fn judge(
         // Shares of 1 that are not seen to be: two columns p and 1 − p, or a softmax within a branch.
         Some(OutputKind::Independent) => {
             let rows = run()?;
-            if rows.iter().flatten().all(|value| *value == 1.0) {
+            if rows.iter().all(|row| row.len() > 1 && row.iter().all(|value| *value == 1.0)) {
                 return no_scores("1 for every class and image, as after a softmax over something else than classes");
             }
             match OutputKind::by_values(&rows) {
