@@ -1,6 +1,7 @@
 //! Bodies that nobody read to their end: what is left is read and forgotten while the answer is already on the way.
 //!
 //! Closing a connection with unread data resets it, and many clients lose the answer that says why. No handler needs to care.
+//! Knows no route, and not what bodies hold.
 
 use std::{
     pin::Pin,
