@@ -26,6 +26,13 @@ pub enum Event {
         #[serde(flatten)]
         at: Place,
     },
+    /// Not all cached tensors of a phase fit, which an estimate may have said before.
+    CacheTooSmall {
+        /// The phase.
+        phase: usize,
+        /// In words.
+        detail: String,
+    },
     /// Something that the user should know of a phase.
     Warning {
         /// The phase.

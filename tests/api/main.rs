@@ -37,6 +37,7 @@ mod pixels;
 mod plots;
 mod predict;
 mod providers;
+mod publication;
 mod real;
 mod recipes;
 mod rejudged;

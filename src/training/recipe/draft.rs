@@ -8,7 +8,7 @@ use super::{
     optimizer::{self, Rule},
     problem::{Choice, Problem, Problems, quoted, shown},
     request::{EarlyStoppingRequest, HeadRequest, LayerRef, PhaseRequest, Request},
-    resolved::{BatchNorm, ClassWeighting, EarlyStopping, Monitor, Pool},
+    resolved::{BatchNorm, ClassWeighting, EarlyStopping, Monitor, Pool, Publish},
 };
 use crate::{
     message::excerpt,
@@ -35,6 +35,8 @@ pub(super) const EPOCHS: (u64, u64) = (10, 3);
 pub(super) struct Draft {
     pub(super) dataset: String,
     pub(super) name: String,
+    pub(super) replace: bool,
+    pub(super) publish: Publish,
     pub(super) head: HeadDraft,
     /// `None` for the default phases.
     pub(super) phases: Option<Vec<PhaseDraft>>,
@@ -73,6 +75,8 @@ impl Draft {
         Self {
             dataset: required(problems, "dataset", request.dataset.as_deref()),
             name,
+            replace: request.replace.unwrap_or(false),
+            publish: problems.choice("publish", request.publish.as_ref(), Publish::default()),
             head: head(request.head.as_ref(), problems),
             phases: request.phases.as_ref().map(|phases| all_phases(phases, problems)),
             batch_size: problems.within("batch_size", request.batch_size, 32, 1..=MAX_BATCH) as usize,

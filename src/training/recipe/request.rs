@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{
     problem::{Choice, Problem, Words},
-    resolved::{BatchNorm, ClassWeighting, Monitor, Pool},
+    resolved::{BatchNorm, ClassWeighting, Monitor, Pool, Publish},
     rule::{OptimizerKind, Schedule},
 };
 use crate::{
@@ -36,6 +36,14 @@ pub struct Request {
     /// Name of the model that comes out.
     #[schema(value_type = String, required = true)]
     pub name: Option<String>,
+    /// Whether the model may take the name of one with other labels; default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replace: Option<bool>,
+    /// Whether the result answers requests that name no version, where a model of that name exists: `if_better` (default) than the
+    /// version that answers, on validation images that neither was trained on, `always` or `never`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Publish>)]
+    pub publish: Option<Choice<Publish>>,
     /// The new layers; default: average pooling, one hidden layer of 1024.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<HeadRequest>,
