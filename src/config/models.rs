@@ -30,6 +30,8 @@ pub struct ModelsConfig {
     pub starter: Option<PathBuf>,
     /// Bound on the weights of all loaded models together, in bytes; default 4 GiB; `GRAFT__MODELS__MAX_LOADED_BYTES`.
     pub max_loaded_bytes: u64,
+    /// Largest file that `POST /jobs/import` takes, in bytes; default 0: none is taken; `GRAFT__MODELS__MAX_IMPORT_BYTES`.
+    pub max_import_bytes: u64,
     /// How often the repository is scanned for new versions; default 2 s; `GRAFT__MODELS__SCAN_INTERVAL_MS`.
     pub scan_interval: Duration,
     /// Whether models with untrained weights may be served; default true, false in production; `GRAFT__MODELS__ALLOW_UNTRAINED`.
@@ -42,6 +44,7 @@ pub(super) const KEYS: &[Key] = &[
     of("models.preload", Kind::List),
     of("models.starter", Kind::Text),
     integer("models.max_loaded_bytes", 1 << 20, 1 << 50),
+    integer("models.max_import_bytes", 0, 1 << 40),
     milliseconds("models.scan_interval_ms", 100),
     of("models.allow_untrained", Kind::Boolean),
 ];
@@ -68,6 +71,7 @@ impl ModelsConfig {
             preload,
             starter: values.optional_text("models.starter").map(PathBuf::from),
             max_loaded_bytes: values.integer("models.max_loaded_bytes"),
+            max_import_bytes: values.integer("models.max_import_bytes"),
             scan_interval: values.duration("models.scan_interval_ms"),
             allow_untrained: values.boolean("models.allow_untrained"),
         })
@@ -132,6 +136,7 @@ mod tests {
                 preload: None,
                 starter: None,
                 max_loaded_bytes: 0,
+                max_import_bytes: 0,
                 scan_interval: Duration::ZERO,
                 allow_untrained: true,
             }

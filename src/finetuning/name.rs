@@ -19,12 +19,7 @@ impl Name {
     /// A name of the catalogue; a model of that name with other labels, unless the request says that it is to be replaced.
     pub(super) fn look_up(finetuner: &Finetuner, request: &Request, classes: &[String]) -> Result<Vec<String>, FieldProblem> {
         let Some(name) = request.name.as_deref() else { return Ok(Vec::new()) };
-        if let Some(known) = reserved(name) {
-            let detail = format!(
-                "is `{name}`, which is kept for weights of {known} as they are published; choose another, such as `my_{name}`"
-            );
-            return Err(FieldProblem::new("name", detail));
-        }
+        check_reserved(name)?;
         let mut warnings = Vec::new();
         // A repository that cannot be read is found out by what reads it next.
         let snapshot = finetuner.repository.scan().unwrap_or_default();
@@ -40,6 +35,14 @@ impl Name {
         }
         Ok(warnings)
     }
+}
+
+/// Refuses a name of the catalogue.
+pub(super) fn check_reserved(name: &str) -> Result<(), FieldProblem> {
+    let Some(known) = reserved(name) else { return Ok(()) };
+    let detail =
+        format!("is `{name}`, which is kept for weights of {known} as they are published; choose another, such as `my_{name}`");
+    Err(FieldProblem::new("name", detail))
 }
 
 /// The known model whose weights, with or without a top, are called `name`.

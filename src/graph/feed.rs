@@ -43,7 +43,7 @@ pub enum InputKind {
 }
 
 /// Where the channels of an input are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InputLayout {
     /// Channel, height, width, as PyTorch has it.

@@ -84,6 +84,8 @@ pub enum Code {
     IdempotencyInProgress,
     /// A job or the configuration needs the version.
     VersionInUse,
+    /// The configuration does not allow it; the detail names the setting.
+    Disabled,
     /// As many event streams are open as may be; see `Retry-After`.
     TooManyStreams,
     /// A defect or a failing machine; the log has the cause under `request_id`.
@@ -92,7 +94,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UnknownModel,
@@ -131,6 +133,7 @@ impl Code {
         Self::IdempotencyKeyReused,
         Self::IdempotencyInProgress,
         Self::VersionInUse,
+        Self::Disabled,
         Self::TooManyStreams,
         Self::Internal,
     ];
@@ -139,7 +142,7 @@ impl Code {
     pub fn status(self) -> StatusCode {
         match self {
             Self::MalformedBody => StatusCode::BAD_REQUEST,
-            Self::UntrainedModel | Self::FolderRefused => StatusCode::FORBIDDEN,
+            Self::UntrainedModel | Self::FolderRefused | Self::Disabled => StatusCode::FORBIDDEN,
             Self::NotFound | Self::UnknownModel | Self::UnknownVersion | Self::UnknownDataset | Self::UnknownJob => {
                 StatusCode::NOT_FOUND
             }
@@ -215,6 +218,7 @@ impl Code {
             Self::IdempotencyKeyReused => "Idempotency key used with another body",
             Self::IdempotencyInProgress => "Still being accepted",
             Self::VersionInUse => "Version in use",
+            Self::Disabled => "Not allowed here",
             Self::TooManyStreams => "Too many event streams",
             Self::Internal => "Internal error",
         }

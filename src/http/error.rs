@@ -122,6 +122,9 @@ pub enum ApiError {
     /// A job that cannot be done as asked.
     #[error("the request has {}; `problems` names each", if .0.len() == 1 { "a problem".to_owned() } else { format!("{} problems", .0.len()) })]
     InvalidRecipe(Vec<FieldProblem>),
+    /// What the configuration does not allow.
+    #[error("{0}")]
+    Disabled(String),
     /// A server that keeps no jobs, or accepts none.
     #[error("this server does not accept jobs")]
     NoJobs,
@@ -211,6 +214,7 @@ impl ApiError {
             Self::NotReady(_) => Code::NotReady,
             Self::JsonTooLarge { .. } => Code::BodyTooLarge,
             Self::InvalidRecipe(_) => Code::InvalidRecipe,
+            Self::Disabled(_) => Code::Disabled,
             Self::NoJobs => Code::NotFound,
             Self::DatasetInUse { .. } => Code::DatasetInUse,
             Self::VersionInUse(_) => Code::VersionInUse,
@@ -273,8 +277,11 @@ fn jobs_code(error: &JobsError) -> Code {
         JobsError::KeyReused { .. } => Code::IdempotencyKeyReused,
         JobsError::KeyInProgress { .. } => Code::IdempotencyInProgress,
         JobsError::DiskFull(_) => Code::StorageFull,
+        JobsError::Folder { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Code::StorageFull,
         JobsError::InUse { .. } | JobsError::Last { .. } => Code::VersionInUse,
         JobsError::Removed { .. } => Code::InvalidRecipe,
+        JobsError::FileTooLarge { .. } => Code::BodyTooLarge,
+        JobsError::TooManyFiles { .. } => Code::Busy,
         JobsError::Folder { .. }
         | JobsError::Open { .. }
         | JobsError::Migrate { .. }

@@ -14,7 +14,7 @@ const SQLITE_FULL: &str = "13";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The folder of the store cannot be made or synced.
-    #[error("cannot use the folder `{}` for the job store; give this user permission on it or choose another with `data.dir`", .path.display())]
+    #[error("cannot use the folder `{}` for jobs; give this user permission on it or choose another with `data.dir`", .path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -112,6 +112,20 @@ pub enum Error {
     Removed {
         /// What the job would use.
         resource: Resource,
+    },
+    /// A file is larger than those that are taken.
+    #[error("the file is larger than {limit} bytes (`{setting}`)")]
+    FileTooLarge {
+        /// The bound.
+        limit: u64,
+        /// Where it is configured.
+        setting: &'static str,
+    },
+    /// As many files as may be are received, or wait with their jobs.
+    #[error("{limit} files are being received or wait for their jobs; try again when one of these has ended")]
+    TooManyFiles {
+        /// The bound.
+        limit: usize,
     },
     /// No thread for the job.
     #[error("cannot start a thread for job `{id}`")]

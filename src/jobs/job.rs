@@ -15,6 +15,8 @@ use super::{
 /// A job that is to be accepted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewJob {
+    /// Its id, where something is kept under it already; else it gets one.
+    pub id: Option<String>,
     /// What is to be done.
     pub spec: Spec,
     /// What must stay until it has ended.

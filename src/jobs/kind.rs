@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::{
     control::Control,
+    files::{Attachment, Files},
     job::{Failure, Job, NewJob, Progress, Spec},
 };
 use crate::message::FieldProblem;
@@ -31,6 +32,9 @@ pub trait Kind: Send + Sync + 'static {
     const DESCRIPTION: &'static str;
     /// A request that makes sense, as JSON.
     const EXAMPLE: &'static str;
+    /// Fields of a request that comes with a file: in the query, or beside the file in a form. Empty for kinds whose requests are
+    /// JSON alone.
+    const FIELDS: &'static [&'static str] = &[];
     /// What asks for a job, as the document shows it; [`Self::plan`] reads it.
     type Request: ToSchema;
     /// What a list shows of a job.
@@ -42,11 +46,17 @@ pub trait Kind: Send + Sync + 'static {
     /// What a job made.
     type Result: Serialize + ToSchema;
 
-    /// Resolves and checks the JSON of a request; nothing is looked up again later. Blocks, off the async threads.
+    /// Where the files are kept that come with requests; `None` for a kind whose requests are JSON alone.
+    fn files(&self) -> Option<&Files> {
+        None
+    }
+
+    /// Resolves and checks the JSON of a request, and its file if it comes with one; nothing is looked up again later. Blocks, off
+    /// the async threads.
     ///
     /// # Errors
     /// Every problem at once, or that it could not be looked into.
-    fn plan(&self, request: &Value) -> Result<Planned<Self>, PlanError>;
+    fn plan(&self, request: &Value, file: Option<&Attachment>) -> Result<Planned<Self>, PlanError>;
 
     /// Runs a job to its end, or until [`Control::cancelled`]. Blocks, on a thread of its own at low priority, which threads that
     /// it starts inherit. It resumes by itself from what an earlier run left behind.
@@ -103,11 +113,16 @@ pub enum PlanError {
 
 /// A kind as store, worker and routes know it.
 pub trait AnyKind: Send + Sync {
+    /// As [`Kind::files`].
+    fn files(&self) -> Option<&Files> {
+        None
+    }
+
     /// As [`Kind::plan`].
     ///
     /// # Errors
     /// As [`Kind::plan`].
-    fn plan(&self, request: &Value) -> Result<NewJob, PlanError>;
+    fn plan(&self, request: &Value, file: Option<&Attachment>) -> Result<NewJob, PlanError>;
 
     /// As [`Kind::run`].
     ///
@@ -125,11 +140,19 @@ pub trait AnyKind: Send + Sync {
 }
 
 impl<K: Kind> AnyKind for K {
-    fn plan(&self, request: &Value) -> Result<NewJob, PlanError> {
-        let Planned { subject, plan, uses, warnings } = Kind::plan(self, request)?;
+    fn files(&self) -> Option<&Files> {
+        Kind::files(self)
+    }
+
+    fn plan(&self, request: &Value, file: Option<&Attachment>) -> Result<NewJob, PlanError> {
+        let Planned { subject, plan, uses, warnings } = Kind::plan(self, request, file)?;
         let failed = |error: serde_json::Error| PlanError::Failed(error.into());
         let (subject, plan) = (document(&subject).map_err(failed)?, document(&plan).map_err(failed)?);
-        Ok(NewJob { spec: Spec { kind: K::NAME.to_owned(), subject, plan, warnings }, uses })
+        Ok(NewJob {
+            id: file.map(|file| file.id.clone()),
+            spec: Spec { kind: K::NAME.to_owned(), subject, plan, warnings },
+            uses,
+        })
     }
 
     fn run(&self, job: &Job, control: &dyn Control) -> Result<Value, Failure> {

@@ -6,6 +6,7 @@
 mod control;
 mod error;
 mod event;
+mod files;
 mod handle;
 mod job;
 mod kind;
@@ -17,6 +18,7 @@ mod worker;
 pub use control::{Control, Stop};
 pub use error::Error;
 pub use event::{Event, Mark, StoredEvent};
+pub use files::{Attachment, Files, Receiving};
 pub use handle::{Changes, Jobs, Removal};
 pub use job::{Claim, Failure, Job, LeaseState, LeaseStatus, NewJob, Progress, Spec};
 pub use kind::{AnyKind, Document, Kind, Kinds, PlanError, Planned, Resource, Task, document};

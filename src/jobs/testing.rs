@@ -11,7 +11,9 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{AnyKind, Clock, Control, Failure, Job, Jobs, NewJob, PlanError, Resource, Spec, StoredEvent, Timestamp, document};
+use super::{
+    AnyKind, Attachment, Clock, Control, Failure, Job, Jobs, NewJob, PlanError, Resource, Spec, StoredEvent, Timestamp, document,
+};
 use crate::config::JobsConfig;
 
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -80,7 +82,7 @@ pub const KIND: &str = "does";
 pub struct Does<F>(pub F);
 
 impl<F: Fn(&Job, &dyn Control) -> Result<Value, Failure> + Send + Sync + 'static> AnyKind for Does<F> {
-    fn plan(&self, _: &Value) -> Result<NewJob, PlanError> {
+    fn plan(&self, _: &Value, _: Option<&Attachment>) -> Result<NewJob, PlanError> {
         Err(PlanError::Invalid(Vec::new()))
     }
 
@@ -101,7 +103,7 @@ pub fn new_job(name: &str) -> NewJob {
         plan: document(json!({"seed": 7})),
         warnings: vec!["few images".into()],
     };
-    NewJob { spec, uses: vec![Resource("dataset/photos".into()), Resource("version/vgg16@1".into())] }
+    NewJob { id: None, spec, uses: vec![Resource("dataset/photos".into()), Resource("version/vgg16@1".into())] }
 }
 
 fn clock(time: &Arc<AtomicI64>) -> Clock {

@@ -45,6 +45,9 @@ pub struct Metadata {
     /// Whether it answers requests without a version once it is the newest such; false for what a job registered alone.
     #[serde(default = "yes")]
     pub published: bool,
+    /// The job that imported it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
     /// What the import could not know and took for granted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assumptions: Vec<Assumption>,

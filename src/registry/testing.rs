@@ -42,6 +42,7 @@ pub(crate) fn metadata(name: &str) -> Metadata {
         weights: WeightsOrigin { source: "seed:1".into(), sha256: "0".repeat(64), bytes: WEIGHTS.len() as u64 },
         lineage: None,
         published: true,
+        job: None,
         assumptions: Vec::new(),
         correction: None,
         created: String::new(),

@@ -59,6 +59,7 @@ pub(super) fn model(architecture: &Architecture) -> Model {
         weights: WeightsOrigin { source: "seed:0".to_owned(), sha256: "0".repeat(64), bytes: 0 },
         lineage: None,
         published: true,
+        job: None,
         assumptions: Vec::new(),
         correction: None,
         created: String::new(),

@@ -25,6 +25,7 @@ mod goldens;
 mod health;
 mod inputs;
 mod job_events;
+mod job_kinds;
 mod jobs;
 mod killed;
 mod layouts;

@@ -11,7 +11,7 @@ use crate::{
     datasets::{Dataset, Split},
     finetuning::{Evaluated, Evaluation, Truths},
     inference::ModelId,
-    jobs::{Control, Failure, Kind, PlanError, Planned, Progress, Task, document},
+    jobs::{Attachment, Control, Failure, Kind, PlanError, Planned, Progress, Task, document},
     message::{FieldProblem, Listed, excerpt, serde_message},
     registry::{Metadata, ModelVersion, named_model},
     runtime,
@@ -23,7 +23,7 @@ pub struct Evaluate {
 }
 
 /// A request to measure a version; `dataset` and `model` are required.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[schema(as = EvaluateRequest)]
 #[serde(default, deny_unknown_fields)]
 pub struct Request {
@@ -164,7 +164,7 @@ impl Kind for Evaluate {
     type Progress = EvaluateProgress;
     type Result = Evaluated;
 
-    fn plan(&self, request: &Value) -> Result<Planned<Self>, PlanError> {
+    fn plan(&self, request: &Value, _: Option<&Attachment>) -> Result<Planned<Self>, PlanError> {
         self.parts.folders.for_client(|| self.planned(request))
     }
 

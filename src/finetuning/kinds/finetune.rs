@@ -12,9 +12,8 @@ use crate::{
         Finetuned, Place,
         follow::{Follow, TrainingProgress},
     },
-    jobs::{Control, Failure, Kind, PlanError, Planned, Task},
+    jobs::{Attachment, Control, Failure, Kind, PlanError, Planned, Task},
     runtime,
-    telemetry::chain,
     training::{
         self, Estimate, Samples,
         recipe::{Recipe, Request},
@@ -110,10 +109,7 @@ impl Finetune {
         let place = Place { folder: &self.checkpoints.join(&task.id), job: &task.id };
         let made = parts.finetuner.train(&base, recipe, &samples, place, &follow);
         let made = made.map_err(|error| self.failure(&error, recipe))?;
-        // Served from this moment on; what a scan cannot read now, the next one will.
-        if let Err(error) = parts.handle.block_on(parts.engine.rescan()) {
-            tracing::warn!(error = chain(&error), "cannot scan the model repository after a job");
-        }
+        parts.rescan();
         Ok(made)
     }
 
@@ -139,7 +135,7 @@ impl Kind for Finetune {
     type Progress = TrainingProgress;
     type Result = Finetuned;
 
-    fn plan(&self, request: &Value) -> Result<Planned<Self>, PlanError> {
+    fn plan(&self, request: &Value, _: Option<&Attachment>) -> Result<Planned<Self>, PlanError> {
         self.parts.folders.for_client(|| self.planned(request))
     }
 

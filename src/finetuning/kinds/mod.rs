@@ -38,15 +38,17 @@ macro_rules! kinds {
     };
 }
 
-kinds![evaluate::Evaluate, finetune::Finetune];
+kinds![evaluate::Evaluate, finetune::Finetune, import::Import];
 
 /// What kinds of jobs work with.
 pub struct Parts {
     finetuner: Finetuner,
+    runtime: Runtime,
     engine: Engine,
     repository: Repository,
     datasets: Datasets,
     data_dir: PathBuf,
+    max_import_bytes: u64,
     /// This server's folders, and what a client may call them.
     folders: Folders,
     /// Runs the engine's asynchronous calls from a job's thread.
@@ -65,6 +67,8 @@ pub struct Description {
     pub example: &'static str,
     /// Of its request, of what a list shows of a job, of the rest of its plan, of its progress, and of its result.
     pub types: [Described; 5],
+    /// Names of the request's fields, where it may come as a form with a file.
+    pub fields: &'static [&'static str],
 }
 
 /// A type of a kind, as a schema with all that it refers to.
@@ -84,7 +88,7 @@ impl Description {
             Described::of::<K::Progress>(),
             Described::of::<K::Result>(),
         ];
-        Self { name: K::NAME, summary: K::SUMMARY, description: K::DESCRIPTION, example: K::EXAMPLE, types }
+        Self { name: K::NAME, summary: K::SUMMARY, description: K::DESCRIPTION, example: K::EXAMPLE, types, fields: K::FIELDS }
     }
 }
 
@@ -102,11 +106,13 @@ impl Parts {
     pub fn new(runtime: Runtime, repository: Repository, datasets: Datasets, engine: Engine, config: &Config) -> Arc<Self> {
         Arc::new(Self {
             folders: Folders::new([(&*config.data.dir, "data.dir"), (&*config.models.dir, "models.dir")]),
-            finetuner: Finetuner::new(runtime, repository.clone(), engine.clone(), config),
+            finetuner: Finetuner::new(runtime.clone(), repository.clone(), engine.clone(), config),
+            runtime,
             engine,
             repository,
             datasets,
             data_dir: config.data.dir.clone(),
+            max_import_bytes: config.models.max_import_bytes,
             handle: tokio::runtime::Handle::current(),
         })
     }
@@ -128,6 +134,14 @@ impl Parts {
         let snapshot = self.repository.scan().map_err(|error| self.failure("repository", &error))?;
         let found = snapshot.model(name).and_then(|model| model.version(version)).cloned();
         found.ok_or_else(|| Failure::new("base_gone", format!("{name}@{version} is no longer in the repository")))
+    }
+
+    /// Serves what a job has published from this moment on.
+    fn rescan(&self) {
+        // What a scan cannot read now, the next one will.
+        if let Err(error) = self.handle.block_on(self.engine.rescan()) {
+            tracing::warn!(error = chain(&error), "cannot scan the model repository after a job");
+        }
     }
 
     /// A failure as a client reads it: without paths of this server, which the log has.

@@ -145,6 +145,7 @@ fn own_errors() -> Vec<(ApiError, u16, Code)> {
         (ApiError::from_plan(PlanError::Invalid(Vec::new())), 422, Code::InvalidRecipe),
         (ApiError::from_plan(PlanError::Failed("secret".into())), 500, Code::Internal),
         (ApiError::NoJobs, 404, Code::NotFound),
+        (ApiError::Disabled(text()), 403, Code::Disabled),
         (ApiError::VersionInUse(text()), 409, Code::VersionInUse),
         (ApiError::DatasetInUse { id: text(), job: text() }, 409, Code::DatasetInUse),
         (ApiError::TooManyStreams { limit: 1 }, 503, Code::TooManyStreams),

@@ -192,6 +192,6 @@ fn dataset_body() -> RequestBodyBuilder {
         .content("application/json", reference_to(&FolderRequest::name()))
 }
 
-fn bytes() -> Object {
+pub(super) fn bytes() -> Object {
     ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary))).build()
 }

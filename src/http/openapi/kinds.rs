@@ -2,7 +2,7 @@
 //!
 //! Knows no kind by name.
 
-use std::{borrow::Cow, iter};
+use std::{borrow::Cow, collections::BTreeMap, iter};
 
 use utoipa::{
     PartialSchema, ToSchema,
@@ -14,6 +14,7 @@ use utoipa::{
     },
 };
 
+use super::bodies::{binary, bytes};
 use crate::{
     finetuning::kinds::{Described, Description, described},
     http::dto::{AcceptedJob, PlannedJob},
@@ -45,10 +46,13 @@ pub fn submission(kind: &Description) -> (Schemas, Paths) {
         let body = RefOr::Ref(Ref::from_schema_name(named(part)));
         ResponseBuilder::new().description(description).content("application/json", json(body)).build()
     };
-    let body = RequestBodyBuilder::new()
-        .description(Some("What to do"))
-        .required(Some(Required::True))
-        .content("application/json", ContentBuilder::new().schema(Some(own(REQUEST))).example(example(kind)).build());
+    let body = RequestBodyBuilder::new().description(Some("What to do")).required(Some(Required::True));
+    let body = match kind.fields.is_empty() {
+        true => body.content("application/json", ContentBuilder::new().schema(Some(own(REQUEST))).example(example(kind)).build()),
+        false => body
+            .content("application/octet-stream", binary("The file; the fields are in the query"))
+            .content("multipart/form-data", json(RefOr::T(form(kind)))),
+    };
     let description = format!(
         "{}\n\nAccepts the job and answers at once; `Location` is where it can be watched. With `dry_run=true` nothing is accepted,\n\
          and the answer (200) is what would be done. Send an `Idempotency-Key` to make a retry safe: the same key and body always\n\
@@ -60,6 +64,7 @@ pub fn submission(kind: &Description) -> (Schemas, Paths) {
         .tag("jobs")
         .summary(Some(kind.summary))
         .description(Some(description))
+        .parameters(Some(kind.fields.iter().map(|field| parameter(kind, field))))
         .parameter(dry_run())
         .parameter(idempotency_key())
         .request_body(Some(body.build()))
@@ -67,6 +72,41 @@ pub fn submission(kind: &Description) -> (Schemas, Paths) {
         .response("202", answer("Accepted", "Accepted"));
     let item = PathItem::new(HttpMethod::Post, operation);
     (schemas, PathsBuilder::new().path(format!("/jobs/{}", kind.name), item).build())
+}
+
+/// A field of the request in the query.
+fn parameter(kind: &Description, field: &str) -> Parameter {
+    let about = request_fields(kind).remove(field).and_then(|schema| match schema {
+        RefOr::T(Schema::Object(object)) => object.description,
+        RefOr::T(Schema::Array(array)) => array.description,
+        RefOr::Ref(reference) => Some(reference.description),
+        RefOr::T(_) => None,
+    });
+    ParameterBuilder::new()
+        .name(field)
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some(about.unwrap_or_default() + " In the query or the form; lists and objects as JSON."))
+        .schema(Some(Object::with_type(Type::String)))
+        .build()
+}
+
+/// A form with the file and the fields of the request.
+fn form(kind: &Description) -> Schema {
+    let file = ObjectBuilder::from(bytes()).description(Some("The file, whatever the field is called"));
+    let file = ObjectBuilder::new().property("file", file).required("file");
+    request_fields(kind).into_iter().fold(file, |form, (name, schema)| form.property(name, schema)).into()
+}
+
+fn request_fields(kind: &Description) -> BTreeMap<String, RefOr<Schema>> {
+    let Described { name, schemas } = &kind.types[REQUEST];
+    let own = schemas.iter().find(|(known, _)| known == name);
+    match own {
+        Some((_, RefOr::T(Schema::Object(object)))) => {
+            object.properties.iter().map(|(name, schema)| (name.clone(), schema.clone())).collect()
+        }
+        _ => BTreeMap::new(),
+    }
 }
 
 fn example(kind: &Description) -> Option<serde_json::Value> {

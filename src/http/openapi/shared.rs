@@ -17,7 +17,7 @@ use crate::http::{
     code::Code,
     problem::{self, ImageProblem, MissingModel, Problem},
 };
-use crate::message::FieldProblem;
+use crate::{finetuning::kinds::described, message::FieldProblem};
 
 const BINARY: [(Format, &str); 4] = [
     (Format::Npy, "One layer as an array of shape `(images, *layer shape)`, C order"),
@@ -84,6 +84,11 @@ impl Route<'_> {
     /// Whether it accepts jobs.
     fn submits(self) -> bool {
         self.method == "post" && self.path.starts_with("/jobs/") && !self.path.contains('{')
+    }
+
+    /// Whether it accepts jobs that come with a file.
+    fn takes_file(self) -> bool {
+        self.submits() && described().iter().any(|kind| !kind.fields.is_empty() && self.path.ends_with(kind.name))
     }
 
     /// Whether its answer says which model gave it.
@@ -157,6 +162,7 @@ fn may_answer(code: Code, route: Route) -> bool {
         Code::InvalidRecipe | Code::IdempotencyKeyReused | Code::IdempotencyInProgress => route.submits(),
         Code::UnknownJob => path == "/jobs" || path.starts_with("/jobs/{id}"),
         Code::JobFinished => path.ends_with("/cancel"),
+        Code::Disabled => route.takes_file(),
         Code::TooManyStreams => path.ends_with("/events"),
         Code::VersionInUse => method == "delete" && path.contains("{version}"),
         Code::NoClasses

@@ -16,6 +16,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use utoipa_axum::router::OpenApiRouter;
 
+use super::job_file;
 use crate::{
     finetuning::kinds::{Description, described},
     http::{
@@ -27,7 +28,7 @@ use crate::{
         query::Query,
         state::{JobsPart, State},
     },
-    jobs::{self, Admission, AnyKind, Job, Listing, NewJob, Reservation},
+    jobs::{self, Admission, AnyKind, Attachment, Job, Listing, NewJob, Reservation},
 };
 
 /// Jobs in one page unless told otherwise, and at most.
@@ -40,8 +41,8 @@ const FLAG: [(&str, bool); 2] = [("true", true), ("false", false)];
 pub fn submissions() -> OpenApiRouter<State> {
     described().into_iter().fold(OpenApiRouter::new(), |router, kind| {
         let (schemas, paths) = submission(&kind);
-        let Description { name, .. } = kind;
-        let submit = move |state: extract::State<State>, request: Request| submit(state, name, request);
+        let Description { name, fields, .. } = kind;
+        let submit = move |state: extract::State<State>, request: Request| submit(state, name, fields, request);
         router.routes((schemas, paths, post(submit)))
     })
 }
@@ -50,16 +51,24 @@ pub fn submissions() -> OpenApiRouter<State> {
 async fn submit(
     extract::State(state): extract::State<State>,
     name: &'static str,
+    fields: &'static [&'static str],
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let (jobs, kind, dry_run, key) = door(&state, name, &parts.uri, &parts.headers)?;
-    let bytes = json::bytes(state.intake(), &parts.headers, body).await?;
+    let Door { jobs, kind, query, key } = Door::open(&state, name, fields, &parts.uri, &parts.headers)?;
+    let dry_run = query.choice("dry_run", &FLAG)?.unwrap_or_default();
+    let asked = match kind.files() {
+        None => Asked::json(&json::bytes(state.intake(), &parts.headers, body).await?)?,
+        Some(files) => {
+            let (request, file) = job_file::receive(&state, files, fields, &query, (&parts.uri, &parts.headers, body)).await?;
+            Asked { hash: hash(&[request.to_string().as_bytes(), file.sha256.as_bytes()]), request, file: Some(file) }
+        }
+    };
     if dry_run {
-        return Ok(Json(PlannedJob::from(plan(kind, bytes).await?.spec)).into_response());
+        return Ok(Json(PlannedJob::from(plan(kind, asked).await?.0.spec)).into_response());
     }
     // A client that leaves must not leave its key behind half-used.
-    let job = tokio::spawn(async move { accept(&jobs, kind, key, bytes).await }).await.map_err(ApiError::internal)??;
+    let job = tokio::spawn(async move { accept(&jobs, kind, key, asked).await }).await.map_err(ApiError::internal)??;
     let location = format!("/jobs/{}", job.id);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(AcceptedJob::from(job))).into_response())
 }
@@ -125,25 +134,51 @@ pub async fn cancel(
     Ok((status, Json(JobDto::new(&job, jobs.lease(&job)))).into_response())
 }
 
-type Door = (Arc<JobsPart>, Arc<dyn AnyKind>, bool, Option<String>);
-
 /// What can be checked before the body is read.
-fn door(state: &State, name: &str, uri: &Uri, headers: &HeaderMap) -> Result<Door, ApiError> {
-    let jobs = Arc::clone(state.jobs()?);
-    let kind = jobs.kinds.get(name).cloned().ok_or(ApiError::NoJobs)?;
-    let dry_run = Query::parse(uri, &["dry_run"])?.choice("dry_run", &FLAG)?.unwrap_or_default();
-    Ok((jobs, kind, dry_run, idempotency::key(headers)?))
+struct Door {
+    jobs: Arc<JobsPart>,
+    kind: Arc<dyn AnyKind>,
+    query: Query,
+    key: Option<String>,
+}
+
+impl Door {
+    fn open(state: &State, name: &str, fields: &[&str], uri: &Uri, headers: &HeaderMap) -> Result<Self, ApiError> {
+        let jobs = Arc::clone(state.jobs()?);
+        let kind = jobs.kinds.get(name).cloned().ok_or(ApiError::NoJobs)?;
+        let query = Query::parse(uri, &[&["dry_run"], fields].concat())?;
+        Ok(Self { jobs, kind, query, key: idempotency::key(headers)? })
+    }
+}
+
+/// What a request asks for.
+struct Asked {
+    request: Value,
+    file: Option<Attachment>,
+    /// SHA-256 of all that was sent, hexadecimal.
+    hash: String,
+}
+
+impl Asked {
+    fn json(bytes: &Bytes) -> Result<Self, ApiError> {
+        Ok(Self { request: json::parse(bytes)?, file: None, hash: hash(&[bytes]) })
+    }
+}
+
+fn hash(parts: &[&[u8]]) -> String {
+    let mut hasher = Sha256::new();
+    parts.iter().for_each(|part| hasher.update(part));
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The job of this key and body; a new one unless it was accepted before.
-async fn accept(part: &JobsPart, kind: Arc<dyn AnyKind>, key: Option<String>, bytes: Bytes) -> Result<Job, ApiError> {
-    let Some(key) = key else { return plan_and_enqueue(part, kind, None, bytes).await };
-    let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    let reservation = match part.jobs.reserve(&key, &hash).await? {
+async fn accept(part: &JobsPart, kind: Arc<dyn AnyKind>, key: Option<String>, asked: Asked) -> Result<Job, ApiError> {
+    let Some(key) = key else { return plan_and_enqueue(part, kind, None, asked).await };
+    let reservation = match part.jobs.reserve(&key, &asked.hash).await? {
         Admission::Known(job) => return Ok(*job),
         Admission::New(reservation) => reservation,
     };
-    let accepted = plan_and_enqueue(part, kind, Some(&reservation), bytes).await;
+    let accepted = plan_and_enqueue(part, kind, Some(&reservation), asked).await;
     if accepted.is_err() {
         part.jobs.give_up(reservation).await?;
     }
@@ -154,14 +189,17 @@ async fn plan_and_enqueue(
     part: &JobsPart,
     kind: Arc<dyn AnyKind>,
     reservation: Option<&Reservation>,
-    bytes: Bytes,
+    asked: Asked,
 ) -> Result<Job, ApiError> {
-    let plan = plan(kind, bytes).await?;
-    Ok(part.jobs.enqueue(&plan, reservation).await?)
+    let (plan, file) = plan(kind, asked).await?;
+    let job = part.jobs.enqueue(&plan, reservation).await?;
+    file.into_iter().for_each(Attachment::keep);
+    Ok(job)
 }
 
-async fn plan(kind: Arc<dyn AnyKind>, bytes: Bytes) -> Result<NewJob, ApiError> {
-    let request: Value = json::parse(&bytes)?;
-    let planned = tokio::task::spawn_blocking(move || kind.plan(&request)).await;
+/// The plan, and the file that it is about.
+async fn plan(kind: Arc<dyn AnyKind>, asked: Asked) -> Result<(NewJob, Option<Attachment>), ApiError> {
+    let Asked { request, file, .. } = asked;
+    let planned = tokio::task::spawn_blocking(move || kind.plan(&request, file.as_ref()).map(|plan| (plan, file))).await;
     planned.map_err(ApiError::internal)?.map_err(ApiError::from_plan)
 }

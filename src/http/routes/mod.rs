@@ -4,6 +4,7 @@ pub mod datasets;
 pub mod features;
 pub mod health;
 pub mod job_events;
+mod job_file;
 pub mod jobs;
 pub mod models;
 pub mod predict;

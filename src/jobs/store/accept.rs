@@ -11,7 +11,7 @@ use super::{Move, Store, append, change, rows};
 use crate::jobs::{
     error::Error,
     event::{Event, QUEUED},
-    job::{Job, NewJob, Spec},
+    job::{Job, NewJob},
     state::State,
     time::Timestamp,
 };
@@ -92,7 +92,7 @@ impl Store {
         if waiting >= i64::from(max_queued) {
             return Err(Error::QueueFull { limit: max_queued });
         }
-        let row = insert(&mut tx, &new.spec, now).await?;
+        let row = insert(&mut tx, new, now).await?;
         let seq: i64 = row.try_get("seq")?;
         self.note_uses(&mut tx, seq, &new.uses).await?;
         if let Some(Reservation { key, token }) = reservation {
@@ -135,10 +135,11 @@ impl Store {
     }
 }
 
-async fn insert(tx: &mut Transaction<'static, Sqlite>, spec: &Spec, now: Timestamp) -> Result<SqliteRow, Error> {
+async fn insert(tx: &mut Transaction<'static, Sqlite>, new: &NewJob, now: Timestamp) -> Result<SqliteRow, Error> {
+    let NewJob { id, spec, .. } = new;
     let insert = "INSERT INTO jobs (id, state, kind, subject, plan, warnings, created) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING *";
     let insert = sqlx::query(insert)
-        .bind(Uuid::now_v7().to_string())
+        .bind(id.clone().unwrap_or_else(|| Uuid::now_v7().to_string()))
         .bind(State::Queued.name())
         .bind(&spec.kind)
         .bind(serde_json::json!(spec.subject).to_string())

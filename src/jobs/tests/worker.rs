@@ -11,8 +11,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::jobs::{
-    AnyKind, Control, Ended, Event, Failure, Job, Kinds, LeaseState, LeaseStatus, NewJob, PlanError, Progress, State, Stop,
-    Worker, document,
+    AnyKind, Attachment, Control, Ended, Event, Failure, Job, Kinds, LeaseState, LeaseStatus, NewJob, PlanError, Progress, State,
+    Stop, Worker, document,
     testing::{Bench, Does, KIND, LEASE},
 };
 
@@ -291,7 +291,7 @@ async fn a_job_of_a_kind_that_is_not_known_fails() {
 struct Untidy(Mutex<Vec<String>>);
 
 impl AnyKind for Untidy {
-    fn plan(&self, _: &Value) -> Result<NewJob, PlanError> {
+    fn plan(&self, _: &Value, _: Option<&Attachment>) -> Result<NewJob, PlanError> {
         Err(PlanError::Invalid(Vec::new()))
     }
 

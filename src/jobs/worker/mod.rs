@@ -6,15 +6,22 @@ mod line;
 mod session;
 mod thread;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use self::session::Session;
 use super::{error::Error, handle::Jobs, kind::Kinds, state::State};
 
 /// How long an idle worker waits for jobs that another process accepted, or whose worker died.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// No request for a job takes longer to be accepted.
+const NEW: Duration = Duration::from_secs(60 * 60);
 
 /// Runs jobs, one after the other.
 pub struct Worker {
@@ -89,7 +96,8 @@ impl Worker {
             for id in kind.leftovers() {
                 let ended = match self.jobs.job(&id).await {
                     Ok(job) => job.state.is_terminal(),
-                    Err(error) => matches!(error, Error::UnknownJob { .. }),
+                    // One that is new may be about to be accepted.
+                    Err(error) => matches!(error, Error::UnknownJob { .. }) && !is_new(&id),
                 };
                 if ended {
                     let kind = Arc::clone(kind);
@@ -116,4 +124,11 @@ impl Worker {
             }
         }
     }
+}
+
+/// Whether `id`, a UUIDv7, was made a short while ago.
+fn is_new(id: &str) -> bool {
+    let made = Uuid::try_parse(id).ok().and_then(|id| id.get_timestamp()).map(|at| Duration::from_secs(at.to_unix().0));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    made.is_some_and(|made| now.saturating_sub(made) < NEW)
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ImportError, WEIGHTS};
+use super::{ImportError, Prepared, WEIGHTS};
 use crate::{
     arch::{self, Architecture},
     graph::{ExternalData, build},
@@ -32,13 +32,27 @@ pub fn import_keras(
     file: &Path,
     source: String,
 ) -> Result<ModelVersion, ImportError> {
+    prepare_keras(repository, name, architecture, file, source)?.publish()
+}
+
+/// As [`import_keras`], without publishing.
+///
+/// # Errors
+/// As [`import_keras`].
+pub fn prepare_keras(
+    repository: &Repository,
+    name: Option<&str>,
+    architecture: &str,
+    file: &Path,
+    source: String,
+) -> Result<Prepared, ImportError> {
     if !arch::NAMES.contains(&architecture) {
         return Err(ImportError::UnknownArchitecture { name: architecture.to_owned() });
     }
     let (architecture, mut weights) = weights::open(file, architecture)?;
     let own = default_name(&architecture.name, architecture.include_top);
     let provenance = Provenance { source, pretrained: true };
-    import_weights(repository, name.unwrap_or(&own), &architecture, weights.as_mut(), provenance)
+    prepare(repository, name.unwrap_or(&own), &architecture, weights.as_mut(), provenance)
 }
 
 /// Makes a version of `name` with Keras's initial (untrained) weights, the same for a seed on every machine.
@@ -72,6 +86,16 @@ pub fn import_weights(
     weights: &mut dyn WeightSource,
     provenance: Provenance,
 ) -> Result<ModelVersion, ImportError> {
+    prepare(repository, name, architecture, weights, provenance)?.publish()
+}
+
+fn prepare(
+    repository: &Repository,
+    name: &str,
+    architecture: &Architecture,
+    weights: &mut dyn WeightSource,
+    provenance: Provenance,
+) -> Result<Prepared, ImportError> {
     let staging = repository.stage(name)?;
     let file = |path: PathBuf| move |source| ImportError::File { path: path.into(), source };
     let weights_path = staging.weights_path();
@@ -82,7 +106,7 @@ pub fn import_weights(
     let (_, origin) = writer.finish(provenance.source).map_err(file(weights_path))?;
     let graph_path = staging.graph_path();
     std::fs::write(&graph_path, graph.to_bytes()).map_err(file(graph_path))?;
-    Ok(staging.publish(metadata(name, architecture, origin, provenance.pretrained))?)
+    Ok(Prepared { staging, metadata: metadata(name, architecture, origin, provenance.pretrained) })
 }
 
 /// The version and time are set at publication.
@@ -103,6 +127,7 @@ fn metadata(name: &str, architecture: &Architecture, weights: WeightsOrigin, pre
         weights,
         lineage: None,
         published: true,
+        job: None,
         assumptions: Vec::new(),
         correction: None,
         created: String::new(),

@@ -6,14 +6,55 @@ mod keras;
 mod onnx;
 mod settings;
 
-pub use keras::{Provenance, import_keras, import_seeded, import_weights};
-pub use onnx::{import_onnx, write_graph};
+pub use keras::{Provenance, import_keras, import_seeded, import_weights, prepare_keras};
+pub use onnx::{import_onnx, prepare_onnx, write_graph};
 pub use settings::{OnnxSettings, PER_CHANNEL, per_channel, read_settings};
 
+use super::{Metadata, ModelVersion, Published, Stable, Staging};
 use crate::message::ServerPath;
 
 /// Name of a version's external data, as its graph refers to it.
 const WEIGHTS: &str = "weights.bin";
+
+/// A model that is read and checked, and not yet published; dropping it leaves nothing behind.
+#[derive(Debug)]
+pub struct Prepared {
+    staging: Staging,
+    metadata: Metadata,
+}
+
+impl Prepared {
+    /// What the version will say of itself.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Publishes it under the next number.
+    ///
+    /// # Errors
+    /// As [`Staging::publish`].
+    pub fn publish(self) -> Result<ModelVersion, ImportError> {
+        Ok(self.staging.publish(self.metadata)?)
+    }
+
+    /// Publishes or registers it for `job`, as `published` says of the model's stable version at that moment.
+    ///
+    /// # Errors
+    /// As [`Staging::publish`].
+    pub fn publish_for(self, job: &str, published: impl Fn(Option<Stable>) -> bool) -> Result<ModelVersion, ImportError> {
+        let Self { mut staging, mut metadata } = self;
+        metadata.job = Some(job.to_owned());
+        // Tried as it is first, then as the model has come to be meanwhile.
+        loop {
+            metadata.published = !metadata.published;
+            let wanted = metadata.published;
+            match staging.publish_if(metadata.clone(), |stable| published(stable) == wanted)? {
+                Published::Version(version) => return Ok(version),
+                Published::Refused(refused) => staging = refused,
+            }
+        }
+    }
+}
 
 /// Why an import was refused.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::ImportError;
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// Settings of an ONNX import; what is absent has a default or is read from the graph.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OnnxSettings {
     /// Input height and width in pixels; default: the graph's.
@@ -38,6 +39,7 @@ pub struct OnnxSettings {
     /// Whether EXIF orientation is applied; default `ignore`.
     pub orientation: Option<Orientation>,
     /// File of labels, relative to the TOML file: one per line, a JSON list, or Keras's class index.
+    #[schema(value_type = Option<String>)]
     pub labels: Option<PathBuf>,
     /// The tensor of scores; default: the graph's output, where it has one.
     pub output_tensor: Option<String>,
@@ -128,9 +130,10 @@ fn one_or_each<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opti
         One(f32),
         Each(Vec<f32>),
     }
-    match Given::deserialize(deserializer)? {
-        Given::One(value) => Ok(Some([value; 3])),
-        Given::Each(values) => per_channel(&values).map(Some).ok_or_else(|| serde::de::Error::custom(PER_CHANNEL)),
+    match Option::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(Given::One(value)) => Ok(Some([value; 3])),
+        Some(Given::Each(values)) => per_channel(&values).map(Some).ok_or_else(|| serde::de::Error::custom(PER_CHANNEL)),
     }
 }
 

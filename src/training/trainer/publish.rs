@@ -94,6 +94,7 @@ impl Run<'_> {
             weights,
             lineage: Some(self.lineage(report, test)),
             published: true,
+            job: None,
             assumptions: Vec::new(),
             correction: None,
             created: String::new(),

@@ -7,7 +7,7 @@ use std::sync::{
 
 use graft::{
     finetuning::kinds::{dataset_resource, version_resource},
-    jobs::{AnyKind, Control, Ended, Failure, Job, Jobs, Kinds, NewJob, PlanError, Spec, Worker, document},
+    jobs::{AnyKind, Attachment, Control, Ended, Failure, Job, Jobs, Kinds, NewJob, PlanError, Spec, Worker, document},
     message::FieldProblem,
 };
 use reqwest::{Method, RequestBuilder};
@@ -43,7 +43,7 @@ impl Plans {
 }
 
 impl AnyKind for Plans {
-    fn plan(&self, request: &Value) -> Result<NewJob, PlanError> {
+    fn plan(&self, request: &Value, _: Option<&Attachment>) -> Result<NewJob, PlanError> {
         match request["name"].as_str() {
             None => return Err(PlanError::Invalid(vec![FieldProblem::new("name", "is missing")])),
             Some("broken") => {
@@ -64,6 +64,7 @@ impl AnyKind for Plans {
         let plan = json!({"recipe": {"name": request["name"], "seed": 0}, "estimates": {"minutes": 2}});
         let document = |value: Value| document(&value).expect("an object");
         Ok(NewJob {
+            id: None,
             uses: vec![dataset_resource(dataset), version_resource("colours", 1)],
             spec: Spec {
                 kind: KIND.to_owned(),
@@ -83,7 +84,7 @@ impl AnyKind for Plans {
 struct Runs<F>(F);
 
 impl<F: Fn(&Job, &dyn Control) -> Result<Value, Failure> + Send + Sync + 'static> AnyKind for Runs<F> {
-    fn plan(&self, _: &Value) -> Result<NewJob, PlanError> {
+    fn plan(&self, _: &Value, _: Option<&Attachment>) -> Result<NewJob, PlanError> {
         Err(PlanError::Invalid(Vec::new()))
     }
 

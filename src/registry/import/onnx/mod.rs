@@ -20,7 +20,7 @@ use self::{
     output::{Chosen, Hints, choose, judge, vector},
     probe::{Probe, Probed, check_constants, fitting_size},
 };
-use super::{ImportError, OnnxSettings, WEIGHTS};
+use super::{ImportError, OnnxSettings, Prepared, WEIGHTS};
 use crate::{
     graph::{ExternalData, Graph},
     preprocess::Preprocessing,
@@ -47,6 +47,20 @@ pub fn import_onnx(
     file: &Path,
     settings: &OnnxSettings,
 ) -> Result<ModelVersion, ImportError> {
+    prepare_onnx(repository, runtime, name, file, settings)?.publish()
+}
+
+/// As [`import_onnx`], without publishing.
+///
+/// # Errors
+/// As [`import_onnx`].
+pub fn prepare_onnx(
+    repository: &Repository,
+    runtime: &Runtime,
+    name: &str,
+    file: &Path,
+    settings: &OnnxSettings,
+) -> Result<Prepared, ImportError> {
     let staging = repository.stage(name)?;
     let graph = Graph::read(file)?;
     conventions::check_task(&graph)?;
@@ -92,13 +106,14 @@ pub fn import_onnx(
         weights: origin,
         lineage: exported.and_then(|exported| exported.lineage),
         published: true,
+        job: None,
         assumptions,
         correction: None,
         created: String::new(),
     };
     let unfit = |source| crate::registry::Error::InvalidMetadata { name: name.to_owned(), source };
     metadata.check_fit(&graph).map_err(unfit)?;
-    Ok(staging.publish(metadata)?)
+    Ok(Prepared { staging, metadata })
 }
 
 /// The settings, with the input size that an export says: its graph may leave it open.
