@@ -10,10 +10,7 @@ use graft::{
     config::{self, Provider, ProviderChoice, ProviderPolicy},
     graph::{
         ExternalData, Graph, HeadLayer, build,
-        gradient::{
-            LABELS, LEARNING_RATE, LOSS, Labels, Optimizer, SAMPLE_WEIGHTS, Trainable, TrainingGraph, TrainingSpec,
-            training_graph,
-        },
+        gradient::{LABELS, LEARNING_RATE, LOSS, Labels, SAMPLE_WEIGHTS, Trainable, TrainingGraph, TrainingSpec, training_graph},
     },
     runtime::{Feed, Runtime, SessionSource, SharedWeights, Stepper, StepperSource},
     tensor::Tensor,
@@ -95,7 +92,7 @@ impl Part {
             batch,
             labels: Labels::Classes,
             trainable: names.map(|name| Trainable { name, l2: 0.0 }).collect(),
-            optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: false },
+            optimizer: serde_json::from_value(serde_json::json!({"type": "sgd", "momentum": 0.9})).expect("an optimizer"),
             provider: Provider::Cpu,
         };
         let training = training_graph(&graph, &spec)?;

@@ -211,7 +211,7 @@ fn scalar(value: f32) -> Feed {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value as Json;
+    use serde_json::{Value as Json, json};
 
     use super::*;
     use crate::{
@@ -237,17 +237,16 @@ mod tests {
     }
 
     fn case(name: &str) -> Case {
-        let sgd = |momentum, nesterov| Optimizer::Sgd { momentum, nesterov };
-        let rmsprop = |rho, momentum| Optimizer::RmsProp { rho, epsilon: 1e-7, momentum };
         let (optimizer, initial) = match name {
-            "sgd" => (sgd(0.0, false), 0.1),
-            "sgd_momentum" => (sgd(0.9, false), 0.05),
-            "sgd_nesterov" => (sgd(0.9, true), 0.05),
-            "rmsprop" => (rmsprop(0.9, 0.0), 0.01),
-            "rmsprop_momentum" => (rmsprop(0.8, 0.5), 0.01),
-            "adam" => (Optimizer::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7 }, 0.01),
-            _ => (sgd(0.9, false), 0.1),
+            "sgd" => (json!({"type": "sgd"}), 0.1),
+            "sgd_momentum" => (json!({"type": "sgd", "momentum": 0.9}), 0.05),
+            "sgd_nesterov" => (json!({"type": "sgd", "momentum": 0.9, "nesterov": true}), 0.05),
+            "rmsprop" => (json!({"type": "rmsprop"}), 0.01),
+            "rmsprop_momentum" => (json!({"type": "rmsprop", "rho": 0.8, "momentum": 0.5}), 0.01),
+            "adam" => (json!({"type": "adam"}), 0.01),
+            _ => (json!({"type": "sgd", "momentum": 0.9}), 0.1),
         };
+        let optimizer = serde_json::from_value(optimizer).expect("an optimizer");
         let decay = if name == "sgd_decay" { 0.5 } else { 0.0 };
         let schedule = if name == "sgd_cosine" { Schedule::Cosine } else { Schedule::Constant };
         let class_weights = if name == "class_weights" { [0.5, 1.0, 2.5] } else { [1.0; 3] };
@@ -291,7 +290,7 @@ mod tests {
             batch: 4,
             labels: Labels::Classes,
             trainable: TENSORS.iter().map(|name| Trainable { name: (*name).to_owned(), l2: l2(name) }).collect(),
-            optimizer: case.optimizer,
+            optimizer: case.optimizer.clone(),
             provider: Provider::Cpu,
         };
         let (runtime, folder) = (runtime(), std::path::Path::new(""));

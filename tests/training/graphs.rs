@@ -8,8 +8,8 @@ use graft::{
     graph::{
         ExternalData, Graph, HeadLayer, build,
         gradient::{
-            LABELS, LEARNING_RATE, LOSS, Labels, Optimizer, SAMPLE_WEIGHTS, Trainable, TrainingGraph, TrainingSpec,
-            evaluation_graph, training_graph,
+            LABELS, LEARNING_RATE, LOSS, Labels, SAMPLE_WEIGHTS, Trainable, TrainingGraph, TrainingSpec, evaluation_graph,
+            training_graph,
         },
     },
     runtime::{Feed, SessionSource, SharedWeights, Stepper},
@@ -105,7 +105,7 @@ fn two_blocks_learn_and_are_served() {
         batch: BATCH,
         labels: Labels::Classes,
         trainable: trainable.iter().map(|name| Trainable { name: name.clone(), l2: 0.0 }).collect(),
-        optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: false },
+        optimizer: serde_json::from_value(serde_json::json!({"type": "sgd", "momentum": 0.9})).expect("an optimizer"),
         provider: Provider::Cpu,
     };
     let training = training_graph(&tail, &spec).expect("a training graph");

@@ -24,7 +24,7 @@ pub(super) fn spec(trained: &Trained, recipe: &Recipe, phase: &Phase, provider: 
         batch: recipe.batch_size,
         labels: Labels::Classes,
         trainable: trainable.map(|(name, regularized)| gradient::Trainable { name, l2: l2(regularized) }).collect(),
-        optimizer: phase.optimizer.into(),
+        optimizer: phase.optimizer.clone(),
         provider,
     }
 }
