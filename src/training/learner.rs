@@ -215,12 +215,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        arch::Activation,
+        arch::{Activation, Builder, Layer, LayerKind},
         config::{self, Provider, ProviderPolicy, Sources},
-        graph::{
-            HeadLayer,
-            gradient::{Labels, Optimizer, Trainable},
-        },
+        graph::gradient::{Labels, Optimizer, Trainable},
         training::recipe::{LearningRate, Schedule},
     };
 
@@ -276,14 +273,11 @@ mod tests {
             .zip(shapes)
             .map(|(values, shape)| Tensor::new(shape.to_vec(), floats(values)).expect("the shape fits"))
             .collect();
-        let dense = |name, first: usize, activation| HeadLayer::Dense {
-            name,
-            kernel: &weights[first],
-            bias: &weights[first + 1],
-            activation,
-        };
-        let layers = [dense("dense", 0, Activation::Relu), dense("predictions", 2, Activation::Softmax)];
-        let graph = Graph::of_input("features", &[6]).with_head("features", &layers).expect("the names are free");
+        let mut head = Builder::on("features", &[6]);
+        head.named("dense", LayerKind::dense(8, Activation::Relu), &[0]);
+        head.named("predictions", LayerKind::dense(3, Activation::Softmax), &[1]);
+        let mut stored = |index: usize, _: &Layer| Ok(weights[2 * (index - 1)..2 * index].to_vec());
+        let graph = Graph::of_input("features", &[6]).with_head(head.layers(), &mut stored).expect("the names are free");
         let l2 = |name: &str| if KERNELS.contains(&name) { case.l2 } else { 0.0 };
         let spec = TrainingSpec {
             logits: "predictions".to_owned(),

@@ -8,11 +8,8 @@ use super::{
     optimizer::{KINDS, Values},
     *,
 };
-use crate::graph::{
-    HeadLayer,
-    fixture::{branch, classifier, graph, model, node, untyped, value},
-};
-use crate::{arch::Activation, tensor::Tensor};
+use crate::arch::{Activation, Builder, LayerKind};
+use crate::graph::fixture::{branch, classifier, graph, halves, model, node, untyped, value};
 
 /// Operators and the versions of their kernels per provider.
 const KERNELS: &str = include_str!("kernels.tsv");
@@ -153,11 +150,11 @@ fn constants_stay_for_whoever_reads_them_a_subgraph_too() {
 
 #[test]
 fn dropout_is_an_input_while_training_alone() {
-    let tensor = |shape: &[usize]| Tensor::new(shape.to_vec(), vec![0.1; shape.iter().product()]).expect("a tensor");
-    let (kernel, bias) = (tensor(&[8, 3]), tensor(&[3]));
-    let dense = HeadLayer::Dense { name: "y", kernel: &kernel, bias: &bias, activation: Activation::Softmax };
-    let layers = [HeadLayer::GlobalAveragePooling { name: "pool" }, HeadLayer::Dropout { name: "drop", rate: 0.25 }, dense];
-    let whole = Graph::of_input("map", &[8, 5, 5]).with_head("map", &layers).expect("new names");
+    let mut head = Builder::on("map", &[5, 5, 8]);
+    head.named("pool", LayerKind::GlobalAveragePooling2D, &[0]);
+    head.named("drop", LayerKind::Dropout { rate: 0.25 }, &[1]);
+    head.named("y", LayerKind::dense(3, Activation::Softmax), &[2]);
+    let whole = Graph::of_input("map", &[8, 5, 5]).with_head(head.layers(), &mut halves).expect("new names");
     let spec = spec(&["y/kernel", "y/bias"], Provider::Cpu);
     let mask = TensorSpec { name: "drop/mask".to_owned(), shape: vec![4, 8] };
     let training = training_graph(&whole, &spec).expect("a training graph");
