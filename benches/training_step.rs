@@ -6,14 +6,11 @@ use std::{num::NonZeroUsize, time::Instant};
 
 use anyhow::Context as _;
 use graft::{
-    arch::{Activation, Architecture, inception_v3, vgg16},
+    arch::{Activation, Architecture, Builder, Layer, LayerKind, inception_v3, vgg16},
     config::{self, Provider, ProviderChoice, ProviderPolicy},
     graph::{
-        ExternalData, Graph, HeadLayer, build,
-        gradient::{
-            LABELS, LEARNING_RATE, LOSS, Labels, Optimizer, SAMPLE_WEIGHTS, Trainable, TrainingGraph, TrainingSpec,
-            training_graph,
-        },
+        ExternalData, Graph, build,
+        gradient::{LABELS, LEARNING_RATE, LOSS, Labels, SAMPLE_WEIGHTS, Trainable, TrainingGraph, TrainingSpec, training_graph},
     },
     runtime::{Feed, Runtime, SessionSource, SharedWeights, Stepper, StepperSource},
     tensor::Tensor,
@@ -82,9 +79,13 @@ impl Part {
         std::fs::write(folder.join("graph.onnx"), whole.to_bytes())?;
         let (frontier, shape) = self.frontier;
         let behind = Graph::read(&folder.join("graph.onnx"))?.behind(&[(frontier, &shape)], &[self.top.0])?;
-        let (kernel, bias) = (values(vec![self.top.1, CLASSES], 0.05)?, values(vec![CLASSES], 0.0)?);
-        let dense = HeadLayer::Dense { name: "predictions", kernel: &kernel, bias: &bias, activation: Activation::Softmax };
-        let graph = behind.with_head(self.top.0, &[HeadLayer::GlobalAveragePooling { name: "pool" }, dense])?;
+        let weights = [values(vec![self.top.1, CLASSES], 0.05)?, values(vec![CLASSES], 0.0)?];
+        let shape = self.architecture.layer(self.top.0).map_or(&[][..], |(_, layer)| &layer.output_shape);
+        let mut head = Builder::on(self.top.0, shape);
+        head.named("pool", LayerKind::GlobalAveragePooling2D, &[0]);
+        head.named("predictions", LayerKind::dense(CLASSES, Activation::Softmax), &[1]);
+        let mut weights = |_: usize, _: &Layer| Ok(weights.to_vec());
+        let graph = behind.with_head(head.layers(), &mut weights)?;
         let weighted = self.architecture.layers[self.from..].iter().flat_map(|layer| {
             let trained = layer.weights.iter().filter(|weight| matches!(weight.name, "kernel" | "bias"));
             trained.map(|weight| format!("{}/{}", layer.name, weight.name))
@@ -95,7 +96,7 @@ impl Part {
             batch,
             labels: Labels::Classes,
             trainable: names.map(|name| Trainable { name, l2: 0.0 }).collect(),
-            optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: false },
+            optimizer: serde_json::from_value(serde_json::json!({"type": "sgd", "momentum": 0.9})).expect("an optimizer"),
             provider: Provider::Cpu,
         };
         let training = training_graph(&graph, &spec)?;

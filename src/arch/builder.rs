@@ -36,6 +36,23 @@ impl Builder {
         builder
     }
 
+    /// A builder of layers that sit on the output of another model's layer `name`: their input, whose index is 0.
+    pub fn on(name: &str, output_shape: &[usize]) -> Self {
+        let input = Layer {
+            name: name.to_owned(),
+            kind: LayerKind::InputLayer,
+            inputs: Vec::new(),
+            output_shape: output_shape.to_vec(),
+            weights: Vec::new(),
+        };
+        Self { layers: vec![input], ..Self::default() }
+    }
+
+    /// The layers so far, in the order in which they were added.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
     /// Adds a layer with Keras's automatic name and gives its index.
     ///
     /// # Panics

@@ -44,7 +44,7 @@ pub fn efficientnet_lite0(include_top: bool) -> Architecture {
     x = net.ending("top_activation", x, Net::activated);
     if include_top {
         x = net.model.named("avg_pool", LayerKind::GlobalAveragePooling2D, &[x]);
-        x = net.model.named("top_dropout", LayerKind::Dropout, &[x]);
+        x = net.model.named("top_dropout", LayerKind::Dropout { rate: 0.0 }, &[x]);
         x = net.model.named("predictions", LayerKind::dense(CLASSES, Activation::Softmax), &[x]);
     }
     let features_layer = if include_top { "avg_pool" } else { "top_activation" };
@@ -91,7 +91,7 @@ impl Net {
             return self.ending(&format!("{name}project_bn"), x, Self::normalized);
         }
         x = self.normalized(&format!("{name}project_bn"), x);
-        x = self.model.named(&format!("{name}drop"), LayerKind::Dropout, &[x]);
+        x = self.model.named(&format!("{name}drop"), LayerKind::Dropout { rate: 0.0 }, &[x]);
         self.ending(&format!("{name}add"), x, |net, name, x| net.model.named(name, LayerKind::Add, &[x, input]))
     }
 

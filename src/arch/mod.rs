@@ -149,8 +149,11 @@ pub enum LayerKind {
     Concatenate,
     /// The sum of its inputs.
     Add,
-    /// Leaves values out while Keras trains; here it is its input, since a base runs as it is served.
-    Dropout,
+    /// Leaves values out while a head trains; in a base, which runs as it is served, it is its input.
+    Dropout {
+        /// Share of the values that is left out; 0 in a base.
+        rate: f32,
+    },
     /// Mean over height and width.
     GlobalAveragePooling2D,
     /// Everything on one axis, height, width, channel.
@@ -202,7 +205,7 @@ impl LayerKind {
             Self::AveragePooling2D { .. } => "AveragePooling2D",
             Self::Concatenate => "Concatenate",
             Self::Add => "Add",
-            Self::Dropout => "Dropout",
+            Self::Dropout { .. } => "Dropout",
             Self::GlobalAveragePooling2D => "GlobalAveragePooling2D",
             Self::Flatten => "Flatten",
             Self::Dense { .. } => "Dense",

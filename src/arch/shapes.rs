@@ -14,7 +14,7 @@ pub(super) fn output_shape(kind: &LayerKind, inputs: &[&[usize]]) -> Vec<usize> 
         | LayerKind::BatchNormalization { .. }
         | LayerKind::Activation(_)
         | LayerKind::Add
-        | LayerKind::Dropout => input.to_vec(),
+        | LayerKind::Dropout { .. } => input.to_vec(),
         LayerKind::Conv2D { filters, kernel, strides, padding, .. } => windows(input, kernel, strides, padding, filters),
         LayerKind::DepthwiseConv2D { kernel, strides, padding, .. } => windows(input, kernel, strides, padding, channels(input)),
         LayerKind::ZeroPadding2D { padding: [[top, bottom], [left, right]] } => {
@@ -63,7 +63,7 @@ pub(super) fn weights(kind: &LayerKind, inputs: &[&[usize]]) -> Vec<(&'static st
         | LayerKind::ZeroPadding2D { .. }
         | LayerKind::Concatenate
         | LayerKind::Add
-        | LayerKind::Dropout
+        | LayerKind::Dropout { .. }
         | LayerKind::GlobalAveragePooling2D
         | LayerKind::Flatten => Vec::new(),
     };

@@ -129,7 +129,7 @@ fn config(kind: &LayerKind) -> Value {
         LayerKind::InputLayer
         | LayerKind::Concatenate
         | LayerKind::Add
-        | LayerKind::Dropout
+        | LayerKind::Dropout { .. }
         | LayerKind::GlobalAveragePooling2D
         | LayerKind::Flatten => json!({}),
     }

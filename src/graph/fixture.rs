@@ -9,6 +9,7 @@ use super::{
         TensorShapeProto, TensorType, TypeProto, TypeValue, ValueInfoProto,
     },
 };
+use crate::{arch::Layer, tensor::Tensor, weights};
 
 /// A node from names separated by spaces.
 pub(super) fn node(op: &str, inputs: &str, outputs: &str) -> NodeProto {
@@ -84,6 +85,12 @@ pub(super) fn classifier() -> GraphProto {
         value_info: vec![value("relu", 1, &[0, 2]), value("logits", 1, &[0, 4])],
         ..Default::default()
     }
+}
+
+/// Weights of any layer: every value is a half.
+pub(super) fn halves(_: usize, layer: &Layer) -> Result<Vec<Tensor>, weights::Error> {
+    let halves = |shape: &[usize]| Tensor::new(shape.to_vec(), vec![0.5; shape.iter().product()]);
+    Ok(layer.weights.iter().map(|spec| halves(&spec.shape).expect("as many as the shape says")).collect())
 }
 
 /// Writes and reads `body`.

@@ -1,51 +1,18 @@
 //! Heads: layers in Keras's vocabulary put behind a tensor of a graph.
 //!
-//! Names are as in `build`: a layer's output is the tensor of its name, helpers and weights are `LAYER/…`.
+//! Layers become nodes as those of an architecture do: see `build`.
 
 use super::{
-    Error, Graph,
-    build::header,
+    BuildError, Error, Graph,
+    build::{build_on, header},
     inspect::elem_type,
-    make::{self, floats, int, ints},
+    make::{self, int},
     op::Op,
     order,
     proto::GraphProto,
     tensors::data_type,
 };
-use crate::{arch::Activation, tensor::Tensor};
-
-/// A layer of a head and its weights.
-#[derive(Debug, Clone, Copy)]
-pub enum HeadLayer<'a> {
-    /// Mean over height and width of a map: a vector of its channels.
-    GlobalAveragePooling {
-        /// The layer's name.
-        name: &'a str,
-    },
-    /// A map as a vector, in Keras's order: height, width, channel.
-    Flatten {
-        /// The layer's name.
-        name: &'a str,
-    },
-    /// Fully connected; before its softmax the tensor is called `NAME/logits`, before another activation `NAME/linear`.
-    Dense {
-        /// The layer's name.
-        name: &'a str,
-        /// `(in, out)`; stored as `NAME/kernel`.
-        kernel: &'a Tensor,
-        /// `(out)`; stored as `NAME/bias`.
-        bias: &'a Tensor,
-        /// Applied to the sum.
-        activation: Activation,
-    },
-    /// Leaves values out while training; does nothing when the graph is run as it is.
-    Dropout {
-        /// The layer's name.
-        name: &'a str,
-        /// Share of the values that is left out, 0 … 1.
-        rate: f32,
-    },
-}
+use crate::{arch::Layer, weights::WeightSource};
 
 impl Graph {
     /// A graph that hands on its input: vectors or maps of `shape`, channels first, without the batch.
@@ -56,29 +23,30 @@ impl Graph {
         Self { header: header(), body, dir: None }
     }
 
-    /// This graph up to tensor `from`, and `layers` behind it, the last of which is the only output.
+    /// This graph up to the tensor that the first of `layers`, an input, is called after, and the others on it.
+    ///
+    /// The last layer is the only output. Weights lie in the graph itself.
     ///
     /// # Errors
-    /// A tensor that the graph does not compute; a layer name that the graph uses already.
-    pub fn with_head(&self, from: &str, layers: &[HeadLayer<'_>]) -> Result<Self, Error> {
-        let mut graph = self.cut(&[from])?;
-        let single = format!("{from}/float32");
-        let mut last = from;
-        if !layers.is_empty() && graph.has_other_floats() {
+    /// A tensor that the graph does not compute; a layer name that the graph uses already; weights that do not fit.
+    pub fn with_head(&self, layers: &[Layer], weights: &mut dyn WeightSource) -> Result<Self, BuildError> {
+        let [input, new @ ..] = layers else { return Err(Error::NoOutputs.into()) };
+        let mut graph = self.cut(&[&input.name])?;
+        if new.is_empty() {
+            return Ok(graph);
+        }
+        let mut layers = layers.to_vec();
+        if graph.has_other_floats() {
             // Does nothing where the tensor is float32 already.
-            graph.body.node.push(make::node("Cast", &[from], &[&single], vec![int("to", data_type::FLOAT.into())]));
-            last = &single;
+            let single = format!("{}/float32", input.name);
+            graph.body.node.push(make::node("Cast", &[&input.name], &[&single], vec![int("to", data_type::FLOAT.into())]));
+            layers[0].name = single;
         }
-        for layer in layers {
-            last = graph.add(layer, last);
-        }
-        if !layers.is_empty() {
-            let before = std::mem::replace(&mut graph.body.output, vec![make::untyped(last)]);
-            let made = |name: &str| graph.body.node.iter().any(|node| order::outputs(node).any(|made| made == name));
-            let typed = before.into_iter().filter(|info| made(info.name()) && info.r#type.is_some()).collect::<Vec<_>>();
-            graph.body.value_info.extend(typed);
-        }
-        order::check(&mut graph.body)?;
+        let before = std::mem::take(&mut graph.body.output);
+        let made = |name: &str| graph.body.node.iter().any(|node| order::outputs(node).any(|made| made == name));
+        let typed = before.into_iter().filter(|info| made(info.name()) && info.r#type.is_some()).collect::<Vec<_>>();
+        graph.body.value_info.extend(typed);
+        graph.body = build_on(graph.body, &layers, weights)?;
         Ok(graph)
     }
 
@@ -91,90 +59,51 @@ impl Graph {
         let inputs = self.body.input.iter().map(elem_type);
         casts.chain(weights).chain(inputs).any(other)
     }
-
-    fn add<'a>(&mut self, layer: &HeadLayer<'a>, from: &str) -> &'a str {
-        let nodes = &mut self.body.node;
-        match *layer {
-            HeadLayer::GlobalAveragePooling { name } => {
-                let mean = format!("{name}/mean");
-                nodes.push(make::node("GlobalAveragePool", &[from], &[&mean], Vec::new()));
-                nodes.push(make::node("Flatten", &[&mean], &[name], vec![int("axis", 1)]));
-                name
-            }
-            HeadLayer::Flatten { name } => {
-                let turned = format!("{name}/channels_last");
-                nodes.push(make::node("Transpose", &[from], &[&turned], vec![ints("perm", [0, 2, 3, 1])]));
-                nodes.push(make::node("Flatten", &[&turned], &[name], vec![int("axis", 1)]));
-                name
-            }
-            HeadLayer::Dense { name, kernel, bias, activation } => {
-                let [kernel_name, bias_name] = ["kernel", "bias"].map(|role| format!("{name}/{role}"));
-                let linear = match activation {
-                    Activation::Linear => name.to_owned(),
-                    Activation::Relu | Activation::Relu6 => format!("{name}/linear"),
-                    Activation::Softmax => format!("{name}/logits"),
-                };
-                nodes.push(make::node("Gemm", &[from, &kernel_name, &bias_name], &[&linear], Vec::new()));
-                match activation {
-                    Activation::Linear => {}
-                    Activation::Relu => nodes.push(make::node("Relu", &[&linear], &[name], Vec::new())),
-                    Activation::Softmax => nodes.push(make::node("Softmax", &[&linear], &[name], vec![int("axis", 1)])),
-                    Activation::Relu6 => {
-                        let (clip, bounds) = make::relu6(&linear, name);
-                        nodes.push(clip);
-                        self.body.initializer.extend(bounds);
-                    }
-                }
-                self.body.initializer.push(floats(&kernel_name, kernel.shape(), kernel.data()));
-                self.body.initializer.push(floats(&bias_name, bias.shape(), bias.data()));
-                name
-            }
-            HeadLayer::Dropout { name, rate } => {
-                let ratio = format!("{name}/rate");
-                nodes.push(make::node("Dropout", &[from, &ratio], &[name], Vec::new()));
-                self.body.initializer.push(floats(&ratio, &[], &[rate]));
-                name
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::fixture::{classifier, graph};
-
-    fn tensor(shape: &[usize]) -> Tensor {
-        Tensor::new(shape.to_vec(), vec![0.5; shape.iter().product()]).expect("as many values as the shape says")
-    }
+    use crate::{
+        arch::{Activation, Builder, LayerKind},
+        graph::fixture::{classifier, graph, halves},
+    };
 
     #[test]
     fn a_head_replaces_what_lay_behind_its_tensor() {
-        let (kernel, bias) = (tensor(&[2, 3]), tensor(&[3]));
-        let dense = |name, activation| HeadLayer::Dense { name, kernel: &kernel, bias: &bias, activation };
         let whole = graph(classifier()).expect("a valid graph");
-        let check = |layers: &[HeadLayer<'_>], expected: &str| {
-            let new = whole.with_head("relu", layers).expect("a tensor of the graph");
+        let on = |tensor: &str, layers: &[(&str, LayerKind)]| {
+            let mut head = Builder::on(tensor, &[2]);
+            for (at, (name, kind)) in layers.iter().enumerate() {
+                head.named(name, kind.clone(), &[at]);
+            }
+            whole.with_head(head.layers(), &mut halves)
+        };
+        let check = |layers: &[(&str, LayerKind)], expected: &str| {
+            let new = on("relu", layers).expect("a tensor of the graph");
             let nodes: Vec<&str> = new.body.node.iter().map(|node| node.output[0].as_str()).collect();
             assert_eq!(nodes.join(" "), expected);
+            let stored = new.initializers().find(|tensor| tensor.name == "a/kernel");
+            assert!(stored.is_none_or(|kernel| kernel.external.is_none()), "nothing is written to disk");
             Graph::parse(new.to_bytes()).expect("it is whole");
         };
+        let dense = |name, activation| (name, LayerKind::dense(500, activation));
         check(&[], "hidden relu");
         check(&[dense("a", Activation::Softmax)], "hidden relu a/logits a");
-        check(&[dense("a", Activation::Relu), HeadLayer::Dropout { name: "d", rate: 0.5 }], "hidden relu a/linear a d");
+        check(&[dense("a", Activation::Relu), ("d", LayerKind::Dropout { rate: 0.5 })], "hidden relu a/linear a d");
         check(&[dense("a", Activation::Linear)], "hidden relu a");
         check(&[dense("a", Activation::Relu6)], "hidden relu a/linear a");
-        assert!(matches!(whole.with_head("relu", &[dense("hidden", Activation::Linear)]), Err(Error::Duplicate { .. })));
-        assert!(matches!(whole.with_head("zz", &[]), Err(Error::UnknownTensor(_))));
+        let taken = on("relu", &[dense("hidden", Activation::Linear)]);
+        assert!(matches!(taken, Err(BuildError::Graph(Error::Duplicate { .. }))));
+        assert!(matches!(on("zz", &[]), Err(BuildError::Graph(Error::UnknownTensor(_)))));
     }
 
     #[test]
     fn a_head_stands_on_an_input_alone() {
-        let pooled = Graph::of_input("mixed10", &[8, 3, 3]).with_head(
-            "mixed10",
-            &[HeadLayer::GlobalAveragePooling { name: "avg_pool" }, HeadLayer::Flatten { name: "flatten" }],
-        );
-        let pooled = pooled.expect("new names");
+        let mut head = Builder::on("mixed10", &[3, 3, 8]);
+        let vector = head.named("avg_pool", LayerKind::GlobalAveragePooling2D, &[0]);
+        head.named("flatten", LayerKind::Flatten, &[vector]);
+        let pooled = Graph::of_input("mixed10", &[8, 3, 3]).with_head(head.layers(), &mut halves).expect("new names");
         assert_eq!(pooled.input().expect("one input").describe(), "batch×8×3×3");
         assert_eq!(pooled.outputs()[0].name, "flatten");
         Graph::parse(pooled.to_bytes()).expect("it is whole");

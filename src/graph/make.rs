@@ -96,11 +96,6 @@ pub(super) fn batched(name: &str, shape: &[usize]) -> ValueInfoProto {
     typed(name, data_type::FLOAT, std::iter::once(batch).chain(shape.iter().map(|&side| DimValue::Value(dim(side)))))
 }
 
-/// A value of which only the name is known.
-pub(super) fn untyped(name: &str) -> ValueInfoProto {
-    ValueInfoProto { name: Some(name.to_owned()), ..Default::default() }
-}
-
 fn typed(name: &str, elem: i32, dims: impl Iterator<Item = DimValue>) -> ValueInfoProto {
     let dim = dims.map(|value| Dimension { value: Some(value), denotation: None }).collect();
     let tensor = TensorType { elem_type: Some(elem), shape: Some(TensorShapeProto { dim }) };

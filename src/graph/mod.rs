@@ -43,7 +43,6 @@ pub use self::{
     error::{Error, LocationProblem, TensorProblem},
     external::{ExternalData, Span},
     feed::{DeclaredInput, FirstUse, InputKind, InputLayout},
-    head::HeadLayer,
     inspect::{Consumer, Dim, ElementType, Initializer, InputInfo, NodeOutput, ValueInfo},
     outputs::DeclaredOutput,
     scores::{Scores, Shapes},

@@ -40,7 +40,7 @@ pub enum Error {
         model: String,
         /// Why not.
         #[source]
-        source: crate::graph::Error,
+        source: crate::graph::BuildError,
     },
     /// ONNX Runtime refused the base's graph or failed on an image.
     #[error("cannot run `{model}`")]

@@ -211,16 +211,13 @@ fn scalar(value: f32) -> Feed {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value as Json;
+    use serde_json::{Value as Json, json};
 
     use super::*;
     use crate::{
-        arch::Activation,
+        arch::{Activation, Builder, Layer, LayerKind},
         config::{self, Provider, ProviderPolicy, Sources},
-        graph::{
-            HeadLayer,
-            gradient::{Labels, Optimizer, Trainable},
-        },
+        graph::gradient::{Labels, Optimizer, Trainable},
         training::recipe::{LearningRate, Schedule},
     };
 
@@ -237,17 +234,16 @@ mod tests {
     }
 
     fn case(name: &str) -> Case {
-        let sgd = |momentum, nesterov| Optimizer::Sgd { momentum, nesterov };
-        let rmsprop = |rho, momentum| Optimizer::RmsProp { rho, epsilon: 1e-7, momentum };
         let (optimizer, initial) = match name {
-            "sgd" => (sgd(0.0, false), 0.1),
-            "sgd_momentum" => (sgd(0.9, false), 0.05),
-            "sgd_nesterov" => (sgd(0.9, true), 0.05),
-            "rmsprop" => (rmsprop(0.9, 0.0), 0.01),
-            "rmsprop_momentum" => (rmsprop(0.8, 0.5), 0.01),
-            "adam" => (Optimizer::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7 }, 0.01),
-            _ => (sgd(0.9, false), 0.1),
+            "sgd" => (json!({"type": "sgd"}), 0.1),
+            "sgd_momentum" => (json!({"type": "sgd", "momentum": 0.9}), 0.05),
+            "sgd_nesterov" => (json!({"type": "sgd", "momentum": 0.9, "nesterov": true}), 0.05),
+            "rmsprop" => (json!({"type": "rmsprop"}), 0.01),
+            "rmsprop_momentum" => (json!({"type": "rmsprop", "rho": 0.8, "momentum": 0.5}), 0.01),
+            "adam" => (json!({"type": "adam"}), 0.01),
+            _ => (json!({"type": "sgd", "momentum": 0.9}), 0.1),
         };
+        let optimizer = serde_json::from_value(optimizer).expect("an optimizer");
         let decay = if name == "sgd_decay" { 0.5 } else { 0.0 };
         let schedule = if name == "sgd_cosine" { Schedule::Cosine } else { Schedule::Constant };
         let class_weights = if name == "class_weights" { [0.5, 1.0, 2.5] } else { [1.0; 3] };
@@ -277,21 +273,18 @@ mod tests {
             .zip(shapes)
             .map(|(values, shape)| Tensor::new(shape.to_vec(), floats(values)).expect("the shape fits"))
             .collect();
-        let dense = |name, first: usize, activation| HeadLayer::Dense {
-            name,
-            kernel: &weights[first],
-            bias: &weights[first + 1],
-            activation,
-        };
-        let layers = [dense("dense", 0, Activation::Relu), dense("predictions", 2, Activation::Softmax)];
-        let graph = Graph::of_input("features", &[6]).with_head("features", &layers).expect("the names are free");
+        let mut head = Builder::on("features", &[6]);
+        head.named("dense", LayerKind::dense(8, Activation::Relu), &[0]);
+        head.named("predictions", LayerKind::dense(3, Activation::Softmax), &[1]);
+        let mut stored = |index: usize, _: &Layer| Ok(weights[2 * (index - 1)..2 * index].to_vec());
+        let graph = Graph::of_input("features", &[6]).with_head(head.layers(), &mut stored).expect("the names are free");
         let l2 = |name: &str| if KERNELS.contains(&name) { case.l2 } else { 0.0 };
         let spec = TrainingSpec {
             logits: "predictions".to_owned(),
             batch: 4,
             labels: Labels::Classes,
             trainable: TENSORS.iter().map(|name| Trainable { name: (*name).to_owned(), l2: l2(name) }).collect(),
-            optimizer: case.optimizer,
+            optimizer: case.optimizer.clone(),
             provider: Provider::Cpu,
         };
         let (runtime, folder) = (runtime(), std::path::Path::new(""));

@@ -25,6 +25,13 @@ pub trait WeightSource {
     fn layer(&mut self, index: usize, layer: &Layer) -> Result<Vec<Tensor>, Error>;
 }
 
+/// What makes weights as they are asked for.
+impl<F: FnMut(usize, &Layer) -> Result<Vec<Tensor>, Error>> WeightSource for F {
+    fn layer(&mut self, index: usize, layer: &Layer) -> Result<Vec<Tensor>, Error> {
+        self(index, layer)
+    }
+}
+
 /// Opens `path` as the weights of the architecture called `name`, of whichever kind the file is; the architecture in the
 /// answer says whether the top is there.
 ///

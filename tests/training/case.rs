@@ -6,7 +6,7 @@ use graft::{
     config::{self, Provider, ProviderChoice, ProviderPolicy},
     graph::{
         Graph,
-        gradient::{LABELS, Labels, Optimizer, SAMPLE_WEIGHTS, Trainable, TrainingGraph, TrainingSpec},
+        gradient::{LABELS, Labels, SAMPLE_WEIGHTS, Trainable, TrainingGraph, TrainingSpec},
     },
     runtime::{Feed, Runtime, SessionSource, SharedWeights, Stepper, StepperSource},
     tensor::Tensor,
@@ -49,7 +49,7 @@ impl Case {
             batch: self.stored("sample/x").shape()[0],
             labels: if is_row { Labels::Classes } else { Labels::Probabilities },
             trainable: self.parameters().into_iter().map(|name| Trainable { name, l2 }).collect(),
-            optimizer: Optimizer::Sgd { momentum: 0.0, nesterov: false },
+            optimizer: serde_json::from_value(serde_json::json!({"type": "sgd"})).expect("an optimizer"),
             provider,
         }
     }

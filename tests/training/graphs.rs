@@ -3,13 +3,13 @@
 use std::{fs, path::Path};
 
 use graft::{
-    arch::{Activation, Architecture, inception_v3, vgg16},
+    arch::{Activation, Architecture, Builder, Layer, LayerKind, inception_v3, vgg16},
     config::Provider,
     graph::{
-        ExternalData, Graph, HeadLayer, build,
+        ExternalData, Graph, build,
         gradient::{
-            LABELS, LEARNING_RATE, LOSS, Labels, Optimizer, SAMPLE_WEIGHTS, Trainable, TrainingGraph, TrainingSpec,
-            evaluation_graph, training_graph,
+            LABELS, LEARNING_RATE, LOSS, Labels, SAMPLE_WEIGHTS, Trainable, TrainingGraph, TrainingSpec, evaluation_graph,
+            training_graph,
         },
     },
     runtime::{Feed, SessionSource, SharedWeights, Stepper},
@@ -62,11 +62,13 @@ fn tail(folder: &Path) -> (Graph, Vec<String>) {
     let frontier = whole.frontier(&strs(&trainable), "mixed10").expect("a frontier");
     assert_eq!(frontier, ["mixed8"]);
     let behind = whole.behind(&[("mixed8", &[1280, 8, 8])], &["mixed10"]).expect("a frontier");
-    let (kernel, bias) = (values(&[2048, CLASSES], 0.05), values(&[CLASSES], 0.0));
-    let dense = HeadLayer::Dense { name: "predictions", kernel: &kernel, bias: &bias, activation: Activation::Softmax };
-    let layers = [HeadLayer::GlobalAveragePooling { name: "avg_pool" }, HeadLayer::Dropout { name: "drop", rate: 0.5 }, dense];
+    let mut head = Builder::on("mixed10", &[8, 8, 2048]);
+    head.named("avg_pool", LayerKind::GlobalAveragePooling2D, &[0]);
+    head.named("drop", LayerKind::Dropout { rate: 0.5 }, &[1]);
+    head.named("predictions", LayerKind::dense(CLASSES, Activation::Softmax), &[2]);
+    let mut weights = |_: usize, _: &Layer| Ok(vec![values(&[2048, CLASSES], 0.05), values(&[CLASSES], 0.0)]);
     trainable.extend(["predictions/kernel", "predictions/bias"].map(str::to_owned));
-    (behind.with_head("mixed10", &layers).expect("new names"), trainable)
+    (behind.with_head(head.layers(), &mut weights).expect("new names"), trainable)
 }
 
 fn feeds(training: &TrainingGraph) -> Vec<(String, Feed)> {
@@ -105,7 +107,7 @@ fn two_blocks_learn_and_are_served() {
         batch: BATCH,
         labels: Labels::Classes,
         trainable: trainable.iter().map(|name| Trainable { name: name.clone(), l2: 0.0 }).collect(),
-        optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: false },
+        optimizer: serde_json::from_value(serde_json::json!({"type": "sgd", "momentum": 0.9})).expect("an optimizer"),
         provider: Provider::Cpu,
     };
     let training = training_graph(&tail, &spec).expect("a training graph");

@@ -3,10 +3,11 @@
 use std::io::Write;
 
 use crate::{
-    arch::{Architecture, Layer, LayerKind},
+    arch::{Layer, LayerKind},
     graph::{
         ExternalData,
         make::{self, dim},
+        order,
         proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto},
         tensors::data_type,
     },
@@ -21,24 +22,33 @@ const MIN_EXTERNAL_BYTES: usize = 1024;
 pub(super) struct Assembly<'a, W> {
     pub(super) layers: &'a [Layer],
     body: GraphProto,
-    data: &'a mut ExternalData<W>,
+    /// Where large tensors go; `None` to keep all in the graph.
+    data: Option<&'a mut ExternalData<W>>,
 }
 
 impl<'a, W: Write> Assembly<'a, W> {
-    pub(super) fn new(architecture: &'a Architecture, data: &'a mut ExternalData<W>) -> Self {
-        let body = GraphProto { name: Some(architecture.name.clone()), ..Default::default() };
-        Self { layers: &architecture.layers, body, data }
+    /// `layers` on what `body` has, with their large tensors in `data`.
+    pub(super) fn new(body: GraphProto, layers: &'a [Layer], data: Option<&'a mut ExternalData<W>>) -> Self {
+        Self { layers, body, data }
     }
 
     /// Adds a layer: its type, its stored tensors and its nodes.
     pub(super) fn add(&mut self, layer: &Layer, weights: &[crate::tensor::Tensor]) -> Result<(), BuildError> {
         let info = value_info(layer)?;
         if layer.kind == LayerKind::InputLayer {
-            self.body.input.push(info);
+            if !self.has(&layer.name) {
+                self.body.input.push(info);
+            }
             return Ok(());
         }
         self.body.value_info.push(info);
         self.layer_nodes(layer, weights)
+    }
+
+    /// Whether the graph has the tensor that an input stands for.
+    fn has(&self, name: &str) -> bool {
+        let mut inputs = self.body.input.iter().map(|input| input.name());
+        inputs.any(|input| input == name) || self.body.node.iter().flat_map(order::outputs).any(|made| made == name)
     }
 
     /// The graph, with the last layer as its output.
@@ -74,12 +84,15 @@ impl<'a, W: Write> Assembly<'a, W> {
             ..Default::default()
         };
         let length = values.byte_len();
-        let written = if length < MIN_EXTERNAL_BYTES {
-            let mut raw = Vec::with_capacity(length);
-            values.write(&mut raw).map(|()| tensor.raw_data = Some(raw.into()))
-        } else {
-            let span = self.data.append(length as u64, |out| values.write(out));
-            span.map(|span| self.data.refer(&mut tensor, span))
+        let written = match self.data.as_mut().filter(|_| length >= MIN_EXTERNAL_BYTES) {
+            Some(data) => {
+                let span = data.append(length as u64, |out| values.write(out));
+                span.map(|span| data.refer(&mut tensor, span))
+            }
+            None => {
+                let mut raw = Vec::with_capacity(length);
+                values.write(&mut raw).map(|()| tensor.raw_data = Some(raw.into()))
+            }
         };
         written.map_err(|source| BuildError::Write { layer: layer.name.clone(), source })?;
         self.body.initializer.push(tensor);

@@ -55,7 +55,7 @@ impl<'a, W: Write> Assembly<'a, W> {
             }
             LayerKind::Concatenate => self.node("Concat", &names, output, vec![int("axis", CHANNEL_AXIS)]),
             LayerKind::Add => self.node("Add", &names, output, Vec::new()),
-            LayerKind::Dropout => self.node("Identity", &names, output, Vec::new()),
+            LayerKind::Dropout { rate } => self.dropout(names[0], rate, output),
             LayerKind::GlobalAveragePooling2D => {
                 let mean = format!("{output}/mean");
                 self.node("GlobalAveragePool", &names, &mean, needs_map(Ok(Vec::new()))?);
@@ -151,6 +151,15 @@ impl<'a, W: Write> Assembly<'a, W> {
         let sides = [0, 0, rows[0], columns[0], 0, 0, rows[1], columns[1]].map(dim);
         let pad = make::node("Pad", &[input, &pads], &[output], attributes);
         self.push(pad, [make::integers(&pads, &[sides.len()], &sides)]);
+    }
+
+    /// Does nothing when the graph is run as it is; a training graph takes it for what it says.
+    fn dropout(&mut self, input: &str, rate: f32, output: &str) {
+        if rate == 0.0 {
+            return self.node("Identity", &[input], output, Vec::new());
+        }
+        let ratio = format!("{output}/rate");
+        self.push(make::node("Dropout", &[input, &ratio], &[output], Vec::new()), [make::floats(&ratio, &[], &[rate])]);
     }
 
     /// Height, width, channel, as Keras flattens a map.

@@ -18,7 +18,7 @@ use crate::{
 use self::assembly::Assembly;
 use super::{
     Error, ExternalData, Graph, order,
-    proto::{ModelProto, OperatorSetIdProto},
+    proto::{GraphProto, ModelProto, OperatorSetIdProto},
 };
 
 const IR_VERSION: i64 = 8;
@@ -75,8 +75,8 @@ pub enum BuildError {
         #[source]
         source: io::Error,
     },
-    /// The layers do not make one graph.
-    #[error("the layers do not make a graph")]
+    /// The layers do not make one graph, or that which they sit on is none.
+    #[error(transparent)]
     Graph(#[from] Error),
 }
 
@@ -93,14 +93,29 @@ pub fn build<W: Write>(
     weights: &mut dyn WeightSource,
     data: &mut ExternalData<W>,
 ) -> Result<Graph, BuildError> {
-    let mut assembly = Assembly::new(architecture, data);
-    for (index, layer) in architecture.layers.iter().enumerate() {
+    let body = GraphProto { name: Some(architecture.name.clone()), ..Default::default() };
+    let body = assembled(Assembly::new(body, &architecture.layers, Some(data)), weights)?;
+    Ok(Graph { header: header(), body, dir: None })
+}
+
+/// `body` with `layers` on it, of which the first stands for a tensor that `body` has; the last becomes the only output.
+///
+/// Their weights lie in the graph itself.
+///
+/// # Errors
+/// As [`build`]; a layer of a name that `body` has already.
+pub(super) fn build_on(body: GraphProto, layers: &[Layer], weights: &mut dyn WeightSource) -> Result<GraphProto, BuildError> {
+    assembled(Assembly::<io::Sink>::new(body, layers, None), weights)
+}
+
+fn assembled<W: Write>(mut assembly: Assembly<'_, W>, weights: &mut dyn WeightSource) -> Result<GraphProto, BuildError> {
+    for (index, layer) in assembly.layers.iter().enumerate() {
         let tensors = layer_weights(weights, index, layer)?;
         assembly.add(layer, &tensors)?;
     }
     let mut body = assembly.finish();
     order::check(&mut body)?;
-    Ok(Graph { header: header(), body, dir: None })
+    Ok(body)
 }
 
 /// What graft writes into the models that it makes.

@@ -9,7 +9,7 @@ mod backward;
 mod error;
 mod forward;
 mod loss;
-mod optimizer;
+pub mod optimizer;
 mod rules;
 mod shapes;
 mod tape;
@@ -68,7 +68,7 @@ pub enum Labels {
 /// A graph to be run step after step; its inputs and outputs by name.
 ///
 /// Besides [`Self::inputs`], [`Self::masks`] and what is carried it reads [`LABELS`] and [`SAMPLE_WEIGHTS`] (float32, `(batch)`);
-/// a training graph also [`LEARNING_RATE`] (float32 scalar) and, for Adam, [`STEP`] (float32 scalar, 1 at the first step).
+/// a training graph also [`LEARNING_RATE`] (float32 scalar) and, where [`Self::counts_steps`], [`STEP`] (float32 scalar, 1 at the first step).
 /// It gives [`LOSS`] (float32 scalar: Σ weight · cross-entropy, plus the L2 terms) and [`Self::logits`].
 /// Weights of 1 ÷ n give the mean over n samples; Keras's class weights are `class_weight ÷ n`.
 #[derive(Debug, Clone)]
@@ -176,7 +176,7 @@ fn make_graph(graph: &Graph, spec: &TrainingSpec, purpose: Purpose) -> Result<Tr
         output,
     };
     let parameters: Vec<Carried> = spec.trainable.iter().zip(outputs).map(parameter).collect();
-    let counts_steps = purpose == Purpose::Update && spec.optimizer.counts_steps();
+    let counts_steps = tape.nodes.iter().flat_map(order::uses).any(|name| name == STEP);
     let float = |tensor: &TensorSpec| make::value(&tensor.name, data_type::FLOAT, &tensor.shape);
     body.input = inputs.iter().chain(masks.iter().map(|mask| &mask.tensor)).map(float).collect();
     body.input.extend([labels, make::value(SAMPLE_WEIGHTS, data_type::FLOAT, &[spec.batch])]);

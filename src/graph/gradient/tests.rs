@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::*;
-use crate::graph::{
-    HeadLayer,
-    fixture::{branch, classifier, graph, model, node, untyped, value},
+use serde_json::json;
+
+use super::{
+    optimizer::{KINDS, Values},
+    *,
 };
-use crate::{arch::Activation, tensor::Tensor};
+use crate::arch::{Activation, Builder, LayerKind};
+use crate::graph::fixture::{branch, classifier, graph, halves, model, node, untyped, value};
 
 /// Operators and the versions of their kernels per provider.
 const KERNELS: &str = include_str!("kernels.tsv");
@@ -32,9 +34,28 @@ fn spec(trainable: &[&str], provider: Provider) -> TrainingSpec {
         batch: 4,
         labels: Labels::Classes,
         trainable: trainable.iter().map(|&name| Trainable { name: name.to_owned(), l2: 0.0 }).collect(),
-        optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: true },
+        optimizer: optimizer(json!({"type": "sgd", "momentum": 0.9, "nesterov": true})),
         provider,
     }
+}
+
+fn optimizer(json: serde_json::Value) -> Optimizer {
+    serde_json::from_value(json).expect("an optimizer")
+}
+
+/// Every optimizer with everything that it can do: flags set, numbers between their default and 1.
+fn optimizers() -> impl Iterator<Item = Optimizer> {
+    KINDS.into_iter().map(|kind| {
+        let mut optimizer = Optimizer::from(kind);
+        for parameter in kind.parameters {
+            let value = match parameter.values {
+                Values::Number { default, .. } => json!(default.midpoint(1.0)),
+                Values::Flag { .. } => json!(true),
+            };
+            optimizer.set(parameter.name, &value).expect("a value of its type");
+        }
+        optimizer
+    })
 }
 
 fn operators(graph: &Graph) -> BTreeSet<String> {
@@ -50,11 +71,6 @@ fn fixtures() -> Vec<Graph> {
 
 #[test]
 fn providers_have_kernels_for_every_rule() {
-    let optimizers = [
-        Optimizer::Sgd { momentum: 0.9, nesterov: true },
-        Optimizer::RmsProp { rho: 0.9, epsilon: 1e-7, momentum: 0.5 },
-        Optimizer::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7 },
-    ];
     let mut runs: BTreeMap<&str, [bool; 2]> = differentiable().map(|rule| (rule, [true; 2])).collect();
     for (column, provider) in [Provider::Cpu, Provider::Cuda].into_iter().enumerate() {
         for fixture in fixtures() {
@@ -63,7 +79,7 @@ fn providers_have_kernels_for_every_rule() {
             let parameters: Vec<&str> = parameters.filter(|name| !["loss", "logits", "l2"].contains(name)).collect();
             let batch = fixture.stored("sample/x").expect("a sample").shape()[0];
             let logits = fixture.outputs()[0].name.clone();
-            for optimizer in optimizers {
+            for optimizer in optimizers() {
                 let spec = TrainingSpec { batch, optimizer, logits: logits.clone(), ..spec(&parameters, provider) };
                 let training = training_graph(&fixture, &spec).expect("a training graph");
                 let lacking: Vec<_> = operators(&training.graph).into_iter().filter(|it| !has_kernel(it, provider)).collect();
@@ -83,11 +99,11 @@ fn providers_have_kernels_for_every_rule() {
 #[test]
 fn inputs_and_outputs_are_described() {
     let whole = graph(classifier()).expect("a valid graph");
-    let check = |optimizer: Optimizer, slots: &[&str], counts: bool| {
-        let spec = TrainingSpec { optimizer, ..spec(&["w2"], Provider::Cpu) };
+    let check = |json: serde_json::Value, slots: &[&str], counts: bool| {
+        let spec = TrainingSpec { optimizer: optimizer(json.clone()), ..spec(&["w2"], Provider::Cpu) };
         let training = training_graph(&whole, &spec).expect("a training graph");
         let state: Vec<&str> = training.state.iter().map(|slot| slot.input.as_str()).collect();
-        assert_eq!((state.as_slice(), training.counts_steps), (slots, counts), "{optimizer:?}");
+        assert_eq!((state.as_slice(), training.counts_steps), (slots, counts), "{json}");
         assert_eq!(training.logits, "logits", "a softmax is left out");
         assert_eq!(training.inputs, [TensorSpec { name: "x".to_owned(), shape: vec![4, 3] }]);
         assert_eq!(training.parameters[0].shape, [2, 4]);
@@ -98,10 +114,11 @@ fn inputs_and_outputs_are_described() {
         assert_eq!(inputs, expected);
         Graph::parse(training.graph.to_bytes()).expect("it is whole");
     };
-    check(Optimizer::Sgd { momentum: 0.0, nesterov: false }, &[], false);
-    check(Optimizer::Sgd { momentum: 0.9, nesterov: false }, &["w2/momentum"], false);
-    check(Optimizer::RmsProp { rho: 0.9, epsilon: 1e-7, momentum: 0.0 }, &["w2/velocity"], false);
-    check(Optimizer::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7 }, &["w2/momentum", "w2/velocity"], true);
+    check(json!({"type": "sgd"}), &[], false);
+    check(json!({"type": "sgd", "momentum": 0.9}), &["w2/momentum"], false);
+    check(json!({"type": "rmsprop"}), &["w2/velocity"], false);
+    check(json!({"type": "rmsprop", "momentum": 0.5}), &["w2/velocity", "w2/momentum"], false);
+    check(json!({"type": "adam"}), &["w2/momentum", "w2/velocity"], true);
 }
 
 #[test]
@@ -133,11 +150,11 @@ fn constants_stay_for_whoever_reads_them_a_subgraph_too() {
 
 #[test]
 fn dropout_is_an_input_while_training_alone() {
-    let tensor = |shape: &[usize]| Tensor::new(shape.to_vec(), vec![0.1; shape.iter().product()]).expect("a tensor");
-    let (kernel, bias) = (tensor(&[8, 3]), tensor(&[3]));
-    let dense = HeadLayer::Dense { name: "y", kernel: &kernel, bias: &bias, activation: Activation::Softmax };
-    let layers = [HeadLayer::GlobalAveragePooling { name: "pool" }, HeadLayer::Dropout { name: "drop", rate: 0.25 }, dense];
-    let whole = Graph::of_input("map", &[8, 5, 5]).with_head("map", &layers).expect("new names");
+    let mut head = Builder::on("map", &[5, 5, 8]);
+    head.named("pool", LayerKind::GlobalAveragePooling2D, &[0]);
+    head.named("drop", LayerKind::Dropout { rate: 0.25 }, &[1]);
+    head.named("y", LayerKind::dense(3, Activation::Softmax), &[2]);
+    let whole = Graph::of_input("map", &[8, 5, 5]).with_head(head.layers(), &mut halves).expect("new names");
     let spec = spec(&["y/kernel", "y/bias"], Provider::Cpu);
     let mask = TensorSpec { name: "drop/mask".to_owned(), shape: vec![4, 8] };
     let training = training_graph(&whole, &spec).expect("a training graph");

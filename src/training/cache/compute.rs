@@ -13,8 +13,9 @@ use std::{
 
 use super::{Context, content::Content};
 use crate::{
+    arch::{Builder, Layer, LayerKind},
     config::Provider,
-    graph::{Graph, HeadLayer},
+    graph::{BuildError, Graph},
     preprocess::{self, ImageError, Limits, Preprocessing},
     runtime::{Session, SessionSource, SharedWeights},
     tensor::Tensor,
@@ -76,7 +77,7 @@ struct Lane {
 impl<'a> Computer<'a> {
     pub(super) fn new(context: Context<'a>, recipe: &Recipe, content: &Content, samples: &'a Samples) -> Result<Self, Error> {
         let plan = Plan::of(&context);
-        let frozen = Frozen::of(&context, content)?;
+        let frozen = Frozen::of(&context, recipe, content)?;
         let lanes = Vec::from_iter((0..plan.lanes).map(|_| Lane::default()));
         Ok(Self { context, samples, preprocessing: recipe.preprocessing.clone(), frozen, plan, lanes })
     }
@@ -137,9 +138,9 @@ impl Plan {
 }
 
 impl Frozen {
-    fn of(context: &Context<'_>, content: &Content) -> Result<Self, Error> {
-        let refused = |source| Error::Graph { model: context.model(), source };
-        let whole = Graph::read(&context.base.graph_path()).map_err(refused)?;
+    fn of(context: &Context<'_>, recipe: &Recipe, content: &Content) -> Result<Self, Error> {
+        let refused = |source: BuildError| Error::Graph { model: context.model(), source };
+        let whole = Graph::read(&context.base.graph_path()).map_err(|error| refused(error.into()))?;
         let input = &context.base.metadata.input;
         let frontier = content.frontier();
         let is_input: Vec<bool> = frontier.iter().map(|tensor| tensor.tensor == *input).collect();
@@ -147,10 +148,12 @@ impl Frozen {
         let pooled = frontier.iter().find(|tensor| tensor.pooled);
         let graph = match (pooled, computed.as_slice()) {
             (Some(pooled), _) => {
-                Some(whole.with_head(&pooled.tensor, &[HeadLayer::GlobalAveragePooling { name: POOLED }]).map_err(refused)?)
+                let mut pool = Builder::on(&pooled.tensor, &recipe.head.shape);
+                pool.named(POOLED, LayerKind::GlobalAveragePooling2D, &[0]);
+                Some(whole.with_head(pool.layers(), &mut |_, _: &Layer| Ok(Vec::new())).map_err(refused)?)
             }
             (None, []) => None,
-            (None, computed) => Some(whole.cut(computed).map_err(refused)?),
+            (None, computed) => Some(whole.cut(computed).map_err(|error| refused(error.into()))?),
         };
         let shared = match (&graph, context.choice.provider) {
             (Some(graph), Provider::Cpu) => {

@@ -2,8 +2,6 @@
 //!
 //! Looks nothing up.
 
-use std::ops::Bound::{Excluded, Included};
-
 use super::{
     optimizer::{self, Rule},
     problem::{Choice, Problem, Problems, quoted, shown},
@@ -184,9 +182,6 @@ fn phase(field: &str, request: &PhaseRequest, problems: &mut Problems) -> PhaseD
     let default = if from.is_none() { EPOCHS.0 } else { EPOCHS.1 };
     let epochs = problems.within(&format!("{field}.epochs"), request.epochs, default as i64, 1..=MAX_EPOCHS).unsigned_abs();
     let mut rule = optimizer::rule(field, request, problems);
-    rule.l2 = problems.single(&format!("{field}.l2"), request.l2, 0.0, (Included(0.0), POSITIVE.1));
+    rule.l2 = problems.single(&format!("{field}.l2"), request.l2, 0.0, optimizer::NOT_NEGATIVE);
     PhaseDraft { from, epochs, rule }
 }
-
-/// More than 0, and well within what f32 holds.
-pub(super) const POSITIVE: (std::ops::Bound<f64>, std::ops::Bound<f64>) = (Excluded(0.0), Included(1e9));

@@ -5,6 +5,7 @@
 mod draft;
 mod head;
 mod layers;
+mod learning_rate;
 mod memory;
 mod optimizer;
 mod phase;
@@ -12,17 +13,17 @@ mod problem;
 mod request;
 mod resolve;
 mod resolved;
-mod rule;
 
 use resolve::preprocessing;
 
+pub use learning_rate::{LearningRate, Schedule};
+pub use optimizer::OptimizerRequest;
 pub use problem::{Choice, Problem, Words};
-pub use request::{EarlyStoppingRequest, HeadRequest, LayerRef, OptimizerRequest, PhaseRequest, PreprocessingRequest, Request};
+pub use request::{EarlyStoppingRequest, HeadRequest, LayerRef, PhaseRequest, PreprocessingRequest, Request};
 pub use resolved::{
     Base, BatchNorm, ClassCount, ClassWeighting, EarlyStopping, Frontier, Head, Monitor, Parameter, Phase, Pool, Publish, Recipe,
     Trainable, Validation,
 };
-pub use rule::{LearningRate, Optimizer, OptimizerKind, Schedule};
 
 #[cfg(test)]
 mod tests;

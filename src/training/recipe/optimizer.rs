@@ -1,16 +1,85 @@
-//! From the optimizer of a request to one with all its parameters; what it does not have is a problem.
+//! The optimizer of a request, and what becomes of it: one with all its parameters; what it does not have is a problem.
 //!
-//! Knows names and ranges; the formulas are [`super::rule`]'s.
+//! Names, defaults and ranges are those that the optimizers declare.
 
-use super::{
-    draft::POSITIVE,
-    problem::{Choice, Problems, quoted},
-    request::{OptimizerRequest, PhaseRequest},
-    rule::{LearningRate, Optimizer, OptimizerKind, Schedule},
+use std::{borrow::Cow, collections::BTreeMap, ops::Bound::Included};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::AdditionalProperties},
 };
 
+use super::{
+    learning_rate::{LearningRate, Schedule},
+    problem::{Choice, Problems, quoted, shown},
+    request::PhaseRequest,
+};
+use crate::{
+    graph::gradient::{
+        Optimizer,
+        optimizer::{KINDS, Kind, POSITIVE, Parameter, Range, Values, number_schema, one_of_kinds},
+    },
+    message::excerpt,
+};
+
+/// Most parameters that are looked at; no optimizer has as many.
+const MAX_PARAMETERS: usize = 32;
+
+/// An optimizer with Keras's definitions and defaults; what it does not have is a problem.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OptimizerRequest {
+    /// Which one.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Value>,
+    /// More than 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+    /// Step `t` of the phase, from 0, uses `learning_rate / (1 + learning_rate_decay · t)`; default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate_decay: Option<f64>,
+    /// `constant` (default) or `cosine`: down to 0 over the phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Choice<Schedule>>,
+    /// Its own parameters, and whatever else was sent.
+    #[serde(flatten)]
+    pub parameters: BTreeMap<String, Value>,
+}
+
+impl ToSchema for OptimizerRequest {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("OptimizerRequest")
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Schedule::name().into_owned(), Schedule::schema()));
+    }
+}
+
+/// One of the optimizers, with the parameters that it may have.
+impl PartialSchema for OptimizerRequest {
+    fn schema() -> RefOr<Schema> {
+        let decay = "Step `t` of the phase, from 0, uses `learning_rate / (1 + learning_rate_decay · t)`; default 0. Here or in \
+                     the phase.";
+        // A generated client sends every `default`, and these may stand in the phase.
+        let number = |range, about: &str| number_schema(ObjectBuilder::new(), range).description(Some(about));
+        one_of_kinds("An optimizer with Keras's definitions and defaults.", |kind| {
+            let rate = format!("Default {}. Here or in the phase.", kind.learning_rate);
+            let object = kind.schema().property("learning_rate", number(POSITIVE, &rate));
+            let object = object.property("learning_rate_decay", number(NOT_NEGATIVE, decay));
+            let object = object.property("schedule", utoipa::openapi::Ref::from_schema_name(Schedule::name()));
+            object.additional_properties(Some(AdditionalProperties::FreeForm(false)))
+        })
+    }
+}
+
+/// At least 0, and well within what float32 holds.
+pub(super) const NOT_NEGATIVE: Range = (Included(0.0), POSITIVE.1);
+
 /// How the weights of a phase change.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Rule {
     pub(super) optimizer: Optimizer,
     pub(super) learning_rate: LearningRate,
@@ -20,22 +89,21 @@ pub(super) struct Rule {
 impl Rule {
     /// RMSprop at 0.001.
     pub(super) fn of_head() -> Self {
-        Self::plain(Optimizer::Rmsprop { rho: 0.9, momentum: 0.0, epsilon: EPSILON }, 1e-3)
+        Self::plain("rmsprop", &[], 1e-3)
     }
 
     /// SGD at 0.0001 with momentum 0.9.
     pub(super) fn of_base() -> Self {
-        Self::plain(Optimizer::Sgd { momentum: 0.9, nesterov: false }, 1e-4)
+        Self::plain("sgd", &[("momentum", 0.9)], 1e-4)
     }
 
-    fn plain(optimizer: Optimizer, initial: f64) -> Self {
+    fn plain(name: &str, parameters: &[(&str, f64)], initial: f64) -> Self {
+        let parameters = parameters.iter().map(|&(name, value)| (name.to_owned(), value.into())).collect();
+        let optimizer = Optimizer::new(name, &parameters).expect("the default phases name optimizers that there are");
         let learning_rate = LearningRate { initial, decay: 0.0, schedule: Schedule::Constant };
         Self { optimizer, learning_rate, l2: 0.0 }
     }
 }
-
-/// Keras's ε of RMSprop and Adam.
-const EPSILON: f64 = 1e-7;
 
 /// The rule of the phase at `field`, without its L2.
 pub(super) fn rule(field: &str, phase: &PhaseRequest, problems: &mut Problems) -> Rule {
@@ -43,14 +111,18 @@ pub(super) fn rule(field: &str, phase: &PhaseRequest, problems: &mut Problems) -
     let inner = format!("{field}.optimizer");
     let (optimizer, initial) = match &phase.optimizer {
         None => (default.optimizer, default.learning_rate.initial),
-        Some(request) => optimizer(&inner, request, problems),
+        Some(request) => {
+            let optimizer = optimizer(&inner, request, problems);
+            let rate = optimizer.kind().learning_rate;
+            (optimizer, rate)
+        }
     };
     let none = OptimizerRequest::default();
     let request = phase.optimizer.as_ref().unwrap_or(&none);
     let mut either = Either { phase: field, optimizer: &inner, problems };
     let learning_rate = either.number("learning_rate", phase.learning_rate, request.learning_rate, initial, POSITIVE);
     let decay = (phase.learning_rate_decay, request.learning_rate_decay);
-    let decay = either.number("learning_rate_decay", decay.0, decay.1, 0.0, (std::ops::Bound::Included(0.0), POSITIVE.1));
+    let decay = either.number("learning_rate_decay", decay.0, decay.1, 0.0, NOT_NEGATIVE);
     let schedule = either.schedule(phase.schedule.as_ref(), request.schedule.as_ref());
     Rule { optimizer, learning_rate: LearningRate { initial: learning_rate, decay, schedule }, l2: 0.0 }
 }
@@ -61,8 +133,6 @@ struct Either<'a> {
     optimizer: &'a str,
     problems: &'a mut Problems,
 }
-
-type Range = (std::ops::Bound<f64>, std::ops::Bound<f64>);
 
 impl Either<'_> {
     fn number(&mut self, name: &str, outer: Option<f64>, inner: Option<f64>, default: f64, range: Range) -> f64 {
@@ -84,51 +154,49 @@ impl Either<'_> {
     }
 }
 
-/// The optimizer with Keras's defaults, and Keras's default rate for it.
-fn optimizer(field: &str, request: &OptimizerRequest, problems: &mut Problems) -> (Optimizer, f64) {
-    if request.kind.is_none() {
-        problems.add(format!("{field}.type"), "is missing; use `sgd`, `rmsprop` or `adam`");
+/// The optimizer with Keras's defaults for what `request` leaves out.
+fn optimizer(field: &str, request: &OptimizerRequest, problems: &mut Problems) -> Optimizer {
+    let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+    let place = format!("{field}.type");
+    let kind = request.kind.as_ref().and_then(|kind| Kind::named(kind.as_str()?));
+    match &request.kind {
+        None => problems.add(place, format!("is missing; use {}", quoted(&names))),
+        Some(other) if kind.is_none() => problems.add(place, format!("is {}; use {}", shown(other), quoted(&names))),
+        Some(_) => {}
     }
-    let kind = problems.choice(&format!("{field}.type"), request.kind.as_ref(), OptimizerKind::Sgd);
-    if let Some(Choice::Known(kind)) = &request.kind {
-        foreign(field, *kind, request, problems);
-    }
-    let mut number = |name: &str, value: Option<f64>, default: f64, range: Range| {
-        problems.single(&format!("{field}.{name}"), value, default, range)
-    };
-    let share = (std::ops::Bound::Included(0.0), std::ops::Bound::Excluded(1.0));
-    let momentum = number("momentum", request.momentum, 0.0, (std::ops::Bound::Included(0.0), std::ops::Bound::Included(1.0)));
-    let epsilon = number("epsilon", request.epsilon, EPSILON, POSITIVE);
-    match kind {
-        OptimizerKind::Sgd => (Optimizer::Sgd { momentum, nesterov: request.nesterov.unwrap_or(false) }, 0.01),
-        OptimizerKind::Rmsprop => {
-            let rho = number("rho", request.rho, 0.9, share);
-            (Optimizer::Rmsprop { rho, momentum, epsilon }, 1e-3)
+    let mut optimizer = Optimizer::from(kind.unwrap_or(KINDS[0]));
+    let given = request.parameters.iter().filter(|(_, value)| !value.is_null());
+    for (name, value) in given.take(MAX_PARAMETERS) {
+        let place = format!("{field}.{}", excerpt(name));
+        match (kind, kind.and_then(|kind| kind.parameter(name))) {
+            (_, Some(parameter)) => {
+                if let Some(value) = checked(&place, parameter, value, problems) {
+                    optimizer.set(name, &value).expect("the value is of the parameter's type");
+                }
+            }
+            (Some(kind), None) => problems.add(place, foreign(kind)),
+            (None, None) if KINDS.iter().all(|kind| kind.parameter(name).is_none()) => {
+                problems.add(place, "is not a parameter of any optimizer; leave it out");
+            }
+            (None, None) => {}
         }
-        OptimizerKind::Adam => {
-            let (beta_1, beta_2) = (number("beta_1", request.beta_1, 0.9, share), number("beta_2", request.beta_2, 0.999, share));
-            (Optimizer::Adam { beta_1, beta_2, epsilon }, 1e-3)
+    }
+    optimizer
+}
+
+/// `value`, unless it is of another type, which is a problem; one out of range is a problem too.
+fn checked(field: &str, parameter: &Parameter, value: &Value, problems: &mut Problems) -> Option<Value> {
+    match (parameter.values, value.as_f64()) {
+        (Values::Number { default, range }, Some(number)) => Some(problems.single(field, Some(number), default, range).into()),
+        (Values::Flag { .. }, _) if value.is_boolean() => Some(value.clone()),
+        (values, _) => {
+            problems.add(field, format!("is {}; it must be {}", shown(value), values.expected()));
+            None
         }
     }
 }
 
-/// Parameters of other optimizers.
-fn foreign(field: &str, kind: OptimizerKind, request: &OptimizerRequest, problems: &mut Problems) {
-    let (name, own): (&str, &[&str]) = match kind {
-        OptimizerKind::Sgd => ("sgd", &["momentum", "nesterov"]),
-        OptimizerKind::Rmsprop => ("rmsprop", &["rho", "momentum", "epsilon"]),
-        OptimizerKind::Adam => ("adam", &["beta_1", "beta_2", "epsilon"]),
-    };
-    let given = [
-        ("momentum", request.momentum.is_some()),
-        ("nesterov", request.nesterov.is_some()),
-        ("rho", request.rho.is_some()),
-        ("beta_1", request.beta_1.is_some()),
-        ("beta_2", request.beta_2.is_some()),
-        ("epsilon", request.epsilon.is_some()),
-    ];
-    for (parameter, _) in given.into_iter().filter(|(parameter, given)| *given && !own.contains(parameter)) {
-        let detail = format!("is not a parameter of `{name}`, which has {} besides its rate; leave it out", quoted(own));
-        problems.add(format!("{field}.{parameter}"), detail);
-    }
+fn foreign(kind: &Kind) -> String {
+    let own: Vec<&str> = kind.parameters.iter().map(|parameter| parameter.name).collect();
+    format!("is not a parameter of `{}`, which has {} besides its rate; leave it out", kind.name, quoted(&own))
 }

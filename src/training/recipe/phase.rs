@@ -63,7 +63,7 @@ impl Foundation<'_> {
         Phase {
             trainable: Trainable::Head,
             epochs: draft.epochs,
-            optimizer: draft.rule.optimizer,
+            optimizer: draft.rule.optimizer.clone(),
             learning_rate: draft.rule.learning_rate,
             l2: draft.rule.l2,
             trainable_params: self.head.params,

@@ -8,9 +8,10 @@ use serde_path_to_error::Segment;
 use utoipa::ToSchema;
 
 use super::{
+    learning_rate::Schedule,
+    optimizer::OptimizerRequest,
     problem::{Choice, Problem, Words},
     resolved::{BatchNorm, ClassWeighting, Monitor, Pool, Publish},
-    rule::{OptimizerKind, Schedule},
 };
 use crate::{
     message::{excerpt, serde_message},
@@ -138,44 +139,6 @@ pub enum LayerRef {
     Index(i64),
     /// Its name.
     Name(String),
-}
-
-/// An optimizer with Keras's definitions and defaults; what it does not have is a problem.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct OptimizerRequest {
-    /// `sgd`, `rmsprop` or `adam`.
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<OptimizerKind>)]
-    pub kind: Option<Choice<OptimizerKind>>,
-    /// More than 0; default 0.01 for `sgd`, 0.001 otherwise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub learning_rate: Option<f64>,
-    /// Step `t` of the phase, from 0, uses `learning_rate / (1 + learning_rate_decay · t)`; default 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub learning_rate_decay: Option<f64>,
-    /// `constant` (default) or `cosine`: down to 0 over the phase.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Schedule>)]
-    pub schedule: Option<Choice<Schedule>>,
-    /// `sgd`, `rmsprop`: 0 to 1; default 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub momentum: Option<f64>,
-    /// `sgd`: default false.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nesterov: Option<bool>,
-    /// `rmsprop`: 0 to under 1; default 0.9.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rho: Option<f64>,
-    /// `adam`: 0 to under 1; default 0.9.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub beta_1: Option<f64>,
-    /// `adam`: 0 to under 1; default 0.999.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub beta_2: Option<f64>,
-    /// `rmsprop`, `adam`: more than 0; default 1e-7.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub epsilon: Option<f64>,
 }
 
 /// When a phase ends early (Keras's `EarlyStopping`).

@@ -5,11 +5,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    problem::Words,
-    rule::{LearningRate, Optimizer},
-};
-use crate::preprocess::Preprocessing;
+use super::{learning_rate::LearningRate, problem::Words};
+use crate::{graph::gradient::Optimizer, preprocess::Preprocessing};
 
 /// What a job does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

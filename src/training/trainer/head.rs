@@ -3,8 +3,8 @@
 //! Knows nothing of steps.
 
 use crate::{
-    arch::Activation,
-    graph::{Graph, HeadLayer},
+    arch::{Activation, Builder, Layer, LayerKind, WeightSpec},
+    graph::{BuildError, Graph},
     tensor::Tensor,
     training::{
         Purpose, Stream,
@@ -18,44 +18,24 @@ pub(super) struct Trained {
     /// From the base's input to the head's softmax.
     pub(super) graph: Graph,
     /// The head's layers, in order.
-    pub(super) layers: Vec<NewLayer>,
-}
-
-/// A layer of the head.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NewLayer {
-    /// Its name, and that of its output tensor.
-    pub(super) name: String,
-    /// Keras's class name.
-    pub(super) kind: &'static str,
-    /// Output shape without the batch.
-    pub(super) shape: Vec<usize>,
+    pub(super) layers: Vec<Layer>,
 }
 
 impl Trained {
     /// `base` with the head of `recipe`, its kernels drawn with the seed (Keras's `glorot_uniform`), its biases 0.
-    pub(super) fn new(base: &Graph, recipe: &Recipe) -> Result<Self, crate::graph::Error> {
-        let head = &recipe.head;
-        let body = base.cut(&[&head.tensor])?;
-        let layers = layers(head, |name| body.position(name).is_some());
-        let dense = layers.iter().filter(|layer| layer.kind == "Dense");
-        let sizes: Vec<usize> = std::iter::once(head.inputs).chain(dense.clone().map(|layer| layer.shape[0])).collect();
-        let kernels: Vec<Tensor> = sizes.windows(2).zip(0..).map(|(sizes, at)| kernel(recipe.seed, at, sizes)).collect();
-        let biases: Vec<Tensor> = dense.map(|layer| zeros(layer.shape[0])).collect();
-        let mut weights = kernels.iter().zip(&biases);
-        let specs = layers.iter().enumerate().map(|(at, layer)| match layer.kind {
-            "GlobalAveragePooling2D" => HeadLayer::GlobalAveragePooling { name: &layer.name },
-            "Flatten" => HeadLayer::Flatten { name: &layer.name },
-            "Dropout" => HeadLayer::Dropout { name: &layer.name, rate: head.dropout as f32 },
-            _ => {
-                let (kernel, bias) = weights.next().expect("every dense layer has weights");
-                let activation = if at + 1 == layers.len() { Activation::Softmax } else { Activation::Relu };
-                HeadLayer::Dense { name: &layer.name, kernel, bias, activation }
-            }
-        });
-        let specs: Vec<HeadLayer<'_>> = specs.collect();
-        let graph = body.with_head(&head.tensor, &specs)?;
-        Ok(Self { graph, layers })
+    pub(super) fn new(base: &Graph, recipe: &Recipe) -> Result<Self, BuildError> {
+        let body = base.cut(&[&recipe.head.tensor])?;
+        let head = layers(&recipe.head, |name| body.position(name).is_some());
+        let mut drawn = 0;
+        let graph = body.with_head(head.layers(), &mut |_, layer: &Layer| {
+            let mut draw = |shape: &[usize]| {
+                let is_bias = shape.len() == 1;
+                drawn += u64::from(!is_bias);
+                if is_bias { zeros(shape[0]) } else { kernel(recipe.seed, drawn - 1, shape) }
+            };
+            Ok(layer.weights.iter().map(|weight| draw(&weight.shape)).collect())
+        })?;
+        Ok(Self { graph, layers: head.layers()[1..].to_vec() })
     }
 
     /// The softmax's tensor.
@@ -63,10 +43,13 @@ impl Trained {
         &self.layers.last().expect("a head ends in its softmax").name
     }
 
-    /// Kernels and biases of the head.
+    /// Kernels and biases of the head, and whether they are kernels.
     pub(super) fn parameters(&self) -> impl Iterator<Item = (String, bool)> {
-        let dense = self.layers.iter().filter(|layer| layer.kind == "Dense");
-        dense.flat_map(|layer| [(format!("{}/kernel", layer.name), true), (format!("{}/bias", layer.name), false)])
+        let of_layer = |layer: &Layer| {
+            let named = |weight: &WeightSpec| (format!("{}/{}", layer.name, weight.name), weight.name == "kernel");
+            layer.weights.iter().map(named).collect::<Vec<_>>()
+        };
+        self.layers.iter().flat_map(of_layer)
     }
 
     /// What lies behind `frontier`, whose tensors become inputs.
@@ -80,26 +63,28 @@ impl Trained {
     }
 }
 
-/// The head's layers, under Keras's names, or such names with a number where the base has them already.
-fn layers(head: &Head, taken: impl Fn(&str) -> bool) -> Vec<NewLayer> {
-    let mut layers: Vec<NewLayer> = Vec::new();
-    let mut add = |name: &str, kind: &'static str, shape: Vec<usize>| {
+/// The head's layers on the base's tensor, under Keras's names, or such names with a number where the base has them already.
+fn layers(head: &Head, taken: impl Fn(&str) -> bool) -> Builder {
+    let mut builder = Builder::on(&head.tensor, &head.shape);
+    let mut add = |name: &str, kind: LayerKind| {
         let candidates = std::iter::once(name.to_owned()).chain((1..).map(|number| format!("{name}_{number}")));
+        let layers = builder.layers();
         let free = |candidate: &String| !taken(candidate) && layers.iter().all(|layer| layer.name != *candidate);
         let name = { candidates }.find(free).expect("numbers do not end");
-        layers.push(NewLayer { name, kind, shape });
+        let last = layers.len() - 1;
+        builder.named(&name, kind, &[last]);
     };
     match head.pool {
-        Pool::Avg => add("global_average_pooling2d", "GlobalAveragePooling2D", vec![head.inputs]),
-        Pool::Flatten => add("flatten", "Flatten", vec![head.inputs]),
+        Pool::Avg => add("global_average_pooling2d", LayerKind::GlobalAveragePooling2D),
+        Pool::Flatten => add("flatten", LayerKind::Flatten),
         Pool::None => {}
     }
-    head.hidden.iter().for_each(|&units| add("dense", "Dense", vec![units]));
+    head.hidden.iter().for_each(|&units| add("dense", LayerKind::dense(units, Activation::Relu)));
     if head.dropout > 0.0 {
-        add("dropout", "Dropout", vec![head.hidden.last().copied().unwrap_or(head.inputs)]);
+        add("dropout", LayerKind::Dropout { rate: head.dropout as f32 });
     }
-    add("predictions", "Dense", vec![head.outputs]);
-    layers
+    add("predictions", LayerKind::dense(head.outputs, Activation::Softmax));
+    builder
 }
 
 /// Keras's `GlorotUniform`: uniform within ±√(6 ÷ (in + out)).
@@ -136,12 +121,13 @@ mod tests {
     #[test]
     fn layers_have_keras_names_where_they_are_free() {
         let check = |head: &Head, taken: &[&str], expected: &[&str]| {
-            let names: Vec<String> = layers(head, |name| taken.contains(&name)).into_iter().map(|layer| layer.name).collect();
+            let head = layers(head, |name| taken.contains(&name));
+            let names: Vec<&str> = head.layers()[1..].iter().map(|layer| layer.name.as_str()).collect();
             assert_eq!(names, expected);
         };
         check(&head(Pool::Avg, &[1024], 0.0), &[], &["global_average_pooling2d", "dense", "predictions"]);
         check(&head(Pool::Flatten, &[8, 4], 0.5), &["dense"], &["flatten", "dense_1", "dense_2", "dropout", "predictions"]);
-        check(&head(Pool::None, &[], 0.0), &["predictions"], &["predictions_1"]);
+        check(&Head { shape: vec![2048], ..head(Pool::None, &[], 0.0) }, &["predictions"], &["predictions_1"]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ use super::{
     report::Report,
 };
 use crate::{
-    graph::Graph,
+    graph::{BuildError, Graph},
     registry::{Metadata, ModelVersion, Staging},
 };
 
@@ -126,8 +126,8 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn open(context: Context<'a>, recipe: &'a Recipe, samples: &'a Samples, observer: &'a dyn Observer) -> Result<Self, Error> {
-        let base = Graph::read(&context.cache.base.graph_path());
-        let trained = base.and_then(|base| Trained::new(&base, recipe)).map_err(|source| graph_error(&context, source))?;
+        let base = Graph::read(&context.cache.base.graph_path()).map_err(|source| graph_error(&context, source))?;
+        let trained = Trained::new(&base, recipe).map_err(|source| graph_error(&context, source))?;
         let checkpoints = Checkpoints::open(context.folder)?;
         let (progress, tensors) = checkpoints.newest()?.map(Tensors::of).unwrap_or_default();
         if progress != Progress::default() {
@@ -204,8 +204,8 @@ impl<'a> Run<'a> {
     }
 }
 
-fn graph_error(context: &Context<'_>, source: crate::graph::Error) -> Error {
-    Error::Graph { model: model(context), source }
+fn graph_error(context: &Context<'_>, source: impl Into<BuildError>) -> Error {
+    Error::Graph { model: model(context), source: source.into() }
 }
 
 fn model(context: &Context<'_>) -> String {

@@ -8,7 +8,7 @@ use crate::{
     registry::{FoundBy, Label, Layer, Lineage, Metadata, ModelVersion, Output, OutputKind, Staging, write_graph},
     runtime::{SessionSource, SharedWeights},
     tensor::Tensor,
-    training::{Division, Error, cache, event::Event, report::Report},
+    training::{Division, Error, cache, event::Event, recipe::Pool, report::Report},
 };
 
 /// How many images are compared.
@@ -68,13 +68,13 @@ impl Run<'_> {
         layers.extend(self.trained.layers.iter().zip(first..).map(|(layer, index)| Layer {
             index,
             name: layer.name.clone(),
-            kind: layer.kind.to_owned(),
-            shape: layer.shape.clone(),
+            kind: layer.kind.keras_name().to_owned(),
+            shape: layer.output_shape.clone(),
             tensor: layer.name.clone(),
             layout: None,
         }));
         let first = &self.trained.layers[0];
-        let vector = if first.kind == "Dense" { &self.recipe.head.on } else { &first.name };
+        let vector = if self.recipe.head.pool == Pool::None { &self.recipe.head.on } else { &first.name };
         let metadata = Metadata {
             name: self.recipe.name.clone(),
             version: 0,

@@ -6,7 +6,7 @@ use super::head::Trained;
 use crate::{
     config::Provider,
     graph::{
-        Graph,
+        BuildError, Graph,
         gradient::{self, GradientError, Labels, TrainingSpec, training_graph},
     },
     registry::{Metadata, ModelVersion},
@@ -24,7 +24,7 @@ pub(super) fn spec(trained: &Trained, recipe: &Recipe, phase: &Phase, provider: 
         batch: recipe.batch_size,
         labels: Labels::Classes,
         trainable: trainable.map(|(name, regularized)| gradient::Trainable { name, l2: l2(regularized) }).collect(),
-        optimizer: phase.optimizer.into(),
+        optimizer: phase.optimizer.clone(),
         provider,
     }
 }
@@ -34,7 +34,7 @@ pub(super) fn spec(trained: &Trained, recipe: &Recipe, phase: &Phase, provider: 
 pub fn untrainable(base: &ModelVersion, recipe: &Recipe, provider: Provider) -> Vec<Problem> {
     // Whatever the head is made of has gradients: the smallest one takes the least memory.
     let recipe = &Recipe { head: Head { hidden: Vec::new(), outputs: 1, ..recipe.head.clone() }, ..recipe.clone() };
-    let trained = match Graph::read(&base.graph_path()).and_then(|graph| Trained::new(&graph, recipe)) {
+    let trained = match Graph::read(&base.graph_path()).map_err(BuildError::from).and_then(|graph| Trained::new(&graph, recipe)) {
         Ok(trained) => trained,
         Err(error) => return vec![problem("base", &error)],
     };

@@ -143,7 +143,7 @@ fn inverted() -> Architecture {
     let x = builder.add(LayerKind::DepthwiseConv2D { kernel, strides, padding, use_bias, activation }, &[stem]);
     let x = normalized(&mut builder, x);
     let x = builder.add(convolution(16, 1, Activation::Linear), &[x]);
-    let x = builder.add(LayerKind::Dropout, &[x]);
+    let x = builder.add(LayerKind::Dropout { rate: 0.0 }, &[x]);
     let sum = builder.add(LayerKind::Add, &[x, stem]);
     let x = builder.add(convolution(48, 1, Activation::Relu6), &[sum]);
     let x = builder.add(LayerKind::ZeroPadding2D { padding: [[1, 2]; 2] }, &[x]);

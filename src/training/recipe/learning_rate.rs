@@ -1,71 +1,11 @@
-//! How weights change: optimizers with Keras's definitions and defaults, and the learning rate of every step.
+//! The learning rate of every step: decay and schedules with Keras's definitions.
 //!
-//! Defines them; the graphs that compute them are `graph::gradient`'s.
+//! What is done with it is the optimizer's.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::Words;
-use crate::graph::gradient;
-
-/// Which optimizer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OptimizerKind {
-    /// `keras.optimizers.SGD`.
-    Sgd,
-    /// `keras.optimizers.RMSprop`.
-    Rmsprop,
-    /// `keras.optimizers.Adam`.
-    Adam,
-}
-
-/// An optimizer with all its parameters. It starts anew with every phase, as Keras's does when a model is compiled again.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "lowercase")]
-pub enum Optimizer {
-    /// `v ← momentum · v − lr · g`; `w ← w + v`, with nesterov `w ← w + momentum · v − lr · g`.
-    Sgd {
-        /// 0 for plain gradient descent.
-        momentum: f64,
-        /// Whether the step looks ahead.
-        nesterov: bool,
-    },
-    /// `s ← rho · s + (1 − rho) · g²`; `u = lr · g / √(s + epsilon)`, ε under the root as in Keras 3.
-    ///
-    /// With momentum `v ← momentum · v + u`; `w ← w − v`.
-    Rmsprop {
-        /// Decay of the mean square.
-        rho: f64,
-        /// 0 for none.
-        momentum: f64,
-        /// Added under the root.
-        epsilon: f64,
-    },
-    /// `w ← w − lr · √(1 − beta_2ᵗ) / (1 − beta_1ᵗ) · m / (√v + epsilon)`, t from 1.
-    Adam {
-        /// Decay of the mean.
-        beta_1: f64,
-        /// Decay of the mean square.
-        beta_2: f64,
-        /// Added to the root.
-        epsilon: f64,
-    },
-}
-
-impl From<Optimizer> for gradient::Optimizer {
-    fn from(optimizer: Optimizer) -> Self {
-        match optimizer {
-            Optimizer::Sgd { momentum, nesterov } => Self::Sgd { momentum: momentum as f32, nesterov },
-            Optimizer::Rmsprop { rho, momentum, epsilon } => {
-                Self::RmsProp { rho: rho as f32, epsilon: epsilon as f32, momentum: momentum as f32 }
-            }
-            Optimizer::Adam { beta_1, beta_2, epsilon } => {
-                Self::Adam { beta_1: beta_1 as f32, beta_2: beta_2 as f32, epsilon: epsilon as f32 }
-            }
-        }
-    }
-}
 
 /// How the learning rate moves within a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -103,10 +43,6 @@ impl LearningRate {
             }
         }
     }
-}
-
-impl Words for OptimizerKind {
-    const WORDS: &'static [&'static str] = &["sgd", "rmsprop", "adam"];
 }
 
 impl Words for Schedule {
