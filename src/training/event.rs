@@ -26,10 +26,18 @@ pub enum Event {
         #[serde(flatten)]
         at: Place,
     },
-    /// Something that the user should know of a phase.
-    Warning {
+    /// Not all cached tensors of a phase fit, which an estimate may have said before.
+    CacheTooSmall {
         /// The phase.
         phase: usize,
+        /// In words.
+        detail: String,
+    },
+    /// Something that the user should know of how the run goes.
+    Warning {
+        /// Where; no two warnings of a run have the same place.
+        #[serde(flatten)]
+        at: Place,
         /// In words.
         detail: String,
     },

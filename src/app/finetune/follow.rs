@@ -166,9 +166,10 @@ impl Observer for Follow<'_> {
                 event.data = place;
                 self.control.event(event);
             }
-            Event::Warning { .. } if self.is_warned => {}
-            // With a place, so that it is told once, however often the phase begins.
-            Event::Warning { phase, detail } => {
+            // With a place, so that it is told once, however often the run comes by.
+            Event::Warning { at, detail } => self.control.event(self.mark(jobs::Event::warning(detail), at)),
+            Event::CacheTooSmall { .. } if self.is_warned => {}
+            Event::CacheTooSmall { phase, detail } => {
                 self.control.event(self.mark(jobs::Event::warning(detail), Place { phase, epoch: 0, step: 0 }));
             }
             Event::Caching { phase, done, total } => {

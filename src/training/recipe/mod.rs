@@ -8,6 +8,7 @@ mod layers;
 mod memory;
 mod optimizer;
 mod phase;
+mod preset;
 mod problem;
 mod request;
 mod resolve;
@@ -16,11 +17,12 @@ mod rule;
 
 use resolve::preprocessing;
 
+pub use preset::Preset;
 pub use problem::{Choice, Problem, Words};
 pub use request::{EarlyStoppingRequest, HeadRequest, LayerRef, OptimizerRequest, PhaseRequest, PreprocessingRequest, Request};
 pub use resolved::{
     Base, BatchNorm, ClassCount, ClassWeighting, EarlyStopping, Frontier, Head, Monitor, Parameter, Phase, Pool, Recipe,
-    Trainable, Validation,
+    StartFrom, Trainable, Validation,
 };
 pub use rule::{LearningRate, Optimizer, OptimizerKind, Schedule};
 

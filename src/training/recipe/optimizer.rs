@@ -37,13 +37,15 @@ impl Rule {
 /// Keras's ε of RMSprop and Adam.
 const EPSILON: f64 = 1e-7;
 
-/// The rule of the phase at `field`, without its L2.
-pub(super) fn rule(field: &str, phase: &PhaseRequest, problems: &mut Problems) -> Rule {
-    let default = if phase.trainable_from.is_none() { Rule::of_head() } else { Rule::of_base() };
+/// The rule of the phase at `field`, without its L2; `default` where it names no optimizer.
+pub(super) fn rule(field: &str, phase: &PhaseRequest, default: Rule, problems: &mut Problems) -> Rule {
     let inner = format!("{field}.optimizer");
-    let (optimizer, initial) = match &phase.optimizer {
-        None => (default.optimizer, default.learning_rate.initial),
-        Some(request) => optimizer(&inner, request, problems),
+    let (optimizer, initial, schedule) = match &phase.optimizer {
+        None => (default.optimizer, default.learning_rate.initial, default.learning_rate.schedule),
+        Some(request) => {
+            let (optimizer, initial) = optimizer(&inner, request, problems);
+            (optimizer, initial, Schedule::Constant)
+        }
     };
     let none = OptimizerRequest::default();
     let request = phase.optimizer.as_ref().unwrap_or(&none);
@@ -51,7 +53,7 @@ pub(super) fn rule(field: &str, phase: &PhaseRequest, problems: &mut Problems) -
     let learning_rate = either.number("learning_rate", phase.learning_rate, request.learning_rate, initial, POSITIVE);
     let decay = (phase.learning_rate_decay, request.learning_rate_decay);
     let decay = either.number("learning_rate_decay", decay.0, decay.1, 0.0, (std::ops::Bound::Included(0.0), POSITIVE.1));
-    let schedule = either.schedule(phase.schedule.as_ref(), request.schedule.as_ref());
+    let schedule = either.schedule(phase.schedule.as_ref(), request.schedule.as_ref(), schedule);
     Rule { optimizer, learning_rate: LearningRate { initial: learning_rate, decay, schedule }, l2: 0.0 }
 }
 
@@ -70,9 +72,9 @@ impl Either<'_> {
         self.problems.single(&place, outer.or(inner), default, range)
     }
 
-    fn schedule(&mut self, outer: Option<&Choice<Schedule>>, inner: Option<&Choice<Schedule>>) -> Schedule {
+    fn schedule(&mut self, outer: Option<&Choice<Schedule>>, inner: Option<&Choice<Schedule>>, default: Schedule) -> Schedule {
         let place = self.place("schedule", outer.is_some(), inner.is_some());
-        self.problems.choice(&place, outer.or(inner), Schedule::Constant)
+        self.problems.choice(&place, outer.or(inner), default)
     }
 
     fn place(&mut self, name: &str, outer: bool, inner: bool) -> String {
