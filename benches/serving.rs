@@ -52,7 +52,7 @@ async fn run(config: Config, photo: Vec<u8>, models: Vec<String>) -> anyhow::Res
     println!("bind to ready with {}: {:.2} s; resident {} MB", models.join(", "), started.elapsed().as_secs_f64(), resident_mb());
     println!("| model | bare session ms | POST /predict ms | ratio of medians | decode ms |");
     for name in &models {
-        let version = snapshot.model(name).and_then(|model| model.version(model.stable)).context("the model is gone")?;
+        let version = snapshot.model(name).and_then(|model| model.version(model.stable.version)).context("the model is gone")?;
         let mut bare = Bare::open(&runtime, version, choice)?;
         let url = format!("http://{address}/predict?model={name}");
         bare.compare(&url, &photo).await?;

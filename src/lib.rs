@@ -31,6 +31,8 @@ pub mod training;
 
 pub mod jobs;
 
+pub mod finetuning;
+
 pub mod http;
 
 pub mod app;

@@ -1,8 +1,6 @@
 //! Composition root: builds everything from the configuration and owns start and shutdown.
 
-mod finetune;
-
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, bail};
 use tokio::{
@@ -12,10 +10,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::finetune::Finetuner;
 use crate::{
     config::{Config, ServerConfig},
     datasets::Datasets,
+    finetuning::kinds::{self, Parts},
     http,
     inference::Engine,
     jobs::{self, Jobs, Worker},
@@ -55,10 +53,10 @@ impl App {
         let jobs = Jobs::open(&config.jobs, &config.data.dir, jobs::system_clock()).await?;
         let limits = Limits::from(&config.images);
         let datasets = Datasets::open(config.datasets.clone(), &config.data.dir, limits)?;
-        let finetuner = Arc::new(Finetuner::new(runtime, repository, datasets.clone(), engine.clone(), &config));
-        let workers = (0..config.jobs.workers).map(|_| Worker::new(jobs.clone(), finetuner.clone())).collect();
+        let kinds = kinds::kinds(&Parts::new(runtime, repository, datasets.clone(), engine.clone(), &config));
+        let workers = (0..config.jobs.workers).map(|_| Worker::new(jobs.clone(), kinds.clone())).collect();
         let state = http::State::new(engine.clone(), datasets, config.server.clone(), &config.images, Some(telemetry.clone()));
-        let state = state.with_jobs(jobs, Some(finetuner));
+        let state = state.with_jobs(jobs, kinds);
         let ServerConfig { host, port, .. } = config.server;
         let listener = TcpListener::bind((host, port)).await;
         let listener = listener.with_context(|| {

@@ -201,7 +201,7 @@ fn jobs(config: &Config, report: &mut Report) -> anyhow::Result<()> {
 
 /// A model that must be loaded.
 fn model(config: &Config, snapshot: &Snapshot, name: &str, report: &mut Report) {
-    let stable = snapshot.model(name).and_then(|model| model.version(model.stable));
+    let stable = snapshot.model(name).and_then(|model| model.version(model.stable.version));
     match stable.map(|version| &version.metadata) {
         None if known_model(name).is_some() => {
             report.fail("models", format_args!("`{name}` is not in the repository; `graft pull {name}` downloads it"));

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum};
 
 use super::{
@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{
     datasets::{LabelledFolder, LabelledImage, Skipped, Split},
+    finetuning::{Evaluation, Truths},
     inference::{Engine, ImageAnswer, OnError, Plan, Request},
     message::Listed,
-    registry::{ClassNameError, Label, find_class},
-    training::report::{Report, Tally, WORST},
+    registry::Label,
 };
 
 /// How many of the files that are no candidates are named.
@@ -92,39 +92,33 @@ impl Evaluate {
         let (images, split) = self.images(&folder)?;
         self.announce(&plan, &folder, images.len(), split);
         let names: Vec<String> = labels.into_iter().map(|label| label.label).collect();
-        let mut run = Run { truths: &truths, tally: Tally::new(&names, WORST), left_out: Vec::new(), turned: 0 };
+        let mut run = Run { evaluation: Evaluation::new(&truths, &names), turned: 0 };
         block_on(run.all(&engine, &plan, &images))??;
-        let Run { tally, left_out, turned, .. } = run;
+        let Run { evaluation, turned } = run;
         if turned > 0 {
             eprintln!("{turned} images carry an EXIF orientation that was ignored; `--orientation exif` applies it");
         }
-        let report = tally.finish();
-        if report.images == 0 {
+        let evaluated = evaluation.finish(plan.model(), split.map(SplitFlag::word), &folder.skipped);
+        if evaluated.report.images == 0 {
             bail!("none of the {} files is an image that can be read", images.len());
         }
-        let text = if self.json {
-            let mut skipped = [folder.skipped.as_slice(), &left_out].concat();
-            skipped.sort_by(|a, b| a.path.cmp(&b.path));
-            json(&plan, split, &report, &skipped).to_string()
-        } else {
-            report.to_string()
-        };
+        let text = if self.json { serde_json::to_string(&evaluated)? } else { evaluated.report.to_string() };
         Ok(answer::line(text.trim_end())?)
     }
 
     /// The model's class of every class folder.
-    fn truths(&self, folder: &LabelledFolder, model: &str, labels: &[Label]) -> anyhow::Result<Vec<usize>> {
-        let found: Vec<Result<usize, ClassNameError>> = folder.classes.iter().map(|name| find_class(name, labels)).collect();
-        let wrong: Vec<String> = found.iter().filter_map(|class| Some(format!("\n  {}", class.as_ref().err()?))).collect();
-        if wrong.is_empty() {
-            return Ok(found.into_iter().flatten().collect());
-        }
-        bail!(
-            "not every folder of {} stands for a class of {model}:{}\nits classes are {}; rename those folders, or move them away",
-            self.folder.display(),
-            wrong.concat(),
-            Listed::of(labels.iter().map(|label| &label.label))
-        )
+    fn truths(&self, folder: &LabelledFolder, model: &str, labels: &[Label]) -> anyhow::Result<Truths> {
+        Truths::of(folder.classes.iter().map(String::as_str), labels).map_err(|wrong| {
+            let lines: Vec<String> = wrong.first().iter().map(|line| format!("\n  {line}")).collect();
+            let more = wrong.count() - wrong.first().len();
+            let more = if more > 0 { format!("\n  … and {more} more") } else { String::new() };
+            anyhow!(
+                "not every folder of {} stands for a class of {model}:{}{more}\nits classes are {}; rename those folders, or move them away",
+                self.folder.display(),
+                lines.concat(),
+                Listed::of(labels.iter().map(|label| &label.label))
+            )
+        })
     }
 
     /// The images that are asked for, and the split that they are, if there are any.
@@ -182,10 +176,7 @@ impl Evaluate {
 
 /// An evaluation in progress.
 struct Run<'a> {
-    /// The model's class of every class folder.
-    truths: &'a [usize],
-    tally: Tally<'a>,
-    left_out: Vec<Skipped>,
+    evaluation: Evaluation<'a>,
     /// Images whose EXIF orientation was ignored.
     turned: u64,
 }
@@ -201,7 +192,7 @@ impl Run<'_> {
                     Ok(answer) => self.count(image, &answer),
                     Err(reason) => {
                         progress.note(&format!("left out {}: {reason}", image.path));
-                        self.left_out.push(Skipped { path: image.path.clone(), reason });
+                        self.evaluation.skip(&image.path, reason);
                     }
                 }
             }
@@ -215,20 +206,7 @@ impl Run<'_> {
     fn count(&mut self, image: &LabelledImage, answer: &ImageAnswer) {
         let mut probabilities = vec![0.0; answer.top_k.len()];
         answer.top_k.iter().for_each(|class| probabilities[class.index] = class.score);
-        self.tally.add(&image.path, self.truths[image.class], &probabilities);
+        self.evaluation.count(&image.path, image.class, &probabilities);
         self.turned += u64::from(!answer.warnings.is_empty());
     }
-}
-
-fn json(plan: &Plan, split: Option<SplitFlag>, report: &Report, skipped: &[Skipped]) -> serde_json::Value {
-    let model = plan.model();
-    let split = split.map(SplitFlag::word);
-    serde_json::json!({
-        "model": model.name,
-        "version": model.version,
-        "pretrained": model.pretrained,
-        "split": split,
-        "report": report,
-        "skipped": skipped,
-    })
 }

@@ -3,7 +3,6 @@
 //! The same recipe, trainer and checks as `POST /jobs/finetune`; a run that was interrupted goes on when it is given again.
 
 use std::{
-    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -15,21 +14,22 @@ use uuid::Uuid;
 
 use super::{
     Global, answer,
-    context::{find, open},
+    context::open,
     progress::{Progress, Unit},
     read_as::ReadAsFlags,
 };
 use crate::{
-    config::Config,
-    datasets::{Dataset, Datasets},
-    inference::{Needs, choose},
+    datasets::Datasets,
+    finetuning::{Finetuned, Finetuner, Place, Publication},
+    inference::Engine,
+    message::FieldProblem,
     preprocess::Limits,
-    registry::{ModelVersion, Repository, make_folder},
+    registry::make_folder,
     runtime::{Runtime, lower_priority},
     training::{
-        self, Context, Outcome, Samples, cache,
-        event::{Event, Observer, Place},
-        recipe::{Preset, Problem, Recipe, Request, Validation},
+        Samples,
+        event::{self, Event, Observer},
+        recipe::{Preset, Recipe, Request, Validation},
     },
 };
 
@@ -68,68 +68,40 @@ impl Finetune {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<()> {
         let config = global.config(&[])?;
         let repository = open(&config)?;
-        // What the request alone shows is told before the folder is copied.
+        // What the request alone shows is said before the folder is copied.
         let request = self.request()?;
         let found = request.check();
         if !found.is_empty() {
             return Err(problems(found));
         }
-        let base = base(&repository.scan()?, &request, &config)?;
+        let runtime = Runtime::open(&config.runtime)?;
+        let engine = Engine::new(runtime.clone(), repository.clone(), &config.models, &config.images, &config.runtime)?;
+        let finetuner = Finetuner::new(runtime, repository, engine, &config);
+        let (base, notes) = finetuner.base(&request).map_err(|problem| problems(vec![problem]))?;
+        notes.iter().for_each(|note| eprintln!("{note}"));
         eprintln!("reading {}", self.folder.display());
         let datasets = Datasets::open(config.datasets.clone(), &config.data.dir, Limits::from(&config.images))?;
         let dataset = datasets.copy_folder(&self.folder, self.read_as.into())?;
-        self.train(&config, &repository, &base, &request, &dataset)
-    }
-
-    /// Trains on `dataset`, the folder's copy.
-    fn train(
-        &self,
-        config: &Config,
-        repository: &Repository,
-        base: &ModelVersion,
-        request: &Request,
-        dataset: &Dataset,
-    ) -> anyhow::Result<()> {
         for skipped in &dataset.skipped {
             eprintln!("left out {}: {}", skipped.path, skipped.reason);
         }
-        let samples = Samples::from(dataset);
-        let recipe = request.resolve(base, &samples).map_err(problems)?;
-        recipe.fits(config.training.memory_bytes).map_err(problems)?;
-        let Validation { train, val, test, classes, .. } = &recipe.validation;
-        eprintln!("{} classes; {train} images to train on, {val} to validate on, {test} for the test at the end", classes.len());
-        recipe.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        let samples = Samples::from(&*dataset);
+        let recipe = finetuner.resolve(&request, &base, &samples).map_err(problems)?;
+        announce(&recipe);
         if self.dry_run {
             return Ok(answer::line(serde_json::to_string_pretty(&recipe)?)?);
         }
-        let folder = config.data.dir.join("runs").join(identity(&recipe)?);
-        let runtime = Runtime::open(&config.runtime)?;
-        let provider = config.runtime.model_providers.get(&base.metadata.name).copied().unwrap_or(config.runtime.provider);
-        let found = training::untrainable(base, &recipe, provider.provider);
+        let found = finetuner.untrainable(&base, &recipe);
         if !found.is_empty() {
             return Err(problems(found));
         }
-        let job = run_id(&folder)?;
+        let folder = config.data.dir.join("runs").join(identity(&recipe)?);
+        let place = Place { folder: &folder.join("checkpoints"), job: &run_id(&folder)? };
         lower_priority(config.jobs.nice);
-        let context = Context {
-            cache: cache::Context {
-                runtime: &runtime,
-                base,
-                choice: provider,
-                threads: NonZeroUsize::new(config.training.threads).unwrap_or(NonZeroUsize::MIN),
-                limits: Limits::from(&config.images),
-                root: &config.data.dir.join("cache"),
-                bound: config.training.cache_bytes,
-            },
-            repository,
-            checkpoint_interval: config.training.checkpoint_interval,
-            folder: &folder.join("checkpoints"),
-            job: &job,
-        };
         let display = Display(Mutex::new(Shown { progress: None, steps: recipe.steps_per_epoch }));
-        let outcome = training::run(context, &recipe, &samples, &display)?;
+        let made = finetuner.train(&base, &recipe, &samples, place, &display)?;
         std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-        print(&outcome)
+        print(&made)
     }
 
     /// The file's request, with the flags in their place.
@@ -163,15 +135,11 @@ fn unread(path: &Path) -> String {
     format!("cannot read {}{hint}", path.display())
 }
 
-/// The version that `request` starts from.
-fn base(snapshot: &crate::registry::Snapshot, request: &Request, config: &Config) -> anyhow::Result<ModelVersion> {
-    let named = request.base_model().map_err(|problem| anyhow::anyhow!("`{}` {}", problem.field, problem.detail))?;
-    let Some((name, version)) = named else {
-        let choice = choose(snapshot, &config.models.default, Needs::default(), |_| false)?;
-        choice.note.iter().for_each(|note| eprintln!("{note}"));
-        return Ok(choice.version);
-    };
-    find(snapshot, name, version)
+/// Says what is going to be done, before it is.
+fn announce(recipe: &Recipe) {
+    let Validation { train, val, test, classes, .. } = &recipe.validation;
+    eprintln!("{} classes; {train} images to train on, {val} to validate on, {test} for the test at the end", classes.len());
+    recipe.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
 }
 
 /// The same recipe is the same run: one that was interrupted goes on.
@@ -195,27 +163,25 @@ fn run_id(folder: &Path) -> anyhow::Result<String> {
     Ok(id)
 }
 
-fn problems(problems: Vec<Problem>) -> anyhow::Error {
+fn problems(problems: Vec<FieldProblem>) -> anyhow::Error {
     let lines: Vec<String> = problems.iter().map(|problem| format!("  {} {}", problem.field, problem.detail)).collect();
     anyhow::anyhow!("the recipe cannot be run:\n{}", lines.join("\n"))
 }
 
-fn print(outcome: &Outcome) -> anyhow::Result<()> {
-    let metadata = &outcome.version.metadata;
-    answer::line(&outcome.report)?;
-    if let Some(test) = &outcome.test {
+fn print(made: &Finetuned) -> anyhow::Result<()> {
+    let Finetuned { model, version, publication, best, report, test, warnings, .. } = made;
+    answer::line(report)?;
+    if let Some(test) = test {
         answer::line(format_args!("on the test images, which nothing was chosen by:\n{test}"))?;
     }
-    for warning in &outcome.warnings {
+    for warning in warnings {
         answer::line(format_args!("warning: {warning}"))?;
     }
+    answer::line(format_args!("{model}@{version}: epoch {} of phase {} was the best", best.epoch, best.phase))?;
+    let Publication { served, detail, .. } = publication;
+    let (answers, named) = if *served { ("answers", model.clone()) } else { ("does not answer", format!("{model}@{version}")) };
     Ok(answer::line(format_args!(
-        "{}@{}: epoch {} of phase {} was the best; try `graft predict --model {} PHOTO`",
-        metadata.name,
-        metadata.version,
-        outcome.history[outcome.best].epoch + 1,
-        outcome.history[outcome.best].phase + 1,
-        metadata.name
+        "it {answers} requests for {model} without a version: {detail}; try `graft predict --model {named} PHOTO`"
     ))?)
 }
 
@@ -251,7 +217,7 @@ impl Observer for Display {
         let steps = shown.steps;
         match event {
             Event::Resumed { at } => eprintln!("resuming at phase {}, epoch {}", at.phase + 1, at.epoch + 1),
-            Event::Warning { detail, .. } | Event::CacheTooSmall { detail, .. } => {
+            Event::CacheTooSmall { detail, .. } | Event::Warning { detail, .. } => {
                 shown.end();
                 eprintln!("warning: {detail}");
             }
@@ -281,7 +247,7 @@ impl Observer for Display {
 
     fn flush(&self) {}
 
-    fn checkpointed(&self, _at: Place) {}
+    fn checkpointed(&self, _at: event::Place) {}
 
     fn cancelled(&self) -> bool {
         false

@@ -3,9 +3,11 @@
 use clap::Args;
 
 use super::{Global, answer};
-use crate::registry::Metadata;
+use crate::registry::{Metadata, Stable};
 
 /// List the models of the repository, and what in it is ignored.
+///
+/// `*` is the version that answers requests without one, `!` the same where somebody chose it.
 #[derive(Debug, Args)]
 pub(super) struct Models {}
 
@@ -26,7 +28,11 @@ impl Models {
                     "{:<24} {:>4}{} {:<18} {:>5} classes {:<18} {:>8.1} MB  {}{}",
                     metadata.name,
                     metadata.version,
-                    if metadata.version == model.stable { "*" } else { " " },
+                    match model.stable {
+                        Stable { version, pinned: true } if version == metadata.version => "!",
+                        Stable { version, .. } if version == metadata.version => "*",
+                        _ => " ",
+                    },
                     metadata.architecture,
                     metadata.labels.len(),
                     metadata.output.as_ref().map_or("-", |output| output.kind.name()),

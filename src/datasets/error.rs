@@ -23,14 +23,6 @@ pub enum Error {
         /// What was asked for.
         id: String,
     },
-    /// A job still needs it.
-    #[error("data set `{id}` is used by job `{job}`; cancel the job or wait for its end")]
-    InUse {
-        /// The data set.
-        id: String,
-        /// The job.
-        job: String,
-    },
     /// As many uploads as are allowed are in progress.
     #[error("{limit} uploads are already in progress (`datasets.max_uploads`); try again when one has ended")]
     TooManyUploads {

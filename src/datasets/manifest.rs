@@ -12,6 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use super::error::{At, Error};
 
@@ -69,11 +70,14 @@ pub struct ClassCount {
 }
 
 /// A file that was passed over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SkippedDto)]
 pub struct Skipped {
-    /// Where it lay.
+    /// Where it was.
+    #[schema(example = "train/ants/imageNotFound.gif")]
     pub path: String,
     /// Why.
+    #[schema(example = "the bytes are no image; send JPEG, PNG, BMP, GIF, WebP or TIFF")]
     pub reason: String,
 }
 

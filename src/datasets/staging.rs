@@ -88,12 +88,11 @@ impl Staging {
 }
 
 /// Takes the folder `path` of `store` away at once, and then deletes what was in it.
-pub(super) fn take_away(store: &Path, path: &Path) -> Result<impl FnOnce() -> Result<(), Error>, Error> {
+pub(super) fn take_away(store: &Path, path: &Path) -> Result<(), Error> {
     let dir = HiddenFolder::new(store, REMOVED_PREFIX).at("create a folder in", store)?;
     fs::rename(path, dir.path().join("removed")).at("remove", path)?;
     flush(store).at("write", store)?;
-    let path = path.to_owned();
-    Ok(move || dir.close().at("remove", &path))
+    dir.close().at("remove", path)
 }
 
 /// Removes what dead processes left in `store`, and says what that was.

@@ -1,13 +1,12 @@
-//! The store: where data sets lie, who holds them, and the ways in and out.
+//! The store: where data sets are kept, and the ways in and out.
 //!
-//! Knows neither HTTP nor jobs: whoever uses a data set holds it by a name of its own.
+//! Knows neither HTTP nor jobs: who uses a data set is not asked here.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     fs, io,
     ops::Deref,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use tokio::sync::Semaphore;
@@ -42,8 +41,6 @@ pub(super) struct Inner {
     pub quota: Quota,
     pub uploads: Arc<Semaphore>,
     checker: Checker,
-    /// Jobs by the data set that they hold. Held too while a data set is taken away, so that none is held meanwhile.
-    holds: Mutex<BTreeMap<String, BTreeSet<String>>>,
 }
 
 /// A data set that nobody else sees; it goes when this is dropped, and when its process dies.
@@ -80,7 +77,6 @@ impl Datasets {
             quota: Quota::new(used, config.max_store_bytes),
             uploads: Arc::new(Semaphore::new(config.max_uploads)),
             checker: Checker::new(config.check_threads, limits),
-            holds: Mutex::default(),
             config,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -115,50 +111,15 @@ impl Datasets {
         Dataset::read(&self.find(id)?)
     }
 
-    /// Keeps a data set from being removed until `job` is done with it; the same job may say so twice.
-    ///
-    /// Holds live in memory: whoever keeps jobs over a restart holds their data sets again after [`Self::open`].
-    ///
-    /// # Errors
-    /// [`Error::Unknown`].
-    pub fn hold(&self, id: &str, job: &str) -> Result<(), Error> {
-        let mut holds = self.holds();
-        self.find(id)?;
-        holds.entry(id.to_owned()).or_default().insert(job.to_owned());
-        Ok(())
-    }
-
-    /// Ends what [`Self::hold`] began; unknown holds change nothing.
-    pub fn release(&self, id: &str, job: &str) {
-        let mut holds = self.holds();
-        if let Some(jobs) = holds.get_mut(id) {
-            jobs.remove(job);
-            if jobs.is_empty() {
-                holds.remove(id);
-            }
-        }
-    }
-
-    /// A job that holds the data set, if one does.
-    pub fn in_use_by(&self, id: &str) -> Option<String> {
-        self.holds().get(id).and_then(|jobs| jobs.first().cloned())
-    }
-
     /// Deletes a data set; it vanishes at once for readers.
     ///
     /// # Errors
-    /// [`Error::Unknown`], [`Error::InUse`]; when the file system refuses.
+    /// [`Error::Unknown`]; when the file system refuses.
     pub fn remove(&self, id: &str) -> Result<(), Error> {
-        let holds = self.holds();
         let path = self.find(id)?;
-        if let Some(job) = holds.get(id).and_then(BTreeSet::first) {
-            return Err(Error::InUse { id: id.to_owned(), job: job.clone() });
-        }
         // One that cannot be read any more can still be removed.
         let bytes = read_summary(&path).map_or(0, |summary| summary.bytes);
-        let delete = staging::take_away(&self.inner.dir, &path)?;
-        drop(holds);
-        delete()?;
+        staging::take_away(&self.inner.dir, &path)?;
         self.inner.quota.release(bytes);
         Ok(())
     }
@@ -242,10 +203,6 @@ impl Datasets {
     fn find(&self, id: &str) -> Result<PathBuf, Error> {
         let path = self.inner.dir.join(id);
         if is_id(id) && path.is_dir() { Ok(path) } else { Err(Error::Unknown { id: id.chars().take(100).collect() }) }
-    }
-
-    fn holds(&self) -> MutexGuard<'_, BTreeMap<String, BTreeSet<String>>> {
-        self.inner.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

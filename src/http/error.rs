@@ -14,13 +14,13 @@ use super::{
     code::Code,
     encoding,
     images::Caption,
-    problem::{FieldProblem, ImageProblem, MissingModel},
+    problem::{ImageProblem, MissingModel},
 };
 use crate::{
     datasets::{self, ContentsFault, Error as DatasetError, Excess, FolderFault, LayoutFault},
     inference::{self, Error as EngineError},
     jobs::{Error as JobsError, PlanError},
-    message::excerpt,
+    message::{FieldProblem, excerpt},
 };
 
 /// Why a request is not answered; its message is the problem's `detail`.
@@ -120,11 +120,19 @@ pub enum ApiError {
         limit: usize,
     },
     /// A job that cannot be done as asked.
-    #[error("the recipe has {}; `problems` names each", if .0.len() == 1 { "a problem".to_owned() } else { format!("{} problems", .0.len()) })]
+    #[error("the request has {}; `problems` names each", if .0.len() == 1 { "a problem".to_owned() } else { format!("{} problems", .0.len()) })]
     InvalidRecipe(Vec<FieldProblem>),
     /// A server that keeps no jobs, or accepts none.
     #[error("this server does not accept jobs")]
     NoJobs,
+    /// A data set that must stay.
+    #[error("data set `{}` is used by job `{job}`; wait for its end or cancel it", excerpt(.id))]
+    DatasetInUse {
+        /// The data set.
+        id: String,
+        /// The job.
+        job: String,
+    },
     /// A version that must stay.
     #[error("{0}")]
     VersionInUse(String),
@@ -177,7 +185,7 @@ impl ApiError {
     /// Why a job is not planned.
     pub fn from_plan(error: PlanError) -> Self {
         match error {
-            PlanError::Invalid(problems) => Self::InvalidRecipe(problems.into_iter().map(Into::into).collect()),
+            PlanError::Invalid(problems) => Self::InvalidRecipe(problems),
             PlanError::Failed(source) => Self::Internal(source),
         }
     }
@@ -204,6 +212,7 @@ impl ApiError {
             Self::JsonTooLarge { .. } => Code::BodyTooLarge,
             Self::InvalidRecipe(_) => Code::InvalidRecipe,
             Self::NoJobs => Code::NotFound,
+            Self::DatasetInUse { .. } => Code::DatasetInUse,
             Self::VersionInUse(_) => Code::VersionInUse,
             Self::TooManyStreams { .. } => Code::TooManyStreams,
             Self::Jobs(error) => jobs_code(error),
@@ -264,6 +273,8 @@ fn jobs_code(error: &JobsError) -> Code {
         JobsError::KeyReused { .. } => Code::IdempotencyKeyReused,
         JobsError::KeyInProgress { .. } => Code::IdempotencyInProgress,
         JobsError::DiskFull(_) => Code::StorageFull,
+        JobsError::InUse { .. } | JobsError::Last { .. } => Code::VersionInUse,
+        JobsError::Removed { .. } => Code::InvalidRecipe,
         JobsError::Folder { .. }
         | JobsError::Open { .. }
         | JobsError::Migrate { .. }
@@ -277,7 +288,6 @@ fn jobs_code(error: &JobsError) -> Code {
 fn dataset_code(error: &DatasetError) -> Code {
     match error {
         DatasetError::Unknown { .. } => Code::UnknownDataset,
-        DatasetError::InUse { .. } => Code::DatasetInUse,
         DatasetError::TooManyUploads { .. } => Code::Busy,
         DatasetError::UploadTooLarge { .. } => Code::BodyTooLarge,
         DatasetError::TooLarge(Excess::Bytes { .. } | Excess::Entries { .. } | Excess::Pixels { .. } | Excess::Ratio { .. }) => {

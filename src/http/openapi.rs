@@ -4,7 +4,7 @@
 
 mod bodies;
 mod headers;
-mod held;
+mod kinds;
 mod parameters;
 mod schemas;
 mod shared;
@@ -22,10 +22,9 @@ use axum::{
 use utoipa::openapi::{Info, License, OpenApi, Tag, tag::TagBuilder};
 use utoipa_swagger_ui::Config;
 
-pub use held::{Epoch, JobResult};
+pub use kinds::{JobPlan, JobProgress, JobResult, JobSubject, submission};
 pub use parameters::{
-    DatasetPath, DatasetsQuery, EventsQuery, FeaturesQuery, FinetuneQuery, JobPath, JobsQuery, LayersQuery, ModelPath,
-    PredictQuery, VersionPath,
+    DatasetPath, DatasetsQuery, EventsQuery, FeaturesQuery, JobPath, JobsQuery, LayersQuery, ModelPath, PredictQuery, VersionPath,
 };
 
 use super::{error::ApiError, router};
@@ -93,7 +92,7 @@ fn tags() -> Vec<Tag> {
     vec![
         tag("images", "Images in; classes or features out."),
         tag("models", "What is served, and where it came from."),
-        tag("jobs", "Fine-tuning: accepted at once, done in the background, never lost."),
+        tag("jobs", "Fine-tuning and other long work: accepted at once, done in the background, never lost."),
         tag("datasets", "Labelled photos to train on."),
         tag("health", "For orchestrators and Prometheus."),
     ]

@@ -13,7 +13,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{code::Code, error::ApiError};
-use crate::{jobs, message::excerpt, preprocess::ImageError, telemetry::chain};
+use crate::{
+    message::{FieldProblem, excerpt},
+    preprocess::ImageError,
+    telemetry::chain,
+};
 
 /// Media type of every error.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -41,22 +45,6 @@ impl ImageProblem {
     /// With an excerpt of a long name, as an error has it.
     fn shortened(&self) -> Self {
         Self { image: excerpt(&self.image).to_string(), ..self.clone() }
-    }
-}
-
-/// Something in a recipe that cannot be done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct FieldProblem {
-    /// Where in the JSON.
-    #[schema(example = "phases[1].trainable_from")]
-    pub field: String,
-    /// What is wrong and what would do.
-    pub detail: String,
-}
-
-impl From<jobs::Problem> for FieldProblem {
-    fn from(problem: jobs::Problem) -> Self {
-        Self { field: problem.field, detail: problem.detail }
     }
 }
 
@@ -102,7 +90,7 @@ pub struct Problem {
     /// Every configured model that cannot answer yet; with `not_ready` alone.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub missing: Vec<MissingModel>,
-    /// Everything in the recipe that cannot be done; with `invalid_recipe` alone.
+    /// Everything in a request for a job that cannot be done; with `invalid_recipe` alone.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub problems: Vec<FieldProblem>,
 }

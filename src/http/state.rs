@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{RwLock, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use super::{error::ApiError, intake::Intake};
 use crate::{
     config::{ImagesConfig, ServerConfig},
     datasets::Datasets,
     inference::Engine,
-    jobs::{Jobs, Planner},
+    jobs::{self, Jobs, Kinds, Removal, Resource},
     telemetry::Telemetry,
 };
 
@@ -26,8 +26,6 @@ struct Inner {
     server: ServerConfig,
     intake: Intake,
     telemetry: Option<Telemetry>,
-    /// See [`State::uses`].
-    uses: RwLock<()>,
     /// Whether the server goes down: streams that would not end by themselves end then.
     closing: watch::Sender<bool>,
 }
@@ -36,8 +34,8 @@ struct Inner {
 pub(super) struct JobsPart {
     /// The jobs.
     pub jobs: Jobs,
-    /// Who turns requests into jobs; without one, none is accepted.
-    pub planner: Option<Arc<dyn Planner>>,
+    /// The kinds of jobs that are accepted.
+    pub kinds: Kinds,
     /// One permit per open event stream.
     pub streams: Arc<Semaphore>,
 }
@@ -53,17 +51,14 @@ impl State {
     ) -> Self {
         let intake = Intake::new(&server, images);
         let closing = watch::channel(false).0;
-        Self {
-            inner: Arc::new(Inner { engine, datasets, server, intake, telemetry, uses: RwLock::default(), closing }),
-            jobs: None,
-        }
+        Self { inner: Arc::new(Inner { engine, datasets, server, intake, telemetry, closing }), jobs: None }
     }
 
-    /// The same with jobs, which `planner` plans.
+    /// The same with jobs, of which those of `kinds` are accepted.
     #[must_use]
-    pub fn with_jobs(self, jobs: Jobs, planner: Option<Arc<dyn Planner>>) -> Self {
+    pub fn with_jobs(self, jobs: Jobs, kinds: Kinds) -> Self {
         let streams = Arc::new(Semaphore::new(jobs.config().max_streams));
-        Self { jobs: Some(Arc::new(JobsPart { jobs, planner, streams })), ..self }
+        Self { jobs: Some(Arc::new(JobsPart { jobs, kinds, streams })), ..self }
     }
 
     /// What answers.
@@ -94,10 +89,11 @@ impl State {
         self.jobs.as_ref().ok_or(ApiError::NoJobs)
     }
 
-    /// Read while a job is accepted, written while something is deleted that jobs, or another deletion, count on: what was
-    /// looked at stays as it was until the deed is done.
-    pub(super) fn uses(&self) -> &RwLock<()> {
-        &self.inner.uses
+    /// Lets `resource` be removed, which no unfinished job may use; with `others`, one of which must stay. A server without jobs lets
+    /// everything go.
+    pub(super) async fn remove(&self, resource: Resource, others: Option<&[Resource]>) -> Result<Option<Removal>, jobs::Error> {
+        let Some(part) = &self.jobs else { return Ok(None) };
+        part.jobs.remove(resource, others).await.map(Some)
     }
 
     /// Ends the streams that would not end by themselves.

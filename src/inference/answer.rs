@@ -126,7 +126,7 @@ fn normalize(data: &mut [f32]) {
 }
 
 /// One score per class, or `None` when one is not finite.
-fn scores(raw: &[f32], kind: OutputKind) -> Option<Vec<f32>> {
+pub(super) fn scores(raw: &[f32], kind: OutputKind) -> Option<Vec<f32>> {
     let sigmoid = |logit: f32| 1.0 / (1.0 + f64::from(-logit).exp());
     let scores = match kind {
         OutputKind::Probabilities | OutputKind::Independent => raw.to_vec(),

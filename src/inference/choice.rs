@@ -177,7 +177,7 @@ fn ranked<'a>(
 }
 
 fn stable(model: &Model) -> Option<&ModelVersion> {
-    model.version(model.stable)
+    model.version(model.stable.version)
 }
 
 fn not_the_default(snapshot: &Snapshot, default: &str, chosen: &ModelVersion) -> Option<Note> {
@@ -242,7 +242,7 @@ impl fmt::Display for Note {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{Layer, testing};
+    use crate::registry::{Layer, Stable, testing};
 
     /// Models with marks (`-` untrained, `!` without classes, `+` fine-tuned) and layers.
     type Described<'a> = (&'a str, &'a str, &'a [&'a str]);
@@ -256,7 +256,11 @@ mod tests {
             let layer = metadata.layers[0].clone();
             let named = |(index, name): (usize, &&str)| Layer { index, name: (*name).to_owned(), ..layer.clone() };
             metadata.layers = layers.iter().enumerate().map(named).collect();
-            Model { name: name.to_owned(), stable: 1, versions: vec![testing::version(metadata)] }
+            Model {
+                name: name.to_owned(),
+                stable: Stable { version: 1, pinned: false },
+                versions: vec![testing::version(metadata)],
+            }
         };
         Snapshot { models: models.iter().map(model).collect(), problems: Vec::new() }
     }

@@ -143,6 +143,6 @@ pub(super) fn runtime_error(version: &ModelVersion, source: crate::runtime::Erro
     Error::Runtime { model: ModelId::describe(version), source: Arc::new(source) }
 }
 
-fn graph_error(version: &ModelVersion, source: crate::graph::Error) -> Error {
+pub(super) fn graph_error(version: &ModelVersion, source: crate::graph::Error) -> Error {
     Error::Graph { model: ModelId::describe(version), source: Arc::new(source) }
 }

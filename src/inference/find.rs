@@ -14,7 +14,7 @@ use crate::{
 /// [`Error::UnknownModel`], [`Error::UnknownVersion`].
 pub fn find(snapshot: &Snapshot, name: &str, version: Option<u32>) -> Result<ModelVersion, Error> {
     let model = find_model(snapshot, name)?;
-    let wanted = version.unwrap_or(model.stable);
+    let wanted = version.unwrap_or(model.stable.version);
     let unknown = || Error::UnknownVersion {
         name: name.to_owned(),
         version: wanted,

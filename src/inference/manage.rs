@@ -9,18 +9,28 @@ use crate::{
 };
 
 impl Engine {
-    /// Makes `version` the one that requests without a version get.
+    /// Pins `version`: requests without a version get it.
     ///
     /// # Errors
     /// Unknown model or version; a repository that cannot be written.
-    pub async fn set_stable(&self, name: &str, version: u32) -> Result<(), Error> {
-        self.change(name, version, Repository::set_stable).await
+    pub async fn pin(&self, name: &str, version: u32) -> Result<(), Error> {
+        self.change(name, version, Repository::pin).await
+    }
+
+    /// Takes the choice of a version back.
+    ///
+    /// # Errors
+    /// Unknown model; a repository that cannot be written.
+    pub async fn unpin(&self, name: &str) -> Result<(), Error> {
+        self.rescan().await?;
+        let version = self.version(name, None)?.metadata.version;
+        self.change(name, version, |repository, name, _| repository.unpin(name)).await
     }
 
     /// Deletes a version; requests that run on it finish.
     ///
     /// # Errors
-    /// As [`Self::set_stable`].
+    /// As [`Self::pin`].
     pub async fn remove_version(&self, name: &str, version: u32) -> Result<(), Error> {
         self.change(name, version, Repository::remove).await
     }

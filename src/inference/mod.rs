@@ -5,6 +5,7 @@
 
 mod answer;
 mod choice;
+mod classifier;
 mod cuts;
 mod engine;
 mod error;
@@ -18,6 +19,7 @@ mod view;
 mod worker;
 
 pub use choice::{Choice, DefaultFault, Needs, Note, choose};
+pub use classifier::Classifier;
 pub use engine::Engine;
 pub use error::Error;
 pub use find::find;

@@ -8,7 +8,7 @@ use super::Note;
 use crate::{
     config::Provider,
     preprocess::{ChannelOrder, ImageError, Mode, Orientation, Preprocessing, Resize, Warning},
-    registry::{Layer, ModelVersion, Problem},
+    registry::{Layer, ModelVersion, Problem, Stable},
     tensor::Tensor,
 };
 
@@ -205,7 +205,7 @@ pub struct ModelView {
     /// Its name.
     pub name: String,
     /// The version that requests without one get.
-    pub stable: u32,
+    pub stable: Stable,
     /// Whether requests without a model get it.
     pub default: bool,
 }

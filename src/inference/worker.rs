@@ -306,7 +306,7 @@ fn judge(cuts: &mut Cuts, batch: usize) -> Result<(), Error> {
 }
 
 /// One image's part of a batched output.
-fn row(output: &Tensor, position: usize) -> &[f32] {
+pub(super) fn row(output: &Tensor, position: usize) -> &[f32] {
     let length = output.shape().iter().skip(1).product::<usize>();
     &output.data()[position * length..(position + 1) * length]
 }

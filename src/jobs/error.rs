@@ -4,7 +4,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::state::State;
+use super::{kind::Resource, state::State};
 use crate::message::excerpt;
 
 /// What SQLite says of a full disk (<https://sqlite.org/rescode.html#full>).
@@ -92,6 +92,26 @@ pub enum Error {
     LeaseLost {
         /// The job.
         id: String,
+    },
+    /// An unfinished job needs it.
+    #[error("job `{job}` uses it; wait for its end or cancel it")]
+    InUse {
+        /// What was to be removed.
+        resource: Resource,
+        /// The job.
+        job: String,
+    },
+    /// It is all that is left of what must not go.
+    #[error("nothing else would be left")]
+    Last {
+        /// What was to be removed.
+        resource: Resource,
+    },
+    /// What a job would use is being removed.
+    #[error("`{}` was removed while the job was being planned; submit it again with another", .resource.0)]
+    Removed {
+        /// What the job would use.
+        resource: Resource,
     },
     /// No thread for the job.
     #[error("cannot start a thread for job `{id}`")]

@@ -3,9 +3,9 @@
 //! Knows nothing of how events travel to clients.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::time::Timestamp;
+use super::{kind::Document, time::Timestamp};
 
 /// Appended when a job is accepted, or given back to the queue.
 pub(super) const QUEUED: &str = "queued";
@@ -18,20 +18,20 @@ pub(super) const WARNING: &str = "warning";
 /// An event whose data shows among the job's epochs.
 pub(super) const EPOCH: &str = "epoch";
 
-/// Something that a runner reports.
+/// Something that a running job reports.
 ///
 /// `queued`, `running` and `end` are the store's own. `epoch` and `warning` (with `text`) show in the job itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// What kind of thing happened, in snake case.
     pub kind: String,
-    /// Where in the training; an event of this kind and mark is appended once, however often it is reported.
+    /// Where in the job; an event of this kind and mark is appended once, however often it is reported.
     pub mark: Option<Mark>,
     /// What else is to say.
-    pub data: Map<String, Value>,
+    pub data: Document,
 }
 
-/// A place in a training: what a resumed run passes again has the same mark.
+/// A place in a job: what a resumed run passes again has the same mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Mark {
     /// Phase, from 1; 0 before the first.
@@ -56,10 +56,10 @@ pub struct StoredEvent {
 impl Event {
     /// An event without a mark: each report of it counts.
     pub fn new(kind: impl Into<String>) -> Self {
-        Self { kind: kind.into(), mark: None, data: Map::new() }
+        Self { kind: kind.into(), mark: None, data: Document::new() }
     }
 
-    /// The same at a place in the training: reported once.
+    /// The same at a place in the job: reported once.
     #[must_use]
     pub fn at(mut self, phase: u32, epoch: u32, step: u64) -> Self {
         self.mark = Some(Mark { phase, epoch, step });
@@ -79,8 +79,8 @@ impl Event {
     }
 
     /// The mark and the data as one JSON object.
-    pub fn document(&self) -> Map<String, Value> {
-        let mut document = Map::new();
+    pub fn document(&self) -> Document {
+        let mut document = Document::new();
         if let Some(Mark { phase, epoch, step }) = self.mark {
             document.insert("phase".into(), phase.into());
             document.insert("epoch".into(), epoch.into());

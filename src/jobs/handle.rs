@@ -14,6 +14,7 @@ use super::{
     error::Error,
     event::StoredEvent,
     job::{Job, LeaseState, LeaseStatus, NewJob},
+    kind::Resource,
     store::{self, Admission, Listing, Reservation, Store},
     time::{Clock, Timestamp},
 };
@@ -124,20 +125,16 @@ impl Jobs {
         self.store().highlights(id).await
     }
 
-    /// Unfinished jobs that read the data set.
+    /// Lets `resource` be removed: from now on no job that uses it is accepted. Who removes it calls this first and then
+    /// [`Removal::done`]; a removal that is dropped did not happen.
+    ///
+    /// With `others`, at least one of them must not be on its way out too.
     ///
     /// # Errors
-    /// The store's own.
-    pub async fn using_dataset(&self, dataset: &str) -> Result<Vec<String>, Error> {
-        self.store().using_dataset(dataset).await
-    }
-
-    /// Unfinished jobs that start from the model version.
-    ///
-    /// # Errors
-    /// The store's own.
-    pub async fn using_version(&self, model: &str, version: u32) -> Result<Vec<String>, Error> {
-        self.store().using_version(model, version).await
+    /// [`Error::InUse`] by an unfinished job; [`Error::Last`] of `others`.
+    pub async fn remove(&self, resource: Resource, others: Option<&[Resource]>) -> Result<Removal, Error> {
+        self.store().begin_removal(&resource, others, self.now()).await?;
+        Ok(Removal { jobs: self.clone(), resource: Some(resource) })
     }
 
     /// News from now on.
@@ -182,6 +179,34 @@ impl Jobs {
     pub(super) fn announce(&self, id: &str) {
         // Nobody listening is fine.
         let _ = self.inner.news.send(id.into());
+    }
+}
+
+/// The right to remove something that jobs use.
+#[must_use]
+pub struct Removal {
+    jobs: Jobs,
+    /// `None` once it is done.
+    resource: Option<Resource>,
+}
+
+impl Removal {
+    /// Says that it is gone.
+    pub fn done(mut self) {
+        self.resource = None;
+    }
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        let Some(resource) = self.resource.take() else { return };
+        let jobs = self.jobs.clone();
+        // What stays can be used again; should this fail, it can after a day.
+        tokio::spawn(async move {
+            if let Err(error) = jobs.store().give_removal_up(&resource).await {
+                tracing::warn!(resource = resource.0, error = &error as &dyn std::error::Error, "cannot end a removal");
+            }
+        });
     }
 }
 

@@ -1,37 +1,37 @@
 //! A job as it is accepted and as it is stored.
 //!
-//! What a recipe or a result says is opaque JSON here.
+//! What its kind says of it is opaque JSON here.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{state::State, time::Timestamp};
+use super::{
+    kind::{Document, Resource},
+    state::State,
+    time::Timestamp,
+};
 
-/// What is to be done.
+/// A job that is to be accepted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewJob {
-    /// Name of the model that it makes.
-    pub name: String,
-    /// Data set that it reads.
-    pub dataset: String,
-    /// Model version that it starts from.
-    pub base: Base,
-    /// Everything that decides the result, resolved; the runner gets it back as it is.
-    pub recipe: Value,
-    /// What it will cost.
-    pub estimates: Value,
-    /// What the user should know before it starts.
-    pub warnings: Vec<String>,
+    /// What is to be done.
+    pub spec: Spec,
+    /// What must stay until it has ended.
+    pub uses: Vec<Resource>,
 }
 
-/// A model version that a job starts from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Base {
-    /// The model.
-    pub model: String,
-    /// Its version.
-    pub version: u32,
+/// What a job is to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    /// The kind of job.
+    pub kind: String,
+    /// What a list shows of it.
+    pub subject: Document,
+    /// What its kind gets back besides, as it is: everything that decides the result.
+    pub plan: Document,
+    /// What the user should know before it starts.
+    pub warnings: Vec<String>,
 }
 
 /// A job as it is stored.
@@ -42,7 +42,7 @@ pub struct Job {
     /// Where it stands.
     pub state: State,
     /// What is to be done.
-    pub spec: NewJob,
+    pub spec: Spec,
     /// Workers that took it since its last checkpoint, the present one included.
     pub attempts: u32,
     /// Whether somebody asked to cancel it; its worker stops it soon.
@@ -104,46 +104,19 @@ pub struct Failure {
     pub detail: String,
 }
 
-/// How far a job is; what is not known stays out.
+/// How far a job is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Progress {
-    /// What is being done: `caching`, `training`, `evaluating`, `exporting`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stage: Option<String>,
-    /// Phase, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub phase: Option<u32>,
-    /// Number of phases.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub phases: Option<u32>,
-    /// Epoch of the phase, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub epoch: Option<u32>,
-    /// Number of epochs of the phase.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub epochs: Option<u32>,
-    /// Step of the phase, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub step: Option<u64>,
-    /// Number of steps of the phase.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steps: Option<u64>,
-    /// Training loss.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub loss: Option<f64>,
-    /// Training accuracy, 0 to 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub accuracy: Option<f64>,
-    /// Speed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub images_per_second: Option<f64>,
     /// Time that is left, counted from when this was reported; the store makes a time of day of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remaining_seconds: Option<f64>,
     /// When this was reported, in milliseconds since 1970; set by the store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reported_ms: Option<i64>,
+    /// What its kind says of it.
+    #[serde(flatten)]
+    pub details: Document,
 }
 
 impl Failure {

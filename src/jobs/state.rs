@@ -24,7 +24,7 @@ pub enum State {
 
 /// What can happen to a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Change {
+pub enum Transition {
     /// A worker takes it.
     Claim,
     /// Its worker shuts down and gives it back.
@@ -43,18 +43,18 @@ impl State {
     /// Every state.
     pub const ALL: [Self; 5] = [Self::Queued, Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
 
-    /// The state after `change`; `None` when that cannot happen to a job in this state.
+    /// The state after `transition`; `None` when that cannot happen to a job in this state.
     ///
     /// The only place that knows; the store writes what this says.
-    pub fn after(self, change: Change) -> Option<Self> {
-        match (self, change) {
-            (Self::Queued, Change::Claim) => Some(Self::Running),
-            (Self::Running, Change::Release | Change::Requeue) => Some(Self::Queued),
-            (Self::Running, Change::Complete) => Some(Self::Succeeded),
-            (Self::Running, Change::Fail) => Some(Self::Failed),
-            (Self::Queued | Self::Running, Change::Cancel) => Some(Self::Cancelled),
-            (Self::Queued, Change::Release | Change::Requeue | Change::Complete | Change::Fail)
-            | (Self::Running, Change::Claim)
+    pub fn after(self, transition: Transition) -> Option<Self> {
+        match (self, transition) {
+            (Self::Queued, Transition::Claim) => Some(Self::Running),
+            (Self::Running, Transition::Release | Transition::Requeue) => Some(Self::Queued),
+            (Self::Running, Transition::Complete) => Some(Self::Succeeded),
+            (Self::Running, Transition::Fail) => Some(Self::Failed),
+            (Self::Queued | Self::Running, Transition::Cancel) => Some(Self::Cancelled),
+            (Self::Queued, Transition::Release | Transition::Requeue | Transition::Complete | Transition::Fail)
+            | (Self::Running, Transition::Claim)
             | (Self::Succeeded | Self::Failed | Self::Cancelled, _) => None,
         }
     }
@@ -87,16 +87,16 @@ mod tests {
 
     use super::*;
 
-    const CHANGES: [Change; 6] =
-        [Change::Claim, Change::Release, Change::Requeue, Change::Complete, Change::Fail, Change::Cancel];
+    const TRANSITIONS: [Transition; 6] =
+        [Transition::Claim, Transition::Release, Transition::Requeue, Transition::Complete, Transition::Fail, Transition::Cancel];
 
     proptest! {
         #[test]
-        fn whatever_happens_a_job_ends_once(changes in prop::collection::vec(prop::sample::select(&CHANGES[..]), 0..40)) {
+        fn whatever_happens_a_job_ends_once(transitions in prop::collection::vec(prop::sample::select(&TRANSITIONS[..]), 0..40)) {
             let mut state = State::Queued;
             let mut ends = 0;
-            for change in changes {
-                let Some(next) = state.after(change) else { continue };
+            for transition in transitions {
+                let Some(next) = state.after(transition) else { continue };
                 prop_assert!(!state.is_terminal(), "{state:?} changed to {next:?}");
                 prop_assert!(next != state);
                 ends += usize::from(next.is_terminal());
@@ -108,12 +108,12 @@ mod tests {
 
     #[test]
     fn every_job_can_end_and_every_state_be_reached() {
-        let next = |state: State| CHANGES.into_iter().filter_map(move |change| state.after(change));
+        let next = |state: State| TRANSITIONS.into_iter().filter_map(move |transition| state.after(transition));
         for state in State::ALL {
             let reached = state == State::Queued || State::ALL.into_iter().flat_map(next).any(|next| next == state);
             assert!(reached, "{state:?}");
             assert_eq!(state.is_terminal(), next(state).count() == 0, "{state:?}");
-            assert!(state.is_terminal() || state.after(Change::Cancel) == Some(State::Cancelled), "{state:?}");
+            assert!(state.is_terminal() || state.after(Transition::Cancel) == Some(State::Cancelled), "{state:?}");
             assert_eq!(State::from_name(state.name()), Some(state));
         }
     }

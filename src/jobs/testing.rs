@@ -1,4 +1,4 @@
-//! What tests of jobs share: a store in a temporary folder, a clock that only tests move, runners made of closures.
+//! What tests of jobs share: a store in a temporary folder, a clock that only tests move, kinds made of closures.
 
 use std::{
     sync::{
@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Base, Clock, Control, Failure, Job, Jobs, NewJob, Runner, StoredEvent, Timestamp};
+use super::{AnyKind, Clock, Control, Failure, Job, Jobs, NewJob, PlanError, Resource, Spec, StoredEvent, Timestamp, document};
 use crate::config::JobsConfig;
 
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -37,6 +37,11 @@ impl Bench {
     /// Another process's handle on the same store.
     pub async fn replica(&self) -> Jobs {
         Jobs::open(self.jobs.config(), self.dir.path(), clock(&self.time)).await.expect("an existing store")
+    }
+
+    /// Ends a replica as a process ends that is killed.
+    pub fn kill(&self, replica: Jobs) {
+        drop(replica);
     }
 
     pub fn pass(&self, time: Duration) {
@@ -68,10 +73,17 @@ impl Bench {
     }
 }
 
-/// A runner that is a closure.
+/// What the kind of jobs that tests make is called.
+pub const KIND: &str = "does";
+
+/// A kind whose jobs are a closure.
 pub struct Does<F>(pub F);
 
-impl<F: Fn(&Job, &dyn Control) -> Result<Value, Failure> + Send + Sync + 'static> Runner for Does<F> {
+impl<F: Fn(&Job, &dyn Control) -> Result<Value, Failure> + Send + Sync + 'static> AnyKind for Does<F> {
+    fn plan(&self, _: &Value) -> Result<NewJob, PlanError> {
+        Err(PlanError::Invalid(Vec::new()))
+    }
+
     fn run(&self, job: &Job, control: &dyn Control) -> Result<Value, Failure> {
         (self.0)(job, control)
     }
@@ -82,14 +94,14 @@ pub fn config() -> JobsConfig {
 }
 
 pub fn new_job(name: &str) -> NewJob {
-    NewJob {
-        name: name.into(),
-        dataset: "photos".into(),
-        base: Base { model: "vgg16".into(), version: 1 },
-        recipe: json!({"seed": 7}),
-        estimates: json!({"minutes": 3}),
+    let document = |value: Value| document(&value).expect("an object");
+    let spec = Spec {
+        kind: KIND.into(),
+        subject: document(json!({"name": name})),
+        plan: document(json!({"seed": 7})),
         warnings: vec!["few images".into()],
-    }
+    };
+    NewJob { spec, uses: vec![Resource("dataset/photos".into()), Resource("version/vgg16@1".into())] }
 }
 
 fn clock(time: &Arc<AtomicI64>) -> Clock {

@@ -1,11 +1,14 @@
-//! What messages are made of: lists that end, excerpts of what was sent, and paths of this machine that no client reads.
+//! What messages are made of: lists that end, excerpts of what was sent, problems with fields, and paths of this machine that no
+//! client reads.
 //!
 //! Knows nothing of what goes wrong.
 
 mod excerpt;
+mod field_problem;
 mod listed;
 mod server_path;
 
 pub(crate) use excerpt::{excerpt, serde_message};
+pub use field_problem::FieldProblem;
 pub use listed::Listed;
 pub use server_path::{Folders, Foreign, ServerPath};

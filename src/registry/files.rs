@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::PermissionsExt,
     path::Path,
 };
 
@@ -17,6 +18,7 @@ pub(super) const GRAPH: &str = "graph.onnx";
 pub(super) const WEIGHTS: &str = "weights.bin";
 pub(super) const METADATA: &str = "metadata.json";
 pub(super) const STABLE: &str = "stable";
+pub(super) const TRAINED_ON: &str = "trained_on.txt";
 
 /// The form of `metadata.json` that this graft writes.
 pub(super) const FORMAT: u32 = 2;
@@ -40,6 +42,18 @@ pub(super) fn write_synced(path: &Path, contents: &[u8]) -> Result<(), Error> {
     let mut file = File::create(path).at("create", path)?;
     file.write_all(contents).at("write", path)?;
     file.sync_all().at("write", path)
+}
+
+/// Puts a file with `contents` in the place of `path` at once and durably, readable by everybody.
+pub(super) fn replace(path: &Path, contents: &[u8]) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let written = tempfile::Builder::new().prefix(".new-").tempfile_in(folder).at("write into", folder)?;
+    write_synced(written.path(), contents)?;
+    // Temporary files are private by default.
+    let readable = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(written.path(), readable).at("set the permissions of", written.path())?;
+    written.persist(path).map_err(|error| error.error).at("write", path)?;
+    sync(folder)
 }
 
 /// Waits until the disk has what was written to a file, or which entries a folder has.

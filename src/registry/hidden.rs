@@ -97,6 +97,6 @@ pub(super) fn older(folder: &Path, age: Duration) -> bool {
 }
 
 /// The locked folder; `None` where the file system has no locks.
-fn lock(folder: &Path) -> Option<File> {
+pub(super) fn lock(folder: &Path) -> Option<File> {
     File::open(folder).ok().filter(|folder| folder.lock().is_ok())
 }

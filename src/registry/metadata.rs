@@ -42,6 +42,9 @@ pub struct Metadata {
     /// What it was fine-tuned from; absent for a model that was brought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lineage: Option<Lineage>,
+    /// Whether it answers requests without a version once it is the newest such; false for what a job registered alone.
+    #[serde(default = "yes")]
+    pub published: bool,
     /// What the import could not know and took for granted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assumptions: Vec<Assumption>,
@@ -50,6 +53,10 @@ pub struct Metadata {
     pub correction: Option<String>,
     /// RFC 3339 time of publication.
     pub created: String,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A class.
@@ -110,6 +117,9 @@ pub struct Lineage {
     /// What was measured on the test images, where there were some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<serde_json::Value>,
+    /// Whether it answered requests without a version once it was registered, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publication: Option<serde_json::Value>,
 }
 
 /// Which rule of [`Metadata::validate`] is broken.

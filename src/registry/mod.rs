@@ -15,6 +15,7 @@ mod labels;
 mod metadata;
 mod named;
 mod nearest;
+mod numbers;
 mod output;
 mod portable;
 mod relaid;
@@ -22,6 +23,7 @@ mod repository;
 mod scan;
 mod staging;
 mod timestamp;
+mod trained_on;
 
 pub use catalogue::{KnownLabels, KnownModel, WeightFile, WeightSource, catalogue, default_name, known_model, starter};
 pub use class_names::{ClassNameError, find_class};
@@ -39,10 +41,11 @@ pub use named::{NamedModelError, named_model};
 pub use nearest::nearest;
 pub use output::{Assumption, FoundBy, Output, OutputKind};
 pub use portable::{PREFIX, PropertyError};
-pub use repository::{Model, ModelVersion, Problem, Repository, Snapshot};
-pub use staging::Staging;
+pub use repository::{Model, ModelVersion, Problem, Repository, Snapshot, Stable};
 pub(crate) use staging::rename_without_replacing;
+pub use staging::{Published, Staging};
 pub(crate) use timestamp::rfc3339;
+pub use trained_on::TrainedOn;
 
 #[cfg(test)]
 pub(crate) mod testing;

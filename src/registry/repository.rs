@@ -1,4 +1,4 @@
-//! The repository's folder, what is found in it, and the small changes: `stable`, removal, cleaning.
+//! The repository's folder, what is found in it, and the small changes: choosing, removing, cleaning.
 
 use std::{
     fs, io,
@@ -10,9 +10,10 @@ use serde::Serialize;
 
 use super::{
     error::{At, Error},
-    files::{GRAPH, STABLE, WEIGHTS, make_folder, sync, write_synced},
+    files::{GRAPH, STABLE, WEIGHTS, make_folder, replace, sync},
     hidden::{self, HiddenFolder, REMOVED_PREFIX},
     metadata::{Metadata, valid_name},
+    numbers::Numbers,
     scan::{self, Cache},
     staging::Staging,
 };
@@ -41,8 +42,17 @@ pub struct Model {
     pub name: String,
     /// Whole versions, ascending.
     pub versions: Vec<ModelVersion>,
-    /// The version that requests without one get.
-    pub stable: u32,
+    /// The version that requests without one get: the one that somebody chose, else the newest that is published, else the newest.
+    pub stable: Stable,
+}
+
+/// A model's stable version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stable {
+    /// Its number.
+    pub version: u32,
+    /// Whether somebody chose it: then no newer version takes its place.
+    pub pinned: bool,
 }
 
 /// A published version: its folder and what it says of itself.
@@ -108,27 +118,38 @@ impl Repository {
         Staging::new(self.clone(), name)
     }
 
-    /// Makes `version` the one that requests without a version get.
+    /// Pins `version`: requests without a version get it until another is chosen or the choice is taken back.
     ///
     /// # Errors
     /// When there is no such whole version, or the choice cannot be written.
-    pub fn set_stable(&self, name: &str, version: u32) -> Result<(), Error> {
+    pub fn pin(&self, name: &str, version: u32) -> Result<(), Error> {
+        let _numbers = Numbers::lock(&self.root)?;
         self.find(name, version)?;
-        let folder = self.root.join(name);
-        let written = tempfile::Builder::new().prefix(".stable-").tempfile_in(&folder).at("write into", &folder)?;
-        write_synced(written.path(), format!("{version}\n").as_bytes())?;
-        readable_by_all(written.path())?;
-        let path = folder.join(STABLE);
-        written.persist(&path).map_err(|error| error.error).at("write", &path)?;
-        sync(&folder)
+        replace(&self.root.join(name).join(STABLE), format!("{version}\n").as_bytes())
     }
 
-    /// Deletes a version; it vanishes at once for readers. A `stable` that names it goes too, and the newest counts.
+    /// Takes the choice of a version back, if there is one: the newest that is published counts again.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn unpin(&self, name: &str) -> Result<(), Error> {
+        let _numbers = Numbers::lock(&self.root)?;
+        check_name(name)?;
+        let path = self.root.join(name).join(STABLE);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.at("remove", &path).and_then(|()| sync(&self.root.join(name))),
+        }
+    }
+
+    /// Deletes a version; it vanishes at once for readers, and no other will have its number. A choice of it goes too.
     ///
     /// # Errors
     /// When there is no such whole version, or the file system refuses.
     pub fn remove(&self, name: &str, version: u32) -> Result<(), Error> {
+        let numbers = Numbers::lock(&self.root)?;
         let found = self.find(name, version)?;
+        numbers.give(name, numbers.last(name)?)?;
         let folder = self.root.join(name);
         let prefix = format!("{REMOVED_PREFIX}{name}-{version}-");
         let removed = HiddenFolder::new(&self.root, &prefix).at("write into", &self.root)?;
@@ -153,9 +174,7 @@ impl Repository {
     }
 
     fn find(&self, name: &str, version: u32) -> Result<ModelVersion, Error> {
-        if !valid_name(name) {
-            return Err(Error::InvalidName(name.to_owned()));
-        }
+        check_name(name)?;
         let snapshot = self.scan()?;
         let found = snapshot.model(name).and_then(|model| model.version(version));
         found.cloned().ok_or_else(|| Error::UnknownVersion { name: name.to_owned(), version })
@@ -193,8 +212,6 @@ impl ModelVersion {
     }
 }
 
-/// Temporary files are private by default; published ones are not.
-fn readable_by_all(path: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).at("set the permissions of", path)
+fn check_name(name: &str) -> Result<(), Error> {
+    if valid_name(name) { Ok(()) } else { Err(Error::InvalidName(name.to_owned())) }
 }

@@ -20,7 +20,7 @@ use super::{
     hidden::{abandoned, is_hidden, older},
     judge::judge_again,
     metadata::{Metadata, NAME_RULE, valid_name},
-    repository::{Model, ModelVersion, Problem, Snapshot},
+    repository::{Model, ModelVersion, Problem, Snapshot, Stable},
 };
 use crate::graph::{self, Graph};
 
@@ -120,7 +120,10 @@ impl Scanner<'_> {
         let Some(newest) = versions.last().map(|version| version.metadata.version) else {
             return self.problem(folder, "holds no whole version; import the model again, or remove the folder".into());
         };
-        let stable = self.stable(&folder.join(STABLE), &versions).unwrap_or(newest);
+        let published = versions.iter().rfind(|version| version.metadata.published);
+        let unpinned = || Stable { version: published.map_or(newest, |version| version.metadata.version), pinned: false };
+        let pinned = self.pinned(&folder.join(STABLE), &versions).map(|version| Stable { version, pinned: true });
+        let stable = pinned.unwrap_or_else(unpinned);
         self.snapshot.models.push(Model { name: name.to_owned(), versions, stable });
     }
 
@@ -137,7 +140,7 @@ impl Scanner<'_> {
         read
     }
 
-    fn stable(&mut self, path: &Path, versions: &[ModelVersion]) -> Option<u32> {
+    fn pinned(&mut self, path: &Path, versions: &[ModelVersion]) -> Option<u32> {
         match read_stable(path) {
             Ok(Some(chosen)) if versions.iter().any(|version| version.metadata.version == chosen) => return Some(chosen),
             Ok(Some(chosen)) => self.problem(path, format!("names version {chosen}, which is not there; the newest counts")),

@@ -17,8 +17,9 @@ use super::{
     files::{Document, FORMAT, GRAPH, METADATA, WEIGHTS, sync, write_synced},
     hidden::{HiddenFolder, STAGING_PREFIX},
     metadata::{Metadata, valid_name},
-    repository::{ModelVersion, Repository},
-    scan::{MAX_METADATA_BYTES, entries, version_number},
+    numbers::Numbers,
+    repository::{ModelVersion, Repository, Stable},
+    scan::MAX_METADATA_BYTES,
     timestamp::rfc3339,
 };
 
@@ -31,6 +32,15 @@ pub struct Staging {
     repository: Repository,
     name: String,
     dir: HiddenFolder,
+}
+
+/// What became of a version that was to be published on a condition.
+#[derive(Debug)]
+pub enum Published {
+    /// It is published.
+    Version(ModelVersion),
+    /// The condition does not hold; the version is still in the making.
+    Refused(Staging),
 }
 
 impl Staging {
@@ -59,22 +69,38 @@ impl Staging {
         self.dir.path()
     }
 
-    /// Publishes the version under the next free number, durably: after success it survives a power cut.
+    /// Publishes the version under a number that no version of the model has had, durably: after success it survives a power cut.
     ///
     /// `metadata.version` and `metadata.created` are set here.
     /// Concurrent publishers of one model get different numbers; none overwrites another.
     ///
     /// # Errors
     /// When the metadata contradicts itself or the files, or the file system refuses; nothing is left behind then.
-    pub fn publish(self, mut metadata: Metadata) -> Result<ModelVersion, Error> {
+    pub fn publish(self, metadata: Metadata) -> Result<ModelVersion, Error> {
+        match self.publish_if(metadata, |_| true)? {
+            Published::Version(version) => Ok(version),
+            Published::Refused(_) => unreachable!("nothing is refused"),
+        }
+    }
+
+    /// As [`Self::publish`], if `holds` says so of the model's stable version at that moment: nobody changes it meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub fn publish_if(self, mut metadata: Metadata, holds: impl FnOnce(Option<Stable>) -> bool) -> Result<Published, Error> {
         metadata.version = 1;
         metadata.created = rfc3339(SystemTime::now());
         let graph_bytes = self.check(&metadata)?;
         sync(&self.graph_path())?;
         sync(&self.weights_path())?;
-        let model = self.repository.root().join(&self.name);
+        let repository = self.repository.clone();
+        let numbers = Numbers::lock(repository.root())?;
+        if !holds(repository.scan()?.model(&self.name).map(|model| model.stable)) {
+            return Ok(Published::Refused(self));
+        }
+        let model = repository.root().join(&self.name);
         let mut document = Document { format: FORMAT, graph_bytes, metadata };
-        let claimed = self.claim(&model, &mut document);
+        let claimed = self.claim(&numbers, &model, &mut document);
         if claimed.is_err() {
             // Fails, as it should, when the model has versions.
             let _ = fs::remove_dir(&model);
@@ -82,10 +108,10 @@ impl Staging {
         let dir = claimed?;
         // Under its new name it is no longer temporary.
         self.dir.keep();
-        sync(&model).and_then(|()| sync(self.repository.root())).inspect_err(|_| {
+        sync(&model).and_then(|()| sync(repository.root())).inspect_err(|_| {
             let _ = fs::remove_dir_all(&dir);
         })?;
-        Ok(ModelVersion { metadata: Arc::new(document.metadata), dir })
+        Ok(Published::Version(ModelVersion { metadata: Arc::new(document.metadata), dir }))
     }
 
     /// Checks metadata and files; returns the graph's size.
@@ -108,16 +134,17 @@ impl Staging {
         Ok(graph)
     }
 
-    /// Renames the folder to the next free version of `model`; `document` gets its number.
-    fn claim(&self, model: &Path, document: &mut Document) -> Result<PathBuf, Error> {
+    /// Renames the folder to the next version of `model`; `document` gets its number.
+    fn claim(&self, numbers: &Numbers<'_>, model: &Path, document: &mut Document) -> Result<PathBuf, Error> {
         let mut taken = 0;
         for _ in 0..MAX_TRIES {
             match fs::create_dir(model) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && model.is_dir() => {}
                 other => other.at("create", model)?,
             }
-            let newest = newest(model)?.max(taken);
-            let Some(version) = newest.checked_add(1) else { break };
+            let last = numbers.last(&self.name)?.max(taken);
+            let Some(version) = last.checked_add(1) else { break };
+            numbers.give(&self.name, version)?;
             document.metadata.version = version;
             self.write_metadata(document)?;
             let target = model.join(version.to_string());
@@ -141,12 +168,6 @@ impl Staging {
         write_synced(&self.dir.path().join(METADATA), &text)?;
         sync(self.dir.path())
     }
-}
-
-/// The highest number among all entries, whole or not; 0 without any.
-fn newest(model: &Path) -> Result<u32, Error> {
-    let (names, _) = entries(model).at("read", model)?;
-    Ok(names.iter().filter_map(|name| name.to_str().and_then(version_number)).max().unwrap_or(0))
 }
 
 /// Moves a folder unless `target` exists.

@@ -41,6 +41,7 @@ pub(crate) fn metadata(name: &str) -> Metadata {
         pretrained: false,
         weights: WeightsOrigin { source: "seed:1".into(), sha256: "0".repeat(64), bytes: WEIGHTS.len() as u64 },
         lineage: None,
+        published: true,
         assumptions: Vec::new(),
         correction: None,
         created: String::new(),
@@ -63,5 +64,6 @@ pub(crate) fn lineage() -> Lineage {
         recipe: serde_json::Value::Null,
         metrics: serde_json::Value::Null,
         test: None,
+        publication: None,
     }
 }

@@ -33,12 +33,13 @@ fn repository() -> (tempfile::TempDir, Repository) {
 /// Each model as `name versions stable`.
 fn listed(snapshot: &Snapshot) -> Vec<String> {
     let versions = |model: &Model| model.versions.iter().map(|version| version.metadata.version).collect::<Vec<_>>();
-    snapshot.models.iter().map(|model| format!("{} {:?} {}", model.name, versions(model), model.stable)).collect()
+    snapshot.models.iter().map(|model| format!("{} {:?} {}", model.name, versions(model), model.stable.version)).collect()
 }
 
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name != ".numbers");
     names.sort();
     names
 }
@@ -105,8 +106,8 @@ fn concurrent_publishers_get_different_versions() {
 
 #[test]
 fn whatever_is_not_whole_is_a_problem() {
-    let (root, repository) = repository();
     let check = |damage: &dyn Fn(&Path), path: &str, expected: &str| {
+        let (_root, repository) = repository();
         let version = publish(&repository, "vgg16");
         damage(version.dir());
         let snapshot = repository.scan().unwrap();
@@ -114,7 +115,6 @@ fn whatever_is_not_whole_is_a_problem() {
         let problem = snapshot.problems.iter().find(|problem| problem.path == path);
         let reason = &problem.unwrap_or_else(|| panic!("no problem at {path}: {:?}", snapshot.problems)).reason;
         assert!(reason.contains(expected), "{reason}");
-        fs::remove_dir_all(root.path().join("vgg16")).unwrap();
     };
     let edit = |from: &'static str, to: &'static str| {
         move |dir: &Path| {
@@ -204,9 +204,9 @@ fn stable_chooses_a_version_and_a_wrong_one_is_a_problem() {
     let (root, repository) = repository();
     publish(&repository, "m");
     publish(&repository, "m");
-    repository.set_stable("m", 1).unwrap();
+    repository.pin("m", 1).unwrap();
     assert_eq!(listed(&repository.scan().unwrap()), ["m [1, 2] 1"]);
-    let unknown = repository.set_stable("m", 9).unwrap_err().to_string();
+    let unknown = repository.pin("m", 9).unwrap_err().to_string();
     assert_eq!(unknown, "model `m` has no version 9 in the repository");
     let check = |text: &str, expected: &str| {
         fs::write(root.path().join("m/stable"), text).unwrap();
@@ -226,7 +226,7 @@ fn removes_versions_and_then_the_model() {
     let (root, repository) = repository();
     publish(&repository, "m");
     publish(&repository, "m");
-    repository.set_stable("m", 1).unwrap();
+    repository.pin("m", 1).unwrap();
     repository.remove("m", 1).unwrap();
     assert_eq!(listed(&repository.scan().unwrap()), ["m [2] 2"]);
     assert_eq!(repository.scan().unwrap().problems, []);
@@ -234,6 +234,60 @@ fn removes_versions_and_then_the_model() {
     assert!(names(root.path()).is_empty());
     assert!(matches!(repository.remove("m", 2), Err(Error::UnknownVersion { .. })));
     assert!(matches!(repository.remove("../m", 2), Err(Error::InvalidName(_))));
+}
+
+#[test]
+fn no_number_is_given_twice() {
+    let (root, repository) = repository();
+    let number = |name: &str| publish(&repository, name).metadata.version;
+    assert_eq!([number("m"), number("m"), number("other")], [1, 2, 1]);
+    repository.remove("m", 2).unwrap();
+    assert_eq!(number("m"), 3, "the newest was removed");
+    repository.remove("m", 1).unwrap();
+    repository.remove("m", 3).unwrap();
+    assert_eq!(number("m"), 4, "the model was removed");
+    fs::remove_dir_all(root.path().join("m")).unwrap();
+    assert_eq!(number("m"), 5, "somebody removed its folder");
+    fs::write(root.path().join(".numbers/m"), "many").unwrap();
+    assert_eq!(number("m"), 6, "versions that are there count in any case");
+    // As an older graft leaves a repository.
+    fs::remove_dir_all(root.path().join(".numbers")).unwrap();
+    repository.remove("m", 6).unwrap();
+    assert_eq!(number("m"), 7);
+}
+
+#[test]
+fn the_newest_published_version_is_stable_unless_one_is_pinned() {
+    let (_root, repository) = repository();
+    let register = |published| {
+        let metadata = Metadata { published, ..metadata("m") };
+        staged(&repository, "m").publish(metadata).unwrap();
+        let Stable { version, pinned } = repository.scan().unwrap().model("m").unwrap().stable;
+        (version, pinned)
+    };
+    assert_eq!(register(false), (1, false), "nothing else is there");
+    assert_eq!(register(true), (2, false));
+    assert_eq!(register(false), (2, false));
+    repository.pin("m", 3).unwrap();
+    assert_eq!(register(true), (3, true));
+    repository.unpin("m").unwrap();
+    repository.unpin("m").unwrap();
+    assert_eq!(register(false), (4, false));
+    repository.remove("m", 4).unwrap();
+    assert_eq!(register(false), (2, false));
+    assert!(matches!(repository.unpin("../m"), Err(Error::InvalidName(_))));
+}
+
+#[test]
+fn a_version_is_published_on_a_condition_that_nobody_changes_meanwhile() {
+    let (_root, repository) = repository();
+    let seen = |staging: Staging, expected| staging.publish_if(metadata("m"), |stable| stable == expected).unwrap();
+    let Published::Version(first) = seen(staged(&repository, "m"), None) else { panic!("it is the first") };
+    assert_eq!(first.metadata.version, 1);
+    let Published::Refused(staging) = seen(staged(&repository, "m"), None) else { panic!("there is one") };
+    let one = Some(Stable { version: 1, pinned: false });
+    let Published::Version(second) = seen(staging, one) else { panic!("it is as it was seen") };
+    assert_eq!(second.metadata.version, 2);
 }
 
 #[test]

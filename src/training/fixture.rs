@@ -58,6 +58,7 @@ pub(super) fn model(architecture: &Architecture) -> Model {
         pretrained: true,
         weights: WeightsOrigin { source: "seed:0".to_owned(), sha256: "0".repeat(64), bytes: 0 },
         lineage: None,
+        published: true,
         assumptions: Vec::new(),
         correction: None,
         created: String::new(),

@@ -23,7 +23,7 @@ pub use estimate::{Estimate, PhaseEstimate, Speed};
 pub use random::{Purpose, Stream};
 pub use samples::{Sample, Samples};
 pub use stopping::{Verdict, Watch};
-pub use trainer::{Context, Outcome, run, untrainable};
+pub use trainer::{Context, Made, Outcome, Publisher, run, untrainable};
 
 #[cfg(test)]
 mod fixture;

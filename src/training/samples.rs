@@ -32,6 +32,13 @@ pub struct Sample {
     pub split: Split,
 }
 
+impl Sample {
+    /// SHA-256 of its file, hexadecimal: what contents are stored under.
+    pub fn content(&self) -> &str {
+        self.file.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+}
+
 impl From<&Dataset> for Samples {
     fn from(dataset: &Dataset) -> Self {
         let sample = |image: &crate::datasets::ImageEntry| Sample {

@@ -1,15 +1,16 @@
 //! `/jobs`: submission with and without a key, lists, the job itself, cancellation, the bounded queue.
 
-use std::time::Duration;
-
 use graft::{
     config::JobsConfig,
-    jobs::{Event, Failure, Jobs, Progress},
+    jobs::{Event, Failure, Jobs, Progress, document},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Plans, Setup, TestApp, eventually, finetune, run_one};
+use crate::{
+    finetune::{drawings, upload},
+    support::{Answer, Plans, Setup, TestApp, eventually, finetune, run_one},
+};
 
 async fn app() -> (TestApp, Jobs) {
     Setup::empty().with_jobs(Plans::default()).await
@@ -58,7 +59,7 @@ async fn a_dry_run_queues_nothing() {
 async fn what_cannot_be_done_is_refused_with_every_reason() {
     let (app, _) = app().await;
     let refused = app.send(finetune(&app, "", &json!({"name": "broken"}))).await;
-    let body = refused.problem(422, "invalid_recipe", "the recipe has 2 problems; `problems` names each");
+    let body = refused.problem(422, "invalid_recipe", "the request has 2 problems; `problems` names each");
     assert_eq!(body["problems"][1], json!({"field": "batch_size", "detail": "is negative"}));
     let defect = app.send(finetune(&app, "", &json!({"name": "defect"}))).await;
     assert!(!defect.problem(500, "internal", "its log").to_string().contains("secret"));
@@ -126,13 +127,10 @@ async fn a_job_shows_how_far_it_is_and_what_it_made() {
     run_one(&jobs, move |_, control| {
         control.event(Event::new("epoch").at(1, 1, 8).with("val_accuracy", 0.75));
         control.event(Event::warning("the cache does not fit"));
+        let details = json!({"phase": 1, "epoch": 1, "step": 8, "loss": 0.5, "images_per_second": 12.5});
         control.progress(Progress {
-            phase: Some(1),
-            epoch: Some(1),
-            step: Some(8),
-            loss: Some(0.5),
-            images_per_second: Some(12.5),
             remaining_seconds: Some(60.0),
+            details: document(&details).expect("an object"),
             ..Progress::default()
         });
         control.flush();
@@ -243,24 +241,19 @@ async fn what_an_unfinished_job_needs_cannot_be_deleted() {
 }
 
 #[tokio::test]
-async fn what_a_job_is_being_planned_with_is_deleted_before_or_not_at_all() {
+async fn a_job_whose_data_set_went_while_it_was_planned_is_refused() {
     let (plans, gate) = Plans::gated();
     let (app, _) = Setup::empty().with_jobs(plans).await;
-    let slow = app.send(finetune(&app, "", &json!({"name": "slow"})));
+    let dataset = upload(&app, drawings(2, 1)).await;
+    let slow = app.send(finetune(&app, "", &json!({"name": "slow", "dataset": dataset})));
     let delete = async {
         gate.reached.notified().await;
-        let delete = app.send(app.ask(Method::DELETE, "/datasets/photos"));
-        tokio::pin!(delete);
-        // Time for an answer that would come too early.
-        let early = tokio::time::timeout(Duration::from_millis(200), &mut delete).await.ok();
+        let deleted = app.send(app.ask(Method::DELETE, &format!("/datasets/{dataset}"))).await;
         gate.open.send(()).expect("the planner waits");
-        match early {
-            Some(answer) => answer,
-            None => delete.await,
-        }
+        deleted
     };
-    let (accepted, deleted) = tokio::join!(slow, delete);
-    assert_eq!(accepted.status, 202, "{}", accepted.text());
-    let id = accepted.json()["id"].as_str().expect("a job has an id").to_owned();
-    deleted.problem(409, "dataset_in_use", &id);
+    let (refused, deleted) = tokio::join!(slow, delete);
+    assert_eq!(deleted.status, 204, "nobody uses it yet");
+    refused.problem(422, "invalid_recipe", &format!("`dataset/{dataset}` was removed while the job was being planned"));
+    assert_eq!(app.get("/jobs").await.ok().json()["jobs"], json!([]));
 }

@@ -38,6 +38,7 @@ mod pixels;
 mod plots;
 mod predict;
 mod providers;
+mod publication;
 mod real;
 mod recipes;
 mod rejudged;

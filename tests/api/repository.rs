@@ -33,7 +33,7 @@ async fn a_version_published_while_serving_is_found_and_becomes_stable() {
 async fn a_chosen_version_stays_until_another_is_chosen() {
     let app = Setup::new().with(Tiny::Colours, "colours").spawn().await;
     assert_eq!(answering(&app).await, "2");
-    app.repository.set_stable("colours", 1).expect("version 1 exists");
+    app.repository.pin("colours", 1).expect("version 1 exists");
     eventually("version 1 answers", async || answering(&app).await == "1").await;
     publish(&app.repository, Tiny::Colours, "colours");
     eventually("version 3 is listed", async || {

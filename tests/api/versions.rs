@@ -4,7 +4,7 @@ use graft::registry::{OnnxSettings, import_onnx, read_labels};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Answer, Plans, Setup, TestApp, Tiny, finetune, plain, runtime};
+use crate::support::{Answer, Plans, Setup, TestApp, Tiny, finetune, plain, publish, runtime};
 
 async fn choose(app: &TestApp, model: &str, body: &str) -> Answer {
     let request = app.ask(Method::PUT, &format!("/models/{model}/stable"));
@@ -46,6 +46,38 @@ async fn a_chosen_version_answers_at_once_and_rolling_back_is_the_same() {
 }
 
 #[tokio::test]
+async fn a_choice_is_pinned_until_it_is_taken_back() {
+    let app = unwatched().spawn().await;
+    let stands = async || {
+        let model = app.get("/models/colours").await.ok().json();
+        (model["stable"].as_u64(), model["pinned"].as_bool())
+    };
+    assert_eq!(stands().await, (Some(2), Some(false)));
+    let chosen = choose(&app, "colours", "{\"version\":2}").await.ok().json();
+    assert_eq!((&chosen["stable"], &chosen["pinned"]), (&json!(2), &json!(true)));
+    publish(&app.repository, Tiny::Colours, "colours");
+    assert_eq!(choose(&app, "colours", "{\"version\":1}").await.ok().json()["stable"], 1);
+    assert_eq!(stands().await, (Some(1), Some(true)));
+    let unset = app.send(app.ask(Method::DELETE, "/models/colours/stable")).await.ok().json();
+    assert_eq!((&unset["stable"], &unset["pinned"]), (&json!(3), &json!(false)), "the newest answers again");
+    assert_eq!(answering(&app).await, "3");
+    app.send(app.ask(Method::DELETE, "/models/colours/stable")).await.ok();
+    let unknown = app.send(app.ask(Method::DELETE, "/models/colour/stable")).await;
+    unknown.problem(404, "unknown_model", "did you mean `colours`?");
+}
+
+#[tokio::test]
+async fn a_number_is_not_given_again() {
+    let app = unwatched().spawn().await;
+    assert_eq!(delete(&app, "colours", "2").await.status, 204);
+    publish(&app.repository, Tiny::Colours, "colours");
+    choose(&app, "colours", "{\"version\":2}").await.problem(404, "unknown_version", "it has 1, 3");
+    assert_eq!(delete(&app, "other", "1").await.status, 204);
+    publish(&app.repository, Tiny::Thousand, "other");
+    choose(&app, "other", "{\"version\":1}").await.problem(404, "unknown_version", "it has 2");
+}
+
+#[tokio::test]
 async fn a_deleted_version_is_gone_at_once() {
     let app = unwatched().spawn().await;
     choose(&app, "colours", "{\"version\":1}").await.ok();
@@ -66,7 +98,7 @@ async fn a_version_that_a_job_starts_from_stays() {
     let (app, jobs) = setup.with_jobs(Plans::default()).await;
     let job = app.send(finetune(&app, "", &json!({"name": "a"}))).await.json();
     let id = job["id"].as_str().expect("a job has an id");
-    delete(&app, "colours", "1").await.problem(409, "version_in_use", &format!("job `{id}` starts from version 1"));
+    delete(&app, "colours", "1").await.problem(409, "version_in_use", &format!("job `{id}` uses version 1"));
     jobs.cancel(id).await.expect("it waits");
     assert_eq!(delete(&app, "colours", "1").await.status, 204);
 }

@@ -17,11 +17,11 @@ use graft::{
     datasets::{Datasets, ReadAs},
     graph::Graph,
     preprocess::Limits,
-    registry::{ModelVersion, Repository, import_keras},
+    registry::{self, Metadata, ModelVersion, Repository, Staging, import_keras},
     runtime::Runtime,
     tensor::{Dtype, little_endian, npz::NpzWriter},
     training::{
-        self, Division, Samples,
+        self, Division, Made, Publisher, Samples,
         batches::Batches,
         cache,
         event::{Event, Observer, Place},
@@ -67,6 +67,32 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Takes whatever a run makes.
+struct Shelf<'a> {
+    repository: &'a Repository,
+    name: &'a str,
+}
+
+impl Shelf<'_> {
+    fn refused(&self, source: registry::Error) -> training::Error {
+        training::Error::Register { name: self.name.to_owned(), source: source.into() }
+    }
+}
+
+impl Publisher for Shelf<'_> {
+    fn published(&self) -> Result<Option<ModelVersion>, training::Error> {
+        Ok(None)
+    }
+
+    fn stage(&self) -> Result<Staging, training::Error> {
+        self.repository.stage(self.name).map_err(|source| self.refused(source))
+    }
+
+    fn publish(&self, staging: Staging, metadata: Metadata, _: &Made<'_>) -> Result<ModelVersion, training::Error> {
+        staging.publish(metadata).map_err(|source| self.refused(source))
+    }
+}
+
 /// An imported model, a data set, and a folder for what runs leave behind.
 struct Bench {
     config: Config,
@@ -104,7 +130,7 @@ impl Bench {
                 root: &root,
                 bound: self.config.training.cache_bytes,
             },
-            repository: &self.repository,
+            publisher: &Shelf { repository: &self.repository, name: &recipe.name },
             checkpoint_interval: self.config.training.checkpoint_interval,
             folder: &self.scratch.path().join("runs").join(name),
             job: name,

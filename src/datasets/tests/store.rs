@@ -51,29 +51,8 @@ fn only_ids_are_looked_up() {
         assert!(matches!(store.datasets.get(id), Err(Error::Unknown { .. })), "{id}");
         assert!(matches!(store.datasets.summary(id), Err(Error::Unknown { .. })), "{id}");
         assert!(matches!(store.datasets.remove(id), Err(Error::Unknown { .. })), "{id}");
-        assert!(matches!(store.datasets.hold(id, "job"), Err(Error::Unknown { .. })), "{id}");
     }
     assert!(store.datasets.get(&dataset.id).is_ok());
-}
-
-#[test]
-fn a_data_set_in_use_stays() {
-    let store = Store::new(bounds());
-    let id = block_on(store.send(ArchiveKind::Zip, &archive())).unwrap().id.clone();
-    let datasets = &store.datasets;
-    datasets.hold(&id, "job-1").unwrap();
-    datasets.hold(&id, "job-1").unwrap();
-    datasets.hold(&id, "job-2").unwrap();
-    datasets.release(&id, "job-1");
-    datasets.release(&id, "unknown");
-    assert_eq!(datasets.in_use_by(&id).as_deref(), Some("job-2"));
-    let error = datasets.remove(&id).unwrap_err();
-    assert_eq!(error.to_string(), format!("data set `{id}` is used by job `job-2`; cancel the job or wait for its end"));
-    datasets.release(&id, "job-2");
-    assert_eq!(datasets.in_use_by(&id), None);
-    datasets.remove(&id).unwrap();
-    assert!(matches!(datasets.hold(&id, "job-3"), Err(Error::Unknown { .. })));
-    assert_eq!(store.left(), Vec::<std::path::PathBuf>::new());
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub struct DatasetDto {
     /// Files that were skipped, by path; the first 10 000 of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub skipped: Option<Vec<SkippedDto>>,
+    pub skipped: Option<Vec<Skipped>>,
 }
 
 /// A class and its images.
@@ -74,17 +74,6 @@ pub struct DatasetClassDto {
     pub test: usize,
 }
 
-/// A file that was skipped.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct SkippedDto {
-    /// Where it lay.
-    #[schema(example = "train/ants/imageNotFound.gif")]
-    pub path: String,
-    /// Why.
-    #[schema(example = "the bytes are no image; send JPEG, PNG, BMP, GIF, WebP or TIFF")]
-    pub reason: String,
-}
-
 impl DatasetDto {
     /// With or without the files that were skipped.
     pub fn new(summary: Summary, with_skipped: bool) -> Self {
@@ -99,8 +88,7 @@ impl DatasetDto {
             bytes,
             warnings,
             skipped_count,
-            skipped: with_skipped
-                .then(|| skipped.into_iter().map(|Skipped { path, reason }| SkippedDto { path, reason }).collect()),
+            skipped: with_skipped.then_some(skipped),
         }
     }
 }

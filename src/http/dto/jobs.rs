@@ -1,15 +1,15 @@
-//! Bodies of `/jobs`, `/jobs/{id}` and `/jobs/finetune`.
+//! Bodies of `/jobs`, `/jobs/{id}` and `POST /jobs/KIND`.
 //!
 //! Shapes of the wire alone; what they hold is decided in `jobs`.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    http::openapi::{Epoch, JobResult},
-    jobs::{Base, Failure, Job, LeaseState, LeaseStatus, NewJob, Progress, State, StoredEvent, Timestamp},
-    training::{Estimate, recipe::Recipe},
+    finetuning::Epoch,
+    http::openapi::{JobPlan, JobProgress, JobResult, JobSubject},
+    jobs::{Document, Failure, Job, LeaseState, LeaseStatus, Progress, Spec, State, StoredEvent, Timestamp},
 };
 
 /// The answer of `/jobs`.
@@ -22,27 +22,23 @@ pub struct JobsAnswer {
     pub next: Option<String>,
 }
 
-/// What a job is to do, with everything resolved.
+/// What a job is to do, with everything resolved; besides, what its kind says of it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PlannedJob {
-    /// Name of the model that it makes.
-    #[schema(example = "hymenoptera")]
-    pub name: String,
-    /// Data set that it reads.
-    pub dataset: String,
-    /// Model version that it starts from.
-    pub base: BaseDto,
-    /// The recipe with every default filled in.
-    #[schema(value_type = Recipe)]
-    pub recipe: Value,
-    /// What it will cost.
-    #[schema(value_type = Estimate)]
-    pub estimates: Value,
+    /// The kind of job, as in `POST /jobs/KIND`.
+    #[schema(example = "finetune")]
+    pub kind: String,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub subject: Document,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub plan: Document,
     /// What to know before it starts.
     pub warnings: Vec<String>,
 }
 
-/// A job that was accepted; the same for every request with its `Idempotency-Key`.
+/// A job that was accepted; the same for every request with its `Idempotency-Key`. Besides, what its kind says of it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AcceptedJob {
     /// Its id; `/jobs/{id}` is its place.
@@ -58,32 +54,20 @@ pub struct AcceptedJob {
     pub plan: PlannedJob,
 }
 
-/// A model version.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct BaseDto {
-    /// The model.
-    #[schema(example = "inception_v3")]
-    pub model: String,
-    /// Its version.
-    #[schema(example = 1)]
-    pub version: u32,
-}
-
 /// A job in a list; what is not known yet is left out.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct JobDto {
     /// Its id.
     #[schema(example = "019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10")]
     pub id: String,
+    /// The kind of job, as in `POST /jobs/KIND`.
+    #[schema(example = "finetune")]
+    pub kind: String,
     /// Where it stands.
     pub state: State,
-    /// Name of the model that it makes.
-    #[schema(example = "hymenoptera")]
-    pub name: String,
-    /// Data set that it reads.
-    pub dataset: String,
-    /// Model version that it starts from.
-    pub base: BaseDto,
+    #[serde(flatten)]
+    #[schema(value_type = JobSubject)]
+    pub subject: Document,
     /// RFC 3339 time of acceptance.
     #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00Z")]
     pub created: Timestamp,
@@ -101,9 +85,13 @@ pub struct JobDto {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub lease: Option<LeaseDto>,
-    /// How far it is.
     #[serde(flatten)]
-    pub progress: ProgressDto,
+    #[schema(value_type = JobProgress)]
+    pub progress: Document,
+    /// RFC 3339 time when it should end, while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
+    pub estimated_finish: Option<Timestamp>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<FailureDto>, nullable = false)]
@@ -116,21 +104,28 @@ pub struct JobDetail {
     /// As in the list.
     #[serde(flatten)]
     pub job: JobDto,
-    /// The recipe with every default filled in.
-    #[schema(value_type = Recipe)]
-    pub recipe: Value,
-    /// What it was expected to cost.
-    #[schema(value_type = Estimate)]
-    pub estimates: Value,
-    /// One per epoch, with its validation metrics.
-    #[schema(value_type = Vec<Epoch>)]
-    pub history: Vec<Map<String, Value>>,
+    #[serde(flatten)]
+    #[schema(value_type = JobPlan)]
+    pub plan: Document,
+    /// One per epoch, with its validation metrics; empty for kinds that have none.
+    #[schema(value_type = Vec<JobEpoch>)]
+    pub history: Vec<Document>,
     /// What to know, in order.
     pub warnings: Vec<String>,
-    /// What it made, once it has succeeded: model, version, report.
+    /// What it made, once it has succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<JobResult>, nullable = false)]
     pub result: Option<Value>,
+}
+
+/// An epoch in a job's history.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobEpoch {
+    /// What was measured.
+    #[serde(flatten)]
+    pub epoch: Epoch,
+    /// Steps of the phase up to its end.
+    pub step: u64,
 }
 
 /// A worker's lease of a running job.
@@ -147,55 +142,6 @@ pub struct LeaseDto {
     pub expires: Timestamp,
 }
 
-/// How far a job is.
-#[derive(Debug, Default, Serialize, ToSchema)]
-pub struct ProgressDto {
-    /// `caching`, `training`, `evaluating` or `exporting`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "training")]
-    pub stage: Option<String>,
-    /// Phase, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub phase: Option<u32>,
-    /// Number of phases.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub phases: Option<u32>,
-    /// Epoch of the phase, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub epoch: Option<u32>,
-    /// Number of epochs of the phase.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub epochs: Option<u32>,
-    /// Step of the phase, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub step: Option<u64>,
-    /// Number of steps of the phase.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub steps: Option<u64>,
-    /// Training loss.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub loss: Option<f64>,
-    /// Training accuracy, 0 to 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub accuracy: Option<f64>,
-    /// Speed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub images_per_second: Option<f64>,
-    /// RFC 3339 time when it should end, while it runs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
-    pub estimated_finish: Option<Timestamp>,
-}
-
 /// Why a job failed.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FailureDto {
@@ -206,16 +152,9 @@ pub struct FailureDto {
     pub detail: String,
 }
 
-impl From<Base> for BaseDto {
-    fn from(Base { model, version }: Base) -> Self {
-        Self { model, version }
-    }
-}
-
-impl From<NewJob> for PlannedJob {
-    fn from(plan: NewJob) -> Self {
-        let NewJob { name, dataset, base, recipe, estimates, warnings } = plan;
-        Self { name, dataset, base: base.into(), recipe, estimates, warnings }
+impl From<Spec> for PlannedJob {
+    fn from(Spec { kind, subject, plan, warnings }: Spec) -> Self {
+        Self { kind, subject, plan, warnings }
     }
 }
 
@@ -234,42 +173,21 @@ impl From<LeaseState> for LeaseDto {
 impl JobDto {
     /// `job`, and how its worker's lease stands.
     pub fn new(job: &Job, lease: Option<LeaseState>) -> Self {
-        let mut progress = job.progress.as_ref().map(ProgressDto::from).unwrap_or_default();
         // Of a job that does not run, nobody knows when it ends.
-        if lease.is_none_or(|lease| lease.status != LeaseStatus::Held) {
-            progress.estimated_finish = None;
-        }
+        let runs = lease.is_some_and(|lease| lease.status == LeaseStatus::Held);
         Self {
             id: job.id.clone(),
+            kind: job.spec.kind.clone(),
             state: job.state,
-            name: job.spec.name.clone(),
-            dataset: job.spec.dataset.clone(),
-            base: job.spec.base.clone().into(),
+            subject: job.spec.subject.clone(),
             created: job.created,
             started: job.started,
             finished: job.finished,
             cancel_requested: job.cancel_requested,
             lease: lease.map(LeaseDto::from),
-            progress,
+            progress: job.progress.as_ref().map(|progress| progress.details.clone()).unwrap_or_default(),
+            estimated_finish: job.progress.as_ref().filter(|_| runs).and_then(Progress::estimated_finish),
             error: job.error.clone(),
-        }
-    }
-}
-
-impl From<&Progress> for ProgressDto {
-    fn from(progress: &Progress) -> Self {
-        Self {
-            stage: progress.stage.clone(),
-            phase: progress.phase,
-            phases: progress.phases,
-            epoch: progress.epoch,
-            epochs: progress.epochs,
-            step: progress.step,
-            steps: progress.steps,
-            loss: progress.loss,
-            accuracy: progress.accuracy,
-            images_per_second: progress.images_per_second,
-            estimated_finish: progress.estimated_finish(),
         }
     }
 }
@@ -280,12 +198,18 @@ impl JobDetail {
         let text = |event: &StoredEvent| Some(event.event.data.get("text")?.as_str()?.to_owned());
         let (epochs, warnings): (Vec<_>, Vec<_>) = highlights.iter().partition(|event| event.event.is_epoch());
         let summary = JobDto::new(&job, lease);
+        let mut all: Vec<String> = Vec::new();
+        // A run that goes on may find the same again.
+        for warning in job.spec.warnings.into_iter().chain(warnings.into_iter().filter_map(text)) {
+            if !all.contains(&warning) {
+                all.push(warning);
+            }
+        }
         Self {
             job: summary,
             history: epochs.into_iter().map(|event| event.event.document()).collect(),
-            warnings: job.spec.warnings.into_iter().chain(warnings.into_iter().filter_map(text)).collect(),
-            recipe: job.spec.recipe,
-            estimates: job.spec.estimates,
+            warnings: all,
+            plan: job.spec.plan,
             result: job.result,
         }
     }

@@ -43,6 +43,8 @@ pub struct ModelDetail {
     /// The version that requests without one get.
     #[schema(example = 1)]
     pub stable: u32,
+    /// Whether somebody chose that version: newer ones do not take its place until the choice is taken back.
+    pub pinned: bool,
     /// Whether the stable version's weights are trained.
     pub pretrained: bool,
     /// Ascending.
@@ -60,6 +62,8 @@ pub struct VersionDto {
     pub architecture: String,
     /// False when its weights are untrained.
     pub pretrained: bool,
+    /// False for what a job registered without publishing it: it answers when it is asked for, or chosen.
+    pub published: bool,
     /// How images become its input.
     pub input: Preprocessing,
     /// Number of classes; 0 without a top.
@@ -232,11 +236,12 @@ impl From<Layout> for LayoutDto {
 impl ModelDetail {
     /// `view` as JSON; labels are long, so only `/models/{m}` has them.
     pub fn new(view: &ModelView, with_labels: bool) -> Self {
-        let stable = view.versions.iter().find(|version| version.version.metadata.version == view.stable);
+        let stable = view.versions.iter().find(|version| version.version.metadata.version == view.stable.version);
         Self {
             name: view.name.clone(),
             default: view.default,
-            stable: view.stable,
+            stable: view.stable.version,
+            pinned: view.stable.pinned,
             pretrained: stable.is_some_and(|version| version.version.metadata.pretrained),
             versions: view.versions.iter().map(|version| VersionDto::new(version, with_labels)).collect(),
         }
@@ -250,6 +255,7 @@ impl VersionDto {
             version: metadata.version,
             architecture: metadata.architecture.clone(),
             pretrained: metadata.pretrained,
+            published: metadata.published,
             input: metadata.preprocessing.clone(),
             classes: metadata.labels.len(),
             output: metadata.output.as_ref().map(|Output { tensor, kind, found_by }| OutputDto {

@@ -70,7 +70,6 @@ fn dataset_errors() -> Vec<(DatasetError, u16, Code)> {
     let several = LayoutFault::SeveralSets { folders: Vec::new(), splits: None, classes: text() };
     vec![
         (DatasetError::Unknown { id: text() }, 404, Code::UnknownDataset),
-        (DatasetError::InUse { id: text(), job: text() }, 409, Code::DatasetInUse),
         (DatasetError::TooManyUploads { limit: 1 }, 503, Code::Busy),
         (DatasetError::UploadTooLarge { limit: 1 }, 413, Code::BodyTooLarge),
         (DatasetError::TooLarge(Excess::Bytes { limit: 1 }), 413, Code::ArchiveTooLarge),
@@ -147,6 +146,7 @@ fn own_errors() -> Vec<(ApiError, u16, Code)> {
         (ApiError::from_plan(PlanError::Failed("secret".into())), 500, Code::Internal),
         (ApiError::NoJobs, 404, Code::NotFound),
         (ApiError::VersionInUse(text()), 409, Code::VersionInUse),
+        (ApiError::DatasetInUse { id: text(), job: text() }, 409, Code::DatasetInUse),
         (ApiError::TooManyStreams { limit: 1 }, 503, Code::TooManyStreams),
         (ApiError::internal("secret"), 500, Code::Internal),
     ]

@@ -61,16 +61,8 @@ pub struct LayersQuery {
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub struct JobPath {
-    /// What `POST /jobs/finetune` called it, such as `019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10`.
+    /// What the answer that accepted it called it, such as `019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10`.
     id: String,
-}
-
-/// The query of `/jobs/finetune`.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct FinetuneQuery {
-    /// Whether to answer with what would be done, and do nothing; false without.
-    dry_run: Option<bool>,
 }
 
 /// The query of `/jobs`.

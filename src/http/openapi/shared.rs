@@ -15,8 +15,9 @@ use super::{
 use crate::http::{
     accept::Format,
     code::Code,
-    problem::{self, FieldProblem, ImageProblem, MissingModel, Problem},
+    problem::{self, ImageProblem, MissingModel, Problem},
 };
+use crate::message::FieldProblem;
 
 const BINARY: [(Format, &str); 4] = [
     (Format::Npy, "One layer as an array of shape `(images, *layer shape)`, C order"),
@@ -80,8 +81,9 @@ impl Route<'_> {
         (self.method, self.path) == ("post", "/datasets")
     }
 
-    fn finetune(self) -> bool {
-        self.path == "/jobs/finetune"
+    /// Whether it accepts jobs.
+    fn submits(self) -> bool {
+        self.method == "post" && self.path.starts_with("/jobs/") && !self.path.contains('{')
     }
 
     /// Whether its answer says which model gave it.
@@ -95,7 +97,7 @@ impl Route<'_> {
 
     /// Whether it takes a JSON body that is not about images.
     fn json(self) -> bool {
-        self.finetune() || self.method == "put"
+        self.submits() || self.method == "put"
     }
 }
 
@@ -103,7 +105,7 @@ fn answer(operation: &mut Operation, route: Route) {
     for (status, response) in operation.responses.responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
         let RefOr::T(response) = response else { continue };
         headers::refer(response, headers::EVERY);
-        if status == "201" || (status == "202" && route.finetune()) {
+        if status == "201" || (status == "202" && route.submits()) {
             headers::refer(response, headers::CREATED);
         }
         if route.of_model() {
@@ -139,7 +141,9 @@ fn may_answer(code: Code, route: Route) -> bool {
         Code::Internal => true,
         Code::NotReady => path == "/readyz",
         Code::UnknownModel => images || path.contains("{model}"),
-        Code::UnknownVersion => images || ["/layers", "/stable", "/onnx", "{version}"].iter().any(|end| path.ends_with(end)),
+        Code::UnknownVersion => {
+            images || method == "put" || ["/layers", "/onnx", "{version}"].iter().any(|end| path.ends_with(end))
+        }
         Code::InvalidParameter => images || ["/models", "/jobs", "/datasets"].iter().any(|start| path.starts_with(start)),
         Code::UnknownDataset => path == "/datasets/{id}",
         Code::DatasetInUse => method == "delete" && path.starts_with("/datasets"),
@@ -149,8 +153,8 @@ fn may_answer(code: Code, route: Route) -> bool {
         Code::MalformedBody | Code::UnsupportedMediaType | Code::BodyTooLarge | Code::BodyTimeout | Code::Busy => {
             images || route.json() || route.upload()
         }
-        Code::QueueFull => images || route.finetune(),
-        Code::InvalidRecipe | Code::IdempotencyKeyReused | Code::IdempotencyInProgress => route.finetune(),
+        Code::QueueFull => images || route.submits(),
+        Code::InvalidRecipe | Code::IdempotencyKeyReused | Code::IdempotencyInProgress => route.submits(),
         Code::UnknownJob => path == "/jobs" || path.starts_with("/jobs/{id}"),
         Code::JobFinished => path.ends_with("/cancel"),
         Code::TooManyStreams => path.ends_with("/events"),

@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     datasets::{Datasets, Error},
+    finetuning::kinds::dataset_resource,
     http::{
         dto::{DatasetDto, DatasetsAnswer},
         error::ApiError,
@@ -20,6 +21,7 @@ use crate::{
         state::State,
         upload::{self, PARAMETERS, Said},
     },
+    jobs::{Error as JobsError, Removal},
 };
 
 /// Upload a data set
@@ -62,19 +64,19 @@ pub async fn show(extract::State(state): extract::State<State>, request: Request
 #[utoipa::path(delete, path = "/datasets/{id}", operation_id = "delete_dataset", tag = "datasets", params(DatasetPath), responses((status = 204, description = "It is gone")))]
 pub async fn remove(extract::State(state): extract::State<State>, request: Request) -> Result<StatusCode, ApiError> {
     let id = id(request).await?;
-    // A client that leaves must not let a job in halfway.
+    // A client that leaves must not leave it half removed.
     tokio::spawn(remove_unused(state, id)).await.map_err(ApiError::internal)??;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn remove_unused(state: State, id: String) -> Result<(), ApiError> {
-    let _alone = state.uses().write().await;
-    if let Ok(part) = state.jobs()
-        && let Some(job) = part.jobs.using_dataset(&id).await?.into_iter().next()
-    {
-        return Err(Error::InUse { id, job }.into());
-    }
-    on_disk(&state, move |datasets| datasets.remove(&id)).await
+    let removal = match state.remove(dataset_resource(&id), None).await {
+        Err(JobsError::InUse { job, .. }) => return Err(ApiError::DatasetInUse { id, job }),
+        removal => removal?,
+    };
+    on_disk(&state, move |datasets| datasets.remove(&id)).await?;
+    removal.into_iter().for_each(Removal::done);
+    Ok(())
 }
 
 /// Reads the path's id, and refuses query parameters.

@@ -1,6 +1,6 @@
-//! `/jobs/finetune`, `/jobs`, `/jobs/{id}` and its cancellation: work that goes on after the answer.
+//! `POST /jobs/KIND`, `/jobs`, `/jobs/{id}` and its cancellation: work that goes on after the answer.
 //!
-//! Knows no trainers, and a recipe as the schema of a body only: a planner that the composition root supplies reads it.
+//! Knows kinds of jobs by what they say of themselves.
 
 use std::sync::Arc;
 
@@ -9,23 +9,25 @@ use axum::{
     extract::{self, Path, Request, rejection::PathRejection},
     http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
+    routing::post,
 };
 use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
+    finetuning::kinds::{Description, described},
     http::{
         dto::{AcceptedJob, JobDetail, JobDto, JobsAnswer, PlannedJob},
         error::ApiError,
         idempotency, json,
-        openapi::{FinetuneQuery, JobPath, JobsQuery},
+        openapi::{JobPath, JobsQuery, submission},
         params,
         query::Query,
         state::{JobsPart, State},
     },
-    jobs::{self, Admission, Job, Listing, Plan, Planner, Reservation},
-    training::recipe,
+    jobs::{self, Admission, AnyKind, Job, Listing, NewJob, Reservation},
 };
 
 /// Jobs in one page unless told otherwise, and at most.
@@ -34,25 +36,30 @@ const MAX_PAGE: u32 = 100;
 
 const FLAG: [(&str, bool); 2] = [("true", true), ("false", false)];
 
-/// Fine-tune a model on a data set
-///
-/// Accepts the job and answers at once; `Location` is where it can be watched. With `dry_run=true` nothing is accepted, and
-/// the answer (200) is what would be done. Send an `Idempotency-Key` to make a retry safe: the same key and body always
-/// answer with the same job.
-#[utoipa::path(post, path = "/jobs/finetune", operation_id = "finetune", tag = "jobs", params(FinetuneQuery, ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe; at most 255 characters, bare or quoted")), request_body(content = recipe::Request, content_type = "application/json", description = "The recipe; only `dataset` and `name` are required", example = json!({"dataset": "019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10", "name": "hymenoptera"})), responses(
-    (status = 200, description = "With `dry_run=true`: what would be done", body = PlannedJob),
-    (status = 202, description = "Accepted", body = AcceptedJob)
-))]
-pub async fn submit(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
+/// A route for every kind of job.
+pub fn submissions() -> OpenApiRouter<State> {
+    described().into_iter().fold(OpenApiRouter::new(), |router, kind| {
+        let (schemas, paths) = submission(&kind);
+        let Description { name, .. } = kind;
+        let submit = move |state: extract::State<State>, request: Request| submit(state, name, request);
+        router.routes((schemas, paths, post(submit)))
+    })
+}
+
+/// Accepts a job of the kind `name` and answers at once; with `dry_run` nothing is accepted, and the answer is what would be done.
+async fn submit(
+    extract::State(state): extract::State<State>,
+    name: &'static str,
+    request: Request,
+) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let (jobs, planner, dry_run, key) = door(&state, &parts.uri, &parts.headers)?;
+    let (jobs, kind, dry_run, key) = door(&state, name, &parts.uri, &parts.headers)?;
     let bytes = json::bytes(state.intake(), &parts.headers, body).await?;
     if dry_run {
-        return Ok(Json(PlannedJob::from(plan(planner, bytes).await?)).into_response());
+        return Ok(Json(PlannedJob::from(plan(kind, bytes).await?.spec)).into_response());
     }
     // A client that leaves must not leave its key behind half-used.
-    let job =
-        tokio::spawn(async move { accept(&state, &jobs, planner, key, bytes).await }).await.map_err(ApiError::internal)??;
+    let job = tokio::spawn(async move { accept(&jobs, kind, key, bytes).await }).await.map_err(ApiError::internal)??;
     let location = format!("/jobs/{}", job.id);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(AcceptedJob::from(job))).into_response())
 }
@@ -83,7 +90,7 @@ pub async fn list(extract::State(state): extract::State<State>, request: Request
 
 /// One job
 ///
-/// With its recipe, the metrics of every epoch, and what it made.
+/// With its plan, the metrics of every epoch, and what it made.
 #[utoipa::path(get, path = "/jobs/{id}", operation_id = "get_job", tag = "jobs", params(JobPath), responses((status = 200, description = "The job", body = JobDetail)))]
 pub async fn show(
     extract::State(state): extract::State<State>,
@@ -118,31 +125,25 @@ pub async fn cancel(
     Ok((status, Json(JobDto::new(&job, jobs.lease(&job)))).into_response())
 }
 
-type Door = (Arc<JobsPart>, Arc<dyn Planner>, bool, Option<String>);
+type Door = (Arc<JobsPart>, Arc<dyn AnyKind>, bool, Option<String>);
 
 /// What can be checked before the body is read.
-fn door(state: &State, uri: &Uri, headers: &HeaderMap) -> Result<Door, ApiError> {
+fn door(state: &State, name: &str, uri: &Uri, headers: &HeaderMap) -> Result<Door, ApiError> {
     let jobs = Arc::clone(state.jobs()?);
-    let planner = jobs.planner.clone().ok_or(ApiError::NoJobs)?;
+    let kind = jobs.kinds.get(name).cloned().ok_or(ApiError::NoJobs)?;
     let dry_run = Query::parse(uri, &["dry_run"])?.choice("dry_run", &FLAG)?.unwrap_or_default();
-    Ok((jobs, planner, dry_run, idempotency::key(headers)?))
+    Ok((jobs, kind, dry_run, idempotency::key(headers)?))
 }
 
 /// The job of this key and body; a new one unless it was accepted before.
-async fn accept(
-    state: &State,
-    part: &JobsPart,
-    planner: Arc<dyn Planner>,
-    key: Option<String>,
-    bytes: Bytes,
-) -> Result<Job, ApiError> {
-    let Some(key) = key else { return plan_and_enqueue(state, part, planner, None, bytes).await };
+async fn accept(part: &JobsPart, kind: Arc<dyn AnyKind>, key: Option<String>, bytes: Bytes) -> Result<Job, ApiError> {
+    let Some(key) = key else { return plan_and_enqueue(part, kind, None, bytes).await };
     let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let reservation = match part.jobs.reserve(&key, &hash).await? {
         Admission::Known(job) => return Ok(*job),
         Admission::New(reservation) => reservation,
     };
-    let accepted = plan_and_enqueue(state, part, planner, Some(&reservation), bytes).await;
+    let accepted = plan_and_enqueue(part, kind, Some(&reservation), bytes).await;
     if accepted.is_err() {
         part.jobs.give_up(reservation).await?;
     }
@@ -150,20 +151,17 @@ async fn accept(
 }
 
 async fn plan_and_enqueue(
-    state: &State,
     part: &JobsPart,
-    planner: Arc<dyn Planner>,
+    kind: Arc<dyn AnyKind>,
     reservation: Option<&Reservation>,
     bytes: Bytes,
 ) -> Result<Job, ApiError> {
-    // Until the job is in the queue nothing that it is planned with may be deleted.
-    let _kept = state.uses().read().await;
-    let plan = plan(planner, bytes).await?;
+    let plan = plan(kind, bytes).await?;
     Ok(part.jobs.enqueue(&plan, reservation).await?)
 }
 
-async fn plan(planner: Arc<dyn Planner>, bytes: Bytes) -> Result<Plan, ApiError> {
+async fn plan(kind: Arc<dyn AnyKind>, bytes: Bytes) -> Result<NewJob, ApiError> {
     let request: Value = json::parse(&bytes)?;
-    let planned = tokio::task::spawn_blocking(move || planner.plan(&request)).await;
+    let planned = tokio::task::spawn_blocking(move || kind.plan(&request)).await;
     planned.map_err(ApiError::internal)?.map_err(ApiError::from_plan)
 }

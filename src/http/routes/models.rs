@@ -47,7 +47,7 @@ pub async fn layers(extract::State(state): extract::State<State>, request: Reque
     let (mut parts, _) = request.into_parts();
     let Target { model, version } = Target::read(&mut parts, &["version"]).await?;
     let view = state.engine().model(&model)?;
-    let wanted = version.unwrap_or(view.stable);
+    let wanted = version.unwrap_or(view.stable.version);
     let found = view.versions.iter().find(|version| version.version.metadata.version == wanted);
     let version = &found.ok_or_else(|| unknown_version(&view, wanted))?.version;
     let layers = version.metadata.layers.iter().map(LayerDto::from).collect();

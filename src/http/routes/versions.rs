@@ -1,4 +1,4 @@
-//! `PUT /models/{m}/stable`, `DELETE /models/{m}/versions/{v}` and its `/onnx`: choose, roll back, delete, download.
+//! `PUT` and `DELETE /models/{m}/stable`, `DELETE /models/{m}/versions/{v}` and its `/onnx`: choose, roll back, delete, download.
 //!
 //! Asks the engine; touches no file.
 
@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 
 use super::answer::model_headers;
 use crate::{
+    finetuning::kinds::version_resource,
     graph::{self, SingleFile},
     http::{
         dto::ModelDetail,
@@ -28,6 +29,7 @@ use crate::{
         state::State,
     },
     inference::{Error, ModelId},
+    jobs::{Error as JobsError, Removal, Resource},
 };
 
 /// Bytes that are read and sent at once.
@@ -44,48 +46,64 @@ pub struct StableVersion {
 
 /// Choose the version that requests without one get
 ///
-/// Rolling back is the same with an earlier version. What is asked next sees it.
+/// Rolling back is the same with an earlier version. What is asked next sees it. The choice is `pinned`: no newer version takes its
+/// place until it is taken back.
 #[utoipa::path(put, path = "/models/{model}/stable", operation_id = "set_stable_version", tag = "models", params(ModelPath), request_body = StableVersion, responses((status = 200, description = "The model, as in `/models`", body = ModelDetail)))]
 pub async fn choose(extract::State(state): extract::State<State>, request: Request) -> Result<Json<ModelDetail>, ApiError> {
     let (mut parts, body) = request.into_parts();
     let model = Target::read(&mut parts, &[]).await?.every_version()?;
     let bytes = json::bytes(state.intake(), &parts.headers, body).await?;
     let StableVersion { version } = json::parse(&bytes)?;
-    state.engine().set_stable(&model, version).await?;
+    state.engine().pin(&model, version).await?;
+    Ok(Json(ModelDetail::new(&state.engine().model(&model)?, false)))
+}
+
+/// Take the choice of a version back
+///
+/// The newest published version answers again, as it does where nobody chose one. Without a choice nothing changes.
+#[utoipa::path(delete, path = "/models/{model}/stable", operation_id = "unset_stable_version", tag = "models", params(ModelPath), responses((status = 200, description = "The model, as in `/models`", body = ModelDetail)))]
+pub async fn unchoose(extract::State(state): extract::State<State>, request: Request) -> Result<Json<ModelDetail>, ApiError> {
+    let (mut parts, _) = request.into_parts();
+    let model = Target::read(&mut parts, &[]).await?.every_version()?;
+    state.engine().unpin(&model).await?;
     Ok(Json(ModelDetail::new(&state.engine().model(&model)?, false)))
 }
 
 /// Delete a version
 ///
-/// Refused while a job starts from it, and when it is all that the default model has. If it was the stable one, the newest
-/// counts. Requests that run on it finish.
+/// Refused while a job uses it, and when it is all that the default model has. If it was the stable one, the newest
+/// published one counts. Requests that run on it finish. No later version gets its number.
 #[utoipa::path(delete, path = "/models/{model}/versions/{version}", operation_id = "delete_version", tag = "models", params(VersionPath), responses((status = 204, description = "It is gone")))]
 pub async fn remove(extract::State(state): extract::State<State>, request: Request) -> Result<StatusCode, ApiError> {
     let (mut parts, _) = request.into_parts();
     let (model, version) = target(&mut parts).await?;
-    // A client that leaves must not let a job in halfway.
+    // A client that leaves must not leave it half removed.
     tokio::spawn(remove_unused(state, model, version)).await.map_err(ApiError::internal)??;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn remove_unused(state: State, model: String, version: u32) -> Result<(), ApiError> {
-    let _alone = state.uses().write().await;
     state.engine().rescan().await?;
     let view = state.engine().model(&model)?;
-    if model == state.engine().configured_default() && view.versions.iter().all(|known| known.version.metadata.version == version)
-    {
-        let detail = format!(
-            "version {version} is all that the default model `{model}` has; import another or change `models.default` first"
-        );
-        return Err(ApiError::VersionInUse(detail));
-    }
-    if let Ok(part) = state.jobs()
-        && let [job, ..] = part.jobs.using_version(&model, version).await?.as_slice()
-    {
-        let detail = format!("job `{job}` starts from version {version} of `{model}`; wait for its end or cancel it");
-        return Err(ApiError::VersionInUse(detail));
-    }
-    Ok(state.engine().remove_version(&model, version).await?)
+    let numbers = view.versions.iter().map(|known| known.version.metadata.version);
+    let others: Vec<Resource> = numbers.filter(|other| *other != version).map(|other| version_resource(&model, other)).collect();
+    let others = (model == state.engine().configured_default()).then_some(others.as_slice());
+    let removal = match state.remove(version_resource(&model, version), others).await {
+        Err(JobsError::InUse { job, .. }) => {
+            let detail = format!("job `{job}` uses version {version} of `{model}`; wait for its end or cancel it");
+            return Err(ApiError::VersionInUse(detail));
+        }
+        Err(JobsError::Last { .. }) => {
+            let detail = format!(
+                "version {version} is all that the default model `{model}` has; import another or change `models.default` first"
+            );
+            return Err(ApiError::VersionInUse(detail));
+        }
+        removal => removal?,
+    };
+    state.engine().remove_version(&model, version).await?;
+    removal.into_iter().for_each(Removal::done);
+    Ok(())
 }
 
 /// Download a version as one ONNX file

@@ -4,14 +4,14 @@
 
 use std::time::Duration;
 
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::{Row, Sqlite, Transaction, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{Move, Store, append, change, rows};
 use crate::jobs::{
     error::Error,
     event::{Event, QUEUED},
-    job::{Job, NewJob},
+    job::{Job, NewJob, Spec},
     state::State,
     time::Timestamp,
 };
@@ -77,7 +77,8 @@ impl Store {
     /// Accepts a job; finished ones beyond `max_finished` go, the oldest first.
     ///
     /// # Errors
-    /// [`Error::QueueFull`]; [`Error::KeyInProgress`] when the reservation was taken over.
+    /// [`Error::QueueFull`]; [`Error::Removed`] when something that it uses is being removed; [`Error::KeyInProgress`] when the
+    /// reservation was taken over.
     pub async fn enqueue(
         &self,
         new: &NewJob,
@@ -91,8 +92,9 @@ impl Store {
         if waiting >= i64::from(max_queued) {
             return Err(Error::QueueFull { limit: max_queued });
         }
-        let row = insert(&mut tx, new, now).await?;
+        let row = insert(&mut tx, &new.spec, now).await?;
         let seq: i64 = row.try_get("seq")?;
+        self.note_uses(&mut tx, seq, &new.uses).await?;
         if let Some(Reservation { key, token }) = reservation {
             let bound = sqlx::query("UPDATE idempotency SET job = ? WHERE key = ? AND token = ?").bind(seq).bind(key).bind(token);
             if bound.execute(&mut *tx).await?.rows_affected() == 0 {
@@ -133,20 +135,15 @@ impl Store {
     }
 }
 
-async fn insert(tx: &mut Transaction<'static, Sqlite>, new: &NewJob, now: Timestamp) -> Result<sqlx::sqlite::SqliteRow, Error> {
-    let insert = sqlx::query(
-        "INSERT INTO jobs (id, state, name, dataset, base_model, base_version, recipe, estimates, warnings, created) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
-    )
-    .bind(Uuid::now_v7().to_string())
-    .bind(State::Queued.name())
-    .bind(&new.name)
-    .bind(&new.dataset)
-    .bind(&new.base.model)
-    .bind(new.base.version)
-    .bind(new.recipe.to_string())
-    .bind(new.estimates.to_string())
-    .bind(serde_json::json!(new.warnings).to_string())
-    .bind(now.0);
+async fn insert(tx: &mut Transaction<'static, Sqlite>, spec: &Spec, now: Timestamp) -> Result<SqliteRow, Error> {
+    let insert = "INSERT INTO jobs (id, state, kind, subject, plan, warnings, created) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING *";
+    let insert = sqlx::query(insert)
+        .bind(Uuid::now_v7().to_string())
+        .bind(State::Queued.name())
+        .bind(&spec.kind)
+        .bind(serde_json::json!(spec.subject).to_string())
+        .bind(serde_json::json!(spec.plan).to_string())
+        .bind(serde_json::json!(spec.warnings).to_string())
+        .bind(now.0);
     Ok(insert.fetch_one(&mut **tx).await?)
 }

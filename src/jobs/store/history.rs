@@ -1,4 +1,4 @@
-//! What has been and is: jobs, their events, and what unfinished ones use.
+//! What has been and is: jobs and their events.
 //!
 //! Changes nothing.
 
@@ -69,24 +69,6 @@ impl Store {
         let query = sqlx::query("SELECT * FROM events WHERE job = ? AND kind IN (?, ?) ORDER BY id LIMIT ?");
         let rows = query.bind(seq).bind(EPOCH).bind(WARNING).bind(SHOWN_EVENTS).fetch_all(&self.pool).await?;
         rows.iter().map(rows::event).collect()
-    }
-
-    /// Unfinished jobs that read the data set.
-    ///
-    /// # Errors
-    /// The store's own.
-    pub async fn using_dataset(&self, dataset: &str) -> Result<Vec<String>, Error> {
-        let query = sqlx::query_scalar("SELECT id FROM jobs WHERE finished IS NULL AND dataset = ? ORDER BY seq");
-        Ok(query.bind(dataset).fetch_all(&self.pool).await?)
-    }
-
-    /// Unfinished jobs that start from the model version.
-    ///
-    /// # Errors
-    /// The store's own.
-    pub async fn using_version(&self, model: &str, version: u32) -> Result<Vec<String>, Error> {
-        let query = "SELECT id FROM jobs WHERE finished IS NULL AND base_model = ? AND base_version = ? ORDER BY seq";
-        Ok(sqlx::query_scalar(query).bind(model).bind(version).fetch_all(&self.pool).await?)
     }
 
     async fn seq(&self, id: &str) -> Result<i64, Error> {

@@ -13,7 +13,7 @@ use crate::jobs::{
     error::Error,
     event::{Event, RUNNING},
     job::{Failure, Job, Progress},
-    state::{Change, State},
+    state::{State, Transition},
     time::Timestamp,
 };
 
@@ -51,7 +51,7 @@ impl Store {
     /// The store's own.
     pub async fn claim(&self, now: Timestamp, lease: Duration) -> Result<Option<(Job, Lease)>, Error> {
         let from = State::Queued;
-        let to = from.after(Change::Claim).expect("a waiting job can be claimed");
+        let to = from.after(Transition::Claim).expect("a waiting job can be claimed");
         let owner = format!("{}/{}", self.process.name(), Uuid::now_v7());
         let mut tx = self.begin().await?;
         let claim = sqlx::query(

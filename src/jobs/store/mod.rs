@@ -7,6 +7,7 @@ mod history;
 mod leases;
 mod process;
 mod rows;
+mod uses;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -25,7 +26,7 @@ use super::{
     error::Error,
     event::{END, Event, QUEUED},
     job::{Claim, Failure},
-    state::{Change, State},
+    state::{State, Transition},
     time::Timestamp,
 };
 use crate::registry::{flush, make_folder};
@@ -39,7 +40,8 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Transactions are short, and only one at a time can write.
 const CONNECTIONS: u32 = 4;
 
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "jobs", include_str!("../migrations/0001_jobs.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] =
+    [(1, "jobs", include_str!("../migrations/0001_jobs.sql")), (2, "kinds", include_str!("../migrations/0002_kinds.sql"))];
 
 /// Jobs, events and idempotency keys in SQLite; cheap to clone.
 #[derive(Debug, Clone)]
@@ -127,13 +129,13 @@ enum Move<'a> {
 }
 
 impl Move<'_> {
-    fn change(&self) -> Change {
+    fn transition(&self) -> Transition {
         match self {
-            Self::Release => Change::Release,
-            Self::Requeue => Change::Requeue,
-            Self::Complete(_) => Change::Complete,
-            Self::Fail(_) => Change::Fail,
-            Self::Cancel => Change::Cancel,
+            Self::Release => Transition::Release,
+            Self::Requeue => Transition::Requeue,
+            Self::Complete(_) => Transition::Complete,
+            Self::Fail(_) => Transition::Fail,
+            Self::Cancel => Transition::Cancel,
         }
     }
 
@@ -156,7 +158,7 @@ async fn change(
     change: Move<'_>,
     now: Timestamp,
 ) -> Result<Option<State>, Error> {
-    let Some(next) = target.state.after(change.change()) else { return Ok(None) };
+    let Some(next) = target.state.after(change.transition()) else { return Ok(None) };
     let (result, error) = match &change {
         Move::Complete(result) => (Some(result.to_string()), None),
         Move::Fail(failure) => (None, Some(serde_json::json!(failure).to_string())),
@@ -176,6 +178,9 @@ async fn change(
     .bind(target.seq)
     .execute(&mut **tx)
     .await?;
+    if next.is_terminal() {
+        uses::end(tx, target.seq).await?;
+    }
     append(tx, target.seq, &change.event(next), now).await?;
     Ok(Some(next))
 }

@@ -9,7 +9,7 @@ use super::Target;
 use crate::jobs::{
     error::Error,
     event::{Event, Mark, StoredEvent},
-    job::{Base, Claim, Job, NewJob},
+    job::{Claim, Job, Spec},
     state::State,
     time::Timestamp,
 };
@@ -20,17 +20,14 @@ pub fn signed(number: u64) -> i64 {
 }
 
 pub fn job(row: &SqliteRow) -> Result<Job, Error> {
-    let base = Base { model: row.try_get("base_model")?, version: row.try_get("base_version")? };
     let time = |column| Ok::<_, Error>(row.try_get::<Option<i64>, _>(column)?.map(Timestamp));
     Ok(Job {
         id: row.try_get("id")?,
         state: state(row)?,
-        spec: NewJob {
-            name: row.try_get("name")?,
-            dataset: row.try_get("dataset")?,
-            base,
-            recipe: json(row, "recipe")?,
-            estimates: json(row, "estimates")?,
+        spec: Spec {
+            kind: row.try_get("kind")?,
+            subject: json(row, "subject")?,
+            plan: json(row, "plan")?,
             warnings: json(row, "warnings")?,
         },
         attempts: row.try_get("attempts")?,

@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use serde_json::json;
 
 use crate::jobs::{
-    Admission, Error, Event, Failure, Listing, Progress, Report, State,
+    Admission, Error, Event, Failure, Listing, Progress, Report, Resource, State,
     testing::{Bench, LEASE, config, new_job},
 };
 
@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn what_is_accepted_is_there_after_a_restart() {
     let bench = Bench::new().await;
     let job = bench.enqueue("cats").await;
-    assert_eq!((job.state, job.attempts, &job.spec), (State::Queued, 0, &new_job("cats")));
+    assert_eq!((job.state, job.attempts, &job.spec), (State::Queued, 0, &new_job("cats").spec));
     bench.jobs.store().close().await;
     let again = bench.replica().await;
     assert_eq!(again.job(&job.id).await.expect("it is kept"), job);
@@ -249,18 +249,83 @@ async fn lists_are_filtered_and_paged_and_history_is_bounded() {
 }
 
 #[tokio::test]
-async fn unfinished_jobs_use_their_data_set_and_base() {
+async fn what_unfinished_jobs_use_is_not_removed_whichever_process_asks() {
     let bench = Bench::new().await;
+    let other = bench.replica().await;
+    let resource = |name: &str| Resource(name.to_owned());
     let id = bench.enqueue("a").await.id;
-    let uses = async || {
-        let dataset = bench.jobs.using_dataset("photos").await.expect("it works");
-        (dataset, bench.jobs.using_version("vgg16", 1).await.expect("it works"))
-    };
-    assert_eq!(uses().await, (vec![id.clone()], vec![id.clone()]));
-    assert!(bench.jobs.using_dataset("x").await.expect("it works").is_empty());
-    assert!(bench.jobs.using_version("vgg16", 2).await.expect("it works").is_empty());
+    for (jobs, name) in [(&bench.jobs, "dataset/photos"), (&other, "version/vgg16@1")] {
+        let Err(Error::InUse { job, .. }) = jobs.remove(resource(name), None).await else { panic!("{name} is used") };
+        assert_eq!(job, id);
+    }
+    other.remove(resource("version/vgg16@2"), None).await.expect("nobody uses it").done();
     bench.jobs.cancel(&id).await.expect("it waits");
-    assert_eq!(uses().await, (Vec::new(), Vec::new()));
+    other.remove(resource("dataset/photos"), None).await.expect("nobody uses it any more").done();
+    let refused = bench.jobs.enqueue(&new_job("b"), None).await.expect_err("it is gone");
+    assert!(matches!(&refused, Error::Removed { resource } if resource.0 == "dataset/photos"), "{refused}");
+    assert_eq!(bench.jobs.list(&Listing { limit: 9, ..Listing::default() }).await.expect("it works").len(), 1);
+}
+
+#[tokio::test]
+async fn a_removal_that_did_not_happen_leaves_no_trace() {
+    let bench = Bench::new().await;
+    let photos = Resource("dataset/photos".to_owned());
+    drop(bench.jobs.remove(photos.clone(), None).await.expect("nobody uses it"));
+    while bench.jobs.enqueue(&new_job("a"), None).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    // That of a process that died is none.
+    let dead = bench.replica().await;
+    let id = bench.jobs.list(&Listing { limit: 1, ..Listing::default() }).await.expect("it works")[0].id.clone();
+    bench.jobs.cancel(&id).await.expect("it waits");
+    dead.remove(photos, None).await.expect("nobody uses it").done();
+    assert!(bench.jobs.enqueue(&new_job("b"), None).await.is_err());
+    bench.kill(dead);
+    bench.enqueue("b").await;
+}
+
+#[tokio::test]
+async fn of_what_must_not_all_go_one_stays() {
+    let bench = Bench::new().await;
+    let other = bench.replica().await;
+    let [one, two] = ["version/m@1", "version/m@2"].map(|name| Resource(name.to_owned()));
+    bench.jobs.remove(one.clone(), Some(std::slice::from_ref(&two))).await.expect("the other stays").done();
+    let last = other.remove(two, Some(&[one])).await.err();
+    assert!(matches!(last, Some(Error::Last { .. })));
+    let alone = other.remove(Resource("version/n@1".to_owned()), Some(&[])).await.err();
+    assert!(matches!(alone, Some(Error::Last { .. })));
+}
+
+#[tokio::test]
+async fn jobs_of_an_earlier_graft_are_read() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.path().join("jobs.db")).create_if_missing(true);
+    let pool = sqlx::SqlitePool::connect_with(options).await.expect("a new database");
+    let first = sqlx::migrate::Migration::new(
+        1,
+        "jobs".into(),
+        sqlx::migrate::MigrationType::Simple,
+        include_str!("../migrations/0001_jobs.sql").into(),
+        false,
+    );
+    let migrator = sqlx::migrate::Migrator { migrations: vec![first].into(), ..sqlx::migrate::Migrator::DEFAULT };
+    migrator.run(&pool).await.expect("the first form");
+    let insert = "INSERT INTO jobs (id, state, name, dataset, base_model, base_version, recipe, estimates, warnings, progress, created) \
+                  VALUES ('j', 'queued', 'cats', 'photos', 'vgg16', 1, '{\"seed\": 7}', '{\"minutes\": 1.5}', '[\"w\"]', \
+                  '{\"phase\": 1, \"reported_ms\": 5}', 1)";
+    sqlx::query(insert).execute(&pool).await.expect("a job");
+    pool.close().await;
+    let jobs = crate::jobs::Jobs::open(&config(), dir.path(), crate::jobs::system_clock()).await.expect("it is brought forward");
+    let job = jobs.job("j").await.expect("it is kept");
+    assert_eq!(job.spec.kind, "finetune");
+    assert_eq!(json!(job.spec.subject), json!({"name": "cats", "dataset": "photos", "base": {"model": "vgg16", "version": 1}}));
+    assert_eq!(json!(job.spec.plan), json!({"recipe": {"seed": 7}, "estimates": {"minutes": 1.5}}));
+    let progress = job.progress.expect("it was reported");
+    assert_eq!((json!(progress.details), progress.reported_ms), (json!({"phase": 1}), Some(5)));
+    for name in ["dataset/photos", "version/vgg16@1"] {
+        let used = jobs.remove(Resource(name.to_owned()), None).await.err();
+        assert!(matches!(used, Some(Error::InUse { .. })), "{name}");
+    }
 }
 
 #[tokio::test]

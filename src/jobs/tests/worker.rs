@@ -1,4 +1,4 @@
-//! The worker with runners that are closures: every way in which a job can end, and those in which it does not.
+//! The worker with jobs that are closures: every way in which a job can end, and those in which it does not.
 
 use std::{
     sync::{
@@ -11,17 +11,18 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::jobs::{
-    Control, Ended, Event, Failure, Job, LeaseState, LeaseStatus, Progress, Runner, State, Stop, Worker,
-    testing::{Bench, Does, LEASE},
+    AnyKind, Control, Ended, Event, Failure, Job, Kinds, LeaseState, LeaseStatus, NewJob, PlanError, Progress, State, Stop,
+    Worker, document,
+    testing::{Bench, Does, KIND, LEASE},
 };
 
 fn worker(bench: &Bench, run: impl Fn(&Job, &dyn Control) -> Result<Value, Failure> + Send + Sync + 'static) -> Worker {
-    Worker::new(bench.jobs.clone(), Arc::new(Does(run)))
+    Worker::new(bench.jobs.clone(), Kinds::default().with(KIND, Arc::new(Does(run))))
 }
 
 type Run = Box<dyn Fn(&Job, &dyn Control) -> Result<Value, Failure> + Send + Sync>;
 
-/// A runner that says that it has begun, and spins until it is told to stop, and why.
+/// A job that says that it has begun, and spins until it is told to stop, and why.
 fn obedient() -> (Run, Receiver<()>) {
     let (begun, begins) = channel();
     let begun: Mutex<Sender<()>> = Mutex::new(begun);
@@ -39,7 +40,7 @@ fn obedient() -> (Run, Receiver<()>) {
 
 async fn begins(begins: Receiver<()>) -> Receiver<()> {
     let wait = tokio::task::spawn_blocking(move || {
-        begins.recv().expect("the runner is called");
+        begins.recv().expect("the job is run");
         begins
     });
     wait.await.expect("no panic")
@@ -50,12 +51,16 @@ async fn a_job_runs_to_its_result() {
     let bench = Bench::new().await;
     let id = bench.enqueue("cats").await.id;
     let worker = worker(&bench, |job, control| {
-        assert_eq!(job.spec.recipe, json!({"seed": 7}));
+        assert_eq!(json!(job.spec.plan), json!({"seed": 7}));
         for step in 1..=300 {
             control.event(Event::new("step").at(1, 1, step).with("loss", 0.5));
         }
         control.event(Event::warning("slow disk"));
-        control.progress(Progress { step: Some(300), remaining_seconds: Some(60.0), ..Progress::default() });
+        control.progress(Progress {
+            remaining_seconds: Some(60.0),
+            details: document(&json!({"step": 300})).expect("an object"),
+            ..Progress::default()
+        });
         control.flush();
         control.checkpointed();
         control.event(Event::new("epoch").at(1, 1, 300).with("val_accuracy", 0.9));
@@ -67,7 +72,7 @@ async fn a_job_runs_to_its_result() {
     let job = bench.jobs.job(&id).await.expect("kept");
     assert_eq!((job.result, job.attempts, job.finished), (Some(json!({"version": 3})), 0, Some(bench.jobs.now())));
     let progress = job.progress.expect("reported");
-    assert_eq!(progress.step, Some(300));
+    assert_eq!(progress.details["step"], 300);
     assert_eq!(progress.estimated_finish(), Some(bench.jobs.now().plus(Duration::from_secs(60))));
     let kinds = bench.kinds(&id).await;
     assert_eq!((kinds.len(), kinds.last().map(String::as_str)), (305, Some("end")));
@@ -81,8 +86,8 @@ async fn failures_and_panics_end_the_job_with_the_reason_and_the_next_one_runs()
         let id = bench.enqueue(name).await.id;
         let worker = worker(&bench, |job, control| {
             control.event(Event::new("step").at(1, 1, 1));
-            match job.spec.name.as_str() {
-                "panic" => panic!("ouch"),
+            match job.spec.subject["name"].as_str() {
+                Some("panic") => panic!("ouch"),
                 _ => Err(Failure::new("not_finite", "loss is NaN")),
             }
         });
@@ -271,11 +276,25 @@ async fn a_job_runs_at_low_priority_with_all_its_threads() {
     assert_eq!(nice(), before, "serving keeps its priority");
 }
 
-/// A runner whose jobs leave something behind.
+#[tokio::test]
+async fn a_job_of_a_kind_that_is_not_known_fails() {
+    let bench = Bench::new().await;
+    let id = bench.enqueue("a").await.id;
+    let worker = Worker::new(bench.jobs.clone(), Kinds::default());
+    assert_eq!(worker.run_one().await.expect("it works").and_then(|ended| ended.state), Some(State::Failed));
+    let error = bench.jobs.job(&id).await.expect("kept").error.expect("a reason");
+    assert_eq!((error.code.as_str(), error.detail.as_str()), ("unknown_kind", "this graft knows no jobs of the kind `does`"));
+}
+
+/// A kind whose jobs leave something behind.
 #[derive(Default)]
 struct Untidy(Mutex<Vec<String>>);
 
-impl Runner for Untidy {
+impl AnyKind for Untidy {
+    fn plan(&self, _: &Value) -> Result<NewJob, PlanError> {
+        Err(PlanError::Invalid(Vec::new()))
+    }
+
     fn run(&self, job: &Job, control: &dyn Control) -> Result<Value, Failure> {
         self.0.lock().expect("not poisoned").push(job.id.clone());
         control.stop().map_or(Ok(Value::Null), |_| Err(Failure::new("stopped", "as asked")))
@@ -297,8 +316,8 @@ async fn what_a_job_leaves_is_discarded_once_it_has_ended() {
     let [ends, cancelled, waits] = [ends.await.id, cancelled.await.id, waits.await.id];
     bench.jobs.cancel(&cancelled).await.expect("it waits");
     let left = vec![cancelled, waits.clone(), "a job that was dropped".to_owned()];
-    let runner = Arc::new(Untidy(Mutex::new(left)));
-    let worker = Worker::new(bench.jobs.clone(), runner.clone());
+    let kind = Arc::new(Untidy(Mutex::new(left)));
+    let worker = Worker::new(bench.jobs.clone(), Kinds::default().with(KIND, kind.clone()));
     assert_eq!(worker.run_one().await.expect("it works").map(|ended| ended.id), Some(ends));
-    assert_eq!(runner.leftovers(), std::slice::from_ref(&waits), "it goes on from there");
+    assert_eq!(kind.leftovers(), std::slice::from_ref(&waits), "it goes on from there");
 }

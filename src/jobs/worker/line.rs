@@ -1,4 +1,4 @@
-//! The line between a runner's thread and its worker: reports one way, the wish to stop the other.
+//! The line between a job's thread and its worker: reports one way, the wish to stop the other.
 //!
 //! Knows neither the store nor what a job does.
 
@@ -10,15 +10,15 @@ use std::sync::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::jobs::{
+    control::{Control, Stop},
     event::Event,
     job::Progress,
-    runner::{Control, Stop},
 };
 
-/// Reports on their way; a runner that is faster than the store waits.
+/// Reports on their way; a job that is faster than the store waits.
 const REPORTS: usize = 256;
 
-/// A runner's report.
+/// A job's report.
 #[derive(Debug)]
 pub enum Message {
     Event(Event),
@@ -34,13 +34,13 @@ pub struct StopFlag(Arc<AtomicU8>);
 
 const STOPS: [Stop; 3] = [Stop::Cancelled, Stop::Shutdown, Stop::LeaseLost];
 
-/// The runner's end.
+/// The job's end.
 pub struct Line {
     reports: mpsc::Sender<Message>,
     stop: StopFlag,
 }
 
-/// Both ends of a line: the runner's, and what the worker receives.
+/// Both ends of a line: the job's, and what the worker receives.
 pub fn line(stop: StopFlag) -> (Line, mpsc::Receiver<Message>) {
     let (reports, inbox) = mpsc::channel(REPORTS);
     (Line { reports, stop }, inbox)

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 use self::session::Session;
-use super::{error::Error, handle::Jobs, runner::Runner, state::State};
+use super::{error::Error, handle::Jobs, kind::Kinds, state::State};
 
 /// How long an idle worker waits for jobs that another process accepted, or whose worker died.
 const IDLE: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Runs jobs, one after the other.
 pub struct Worker {
     jobs: Jobs,
-    runner: Arc<dyn Runner>,
+    kinds: Kinds,
     /// Whether the process goes down: jobs are given back, none is taken.
     stopping: watch::Sender<bool>,
 }
@@ -34,9 +34,9 @@ pub struct Ended {
 }
 
 impl Worker {
-    /// A worker that takes from `jobs` and lets `runner` do them.
-    pub fn new(jobs: Jobs, runner: Arc<dyn Runner>) -> Self {
-        Self { jobs, runner, stopping: watch::channel(false).0 }
+    /// A worker that takes from `jobs` and lets `kinds` do them.
+    pub fn new(jobs: Jobs, kinds: Kinds) -> Self {
+        Self { jobs, kinds, stopping: watch::channel(false).0 }
     }
 
     /// Takes the job that waits longest, runs it to its end, and says how that was; `None` when none waits.
@@ -55,9 +55,10 @@ impl Worker {
         let Some((job, lease)) = self.jobs.store().claim(self.jobs.now(), config.lease).await? else { return Ok(None) };
         self.jobs.announce(&job.id);
         let id = job.id.clone();
-        tracing::info!(job = id, model = job.spec.name, attempt = job.attempts, "job started");
+        tracing::info!(job = id, kind = job.spec.kind, subject = %serde_json::json!(job.spec.subject), attempt = job.attempts, "job started");
+        let kind = self.kinds.get(&job.spec.kind).cloned();
         let session = Session::new(self.jobs.clone(), lease, self.stopping.subscribe());
-        let state = session.run(job, Arc::clone(&self.runner)).await?;
+        let state = session.run(job, kind).await?;
         self.jobs.announce(&id);
         let outcome = state.map_or("lost", State::name);
         metrics::counter!("graft_jobs_total", "outcome" => outcome).increment(1);
@@ -82,17 +83,19 @@ impl Worker {
         self.stopping.send_replace(true);
     }
 
-    /// Discards what lies around of jobs that have ended, or that are known no more.
+    /// Discards what is kept of jobs that have ended, or that are known no more.
     async fn tidy(&self) {
-        for id in self.runner.leftovers() {
-            let ended = match self.jobs.job(&id).await {
-                Ok(job) => job.state.is_terminal(),
-                Err(error) => matches!(error, Error::UnknownJob { .. }),
-            };
-            if ended {
-                let runner = Arc::clone(&self.runner);
-                // A panic in there has been logged, and the next call finds what is left.
-                let _ = tokio::task::spawn_blocking(move || runner.discard(&id)).await;
+        for kind in self.kinds.all() {
+            for id in kind.leftovers() {
+                let ended = match self.jobs.job(&id).await {
+                    Ok(job) => job.state.is_terminal(),
+                    Err(error) => matches!(error, Error::UnknownJob { .. }),
+                };
+                if ended {
+                    let kind = Arc::clone(kind);
+                    // A panic in there has been logged, and the next call finds what is left.
+                    let _ = tokio::task::spawn_blocking(move || kind.discard(&id)).await;
+                }
             }
         }
     }

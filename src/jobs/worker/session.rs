@@ -1,4 +1,4 @@
-//! One job in a worker's hands: keeps the lease, stores what the runner reports, passes on the wish to stop.
+//! One job in a worker's hands: keeps the lease, stores what it reports, passes on the wish to stop.
 //!
 //! The only writer of its job while the lease lasts. Reports are stored together, twice a second, not one by one: each
 //! transaction waits for the disk.
@@ -19,10 +19,11 @@ use super::{
     thread,
 };
 use crate::jobs::{
+    control::Stop,
     error::Error,
     handle::{Changes, Jobs},
     job::{Failure, Job},
-    runner::{Runner, Stop},
+    kind::AnyKind,
     state::State,
     store::{Lease, Report, Standing},
     time::Timestamp,
@@ -58,10 +59,10 @@ impl Session {
     }
 
     /// Runs `job` to its end; gives the state that was written, `None` when the lease was lost before.
-    pub async fn run(mut self, job: Job, runner: Arc<dyn Runner>) -> Result<Option<State>, Error> {
+    pub async fn run(mut self, job: Job, kind: Option<Arc<dyn AnyKind>>) -> Result<Option<State>, Error> {
         let (line, inbox) = line(self.stop.clone());
         let id = job.id.clone();
-        let outcome = match thread::start(runner, job, line, self.jobs.config().nice) {
+        let outcome = match thread::start(kind, job, line, self.jobs.config().nice) {
             Ok(done) => {
                 self.attend(inbox).await;
                 done.await.unwrap_or_else(|_| Err(Failure::new("panic", "the job's thread ended without a word")))
@@ -76,7 +77,7 @@ impl Session {
         self.end(outcome).await
     }
 
-    /// Serves the line until the runner is done.
+    /// Serves the line until the job is done.
     async fn attend(&mut self, mut inbox: mpsc::Receiver<Message>) {
         let mut changes = self.jobs.changes();
         let mut ticks = interval(TICK.min(self.jobs.heartbeat()));

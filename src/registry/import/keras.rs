@@ -102,6 +102,7 @@ fn metadata(name: &str, architecture: &Architecture, weights: WeightsOrigin, pre
         pretrained,
         weights,
         lineage: None,
+        published: true,
         assumptions: Vec::new(),
         correction: None,
         created: String::new(),

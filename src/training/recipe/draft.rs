@@ -9,7 +9,7 @@ use super::{
     preset::{PhaseDefaults, Preset},
     problem::{Choice, Problem, Problems, quoted, shown},
     request::{EarlyStoppingRequest, HeadRequest, LayerRef, PhaseRequest, Request},
-    resolved::{BatchNorm, ClassWeighting, EarlyStopping, Monitor, Pool, StartFrom},
+    resolved::{BatchNorm, ClassWeighting, EarlyStopping, Monitor, Pool, Publish, StartFrom},
 };
 use crate::{
     message::excerpt,
@@ -33,6 +33,8 @@ const MAX_HIDDEN: (usize, i64) = (8, 65_536);
 pub(super) struct Draft {
     pub(super) dataset: String,
     pub(super) name: String,
+    pub(super) replace: bool,
+    pub(super) publish: Publish,
     pub(super) preset: Preset,
     pub(super) head: HeadDraft,
     /// `None` for the default phases.
@@ -82,6 +84,8 @@ impl Draft {
         Self {
             dataset: required(problems, "dataset", request.dataset.as_deref()),
             name,
+            replace: request.replace.unwrap_or(false),
+            publish: problems.choice("publish", request.publish.as_ref(), Publish::default()),
             preset,
             head: head(request.head.as_ref(), preset, problems),
             phases: request.phases.as_ref().map(|phases| all_phases(phases, preset, problems)),

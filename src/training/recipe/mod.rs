@@ -21,7 +21,7 @@ pub use preset::Preset;
 pub use problem::{Choice, Problem, Words};
 pub use request::{EarlyStoppingRequest, HeadRequest, LayerRef, OptimizerRequest, PhaseRequest, PreprocessingRequest, Request};
 pub use resolved::{
-    Base, BatchNorm, ClassCount, ClassWeighting, EarlyStopping, Frontier, Head, Monitor, Parameter, Phase, Pool, Recipe,
+    Base, BatchNorm, ClassCount, ClassWeighting, EarlyStopping, Frontier, Head, Monitor, Parameter, Phase, Pool, Publish, Recipe,
     StartFrom, Trainable, Validation,
 };
 pub use rule::{LearningRate, Optimizer, OptimizerKind, Schedule};

@@ -11,14 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::excerpt;
 
-/// One thing that is wrong with a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Problem {
-    /// The field, as in `phases[1].trainable_from`.
-    pub field: String,
-    /// What is wrong with it, and what would be right.
-    pub detail: String,
-}
+pub use crate::message::FieldProblem as Problem;
 
 /// A word of the request: one of `T`'s, or something else, which is reported together with everything else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::{
     preset::Preset,
     problem::{Choice, Problem, Words},
-    resolved::{BatchNorm, ClassWeighting, Monitor, Pool, StartFrom},
+    resolved::{BatchNorm, ClassWeighting, Monitor, Pool, Publish, StartFrom},
     rule::{OptimizerKind, Schedule},
 };
 use crate::{
@@ -37,6 +37,14 @@ pub struct Request {
     /// Name of the model that comes out.
     #[schema(value_type = String, required = true)]
     pub name: Option<String>,
+    /// Whether the model may take the name of one with other labels; default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replace: Option<bool>,
+    /// Whether the result answers requests that name no version, where a model of that name exists: `if_better` (default) than the
+    /// version that answers, on validation images that neither was trained on, `always` or `never`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Publish>)]
+    pub publish: Option<Choice<Publish>>,
     /// What the fields mean that are left out, of the request and of its phases: graft's `default`, or `keras` for Keras's usual
     /// recipe. Whatever is said goes before it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -65,6 +65,8 @@ impl Request {
             dataset: draft.dataset,
             fingerprint: samples.fingerprint.clone(),
             name: draft.name,
+            replace: draft.replace,
+            publish: draft.publish,
             base: base(metadata, graph),
             classes: samples.classes.clone(),
             preprocessing,

@@ -20,6 +20,12 @@ pub struct Recipe {
     pub fingerprint: String,
     /// Name of the model that comes out.
     pub name: String,
+    /// Whether the model may take the name of one with other labels.
+    #[serde(default)]
+    pub replace: bool,
+    /// Whether the result answers requests that name no version, where a model of that name exists.
+    #[serde(default)]
+    pub publish: Publish,
     /// Where it starts.
     pub base: Base,
     /// Names of the classes, by index.
@@ -51,6 +57,19 @@ pub struct Recipe {
     pub batch_norm: BatchNorm,
     /// What the user should know before the job runs.
     pub warnings: Vec<String>,
+}
+
+/// Whether a result takes the place of the version that answers under its name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Publish {
+    /// Unless it is worse on the validation images that neither was trained on.
+    #[default]
+    IfBetter,
+    /// Whatever it is like.
+    Always,
+    /// Never: it is registered alone.
+    Never,
 }
 
 /// The version that a recipe starts from.
@@ -293,6 +312,10 @@ impl Words for StartFrom {
 
 impl Words for Pool {
     const WORDS: &'static [&'static str] = &["avg", "flatten"];
+}
+
+impl Words for Publish {
+    const WORDS: &'static [&'static str] = &["if_better", "always", "never"];
 }
 
 impl Words for ClassWeighting {

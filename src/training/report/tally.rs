@@ -27,8 +27,9 @@ impl<'a> Tally<'a> {
         Self { classes, confusion: vec![0; classes.len() * classes.len()], top_5: 0, loss: 0.0, worst: Vec::new(), keep_worst }
     }
 
-    /// Counts an image of class `truth` that was given `probabilities`, one per class. Of equal ones the first counts.
-    pub fn add(&mut self, path: &str, truth: usize, probabilities: &[f32]) {
+    /// Counts an image of class `truth` that was given `probabilities`, one per class, and gives the most probable one. Of equal
+    /// ones the first counts.
+    pub fn add(&mut self, path: &str, truth: usize, probabilities: &[f32]) -> usize {
         let better = |best: usize, at: usize| if probabilities[at] > probabilities[best] { at } else { best };
         let predicted = (0..probabilities.len()).fold(0, better);
         let own = probabilities[truth];
@@ -48,6 +49,7 @@ impl<'a> Tally<'a> {
             self.worst.insert(place, worst);
             self.worst.truncate(self.keep_worst);
         }
+        predicted
     }
 
     /// The report on what was counted.
@@ -114,7 +116,9 @@ mod tests {
         fn check(probabilities: &[f32], truths: &[usize], expected: Option<f64>) {
             let names: Vec<String> = (0..probabilities.len()).map(|class| class.to_string()).collect();
             let mut tally = Tally::new(&names, 0);
-            truths.iter().for_each(|&truth| tally.add("p", truth, probabilities));
+            for &truth in truths {
+                tally.add("p", truth, probabilities);
+            }
             assert_eq!(tally.finish().top_5_accuracy, expected, "{probabilities:?}");
         }
         check(&[0.3, 0.1, 0.1, 0.2, 0.1, 0.2], &[0, 1, 2], Some(1.0));

@@ -13,6 +13,15 @@ use crate::training::{
 
 /// The report on the validation images.
 pub(super) fn report(run: &Run<'_>, learner: &mut Learner, cache: &mut FrontierCache<'_>) -> Result<Report, Error> {
+    Ok(predictions(run, learner, cache)?.0)
+}
+
+/// The report on the validation images, with the class that each was given.
+pub(super) fn predictions(
+    run: &Run<'_>,
+    learner: &mut Learner,
+    cache: &mut FrontierCache<'_>,
+) -> Result<(Report, Vec<usize>), Error> {
     measured(run, learner, cache, &run.division.val)
 }
 
@@ -22,16 +31,22 @@ pub(super) fn test(run: &Run<'_>, learner: &mut Learner, cache: &mut FrontierCac
         return Ok(None);
     }
     cache.fill(&run.division.test_picks(), &mut |_| !run.observer.cancelled())?;
-    measured(run, learner, cache, &run.division.test).map(Some)
+    Ok(Some(measured(run, learner, cache, &run.division.test)?.0))
 }
 
-fn measured(run: &Run<'_>, learner: &mut Learner, cache: &mut FrontierCache<'_>, images: &[u32]) -> Result<Report, Error> {
+fn measured(
+    run: &Run<'_>,
+    learner: &mut Learner,
+    cache: &mut FrontierCache<'_>,
+    images: &[u32],
+) -> Result<(Report, Vec<usize>), Error> {
     let mut tally = Tally::new(&run.recipe.classes, WORST);
+    let mut predicted = Vec::with_capacity(images.len());
     classify(run, learner, cache, images, |image, probabilities| {
         let sample = &run.samples.images[image as usize];
-        tally.add(&sample.path, sample.class, &probabilities);
+        predicted.push(tally.add(&sample.path, sample.class, &probabilities));
     })?;
-    Ok(tally.finish())
+    Ok((tally.finish(), predicted))
 }
 
 /// Runs the images at the positions `images`, and hands each one's probabilities to `each`, in that order.

@@ -32,22 +32,52 @@ use super::{
 };
 use crate::{
     graph::Graph,
-    registry::{ModelVersion, Repository},
+    registry::{Metadata, ModelVersion, Staging},
 };
 
 /// What a run is made with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// What the frozen part is run and cached with; the rest runs on the same runtime, provider and threads.
     pub cache: cache::Context<'a>,
-    /// Where the model is registered.
-    pub repository: &'a Repository,
+    /// Where the best epoch goes.
+    pub publisher: &'a dyn Publisher,
     /// Time between checkpoints within an epoch.
     pub checkpoint_interval: Duration,
     /// Folder of this run's checkpoints.
     pub folder: &'a Path,
     /// Who runs it: one version is registered per job, however often it is run.
     pub job: &'a str,
+}
+
+/// Takes what a run makes: one version per job, however often the job is run.
+pub trait Publisher: Sync {
+    /// The version that an earlier run of the same job published.
+    ///
+    /// # Errors
+    /// A repository that cannot be read.
+    fn published(&self) -> Result<Option<ModelVersion>, Error>;
+
+    /// A folder for the version in the making.
+    ///
+    /// # Errors
+    /// A repository that cannot be written.
+    fn stage(&self) -> Result<Staging, Error>;
+
+    /// Publishes the version, which is whole, and answers as it was trained.
+    ///
+    /// # Errors
+    /// A repository that cannot be written; [`Error::Cancelled`].
+    fn publish(&self, staging: Staging, metadata: Metadata, made: &Made<'_>) -> Result<ModelVersion, Error>;
+}
+
+/// What a publisher may know of a version besides its files.
+#[derive(Debug, Clone, Copy)]
+pub struct Made<'a> {
+    /// The images that it was trained on and validated with.
+    pub division: &'a Division,
+    /// The class that it gives each validation image, in their order.
+    pub predicted: &'a [usize],
 }
 
 /// What came out of a run.

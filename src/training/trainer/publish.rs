@@ -2,16 +2,15 @@
 //!
 //! Trains nothing.
 
-use super::{Context, Outcome, Run, evaluate, graph_error, model, phase::interruptible, warnings};
+use super::{Context, Made, Outcome, Run, evaluate, graph_error, model, phase::interruptible, warnings};
 use crate::{
     graph::Graph,
-    registry::{FoundBy, ImportError, Label, Layer, Lineage, Metadata, ModelVersion, Output, OutputKind, Staging, write_graph},
+    registry::{FoundBy, Label, Layer, Lineage, Metadata, ModelVersion, Output, OutputKind, Staging, write_graph},
     runtime::{SessionSource, SharedWeights},
     tensor::Tensor,
     training::{
         Division, Error, cache,
         event::{Event, Place},
-        recipe::Recipe,
         report::Report,
     },
 };
@@ -34,44 +33,41 @@ impl Run<'_> {
         let tensors = &self.tensors.best;
         learner.restore(|name| tensors.get(name).cloned()).map_err(|source| self.failed(source))?;
         let (observer, stops) = (self.observer, learner.stops());
-        let (report, test, trained) = interruptible(observer, &stops, || {
-            let report = evaluate::report(&self, &mut learner, &mut cache)?;
+        let (report, test, trained, predicted) = interruptible(observer, &stops, || {
+            let (report, predicted) = evaluate::predictions(&self, &mut learner, &mut cache)?;
             let test = evaluate::test(&self, &mut learner, &mut cache)?;
             let mut trained = Vec::new();
             evaluate::classify(&self, &mut learner, &mut cache, self.compared(), |_, row| trained.push(row))?;
-            Ok::<_, Error>((report, test, trained))
+            Ok::<_, Error>((report, test, trained, predicted))
         })?;
         drop(learner);
         if let Some(detail) = warnings::of_report(&report) {
             let at = Place { phase: self.recipe.phases.len() - 1, epoch: last.epochs, step: self.recipe.steps_per_epoch };
             self.observer.event(Event::Warning { at, detail });
         }
-        let version = match self.registered()? {
+        let version = match self.context.publisher.published()? {
             Some(version) => version,
-            None => self.register(&report, test.as_ref(), &trained)?,
+            None => self.publish(&report, test.as_ref(), &trained, &predicted)?,
         };
         let history = std::mem::take(&mut self.progress.history);
         let warnings = warnings::of_run(self.recipe, &history, &report);
         Ok(Outcome { version, report, test, history, best, warnings })
     }
 
-    /// The version that this job registered before it was interrupted.
-    fn registered(&self) -> Result<Option<ModelVersion>, Error> {
-        let snapshot = self.context.repository.scan().map_err(|source| register_error(self.recipe, source))?;
-        let versions = snapshot.model(&self.recipe.name).map(|model| model.versions.clone()).unwrap_or_default();
-        let mine = |version: &ModelVersion| version.metadata.lineage.as_ref().is_some_and(|of| of.job == self.context.job);
-        Ok(versions.into_iter().find(mine))
-    }
-
-    fn register(&self, report: &Report, test: Option<&Report>, trained: &[Vec<f32>]) -> Result<ModelVersion, Error> {
-        let Context { repository, cache: cache::Context { base, .. }, .. } = self.context;
+    fn publish(
+        &self,
+        report: &Report,
+        test: Option<&Report>,
+        trained: &[Vec<f32>],
+        predicted: &[usize],
+    ) -> Result<ModelVersion, Error> {
+        let Context { publisher, cache: cache::Context { base, .. }, .. } = self.context;
         let mut graph = self.trained.graph.clone();
         for (name, tensor) in &self.tensors.best {
             graph.store(name, tensor).map_err(|source| graph_error(&self.context, source))?;
         }
-        let refused = |source| register_error(self.recipe, source);
         self.go_on()?;
-        let staging = repository.stage(&self.recipe.name).map_err(refused)?;
+        let staging = publisher.stage()?;
         let source = format!("finetuned:{}", model(&self.context));
         let (graph, weights) =
             write_graph(graph, &staging, source).map_err(|source| Error::Register { name: self.recipe.name.clone(), source })?;
@@ -106,13 +102,14 @@ impl Run<'_> {
             pretrained: true,
             weights,
             lineage: Some(self.lineage(report, test)),
+            published: true,
             assumptions: Vec::new(),
             correction: None,
             created: String::new(),
         };
         // A worker whose lease is lost must not publish: another has the job.
         self.go_on()?;
-        staging.publish(metadata).map_err(refused)
+        publisher.publish(staging, metadata, &Made { division: &self.division, predicted })
     }
 
     fn lineage(&self, report: &Report, test: Option<&Report>) -> Lineage {
@@ -125,6 +122,7 @@ impl Run<'_> {
             recipe: json(serde_json::to_value(self.recipe)),
             metrics: json(serde_json::to_value(report)),
             test: test.map(|report| json(serde_json::to_value(report))),
+            publication: None,
         }
     }
 
@@ -172,8 +170,4 @@ fn batched(image: Tensor, rows: usize) -> Tensor {
     let (shape, mut data) = image.into_parts();
     data.resize(data.len() * rows, 0.0);
     Tensor::new(std::iter::once(rows).chain(shape).collect(), data).expect("as many values as the shape has")
-}
-
-fn register_error(recipe: &Recipe, source: crate::registry::Error) -> Error {
-    Error::Register { name: recipe.name.clone(), source: ImportError::Registry(source) }
 }

@@ -10,7 +10,7 @@ use graft::{
     datasets::Datasets,
     http::State,
     inference::Engine,
-    jobs::{Jobs, Planner, system_clock},
+    jobs::{AnyKind, Jobs, Kinds, system_clock},
     preprocess::Limits,
     registry::Repository,
     runtime::Runtime,
@@ -60,6 +60,8 @@ impl Setup {
         config.models.scan_interval = Duration::from_millis(20);
         config.data.dir = folder.path().join("data");
         config.telemetry.log_level = "warn".to_owned();
+        // Tests wait for jobs, whatever else the machine does.
+        config.jobs.nice = 0;
         let repository = Repository::open(&config.models.dir).expect("the repository can be made");
         Self { folder, repository, config }
     }
@@ -106,8 +108,8 @@ impl Setup {
         TestApp { address, repository: self.repository, client, _stop: stop, _folder: self.folder }
     }
 
-    /// Serves with jobs that `planner` plans and nobody runs; a test runs them itself.
-    pub async fn with_jobs(self, planner: impl Planner + 'static) -> (TestApp, Jobs) {
+    /// Serves with jobs that `kind` plans and nobody runs; a test runs them itself.
+    pub async fn with_jobs(self, kind: impl AnyKind + 'static) -> (TestApp, Jobs) {
         let Self { folder, repository, config } = self;
         let engine = Engine::new(runtime(), repository.clone(), &config.models, &config.images, &config.runtime);
         let engine = engine.expect("the repository can be read");
@@ -115,7 +117,7 @@ impl Setup {
         let limits = Limits::from(&config.images);
         let datasets = Datasets::open(config.datasets, &config.data.dir, limits).expect("a new store");
         let state = State::new(engine, datasets, config.server, &config.images, None);
-        let state = state.with_jobs(jobs.clone(), Some(Arc::new(planner)));
+        let state = state.with_jobs(jobs.clone(), Kinds::default().with("finetune", Arc::new(kind)));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel::<()>();

@@ -1,16 +1,23 @@
-//! Jobs without training: a planner that takes what it is given, and runners that are closures.
+//! Jobs without training: a kind that plans what it is given, and kinds whose jobs are closures.
 
 use std::sync::{
     Arc, Mutex,
     mpsc::{Receiver, Sender, channel},
 };
 
-use graft::jobs::{Base, Control, Ended, Failure, Job, Jobs, Plan, PlanError, Planner, Problem, Runner, Worker};
+use graft::{
+    finetuning::kinds::{dataset_resource, version_resource},
+    jobs::{AnyKind, Control, Ended, Failure, Job, Jobs, Kinds, NewJob, PlanError, Spec, Worker, document},
+    message::FieldProblem,
+};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::TestApp;
+
+/// The kind that is planned and run here in the place of the real one.
+const KIND: &str = "finetune";
 
 /// Plans every request that has a `name`; `broken` names two problems, `slow` waits at the [`Gate`].
 #[derive(Default)]
@@ -35,14 +42,14 @@ impl Plans {
     }
 }
 
-impl Planner for Plans {
-    fn plan(&self, request: &Value) -> Result<Plan, PlanError> {
-        let problem = |field: &str, detail: &str| Problem { field: field.into(), detail: detail.into() };
+impl AnyKind for Plans {
+    fn plan(&self, request: &Value) -> Result<NewJob, PlanError> {
         match request["name"].as_str() {
-            None => return Err(PlanError::Invalid(vec![problem("name", "is missing")])),
+            None => return Err(PlanError::Invalid(vec![FieldProblem::new("name", "is missing")])),
             Some("broken") => {
-                let problems = vec![problem("phases[0].epochs", "is 0"), problem("batch_size", "is negative")];
-                return Err(PlanError::Invalid(problems));
+                let problems = [("phases[0].epochs", "is 0"), ("batch_size", "is negative")]
+                    .map(|(field, detail)| FieldProblem::new(field, detail));
+                return Err(PlanError::Invalid(problems.into()));
             }
             Some("defect") => return Err(PlanError::Failed("secret".into())),
             Some("slow") => {
@@ -52,21 +59,34 @@ impl Planner for Plans {
             }
             Some(_) => {}
         }
-        Ok(Plan {
-            name: request["name"].as_str().unwrap_or_default().into(),
-            dataset: request["dataset"].as_str().unwrap_or("photos").into(),
-            base: Base { model: "colours".into(), version: 1 },
-            recipe: json!({"name": request["name"], "seed": 0}),
-            estimates: json!({"minutes": 2}),
-            warnings: vec!["few images".into()],
+        let dataset = request["dataset"].as_str().unwrap_or("photos");
+        let subject = json!({"name": request["name"], "dataset": dataset, "base": {"model": "colours", "version": 1}});
+        let plan = json!({"recipe": {"name": request["name"], "seed": 0}, "estimates": {"minutes": 2}});
+        let document = |value: Value| document(&value).expect("an object");
+        Ok(NewJob {
+            uses: vec![dataset_resource(dataset), version_resource("colours", 1)],
+            spec: Spec {
+                kind: KIND.to_owned(),
+                subject: document(subject),
+                plan: document(plan),
+                warnings: vec!["few images".into()],
+            },
         })
+    }
+
+    fn run(&self, _: &Job, _: &dyn Control) -> Result<Value, Failure> {
+        Err(Failure::new("not_run", "a test runs it itself"))
     }
 }
 
-/// A runner that is a closure.
+/// A kind whose jobs are a closure.
 struct Runs<F>(F);
 
-impl<F: Fn(&Job, &dyn Control) -> Result<Value, Failure> + Send + Sync + 'static> Runner for Runs<F> {
+impl<F: Fn(&Job, &dyn Control) -> Result<Value, Failure> + Send + Sync + 'static> AnyKind for Runs<F> {
+    fn plan(&self, _: &Value) -> Result<NewJob, PlanError> {
+        Err(PlanError::Invalid(Vec::new()))
+    }
+
     fn run(&self, job: &Job, control: &dyn Control) -> Result<Value, Failure> {
         (self.0)(job, control)
     }
@@ -77,7 +97,7 @@ pub async fn run_one(
     jobs: &Jobs,
     run: impl Fn(&Job, &dyn Control) -> Result<Value, Failure> + Send + Sync + 'static,
 ) -> Option<Ended> {
-    Worker::new(jobs.clone(), Arc::new(Runs(run))).run_one().await.expect("the store works")
+    Worker::new(jobs.clone(), Kinds::default().with(KIND, Arc::new(Runs(run)))).run_one().await.expect("the store works")
 }
 
 /// A request for a job.

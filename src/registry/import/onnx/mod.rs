@@ -91,6 +91,7 @@ pub fn import_onnx(
         pretrained: exported.as_ref().is_none_or(|exported| exported.pretrained),
         weights: origin,
         lineage: exported.and_then(|exported| exported.lineage),
+        published: true,
         assumptions,
         correction: None,
         created: String::new(),

@@ -1,4 +1,4 @@
-//! What a training run tells, as a job's events and progress.
+//! What a training run reports, as a job's events and progress.
 //!
 //! Counts phases and epochs from 1, as clients do; knows nothing of how a run trains or where events are kept.
 
@@ -7,11 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::forecast::{Forecast, Part};
+use super::{
+    epoch::Epoch,
+    forecast::{Forecast, Part},
+};
 use crate::{
-    jobs::{self, Control, Job, Progress},
+    jobs::{self, Control, Progress, document},
     training::{
         Estimate,
         event::{EpochMetrics, Event, Observer, Place},
@@ -25,13 +29,50 @@ const CACHING_SHARE: f64 = 0.1;
 /// Time after which an event says how far caching is, however little was done.
 const CACHING_TIME: Duration = Duration::from_secs(10);
 
-/// An epoch's metrics as clients read them: phase and epoch from 1.
-pub fn epoch_json(metrics: &EpochMetrics) -> Map<String, Value> {
-    let numbered = EpochMetrics { phase: metrics.phase + 1, epoch: metrics.epoch + 1, ..*metrics };
-    match serde_json::to_value(numbered) {
-        Ok(Value::Object(data)) => data,
-        _ => Map::new(),
-    }
+/// How far a fine-tuning is; what is not known is left out.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct TrainingProgress {
+    /// `caching`, `training`, `evaluating` or `exporting`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "training")]
+    stage: Option<String>,
+    /// Phase, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    phase: Option<u32>,
+    /// Number of phases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    phases: Option<u32>,
+    /// Epoch of the phase, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    epoch: Option<u32>,
+    /// Number of epochs of the phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    epochs: Option<u32>,
+    /// Step of the phase, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    step: Option<u64>,
+    /// Number of steps of the phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    steps: Option<u64>,
+    /// Training loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    loss: Option<f64>,
+    /// Training accuracy, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    accuracy: Option<f64>,
+    /// Speed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    images_per_second: Option<f64>,
 }
 
 /// Follows a run on behalf of a job.
@@ -77,13 +118,12 @@ impl CachingNews {
 }
 
 impl<'a> Follow<'a> {
-    /// Follows a run of `recipe` for `job`.
-    pub fn new(control: &'a dyn Control, recipe: &'a Recipe, job: &Job) -> Self {
-        let estimate: Option<Estimate> = serde_json::from_value(job.spec.estimates.clone()).ok();
-        let is_warned = estimate.as_ref().is_some_and(|estimate| !estimate.warnings().is_empty());
-        let forecast = Forecast::new(estimate.map(|estimate| estimate.phases).unwrap_or_default());
-        // Those of an earlier attempt.
-        let Progress { loss, accuracy, images_per_second, .. } = job.progress.clone().unwrap_or_default();
+    /// Follows a run of `recipe`, which an earlier run may have begun.
+    pub fn new(control: &'a dyn Control, recipe: &'a Recipe, estimate: Option<&Estimate>, earlier: Option<&Progress>) -> Self {
+        let is_warned = estimate.is_some_and(|estimate| !estimate.warnings().is_empty());
+        let forecast = Forecast::new(estimate.map(|estimate| estimate.phases.clone()).unwrap_or_default());
+        let earlier = earlier.and_then(|earlier| TrainingProgress::deserialize(&earlier.details).ok());
+        let TrainingProgress { loss, accuracy, images_per_second, .. } = earlier.unwrap_or_default();
         Self {
             control,
             recipe,
@@ -109,7 +149,7 @@ impl<'a> Follow<'a> {
         let done = if steps > 0 { step as f64 / steps as f64 } else { 1.0 };
         let mut known = self.known();
         let remaining_seconds = known.forecast.seconds(at.phase, part, done, Instant::now());
-        let progress = Progress {
+        let details = TrainingProgress {
             stage: Some(stage.to_owned()),
             phase: Some(number(at.phase as u64 + 1)),
             phases: Some(number(self.recipe.phases.len() as u64)),
@@ -120,11 +160,10 @@ impl<'a> Follow<'a> {
             loss: known.loss,
             accuracy: known.accuracy,
             images_per_second: known.images_per_second,
-            remaining_seconds,
-            reported_ms: None,
         };
         drop(known);
-        self.control.progress(progress);
+        let details = document(&details).unwrap_or_default();
+        self.control.progress(Progress { remaining_seconds, details, ..Progress::default() });
     }
 
     fn trains(&self, stage: &str, at: Place) {
@@ -145,8 +184,7 @@ impl<'a> Follow<'a> {
     fn epoch(&self, metrics: EpochMetrics) {
         let EpochMetrics { phase, epoch, .. } = metrics;
         let mut event = jobs::Event::new("epoch");
-        event.data = epoch_json(&metrics);
-        event.data.retain(|key, _| !matches!(key.as_str(), "phase" | "epoch"));
+        event.data = document(&Epoch::from(metrics).measured).unwrap_or_default();
         let end = Place { phase, epoch, step: self.recipe.steps_per_epoch };
         self.control.event(self.mark(event, end));
         self.knows(metrics.loss, metrics.accuracy, metrics.images_per_second);
@@ -158,20 +196,16 @@ impl Observer for Follow<'_> {
     fn event(&self, event: Event) {
         match event {
             Event::Resumed { at } => {
-                let mut place = Map::new();
-                place.insert("phase".to_owned(), (at.phase + 1).into());
-                place.insert("epoch".to_owned(), at.epoch.saturating_add(1).into());
-                place.insert("step".to_owned(), self.steps(at).into());
-                let mut event = jobs::Event::new("resumed");
-                event.data = place;
-                self.control.event(event);
+                let event = jobs::Event::new("resumed").with("phase", at.phase + 1).with("epoch", at.epoch + 1);
+                self.control.event(event.with("step", self.steps(at)));
             }
-            // With a place, so that it is told once, however often the run comes by.
-            Event::Warning { at, detail } => self.control.event(self.mark(jobs::Event::warning(detail), at)),
             Event::CacheTooSmall { .. } if self.is_warned => {}
+            // With a place, so that it is reported once, however often the phase begins.
             Event::CacheTooSmall { phase, detail } => {
-                self.control.event(self.mark(jobs::Event::warning(detail), Place { phase, epoch: 0, step: 0 }));
+                let event = jobs::Event::warning(detail);
+                self.control.event(self.mark(event, Place { phase, epoch: 0, step: 0 }));
             }
+            Event::Warning { at, detail } => self.control.event(self.mark(jobs::Event::warning(detail), at)),
             Event::Caching { phase, done, total } => {
                 if self.known().caching.is_news(phase, done, total, Instant::now()) {
                     let event = jobs::Event::new("caching").with("done", done).with("total", total);

@@ -1,0 +1,102 @@
+//! What the name of a model that a job is to make stands for already.
+//!
+//! Decides what is refused before the job is accepted; what becomes of its result is decided when there is one.
+
+use super::Finetuner;
+use crate::{
+    message::{FieldProblem, Listed},
+    registry::{Model, known_model, starter},
+    training::recipe::{Choice, Publish, Request},
+};
+
+/// The name that a request gives the model that it makes.
+pub(super) struct Name;
+
+impl Name {
+    /// What to know of the name before the job starts.
+    ///
+    /// # Errors
+    /// A name of the catalogue; a model of that name with other labels, unless the request says that it is to be replaced.
+    pub(super) fn look_up(finetuner: &Finetuner, request: &Request, classes: &[String]) -> Result<Vec<String>, FieldProblem> {
+        let Some(name) = request.name.as_deref() else { return Ok(Vec::new()) };
+        if let Some(known) = reserved(name) {
+            let detail = format!(
+                "is `{name}`, which is kept for weights of {known} as they are published; choose another, such as `my_{name}`"
+            );
+            return Err(FieldProblem::new("name", detail));
+        }
+        let mut warnings = Vec::new();
+        // A repository that cannot be read is found out by what reads it next.
+        let snapshot = finetuner.repository.scan().unwrap_or_default();
+        if let Some(model) = snapshot.model(name) {
+            let replace = request.replace.unwrap_or(false);
+            if !replace && !has_labels(model, classes) {
+                return Err(FieldProblem::new("name", taken(model)));
+            }
+            warnings.push(of_existing(model, classes, request));
+        }
+        if name == finetuner.engine.configured_default() || Some(name) == starter() {
+            warnings.push(format!("name: `{name}` answers requests that name no model (`models.default`)"));
+        }
+        Ok(warnings)
+    }
+}
+
+/// The known model whose weights, with or without a top, are called `name`.
+fn reserved(name: &str) -> Option<&'static str> {
+    let own = name.strip_suffix("_notop").unwrap_or(name);
+    known_model(own).map(|known| known.name)
+}
+
+/// Whether the stable version of `model` has exactly the labels `classes`, in that order.
+pub(super) fn has_labels(model: &Model, classes: &[String]) -> bool {
+    let stable = model.version(model.stable.version);
+    stable.is_some_and(|version| version.metadata.labels.iter().map(|label| &label.label).eq(classes))
+}
+
+fn taken(model: &Model) -> String {
+    let labels = model.version(model.stable.version).map(|version| &version.metadata.labels);
+    let labels = Listed::of(labels.into_iter().flatten().map(|label| &label.label));
+    format!(
+        "is `{}`, a model with other labels ({labels:#}); choose another name, or say `\"replace\": true` to let its users get the \
+         new ones",
+        model.name
+    )
+}
+
+/// What happens to a name that exists.
+fn of_existing(model: &Model, classes: &[String], request: &Request) -> String {
+    let (name, stable) = (&model.name, model.stable.version);
+    let publish = match &request.publish {
+        Some(Choice::Known(publish)) => *publish,
+        _ => Publish::default(),
+    };
+    let then = match (publish, has_labels(model, classes)) {
+        _ if model.stable.pinned => {
+            format!("version {stable} is pinned and goes on answering; `DELETE /models/{name}/stable` ends that")
+        }
+        (Publish::Never, _) => format!("version {stable} goes on answering (`publish`)"),
+        (Publish::Always, _) => "the new version will answer in its place (`publish`)".to_owned(),
+        (Publish::IfBetter, true) => {
+            format!(
+                "the new version answers in its place unless it is worse on validation images than version {stable} (`publish`)"
+            )
+        }
+        (Publish::IfBetter, false) => "the new version will answer in its place, with other labels (`replace`)".to_owned(),
+    };
+    format!("name: `{name}` exists; {then}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_catalogue_are_kept() {
+        let check = |name: &str, expected| assert_eq!(reserved(name), expected, "{name}");
+        check("vgg16", Some("vgg16"));
+        check("inception_v3_notop", Some("inception_v3"));
+        check("my_vgg16", None);
+        check("_notop", None);
+    }
+}

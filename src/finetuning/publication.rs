@@ -1,0 +1,381 @@
+//! Whether what a run made answers requests that name no version: decided by measuring it beside the version that does.
+//!
+//! The decision holds for the moment of publication: if the model has changed meanwhile, it is made again.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Finetuner, name::has_labels};
+use crate::{
+    registry::{Metadata, Model, ModelVersion, Published, Stable, Staging, TrainedOn},
+    telemetry::chain,
+    training::{
+        Division, Error, Made, Publisher, Sample, Samples,
+        event::{Event, Observer, Place},
+        recipe::{Publish, Recipe},
+        report::wilson,
+    },
+};
+
+/// Fewer images in common say too little to keep a version back.
+const FEW: usize = 20;
+
+/// Whether a version answers requests that name none, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Publication {
+    /// Whether it answered them from the moment on when it was registered.
+    pub served: bool,
+    /// Why, as a program reads it.
+    pub reason: Reason,
+    /// Why, in words.
+    pub detail: String,
+    /// What it was measured beside; left out where there was nothing to compare with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub comparison: Option<Comparison>,
+}
+
+/// Why a version answers requests that name none, or does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = PublicationReason)]
+pub enum Reason {
+    /// No model had the name.
+    NewName,
+    /// It is better than the version that answered.
+    Better,
+    /// It is as good: published, as it is newer.
+    Equal,
+    /// It is worse: registered alone.
+    Worse,
+    /// Too few images tell the two apart: published.
+    FewImages,
+    /// There are no validation images: registered alone.
+    NoValidation,
+    /// The version that answered could not be measured: registered alone.
+    NotMeasured,
+    /// A model with other labels has got the name since the job was accepted: registered alone.
+    OtherLabels,
+    /// The request lets it replace a model with other labels.
+    Replaced,
+    /// The request says so.
+    Always,
+    /// The request says so.
+    Never,
+    /// Another version is pinned: it goes on answering.
+    Pinned,
+}
+
+/// Two versions on the same images: those for validation that neither was trained on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Comparison {
+    /// The version that answered before.
+    #[schema(example = "hymenoptera@1")]
+    pub with: String,
+    /// Images.
+    pub images: u64,
+    /// Share of them that the new version has right; null without images.
+    #[schema(required = true)]
+    pub accuracy: Option<f64>,
+    /// Wilson's interval of it at 95 %.
+    pub accuracy_interval: [f64; 2],
+    /// Share of them that the version that answered has right; null without images.
+    #[schema(required = true)]
+    pub other_accuracy: Option<f64>,
+    /// Wilson's interval of it at 95 %.
+    pub other_accuracy_interval: [f64; 2],
+}
+
+impl Publication {
+    /// That of a version that a job made; of an earlier graft's all that is known is that it was published.
+    pub(super) fn of(version: &ModelVersion) -> Self {
+        let lineage = version.metadata.lineage.as_ref();
+        let known = lineage.and_then(|lineage| serde_json::from_value(lineage.publication.clone()?).ok());
+        known.unwrap_or_else(|| Self {
+            served: version.metadata.published,
+            reason: Reason::Always,
+            detail: "an earlier graft published it".to_owned(),
+            comparison: None,
+        })
+    }
+}
+
+/// Registers what a run makes, as its recipe and the model of that name allow.
+pub(super) struct Register<'a> {
+    finetuner: &'a Finetuner,
+    base: &'a ModelVersion,
+    recipe: &'a Recipe,
+    samples: &'a Samples,
+    job: &'a str,
+    observer: &'a dyn Observer,
+}
+
+impl<'a> Register<'a> {
+    pub(super) fn new(
+        finetuner: &'a Finetuner,
+        base: &'a ModelVersion,
+        recipe: &'a Recipe,
+        samples: &'a Samples,
+        job: &'a str,
+        observer: &'a dyn Observer,
+    ) -> Self {
+        Self { finetuner, base, recipe, samples, job, observer }
+    }
+
+    fn model(&self) -> Result<Option<Model>, Error> {
+        let snapshot = self.finetuner.repository.scan().map_err(|source| self.refused(source))?;
+        Ok(snapshot.model(&self.recipe.name).cloned())
+    }
+
+    fn refused(&self, source: crate::registry::Error) -> Error {
+        Error::Register { name: self.recipe.name.clone(), source: source.into() }
+    }
+
+    /// The photos that the version was trained on, those of its base included.
+    fn trained_on(&self, division: &Division) -> TrainedOn {
+        let own = photos(self.samples, &division.train);
+        // A list that cannot be read is one that nobody has.
+        own.and(self.base.trained_on().ok().flatten().unwrap_or_default())
+    }
+
+    fn decide(
+        &self,
+        model: Option<&Model>,
+        made: &Made<'_>,
+        trained_on: &TrainedOn,
+        measured: &mut Known,
+    ) -> (bool, Publication) {
+        let Some(model) = model else {
+            return decided(true, Reason::NewName, "no model had this name", None);
+        };
+        let comparison = match has_labels(model, &self.recipe.classes) {
+            false if self.recipe.replace && self.recipe.publish != Publish::Never => {
+                return pinned(model.stable, decided(true, Reason::Replaced, "it replaces a model with other labels", None));
+            }
+            false if self.recipe.publish == Publish::IfBetter => {
+                let detail = "a model with other labels got this name while the job ran; make it stable to replace that";
+                return decided(false, Reason::OtherLabels, detail, None);
+            }
+            false => None,
+            true => self.compare(model, made, trained_on, measured),
+        };
+        pinned(model.stable, judged(self.recipe.publish, made.division.val.is_empty(), comparison))
+    }
+
+    /// Says what its user may not expect.
+    fn warn(&self, version: &ModelVersion, publication: &Publication) {
+        let expected = [Reason::NewName, Reason::Better, Reason::Replaced, Reason::Always, Reason::Never];
+        if expected.contains(&publication.reason) {
+            return;
+        }
+        let Metadata { name, version, .. } = &*version.metadata;
+        let answers = if publication.served { "answers" } else { "does not answer" };
+        let detail = format!("{name}@{version} {answers} requests for `{name}` without a version: {}", publication.detail);
+        // Behind the last phase.
+        let at = Place { phase: self.recipe.phases.len(), epoch: 0, step: 0 };
+        self.observer.event(Event::Warning { at, detail });
+    }
+
+    /// The comparison with the version that answers; `None` when that cannot be measured.
+    fn compare(&self, model: &Model, made: &Made<'_>, trained_on: &TrainedOn, measured: &mut Known) -> Option<Comparison> {
+        let stable = model.version(model.stable.version)?;
+        let number = stable.metadata.version;
+        let measure = || {
+            let compared = self.measure(stable, made, trained_on);
+            compared.inspect_err(|error| tracing::warn!(model = model.name, version = number, error, "cannot be measured")).ok()
+        };
+        measured.entry(number).or_insert_with(measure).clone()
+    }
+
+    fn measure(&self, stable: &ModelVersion, made: &Made<'_>, trained_on: &TrainedOn) -> Result<Comparison, String> {
+        let known = self.known_training(stable);
+        let is_common = |image: &Sample| !known.contains(image.content()) && !trained_on.contains(image.content());
+        let common = made.division.val.iter().zip(made.predicted).map(|(&at, &class)| (&self.samples.images[at as usize], class));
+        let common: Vec<(&Sample, usize)> = common.filter(|(image, _)| is_common(image)).collect();
+        let mut classifier = match common.is_empty() {
+            true => None,
+            false => Some(self.finetuner.classifier(stable.clone()).map_err(|error| chain(&error))?),
+        };
+        let (mut own, mut other) = (0, 0);
+        for (image, predicted) in &common {
+            if self.observer.cancelled() {
+                return Err("the job was stopped".to_owned());
+            }
+            own += u64::from(*predicted == image.class);
+            let bytes = std::fs::read(&image.file).map_err(|error| error.to_string())?;
+            let scores = classifier.as_mut().map(|classifier| classifier.scores(&bytes));
+            let scores = scores.transpose().map_err(|error| chain(&error))?;
+            let best = scores.and_then(Result::ok).map(|scores| best(&scores));
+            other += u64::from(best == Some(image.class));
+        }
+        let images = common.len() as u64;
+        let share = |right: u64| (images > 0).then(|| right as f64 / images as f64);
+        Ok(Comparison {
+            with: format!("{}@{}", stable.metadata.name, stable.metadata.version),
+            images,
+            accuracy: share(own),
+            accuracy_interval: wilson(own, images),
+            other_accuracy: share(other),
+            other_accuracy_interval: wilson(other, images),
+        })
+    }
+
+    /// The photos that `version` is known to be trained on: by its own list, or as its recipe divides the same data set.
+    fn known_training(&self, version: &ModelVersion) -> TrainedOn {
+        if let Ok(Some(list)) = version.trained_on() {
+            return list;
+        }
+        let lineage = version.metadata.lineage.as_ref().filter(|lineage| lineage.dataset == self.samples.fingerprint);
+        let recipe = lineage.and_then(|lineage| serde_json::from_value::<Recipe>(lineage.recipe.clone()).ok());
+        let division = recipe.map(|recipe| Division::of(self.samples, recipe.validation.split, recipe.seed));
+        division.map(|division| photos(self.samples, &division.train)).unwrap_or_default()
+    }
+}
+
+/// Comparisons by the version that answers; `None` for one that could not be measured.
+type Known = BTreeMap<u32, Option<Comparison>>;
+
+impl Publisher for Register<'_> {
+    fn published(&self) -> Result<Option<ModelVersion>, Error> {
+        let versions = self.model()?.map(|model| model.versions).unwrap_or_default();
+        let mine = |version: &ModelVersion| version.metadata.lineage.as_ref().is_some_and(|of| of.job == self.job);
+        Ok(versions.into_iter().find(mine))
+    }
+
+    fn stage(&self) -> Result<Staging, Error> {
+        self.finetuner.repository.stage(&self.recipe.name).map_err(|source| self.refused(source))
+    }
+
+    fn publish(&self, mut staging: Staging, mut metadata: Metadata, made: &Made<'_>) -> Result<ModelVersion, Error> {
+        let trained_on = self.trained_on(made.division);
+        trained_on.write(staging.dir()).map_err(|source| self.refused(source))?;
+        let mut measured = Known::new();
+        loop {
+            let model = self.model()?;
+            let (published, publication) = self.decide(model.as_ref(), made, &trained_on, &mut measured);
+            // A worker whose lease is lost must not publish: another has the job.
+            if self.observer.cancelled() {
+                return Err(Error::Cancelled);
+            }
+            metadata.published = published;
+            if let Some(lineage) = &mut metadata.lineage {
+                lineage.publication = serde_json::to_value(&publication).ok();
+            }
+            let seen = model.map(|model| model.stable);
+            let outcome = staging.publish_if(metadata.clone(), |now| now == seen).map_err(|source| self.refused(source))?;
+            match outcome {
+                Published::Version(version) => {
+                    self.warn(&version, &publication);
+                    return Ok(version);
+                }
+                Published::Refused(refused) => staging = refused,
+            }
+        }
+    }
+}
+
+fn photos(samples: &Samples, positions: &[u32]) -> TrainedOn {
+    let mut photos = TrainedOn::default();
+    positions.iter().for_each(|&at| photos.insert(samples.images[at as usize].content()));
+    photos
+}
+
+/// Of equal scores the first counts.
+fn best(scores: &[f32]) -> usize {
+    (0..scores.len()).fold(0, |best, at| if scores[at] > scores[best] { at } else { best })
+}
+
+fn decided(served: bool, reason: Reason, detail: &str, comparison: Option<Comparison>) -> (bool, Publication) {
+    (served, Publication { served, reason, detail: detail.to_owned(), comparison })
+}
+
+/// What the comparison, if there is one, means to a request that says `publish`.
+fn judged(publish: Publish, no_validation: bool, comparison: Option<Comparison>) -> (bool, Publication) {
+    let right = comparison.as_ref().and_then(|comparison| Some((comparison.accuracy?, comparison.other_accuracy?)));
+    let images = comparison.as_ref().map_or(0, |comparison| comparison.images);
+    let (published, reason, detail) = match (publish, right) {
+        (Publish::Always, _) => (true, Reason::Always, "the request says so (`publish`)".to_owned()),
+        (Publish::Never, _) => (false, Reason::Never, "the request says so (`publish`)".to_owned()),
+        _ if no_validation => {
+            let detail = "no validation image tells whether it is better than the version that answers; make it stable if it is";
+            (false, Reason::NoValidation, detail.to_owned())
+        }
+        _ if comparison.is_none() => {
+            let detail = "the version that answers could not be measured; the log says why, and this one can be made stable";
+            (false, Reason::NotMeasured, detail.to_owned())
+        }
+        (_, right) if images < FEW as u64 => {
+            let known = right.map(|(own, other)| format!(" ({own:.4}, the other {other:.4})")).unwrap_or_default();
+            let detail = format!("{images} images that neither version was trained on say too little of which is better{known}");
+            (true, Reason::FewImages, detail)
+        }
+        (_, Some((own, other))) => {
+            let (published, reason, word) = match own.total_cmp(&other) {
+                std::cmp::Ordering::Greater => (true, Reason::Better, "more than"),
+                std::cmp::Ordering::Equal => (true, Reason::Equal, "as many as"),
+                std::cmp::Ordering::Less => (false, Reason::Worse, "fewer than"),
+            };
+            let detail = format!("it has {own:.4} of {images} images right, {word} the version that answered: {other:.4}");
+            (published, reason, detail)
+        }
+        (_, None) => (false, Reason::NoValidation, "there is nothing to compare on".to_owned()),
+    };
+    (published, Publication { served: published, reason, detail, comparison })
+}
+
+/// The same where `stable` may be pinned: then that goes on answering, whatever is published.
+fn pinned(stable: Stable, (published, publication): (bool, Publication)) -> (bool, Publication) {
+    if !(stable.pinned && published) {
+        return (published, publication);
+    }
+    let detail = format!("version {} is pinned and goes on answering; {}", stable.version, publication.detail);
+    (published, Publication { served: false, reason: Reason::Pinned, detail, ..publication })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn comparison(images: u64, own: u64, other: u64) -> Comparison {
+        let share = |right: u64| (images > 0).then(|| right as f64 / images as f64);
+        Comparison {
+            with: "m@1".to_owned(),
+            images,
+            accuracy: share(own),
+            accuracy_interval: wilson(own, images),
+            other_accuracy: share(other),
+            other_accuracy_interval: wilson(other, images),
+        }
+    }
+
+    #[test]
+    fn a_version_is_published_unless_it_is_worse_or_nothing_says() {
+        #[track_caller]
+        fn check(publish: Publish, comparison: Option<Comparison>, expected: (bool, Reason)) {
+            let (published, publication) = judged(publish, false, comparison);
+            assert_eq!((published, publication.reason), expected);
+            assert_eq!(publication.served, published);
+        }
+        check(Publish::IfBetter, Some(comparison(20, 11, 10)), (true, Reason::Better));
+        check(Publish::IfBetter, Some(comparison(20, 10, 10)), (true, Reason::Equal));
+        check(Publish::IfBetter, Some(comparison(20, 9, 10)), (false, Reason::Worse));
+        check(Publish::IfBetter, Some(comparison(19, 0, 19)), (true, Reason::FewImages));
+        check(Publish::IfBetter, Some(comparison(0, 0, 0)), (true, Reason::FewImages));
+        check(Publish::IfBetter, None, (false, Reason::NotMeasured));
+        check(Publish::Always, Some(comparison(20, 9, 10)), (true, Reason::Always));
+        check(Publish::Never, Some(comparison(20, 11, 10)), (false, Reason::Never));
+        let (published, publication) = judged(Publish::IfBetter, true, Some(comparison(0, 0, 0)));
+        assert_eq!((published, publication.reason), (false, Reason::NoValidation));
+    }
+
+    #[test]
+    fn a_pinned_version_goes_on_answering() {
+        let better = || judged(Publish::IfBetter, false, Some(comparison(20, 11, 10)));
+        let (published, publication) = pinned(Stable { version: 1, pinned: true }, better());
+        assert_eq!((published, publication.served, publication.reason), (true, false, Reason::Pinned));
+        assert!(publication.detail.starts_with("version 1 is pinned and goes on answering; it has 0.5500"), "{publication:?}");
+        assert_eq!(pinned(Stable { version: 1, pinned: false }, better()), better());
+    }
+}

@@ -1,0 +1,156 @@
+//! What the document says of jobs of every kind: made of what the kinds say of themselves.
+//!
+//! Knows no kind by name.
+
+use std::{borrow::Cow, iter};
+
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        ContentBuilder, Ref, RefOr, Required, ResponseBuilder,
+        path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem, Paths, PathsBuilder},
+        request_body::RequestBodyBuilder,
+        schema::{AllOfBuilder, Object, ObjectBuilder, OneOfBuilder, Schema, Type},
+    },
+};
+
+use crate::{
+    finetuning::kinds::{Described, Description, described},
+    http::dto::{AcceptedJob, PlannedJob},
+};
+
+type Schemas = Vec<(String, RefOr<Schema>)>;
+
+/// Places in [`Description::types`].
+const REQUEST: usize = 0;
+const SUBJECT: usize = 1;
+const PLAN: usize = 2;
+const PROGRESS: usize = 3;
+const RESULT: usize = 4;
+
+/// The route that accepts jobs of a kind, with the schemas that it refers to.
+pub fn submission(kind: &Description) -> (Schemas, Paths) {
+    let mut schemas: Schemas = kind.types.iter().flat_map(|described| described.schemas.clone()).collect();
+    let named = |part: &str| format!("{}{part}", capitalized(kind.name));
+    let own = |place: usize| RefOr::Ref(Ref::from_schema_name(&kind.types[place].name));
+    for (part, common) in [("Planned", PlannedJob::name()), ("Accepted", AcceptedJob::name())] {
+        let whole = AllOfBuilder::new().item(RefOr::Ref(Ref::from_schema_name(common))).item(own(SUBJECT)).item(own(PLAN));
+        schemas.push((named(part), RefOr::T(whole.build().into())));
+    }
+    schemas.push((PlannedJob::name().into_owned(), PlannedJob::schema()));
+    schemas.push((AcceptedJob::name().into_owned(), AcceptedJob::schema()));
+    AcceptedJob::schemas(&mut schemas);
+    let json = |schema: RefOr<Schema>| ContentBuilder::new().schema(Some(schema)).build();
+    let answer = |description: &str, part: &str| {
+        let body = RefOr::Ref(Ref::from_schema_name(named(part)));
+        ResponseBuilder::new().description(description).content("application/json", json(body)).build()
+    };
+    let body = RequestBodyBuilder::new()
+        .description(Some("What to do"))
+        .required(Some(Required::True))
+        .content("application/json", ContentBuilder::new().schema(Some(own(REQUEST))).example(example(kind)).build());
+    let description = format!(
+        "{}\n\nAccepts the job and answers at once; `Location` is where it can be watched. With `dry_run=true` nothing is accepted,\n\
+         and the answer (200) is what would be done. Send an `Idempotency-Key` to make a retry safe: the same key and body always\n\
+         answer with the same job.",
+        kind.description
+    );
+    let operation = OperationBuilder::new()
+        .operation_id(Some(kind.name))
+        .tag("jobs")
+        .summary(Some(kind.summary))
+        .description(Some(description))
+        .parameter(dry_run())
+        .parameter(idempotency_key())
+        .request_body(Some(body.build()))
+        .response("200", answer("With `dry_run=true`: what would be done", "Planned"))
+        .response("202", answer("Accepted", "Accepted"));
+    let item = PathItem::new(HttpMethod::Post, operation);
+    (schemas, PathsBuilder::new().path(format!("/jobs/{}", kind.name), item).build())
+}
+
+fn example(kind: &Description) -> Option<serde_json::Value> {
+    serde_json::from_str(kind.example).ok()
+}
+
+fn dry_run() -> Parameter {
+    ParameterBuilder::new()
+        .name("dry_run")
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some("Whether to answer with what would be done, and do nothing; false without."))
+        .schema(Some(Object::with_type(Type::Boolean)))
+        .build()
+}
+
+fn idempotency_key() -> Parameter {
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("Makes a retry safe; at most 255 characters, bare or quoted"))
+        .schema(Some(Object::with_type(Type::String)))
+        .build()
+}
+
+/// A schema that is made of one type of every kind.
+macro_rules! of_every_kind {
+    ($($(#[$about:meta])* $name:ident: $place:expr, $make:expr, $schema:literal;)+) => {$(
+        $(#[$about])*
+        pub struct $name;
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let types: Vec<Described> = described().into_iter().map(|kind| at(kind, $place)).collect();
+                RefOr::T($make(types))
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed($schema)
+            }
+
+            fn schemas(schemas: &mut Schemas) {
+                schemas.extend(described().into_iter().flat_map(|kind| at(kind, $place).schemas));
+            }
+        }
+    )+};
+}
+
+of_every_kind! {
+    /// What lists show of a job: by its kind.
+    JobSubject: SUBJECT, any, "JobSubject";
+    /// What a job is to do besides: by its kind.
+    JobPlan: PLAN, any, "JobPlan";
+    /// How far a job is: by its kind.
+    JobProgress: PROGRESS, any, "JobProgress";
+    /// What a job made: by its kind.
+    JobResult: RESULT, one, "JobResult";
+}
+
+fn at(kind: Description, place: usize) -> Described {
+    kind.types.into_iter().nth(place).expect("a kind describes each of its types")
+}
+
+/// The fields of all `types`, each of which may be left out.
+fn any(types: Vec<Described>) -> Schema {
+    let mut whole = ObjectBuilder::new().description(Some("By the job's `kind`; fields of other kinds are left out"));
+    for described in types {
+        let own = described.schemas.into_iter().find(|(name, _)| *name == described.name);
+        let Some((_, RefOr::T(Schema::Object(object)))) = own else { continue };
+        whole = object.properties.into_iter().fold(whole, |whole, (name, schema)| whole.property(name, schema));
+    }
+    whole.into()
+}
+
+/// One of `types`.
+fn one(types: Vec<Described>) -> Schema {
+    let whole = OneOfBuilder::new().description(Some("By the job's `kind`"));
+    types.iter().fold(whole, |whole, described| whole.item(Ref::from_schema_name(&described.name))).into()
+}
+
+fn capitalized(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(iter::from_fn(|| letters.next())).collect()
+}

@@ -1,0 +1,77 @@
+//! What unfinished jobs use and what is being removed: decided in one transaction, whichever process asks.
+//!
+//! Knows resources by name; what they are is their owners'.
+
+use std::time::Duration;
+
+use sqlx::{Sqlite, Transaction};
+
+use super::Store;
+use crate::jobs::{error::Error, kind::Resource, time::Timestamp};
+
+/// For so long a removal is remembered: no job is planned for longer.
+const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+
+type Tx = Transaction<'static, Sqlite>;
+
+impl Store {
+    /// Notes that `resource` is being removed, so that no job that uses it is accepted any more.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] by an unfinished job; [`Error::Last`] when each of `others` is being removed too.
+    pub async fn begin_removal(&self, resource: &Resource, others: Option<&[Resource]>, now: Timestamp) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        let user = "SELECT jobs.id FROM uses JOIN jobs ON jobs.seq = uses.job WHERE uses.resource = ? ORDER BY jobs.seq LIMIT 1";
+        if let Some(job) = sqlx::query_scalar(user).bind(&resource.0).fetch_optional(&mut *tx).await? {
+            return Err(Error::InUse { resource: resource.clone(), job });
+        }
+        let forget = sqlx::query("DELETE FROM removals WHERE at < ?").bind(now.minus(REMEMBERED).0);
+        forget.execute(&mut *tx).await?;
+        if let Some(others) = others {
+            let mut left = false;
+            for other in others {
+                left |= !self.is_removed(&mut tx, other).await?;
+            }
+            if !left {
+                return Err(Error::Last { resource: resource.clone() });
+            }
+        }
+        let note = sqlx::query("INSERT OR REPLACE INTO removals (resource, process, at) VALUES (?, ?, ?)");
+        note.bind(&resource.0).bind(self.process.name()).bind(now.0).execute(&mut *tx).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Takes back that `resource` is being removed.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn give_removal_up(&self, resource: &Resource) -> Result<(), Error> {
+        sqlx::query("DELETE FROM removals WHERE resource = ?").bind(&resource.0).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Notes what the job uses.
+    pub(super) async fn note_uses(&self, tx: &mut Tx, job: i64, uses: &[Resource]) -> Result<(), Error> {
+        for resource in uses {
+            if self.is_removed(tx, resource).await? {
+                return Err(Error::Removed { resource: resource.clone() });
+            }
+            let note = sqlx::query("INSERT OR IGNORE INTO uses (resource, job) VALUES (?, ?)").bind(&resource.0).bind(job);
+            note.execute(&mut **tx).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a process that lives removes the resource, or has.
+    async fn is_removed(&self, tx: &mut Tx, resource: &Resource) -> Result<bool, Error> {
+        let process = sqlx::query_scalar("SELECT process FROM removals WHERE resource = ?").bind(&resource.0);
+        let process: Option<String> = process.fetch_optional(&mut **tx).await?;
+        Ok(process.is_some_and(|process| !self.process.is_dead(&process)))
+    }
+}
+
+/// The job has ended: it uses nothing any more.
+pub(super) async fn end(tx: &mut Tx, job: i64) -> Result<(), Error> {
+    sqlx::query("DELETE FROM uses WHERE job = ?").bind(job).execute(&mut **tx).await?;
+    Ok(())
+}
