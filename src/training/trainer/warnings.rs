@@ -162,9 +162,10 @@ mod tests {
         let classes = ["ants".to_owned(), "bees".to_owned()];
         let said = |right: usize| {
             let mut tally = Tally::new(&classes, 0);
-            (0..10).for_each(|image| {
-                tally.add("photo", usize::from(image < 6), if image < right { &[0.1, 0.9] } else { &[0.9, 0.1] })
-            });
+            for image in 0..10 {
+                let probabilities = if image < right { [0.1, 0.9] } else { [0.9, 0.1] };
+                tally.add("photo", usize::from(image < 6), &probabilities);
+            }
             of_report(&tally.finish())
         };
         // The first six are bees; so many are taken for bees.
