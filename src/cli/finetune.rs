@@ -29,15 +29,15 @@ use crate::{
     training::{
         Samples,
         event::{self, Event, Observer},
-        recipe::{Recipe, Request, Validation},
+        recipe::{Preset, Recipe, Request, Validation},
     },
 };
 
 /// Teach a model new classes from a folder of labelled photos.
 ///
 /// The folder holds a folder per class, or `train/`, `val/` and `test/` (under any of their usual names) with these; what is in
-/// `test/` is measured once, at the end. Without a recipe Keras's two phases are run: the
-/// new head alone, then the head with the top blocks.
+/// `test/` is measured once, at the end. Without a recipe there are
+/// two phases: the new head alone, then the head with the top blocks.
 #[derive(Debug, Args)]
 pub(super) struct Finetune {
     /// Folder of class folders
@@ -51,6 +51,9 @@ pub(super) struct Finetune {
     /// A JSON file with any fields of the body of `POST /jobs/finetune`
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
+    /// Keras's usual recipe instead of graft's, as `{"recipe": "keras"}` in the file: what the file says goes before it
+    #[arg(long)]
+    keras: bool,
     /// What initial weights, order and split are derived from [default: 0]
     #[arg(long)]
     seed: Option<i64>,
@@ -106,7 +109,7 @@ impl Finetune {
         let mut request = match &self.recipe {
             None => Request::default(),
             Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+                let text = std::fs::read_to_string(path).with_context(|| unread(path))?;
                 let value = serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
                 let (request, found) = Request::from_json(&value);
                 if !found.is_empty() {
@@ -119,8 +122,17 @@ impl Finetune {
         request.base = self.base.clone().or(request.base);
         request.name = self.name.clone().or(request.name);
         request.seed = self.seed.or(request.seed);
+        if self.keras {
+            request.recipe = Some(Preset::Keras.into());
+        }
         Ok(request)
     }
+}
+
+/// Why there is no recipe; the name of one is no file.
+fn unread(path: &Path) -> String {
+    let hint = if path == Path::new("keras") { "; `--keras` is Keras's own recipe" } else { "" };
+    format!("cannot read {}{hint}", path.display())
 }
 
 /// Says what is going to be done, before it is.
@@ -157,10 +169,13 @@ fn problems(problems: Vec<FieldProblem>) -> anyhow::Error {
 }
 
 fn print(made: &Finetuned) -> anyhow::Result<()> {
-    let Finetuned { model, version, publication, best, report, test, .. } = made;
+    let Finetuned { model, version, publication, best, report, test, warnings, .. } = made;
     answer::line(report)?;
     if let Some(test) = test {
         answer::line(format_args!("on the test images, which nothing was chosen by:\n{test}"))?;
+    }
+    for warning in warnings {
+        answer::line(format_args!("warning: {warning}"))?;
     }
     answer::line(format_args!("{model}@{version}: epoch {} of phase {} was the best", best.epoch, best.phase))?;
     let Publication { served, detail, .. } = publication;
@@ -202,7 +217,10 @@ impl Observer for Display {
         let steps = shown.steps;
         match event {
             Event::Resumed { at } => eprintln!("resuming at phase {}, epoch {}", at.phase + 1, at.epoch + 1),
-            Event::CacheTooSmall { detail, .. } | Event::Warning { detail, .. } => eprintln!("warning: {detail}"),
+            Event::CacheTooSmall { detail, .. } | Event::Warning { detail, .. } => {
+                shown.end();
+                eprintln!("warning: {detail}");
+            }
             Event::Caching { phase, done, total } => {
                 shown.at(format!("phase {}: frozen layers", phase + 1), done as u64, total as u64);
             }

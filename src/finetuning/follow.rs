@@ -205,7 +205,7 @@ impl Observer for Follow<'_> {
                 let event = jobs::Event::warning(detail);
                 self.control.event(self.mark(event, Place { phase, epoch: 0, step: 0 }));
             }
-            Event::Warning { detail, .. } => self.control.event(jobs::Event::warning(detail)),
+            Event::Warning { at, detail } => self.control.event(self.mark(jobs::Event::warning(detail), at)),
             Event::Caching { phase, done, total } => {
                 if self.known().caching.is_news(phase, done, total, Instant::now()) {
                     let event = jobs::Event::new("caching").with("done", done).with("total", total);

@@ -91,6 +91,8 @@ pub struct Finetuned {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub test: Option<Report>,
+    /// What is to be known of it: few validation images, an accuracy that says nothing, learning rates that did not train.
+    pub warnings: Vec<String>,
 }
 
 impl Finetuner {
@@ -228,6 +230,7 @@ impl From<Outcome> for Finetuned {
             history: outcome.history.iter().copied().map(Epoch::from).collect(),
             report: outcome.report,
             test: outcome.test,
+            warnings: outcome.warnings,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     telemetry::chain,
     training::{
         Division, Error, Made, Publisher, Sample, Samples,
-        event::{Event, Observer},
+        event::{Event, Observer, Place},
         recipe::{Publish, Recipe},
         report::wilson,
     },
@@ -173,7 +173,9 @@ impl<'a> Register<'a> {
         let Metadata { name, version, .. } = &*version.metadata;
         let answers = if publication.served { "answers" } else { "does not answer" };
         let detail = format!("{name}@{version} {answers} requests for `{name}` without a version: {}", publication.detail);
-        self.observer.event(Event::Warning { phase: self.recipe.phases.len().saturating_sub(1), detail });
+        // Behind the last phase.
+        let at = Place { phase: self.recipe.phases.len(), epoch: 0, step: 0 };
+        self.observer.event(Event::Warning { at, detail });
     }
 
     /// The comparison with the version that answers; `None` when that cannot be measured.

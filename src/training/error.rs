@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::{checkpoint::CheckpointError, event::Place, learner::LearnerError};
+use super::{checkpoint::CheckpointError, event::Place, learner::LearnerError, recipe::LearningRate};
 use crate::{message::ServerPath, preprocess::ImageError};
 
 /// Why training cannot go on.
@@ -86,12 +86,17 @@ pub enum Error {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// The loss is no number any more.
-    #[error("the loss is {loss} in phase {}, epoch {}, step {}; try a lower learning rate", at.phase + 1, at.epoch + 1, at.step)]
+    #[error(
+        "the loss is {loss} in phase {}, epoch {}, step {}: the learning rate of {} is too high; try {}",
+        at.phase + 1, at.epoch + 1, at.step, learning_rate.initial, learning_rate.lower()
+    )]
     Diverged {
         /// What it is.
-        loss: f32,
+        loss: f64,
         /// Where; the message counts phases and epochs from 1.
         at: Place,
+        /// The phase's.
+        learning_rate: LearningRate,
     },
     /// The model as it would be served does not answer as it was trained.
     #[error(

@@ -33,10 +33,11 @@ pub enum Event {
         /// In words.
         detail: String,
     },
-    /// Something that the user should know of a phase.
+    /// Something that the user should know of how the run goes.
     Warning {
-        /// The phase.
-        phase: usize,
+        /// Where; no two warnings of a run have the same place.
+        #[serde(flatten)]
+        at: Place,
         /// In words.
         detail: String,
     },

@@ -94,5 +94,10 @@ pub(super) fn resolved(model: &Model, body: Value) -> Recipe {
 
 /// The default recipe over InceptionV3, 16 images to train on and 4 to measure on.
 pub(super) fn resolved_inception() -> Recipe {
-    resolved(&model(&arch::inception_v3(false)), json!({}))
+    resolved_with(json!({}))
+}
+
+/// The same with these fields.
+pub(super) fn resolved_with(body: Value) -> Recipe {
+    resolved(&model(&arch::inception_v3(false)), body)
 }

@@ -56,7 +56,7 @@ pub fn drawings(count: usize, seed: u64) -> Vec<u8> {
     zip.finish().expect("memory can be written to").into_inner()
 }
 
-async fn spawn() -> TestApp {
+pub async fn spawn() -> TestApp {
     Setup::empty()
         .with(Tiny::Convolutions, "seeded")
         .configured(|config| config.jobs.lease = Duration::from_secs(5))
@@ -258,7 +258,9 @@ async fn a_job_whose_loss_is_no_number_fails_and_one_whose_base_is_gone_too() {
     let [wild, orphan] = [submit(&app, &wild).await, submit(&app, &orphan).await].map(|job| job.header("location").to_owned());
     std::fs::remove_dir_all(app.repository.root().join("removed")).expect("it is there");
     assert_eq!(app.send(app.ask(Method::POST, &format!("{first}/cancel"))).await.status, 202);
-    for (job, code, detail) in [(wild, "diverged", "try a lower learning rate"), (orphan, "base_gone", "removed@1")] {
+    for (job, code, detail) in
+        [(wild, "diverged", "the learning rate of 1000000 is too high; try 0.001"), (orphan, "base_gone", "removed@1")]
+    {
         let job = ended(&app, &job).await;
         assert_eq!((&job["state"], &job["error"]["code"]), (&json!("failed"), &json!(code)), "{job}");
         assert!(job["error"]["detail"].as_str().is_some_and(|text| text.contains(detail)), "{job}");

@@ -34,6 +34,7 @@ mod listing;
 mod memory;
 mod outputs;
 mod overload;
+mod phases;
 mod pixels;
 mod plots;
 mod predict;

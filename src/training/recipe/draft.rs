@@ -4,9 +4,10 @@
 
 use super::{
     optimizer::{self, Rule},
+    preset::{PhaseDefaults, Preset},
     problem::{Choice, Problem, Problems, quoted, shown},
     request::{EarlyStoppingRequest, HeadRequest, LayerRef, PhaseRequest, Request},
-    resolved::{BatchNorm, ClassWeighting, EarlyStopping, Monitor, Pool, Publish},
+    resolved::{BatchNorm, ClassWeighting, EarlyStopping, Monitor, Pool, Publish, StartFrom},
 };
 use crate::{
     message::excerpt,
@@ -25,9 +26,6 @@ const MAX_PHASES: usize = 16;
 /// Most hidden layers, and most units of one.
 const MAX_HIDDEN: (usize, i64) = (8, 65_536);
 
-/// Epochs of a phase that does not say: of the head, of more than the head.
-pub(super) const EPOCHS: (u64, u64) = (10, 3);
-
 /// A request whose own numbers are in order, as far as its problems do not say otherwise.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -35,6 +33,7 @@ pub(super) struct Draft {
     pub(super) name: String,
     pub(super) replace: bool,
     pub(super) publish: Publish,
+    pub(super) preset: Preset,
     pub(super) head: HeadDraft,
     /// `None` for the default phases.
     pub(super) phases: Option<Vec<PhaseDraft>>,
@@ -59,8 +58,17 @@ pub(super) struct HeadDraft {
 pub(super) struct PhaseDraft {
     /// The first layer that trains; `None` for the head alone.
     pub(super) from: Option<LayerRef>,
+    pub(super) start_from: StartFrom,
     pub(super) epochs: u64,
     pub(super) rule: Rule,
+}
+
+impl PhaseDraft {
+    /// A phase that says only what it trains.
+    pub(super) fn of_defaults(from: Option<LayerRef>, preset: Preset) -> Self {
+        let PhaseDefaults { epochs, rule, start_from } = if from.is_none() { preset.head() } else { preset.top() };
+        Self { from, start_from, epochs, rule }
+    }
 }
 
 impl Draft {
@@ -70,13 +78,15 @@ impl Draft {
             problems.add("name", format!("is `{}`; {NAME_RULE}", excerpt(&name)));
         }
         problems.0.extend(request.base_model().err());
+        let preset = problems.choice("recipe", request.recipe.as_ref(), Preset::Default);
         Self {
             dataset: required(problems, "dataset", request.dataset.as_deref()),
             name,
             replace: request.replace.unwrap_or(false),
             publish: problems.choice("publish", request.publish.as_ref(), Publish::default()),
-            head: head(request.head.as_ref(), problems),
-            phases: request.phases.as_ref().map(|phases| all_phases(phases, problems)),
+            preset,
+            head: head(request.head.as_ref(), preset, problems),
+            phases: request.phases.as_ref().map(|phases| all_phases(phases, preset, problems)),
             batch_size: problems.within("batch_size", request.batch_size, 32, 1..=MAX_BATCH) as usize,
             seed: problems.within("seed", request.seed, 0, 0..).unsigned_abs(),
             validation_split: request
@@ -108,7 +118,8 @@ fn required(problems: &mut Problems, field: &str, value: Option<&str>) -> String
     value.to_owned()
 }
 
-fn head(request: Option<&HeadRequest>, problems: &mut Problems) -> HeadDraft {
+fn head(request: Option<&HeadRequest>, preset: Preset, problems: &mut Problems) -> HeadDraft {
+    let dropout = if request.is_none() { preset.dropout() } else { 0.0 };
     let none = HeadRequest::default();
     let request = request.unwrap_or(&none);
     let keep_fc = request.keep_fc.unwrap_or(false);
@@ -130,7 +141,7 @@ fn head(request: Option<&HeadRequest>, problems: &mut Problems) -> HeadDraft {
     HeadDraft {
         pool: problems.choice("head.pool", request.pool.as_ref(), Pool::Avg),
         hidden,
-        dropout: problems.within("head.dropout", request.dropout, 0.0, 0.0..1.0),
+        dropout: problems.within("head.dropout", request.dropout, dropout, 0.0..1.0),
         keep_fc,
     }
 }
@@ -146,19 +157,19 @@ fn early_stopping(request: &EarlyStoppingRequest, problems: &mut Problems) -> Ea
     }
 }
 
-fn all_phases(requests: &[PhaseRequest], problems: &mut Problems) -> Vec<PhaseDraft> {
+fn all_phases(requests: &[PhaseRequest], preset: Preset, problems: &mut Problems) -> Vec<PhaseDraft> {
     if requests.is_empty() {
         problems.add("phases", "is empty; leave it out for the default phases, or add one such as `{\"trainable\": \"head\"}`");
     }
     if requests.len() > MAX_PHASES {
         problems.add("phases", format!("has {} entries; at most {MAX_PHASES} are taken", requests.len()));
     }
-    let phase = |(index, request): (usize, &PhaseRequest)| phase(&format!("phases[{index}]"), request, problems);
+    let phase = |(index, request): (usize, &PhaseRequest)| phase(&format!("phases[{index}]"), request, preset, problems);
     // What is beyond them is refused as a whole.
     requests.iter().take(MAX_PHASES).enumerate().map(phase).collect()
 }
 
-fn phase(field: &str, request: &PhaseRequest, problems: &mut Problems) -> PhaseDraft {
+fn phase(field: &str, request: &PhaseRequest, preset: Preset, problems: &mut Problems) -> PhaseDraft {
     let both = "say either `\"trainable\": \"head\"` or `\"trainable_from\": LAYER` (a name or an index)";
     match (request.trainable.as_deref(), &request.trainable_from) {
         (Some(_), Some(_)) => problems.add(format!("{field}.trainable_from"), format!("does not go with `trainable`; {both}")),
@@ -179,9 +190,11 @@ fn phase(field: &str, request: &PhaseRequest, problems: &mut Problems) -> PhaseD
         Some(Choice::Known(layer)) => Some(layer.clone()),
         None => None,
     };
-    let default = if from.is_none() { EPOCHS.0 } else { EPOCHS.1 };
-    let epochs = problems.within(&format!("{field}.epochs"), request.epochs, default as i64, 1..=MAX_EPOCHS).unsigned_abs();
-    let mut rule = optimizer::rule(field, request, problems);
+    let default = PhaseDraft::of_defaults(from, preset);
+    let start_from = problems.choice(&format!("{field}.start_from"), request.start_from.as_ref(), default.start_from);
+    let epochs = default.epochs as i64;
+    let epochs = problems.within(&format!("{field}.epochs"), request.epochs, epochs, 1..=MAX_EPOCHS).unsigned_abs();
+    let mut rule = optimizer::rule(field, request, default.rule, problems);
     rule.l2 = problems.single(&format!("{field}.l2"), request.l2, 0.0, optimizer::NOT_NEGATIVE);
-    PhaseDraft { from, epochs, rule }
+    PhaseDraft { from: default.from, start_from, epochs, rule }
 }

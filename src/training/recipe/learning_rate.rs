@@ -29,6 +29,13 @@ pub struct LearningRate {
 }
 
 impl LearningRate {
+    /// A rate to try where this one is too high: a tenth, and no more than trains a head on any base that was measured.
+    pub fn lower(&self) -> f64 {
+        let lower = (self.initial / 10.0).min(1e-3);
+        // Two digits are enough to try, and to read.
+        format!("{lower:.1e}").parse().unwrap_or(lower)
+    }
+
     /// The rate of step `step` of `steps`, both counted within the phase, `step` from 0.
     ///
     /// Decay is `initial / (1 + decay · step)`, Keras's `InverseTimeDecay(initial, 1, decay)`;

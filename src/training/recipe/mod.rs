@@ -9,6 +9,7 @@ mod learning_rate;
 mod memory;
 mod optimizer;
 mod phase;
+mod preset;
 mod problem;
 mod request;
 mod resolve;
@@ -18,11 +19,12 @@ use resolve::preprocessing;
 
 pub use learning_rate::{LearningRate, Schedule};
 pub use optimizer::OptimizerRequest;
+pub use preset::Preset;
 pub use problem::{Choice, Problem, Words};
 pub use request::{EarlyStoppingRequest, HeadRequest, LayerRef, PhaseRequest, PreprocessingRequest, Request};
 pub use resolved::{
     Base, BatchNorm, ClassCount, ClassWeighting, EarlyStopping, Frontier, Head, Monitor, Parameter, Phase, Pool, Publish, Recipe,
-    Trainable, Validation,
+    StartFrom, Trainable, Validation,
 };
 
 #[cfg(test)]

@@ -105,16 +105,15 @@ impl Rule {
     }
 }
 
-/// The rule of the phase at `field`, without its L2.
-pub(super) fn rule(field: &str, phase: &PhaseRequest, problems: &mut Problems) -> Rule {
-    let default = if phase.trainable_from.is_none() { Rule::of_head() } else { Rule::of_base() };
+/// The rule of the phase at `field`, without its L2; `default` where it names no optimizer.
+pub(super) fn rule(field: &str, phase: &PhaseRequest, default: Rule, problems: &mut Problems) -> Rule {
     let inner = format!("{field}.optimizer");
-    let (optimizer, initial) = match &phase.optimizer {
-        None => (default.optimizer, default.learning_rate.initial),
+    let (optimizer, initial, schedule) = match &phase.optimizer {
+        None => (default.optimizer, default.learning_rate.initial, default.learning_rate.schedule),
         Some(request) => {
             let optimizer = optimizer(&inner, request, problems);
             let rate = optimizer.kind().learning_rate;
-            (optimizer, rate)
+            (optimizer, rate, Schedule::Constant)
         }
     };
     let none = OptimizerRequest::default();
@@ -123,7 +122,7 @@ pub(super) fn rule(field: &str, phase: &PhaseRequest, problems: &mut Problems) -
     let learning_rate = either.number("learning_rate", phase.learning_rate, request.learning_rate, initial, POSITIVE);
     let decay = (phase.learning_rate_decay, request.learning_rate_decay);
     let decay = either.number("learning_rate_decay", decay.0, decay.1, 0.0, NOT_NEGATIVE);
-    let schedule = either.schedule(phase.schedule.as_ref(), request.schedule.as_ref());
+    let schedule = either.schedule(phase.schedule.as_ref(), request.schedule.as_ref(), schedule);
     Rule { optimizer, learning_rate: LearningRate { initial: learning_rate, decay, schedule }, l2: 0.0 }
 }
 
@@ -140,9 +139,9 @@ impl Either<'_> {
         self.problems.single(&place, outer.or(inner), default, range)
     }
 
-    fn schedule(&mut self, outer: Option<&Choice<Schedule>>, inner: Option<&Choice<Schedule>>) -> Schedule {
+    fn schedule(&mut self, outer: Option<&Choice<Schedule>>, inner: Option<&Choice<Schedule>>, default: Schedule) -> Schedule {
         let place = self.place("schedule", outer.is_some(), inner.is_some());
-        self.problems.choice(&place, outer.or(inner), Schedule::Constant)
+        self.problems.choice(&place, outer.or(inner), default)
     }
 
     fn place(&mut self, name: &str, outer: bool, inner: bool) -> String {

@@ -62,6 +62,7 @@ impl Foundation<'_> {
     fn of(&self, draft: &PhaseDraft, frontier: Vec<Frontier>, frozen_flops: u64, trained_flops: u64) -> Phase {
         Phase {
             trainable: Trainable::Head,
+            start_from: draft.start_from,
             epochs: draft.epochs,
             optimizer: draft.rule.optimizer.clone(),
             learning_rate: draft.rule.learning_rate,

@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 use super::{
     learning_rate::Schedule,
     optimizer::OptimizerRequest,
+    preset::Preset,
     problem::{Choice, Problem, Words},
-    resolved::{BatchNorm, ClassWeighting, Monitor, Pool, Publish},
+    resolved::{BatchNorm, ClassWeighting, Monitor, Pool, Publish, StartFrom},
 };
 use crate::{
     message::{excerpt, serde_message},
@@ -45,10 +46,15 @@ pub struct Request {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Publish>)]
     pub publish: Option<Choice<Publish>>,
-    /// The new layers; default: average pooling, one hidden layer of 1024.
+    /// What the fields mean that are left out, of the request and of its phases: graft's `default`, or `keras` for Keras's usual
+    /// recipe. Whatever is said goes before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Preset>)]
+    pub recipe: Option<Choice<Preset>>,
+    /// The new layers; default: average pooling, one hidden layer of 1024, dropout 0.5, which `keras` leaves out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<HeadRequest>,
-    /// What trains, in order; default: 10 epochs of the head, then 3 of the top blocks.
+    /// What trains, in order; default: 10 epochs of the head, then 1 of the top blocks with it, with `keras` 3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phases: Option<Vec<PhaseRequest>>,
     /// Images per step, 1 to 1024; default 32.
@@ -102,7 +108,7 @@ pub struct HeadRequest {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PhaseRequest {
-    /// Passes over the training images, 1 to 10000; default 10 for the head, 3 otherwise.
+    /// Passes over the training images, 1 to 10000; default 10 for the head, otherwise 1, with `keras` 3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<i64>,
     /// `head`: the new layers alone.
@@ -113,7 +119,13 @@ pub struct PhaseRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<LayerRef>)]
     pub trainable_from: Option<Choice<LayerRef>>,
-    /// The optimizer; default `rmsprop` at 0.001 for the head, `sgd` at 0.0001 with momentum 0.9 otherwise.
+    /// The weights that it starts from: of the `best` epoch so far (default), or of the `last` one (default with `keras`), as
+    /// where Keras's `fit` is called again. The first phase starts from the base.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<StartFrom>)]
+    pub start_from: Option<Choice<StartFrom>>,
+    /// The optimizer; default for the head `rmsprop` at 0.0005 with schedule `cosine`, with `keras` at a constant 0.001; otherwise
+    /// `sgd` with momentum 0.9 at 0.0003, with `keras` at 0.0001.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optimizer: Option<OptimizerRequest>,
     /// Here or in `optimizer`.

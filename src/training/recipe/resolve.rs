@@ -5,10 +5,10 @@
 use sha2::{Digest, Sha256};
 
 use super::{
-    draft::{Draft, EPOCHS, PhaseDraft},
+    draft::{Draft, PhaseDraft},
     head::head,
     layers::Foundation,
-    optimizer::Rule,
+    preset::Preset,
     problem::{Choice, Problem, Problems},
     request::{LayerRef, Request},
     resolved::{Base, BatchNorm, ClassCount, ClassWeighting, Head, Phase, Pool, Recipe, Trainable, Validation},
@@ -143,7 +143,7 @@ fn phases(
     if draft.batch_norm == BatchNorm::Affine && !foundation.weighted.iter().any(has_shift) {
         warnings.push("batch_norm: `affine` changes nothing, since the base has no batch normalisation".to_owned());
     }
-    let default = draft.phases.is_none().then(|| default_phases(metadata, warnings));
+    let default = draft.phases.is_none().then(|| default_phases(metadata, draft.preset, warnings));
     let drafts = draft.phases.as_ref().or(default.as_ref()).map_or(&[][..], Vec::as_slice);
     let phase = |(index, draft)| foundation.phase(&format!("phases[{index}]"), draft, problems, warnings);
     drafts.iter().enumerate().filter_map(phase).collect()
@@ -154,7 +154,7 @@ fn has_shift(node: &crate::graph::WeightedNode) -> bool {
 }
 
 /// The head, then the top blocks of an architecture that graft knows; of other graphs the head alone.
-fn default_phases(metadata: &Metadata, warnings: &mut Vec<String>) -> Vec<PhaseDraft> {
+fn default_phases(metadata: &Metadata, preset: Preset, warnings: &mut Vec<String>) -> Vec<PhaseDraft> {
     let architecture = arch::by_name(&metadata.architecture, false);
     let last_frozen = architecture.and_then(|architecture| metadata.layer(architecture.transfer.frontier()));
     let start = last_frozen.map(|last_frozen| last_frozen.index as i64 + 1);
@@ -164,8 +164,8 @@ fn default_phases(metadata: &Metadata, warnings: &mut Vec<String>) -> Vec<PhaseD
                 .to_owned(),
         );
     }
-    let head = PhaseDraft { from: None, epochs: EPOCHS.0, rule: Rule::of_head() };
-    let top = start.map(|start| PhaseDraft { from: Some(LayerRef::Index(start)), epochs: EPOCHS.1, rule: Rule::of_base() });
+    let head = PhaseDraft::of_defaults(None, preset);
+    let top = start.map(|start| PhaseDraft::of_defaults(Some(LayerRef::Index(start)), preset));
     std::iter::once(head).chain(top).collect()
 }
 
@@ -193,10 +193,6 @@ fn validation(draft: &Draft, samples: &Samples, problems: &mut Problems, warning
         if draft.early_stopping.is_some() {
             problems.add("early_stopping", "needs validation images; set `validation_split` above 0, or leave it out");
         }
-        warnings.push(
-            "validation_split: no image is kept for validation: the last epoch counts, and nothing says how good it is"
-                .to_owned(),
-        );
     } else {
         let unmeasured: Vec<&str> = classes.iter().filter(|class| class.val == 0).map(|class| class.name.as_str()).collect();
         if !unmeasured.is_empty() {
@@ -204,7 +200,9 @@ fn validation(draft: &Draft, samples: &Samples, problems: &mut Problems, warning
         }
     }
     let (train, val, test) = (division.train.len(), division.val.len(), division.test.len());
-    (division, Validation { split, train, val, test, classes })
+    let validation = Validation { split, train, val, test, classes };
+    warnings.extend(validation.warning());
+    (division, validation)
 }
 
 fn class_weights(weighting: ClassWeighting, classes: &[ClassCount]) -> Vec<f64> {

@@ -128,6 +128,9 @@ pub enum Pool {
 pub struct Phase {
     /// What trains.
     pub trainable: Trainable,
+    /// Which weights it starts from, the first phase aside.
+    #[serde(default = "StartFrom::of_stored")]
+    pub start_from: StartFrom,
     /// Passes over the training images.
     pub epochs: u64,
     /// By which rule.
@@ -168,6 +171,16 @@ pub enum Trainable {
     },
 }
 
+/// The weights that a phase starts from: those of an epoch of the phases before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StartFrom {
+    /// The best epoch so far; without validation images that is the last one.
+    Best,
+    /// The last epoch of the phase before, as where Keras's `fit` is called again.
+    Last,
+}
+
 /// A stored tensor of the base that trains.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Parameter {
@@ -191,6 +204,9 @@ pub struct Frontier {
     /// Bytes per image.
     pub bytes: u64,
 }
+
+/// How many validation images make an accuracy worth reading: each moves it by a twentieth.
+const ENOUGH: usize = 20;
 
 /// Which images are for validation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -260,6 +276,35 @@ pub struct EarlyStopping {
 pub enum Monitor {
     /// Loss on the validation images.
     ValLoss,
+}
+
+impl Validation {
+    /// What is to be known of an accuracy on so few images.
+    pub fn warning(&self) -> Option<String> {
+        if self.val == 0 {
+            let detail = "no image is kept for validation: the last epoch counts, and nothing says how good it is";
+            return Some(format!("validation_split: {detail}"));
+        }
+        let way_out = if self.split.is_some() { "add photos, or raise `validation_split`," } else { "add photos to `val/`" };
+        (self.val < ENOUGH).then(|| {
+            format!(
+                "validation: {} images say little: each one moves the accuracy by {:.3}; {way_out} until there are {ENOUGH}",
+                self.val,
+                1.0 / self.val as f64
+            )
+        })
+    }
+}
+
+impl StartFrom {
+    /// That of recipes stored before there was a choice: a job that is resumed computes the same weights.
+    fn of_stored() -> Self {
+        Self::Last
+    }
+}
+
+impl Words for StartFrom {
+    const WORDS: &'static [&'static str] = &["best", "last"];
 }
 
 impl Words for Pool {

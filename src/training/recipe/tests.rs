@@ -18,17 +18,24 @@ fn frontiers(phase: &Phase) -> String {
     tensors.join(", ")
 }
 
+/// What the validation images of `samples()` are warned of for.
+const FEW: &str = "validation: 4 images say little: each one moves the accuracy by 0.250; add photos, or raise \
+                   `validation_split`, until there are 20";
+
 #[test]
-fn the_default_is_the_classic_recipe() {
+fn the_default_trains_the_head_and_the_top_blocks() {
     let recipe = resolved(&model(&inception_v3(false)), json!({}));
     let [head, top] = recipe.phases.as_slice() else { panic!("{:?}", recipe.phases) };
-    assert_eq!((head.epochs, head.learning_rate.initial, head.trainable_params), (10, 1e-3, 2_100_226));
+    assert_eq!((head.epochs, head.trainable_params), (10, 2_100_226));
+    assert_eq!(head.learning_rate, LearningRate { initial: 5e-4, decay: 0.0, schedule: Schedule::Cosine });
     assert_eq!(json!(head.optimizer), json!({"type": "rmsprop", "rho": 0.9, "momentum": 0.0, "epsilon": 1e-7}));
+    assert_eq!((recipe.head.hidden.as_slice(), recipe.head.dropout), (&[1024][..], 0.5));
     assert_eq!(
         (frontiers(head), head.frontier_bytes_per_image, head.frontier[0].pooled),
         ("mixed10 [2048]".to_owned(), 8192, true)
     );
-    assert_eq!((top.epochs, top.learning_rate.initial), (3, 1e-4));
+    assert_eq!((top.epochs, top.start_from), (1, StartFrom::Best));
+    assert_eq!(top.learning_rate, LearningRate { initial: 3e-4, decay: 0.0, schedule: Schedule::Constant });
     assert_eq!(json!(top.optimizer), json!({"type": "sgd", "momentum": 0.9, "nesterov": false}));
     assert_eq!(top.trainable, Trainable::From { layer: "conv2d_80".to_owned(), index: 249 });
     assert_eq!((frontiers(top), top.frontier_bytes_per_image), ("mixed8 [1280, 8, 8]".to_owned(), 327_680));
@@ -36,9 +43,72 @@ fn the_default_is_the_classic_recipe() {
     assert_eq!((recipe.batch_size, recipe.steps_per_epoch, recipe.seed), (32, 1, 0));
     assert_eq!((recipe.validation.train, recipe.validation.val, recipe.validation.split), (16, 4, Some(0.2)));
     assert_eq!(recipe.preprocessing.orientation, Orientation::Exif);
-    assert_eq!(recipe.warnings, [""; 0]);
+    assert_eq!(recipe.warnings, [FEW]);
     let gflop = (head.frozen_flops as f64 / 1e9, (top.frozen_flops + top.trained_flops) as f64 / 1e9);
     assert!((11.3..11.6).contains(&gflop.0) && (11.3..11.6).contains(&gflop.1), "{gflop:?}");
+}
+
+#[test]
+fn one_word_is_keras_s_recipe() {
+    let inception = model(&inception_v3(false));
+    let keras = resolved(&inception, json!({"recipe": "keras"}));
+    let phases = json!([
+        {"trainable": "head", "epochs": 10, "start_from": "last", "optimizer": {"type": "rmsprop", "learning_rate": 0.001}},
+        {"trainable_from": "conv2d_80", "epochs": 3, "start_from": "last",
+            "optimizer": {"type": "sgd", "learning_rate": 0.0001, "momentum": 0.9}},
+    ]);
+    let whole = json!({"head": {"pool": "avg", "hidden": [1024]}, "batch_size": 32, "phases": phases});
+    assert_eq!(keras, resolved(&inception, whole));
+    assert_eq!(resolved(&inception, json!({"recipe": "default"})), resolved(&inception, json!({})));
+}
+
+#[test]
+fn fields_go_before_the_recipe_s() {
+    let inception = model(&inception_v3(false));
+    let phases =
+        json!([{"trainable": "head", "learning_rate": 0.01}, {"trainable_from": 249, "epochs": 5, "start_from": "best"}]);
+    let of = |word: &str| resolved(&inception, json!({"recipe": word, "batch_size": 8, "phases": phases}));
+    let said = |recipe: &Recipe| {
+        let phase = |phase: &Phase| (phase.epochs, phase.learning_rate.initial, phase.learning_rate.schedule, phase.start_from);
+        (recipe.batch_size, [phase(&recipe.phases[0]), phase(&recipe.phases[1])])
+    };
+    let keras = [(10, 0.01, Schedule::Constant, StartFrom::Last), (5, 1e-4, Schedule::Constant, StartFrom::Best)];
+    assert_eq!(said(&of("keras")), (8, keras));
+    let default = [(10, 0.01, Schedule::Cosine, StartFrom::Best), (5, 3e-4, Schedule::Constant, StartFrom::Best)];
+    assert_eq!(said(&of("default")), (8, default));
+    let named = json!({"phases": [{"trainable": "head", "optimizer": {"type": "rmsprop"}}], "head": {"hidden": [8]}});
+    let named = resolved(&inception, named);
+    let rate = LearningRate { initial: 1e-3, decay: 0.0, schedule: Schedule::Constant };
+    assert_eq!((named.phases[0].learning_rate, named.head.dropout), (rate, 0.0), "what is named has Keras's defaults");
+}
+
+#[test]
+fn recipes_of_earlier_versions_start_from_the_last_epoch() {
+    let mut stored = serde_json::to_value(resolved(&model(&inception_v3(false)), json!({}))).expect("JSON");
+    for phase in stored["phases"].as_array_mut().expect("a list") {
+        assert_eq!(phase.as_object_mut().expect("an object").remove("start_from"), Some(json!("best")));
+    }
+    let recipe: Recipe = serde_json::from_value(stored).expect("a recipe");
+    assert!(recipe.phases.iter().all(|phase| phase.start_from == StartFrom::Last));
+}
+
+#[test]
+fn few_validation_images_are_warned_of() {
+    let inception = model(&inception_v3(false));
+    let warnings = |images: Samples, body: Value| {
+        let recipe = request(body).resolve_on(&inception.metadata, &inception.graph, &images);
+        recipe.expect("a sound request").warnings
+    };
+    assert_eq!(warnings(samples(), json!({"validation_split": 0.4})).len(), 1, "8 images");
+    let mut many = samples();
+    let more = many.images.clone();
+    (0..5).for_each(|_| many.images.extend(more.clone()));
+    many.images.iter_mut().enumerate().for_each(|(number, image)| image.file = number.to_string().into());
+    assert_eq!(warnings(many.clone(), json!({})), [""; 0], "24 images");
+    many.images[..19].iter_mut().for_each(|image| image.split = Split::Val);
+    let folder =
+        "validation: 19 images say little: each one moves the accuracy by 0.053; add photos to `val/` until there are 20";
+    assert_eq!(warnings(many, json!({})), [folder]);
 }
 
 #[test]
@@ -64,7 +134,7 @@ fn efficientnet_lite0_starts_at_its_top_blocks() {
     );
     assert_eq!(top.trainable, Trainable::From { layer: "block7a_expand_conv".to_owned(), index: 144 });
     assert_eq!((frontiers(top), top.frontier_bytes_per_image), ("block6d_add [192, 7, 7]".to_owned(), 37_632));
-    assert_eq!(recipe.warnings, [""; 0]);
+    assert_eq!(recipe.warnings, [FEW]);
     let gflop = head.frozen_flops as f64 / 1e9;
     assert!((0.75..0.83).contains(&gflop), "{gflop}");
 }
@@ -74,7 +144,7 @@ fn blocks_of_residuals_are_those_of_the_architecture() {
     let lite0 = model(&efficientnet_lite0(false));
     let recipe = resolved(&lite0, json!({"phases": [{"trainable": "head"}, {"trainable_from": 101}]}));
     assert_eq!(
-        recipe.warnings,
+        recipe.warnings[..1],
         ["phases[1].trainable_from: 101 (`block5c_project_conv`) lies inside `block5c_add`, of which a part stays frozen (2 \
           tensors are cached); that block begins at 95 (`block5c_expand_conv`); the top two blocks begin at 144 \
           (`block7a_expand_conv`)"]
@@ -91,13 +161,13 @@ fn an_index_inside_a_block_is_warned_of() {
     assert_eq!(phase.frontier_bytes_per_image, 1_257_728);
     assert_eq!(phase.trainable_params - recipe.head.params, 16_204_800);
     assert_eq!(
-        recipe.warnings,
+        recipe.warnings[..1],
         ["phases[1].trainable_from: 172 (`conv2d_56`) lies inside `mixed6`, of which a part stays frozen (3 tensors are \
           cached); that block begins at 165 (`conv2d_54`); the top two blocks begin at 249 (`conv2d_80`)"]
     );
     for (start, frontier) in [(json!("mixed8"), "mixed8 [1280, 8, 8]"), (json!(0), "input_layer [3, 299, 299]")] {
         let recipe = from(start);
-        assert_eq!((frontiers(&recipe.phases[1]).as_str(), recipe.warnings.len()), (frontier, 0));
+        assert_eq!((frontiers(&recipe.phases[1]).as_str(), recipe.warnings.as_slice()), (frontier, &[FEW.to_owned()][..]));
     }
 }
 
@@ -144,12 +214,13 @@ fn check_problems(body: Value, expected: &[&str]) {
 #[test]
 fn every_problem_is_told_at_once() {
     check_problems(
-        json!({"dataset": null, "name": "-", "batch_size": 0, "validation_split": 1.0, "class_weights": "some", "base": "a@0",
+        json!({"dataset": null, "name": "-", "recipe": "pytorch", "batch_size": 0, "validation_split": 1.0, "class_weights": "some", "base": "a@0",
             "head": {"dropout": 1.0, "hidden": [0]}, "early_stopping": {"monitor": "loss"}, "batch_norm": "on",
             "preprocessing": {"resize": "lanczos"}}),
         &[
             "name is `-`; a model name has 1 to 64 ASCII letters, digits, `.`, `_` or `-` and starts with a letter or digit",
             "base is `a@0`; write `NAME`, or `NAME@VERSION` with a version such as `a@1`",
+            "recipe is `pytorch`; use `default` or `keras`",
             "dataset is missing; it is required",
             "head.hidden[0] is 0; it must be at least 1 and at most 65536",
             "head.dropout is 1; it must be at least 0 and less than 1",
@@ -175,7 +246,7 @@ fn phases_are_checked() {
         json!({"phases": [{}, {"trainable": "all"}, {"trainable": "head", "trainable_from": 1, "epochs": -1}, {"trainable": "head",
             "learning_rate": 1.0, "optimizer": {"type": "adamw", "learning_rate": 2.0, "schedule": "step"}},
             {"trainable": "head", "optimizer": {"type": "adam", "momentum": 0.9, "beta_1": 1.0}},
-            {"trainable": "head", "optimizer": {"learning_rate": 0}, "l2": -1}]}),
+            {"trainable": "head", "optimizer": {"learning_rate": 0}, "l2": -1, "start_from": "first"}]}),
         &[
             "phases[0].trainable is missing; say either `\"trainable\": \"head\"` or `\"trainable_from\": LAYER` (a name or an index)",
             "phases[1].trainable is `all`; use `head`, or `trainable_from`",
@@ -187,6 +258,7 @@ fn phases_are_checked() {
             "phases[3].optimizer.schedule is `step`; use `constant` or `cosine`",
             "phases[4].optimizer.beta_1 is 1; it must be at least 0 and less than 1",
             "phases[4].optimizer.momentum is not a parameter of `adam`, which has `beta_1`, `beta_2` or `epsilon` besides its rate; leave it out",
+            "phases[5].start_from is `first`; use `best` or `last`",
             "phases[5].optimizer.type is missing; use `sgd`, `rmsprop` or `adam`",
             "phases[5].optimizer.learning_rate is 0; it must be more than 0 and at most 1000000000",
             "phases[5].l2 is -1; it must be at least 0 and at most 1000000000",

@@ -8,6 +8,7 @@ mod phase;
 mod progress;
 mod publish;
 mod trainable;
+mod warnings;
 
 use std::{
     path::Path,
@@ -23,8 +24,8 @@ use self::{
 use super::{
     Division, Error, Samples,
     cache::{self, FrontierCache},
-    checkpoint::Checkpoints,
-    event::{EpochMetrics, Event, Observer},
+    checkpoint::{CheckpointError, Checkpoints},
+    event::{EpochMetrics, Event, Observer, Place},
     learner::{self, Learner, LearnerError},
     recipe::{Phase, Recipe},
     report::Report,
@@ -92,6 +93,8 @@ pub struct Outcome {
     pub history: Vec<EpochMetrics>,
     /// Which of them was the best.
     pub best: usize,
+    /// What the user should know of the result.
+    pub warnings: Vec<String>,
 }
 
 /// Trains as `recipe` says and registers the best epoch; goes on from the last checkpoint in the run's folder.
@@ -187,10 +190,23 @@ impl<'a> Run<'a> {
         self.observer.flush();
         let named = self.tensors.named();
         let named: Vec<(&str, _)> = named.iter().map(|(name, tensor)| (name.as_str(), *tensor)).collect();
-        self.checkpoints.write(&self.progress, &named)?;
+        self.checkpoints.write(&self.progress, &named).map_err(|error| self.unwritten(error))?;
         self.checkpointed = Instant::now();
         self.observer.checkpointed(self.progress.at);
         Ok(())
+    }
+
+    /// Why no checkpoint was written; weights that are no numbers have no loss either.
+    fn unwritten(&self, error: CheckpointError) -> Error {
+        let Place { phase, epoch, step } = self.progress.at;
+        let steps = self.recipe.steps_per_epoch;
+        let at = if step == 0 { Place { phase, epoch: epoch.saturating_sub(1), step: steps } } else { self.progress.at };
+        match (error, self.recipe.phases.get(phase)) {
+            (CheckpointError::NotFinite { .. }, Some(phase)) => {
+                Error::Diverged { loss: f64::NAN, at, learning_rate: phase.learning_rate }
+            }
+            (error, _) => error.into(),
+        }
     }
 
     /// Whether the run is to go on; asked before whatever takes long.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Run, evaluate, progress::Running};
+use super::{Run, evaluate, progress::Running, warnings};
 use crate::{
     runtime::Stop,
     tensor::Tensor,
@@ -18,7 +18,7 @@ use crate::{
         cache::FrontierCache,
         event::{EpochMetrics, Event, Observer, Place},
         learner::{self, Learner},
-        recipe::Phase,
+        recipe::{Phase, StartFrom},
         report::Report,
     },
 };
@@ -36,9 +36,17 @@ impl Run<'_> {
         learner.restore(kept).map_err(|source| self.failed(source))?;
         let (observer, stops) = (self.observer, learner.stops());
         interruptible(observer, &stops, || self.epochs(phase, &mut learner, &mut cache))?;
-        self.progress.at = Place { phase: self.progress.at.phase + 1, epoch: 0, step: 0 };
+        let (number, next) = (self.progress.at.phase, self.progress.at.phase + 1);
+        if let Some(detail) = warnings::of_phase(self.recipe, &self.progress.history, number) {
+            self.observer.event(Event::Warning { at: Place { phase: number, epoch: phase.epochs, step: 0 }, detail });
+        }
+        self.progress.at = Place { phase: next, epoch: 0, step: 0 };
         self.progress.watch = Watch::default();
         self.tensors.state.clear();
+        if self.recipe.phases.get(next).is_some_and(|next| next.start_from == StartFrom::Best) {
+            // What a phase taught the base after its best epoch goes too: what is missing here starts as in the base.
+            self.tensors.now.clone_from(&self.tensors.best);
+        }
         self.write()
     }
 
@@ -97,7 +105,7 @@ impl Run<'_> {
         let output = learner.step(fed, masks, learning_rate, done + 1).map_err(|source| self.failed(source))?;
         let at = Place { step: at.step + 1, ..at };
         if !output.loss.is_finite() {
-            return Err(Error::Diverged { loss: output.loss, at });
+            return Err(Error::Diverged { loss: output.loss.into(), at, learning_rate: phase.learning_rate });
         }
         let correct = right(&output.logits, &labels[..images]);
         let running = &mut self.progress.running;
@@ -118,6 +126,10 @@ impl Run<'_> {
     /// Records the epoch; whether the phase ends with it.
     fn end_epoch(&mut self, learner: &Learner, report: &Report) -> Result<bool, Error> {
         let Place { phase, epoch, .. } = self.progress.at;
+        if let Some(loss) = report.loss.filter(|loss| !loss.is_finite()) {
+            let learning_rate = self.recipe.phases[phase].learning_rate;
+            return Err(Error::Diverged { loss, at: self.progress.at, learning_rate });
+        }
         let (loss, accuracy) = self.progress.running.means();
         let metrics = EpochMetrics {
             phase,

@@ -48,15 +48,24 @@ pub(super) struct Tensors {
 }
 
 impl Progress {
-    /// Whether `metrics` beat the best epoch: more validation images right, or as many with less loss. Without validation
-    /// images the latest epoch is the best.
+    /// Whether `metrics` beat the best epoch.
     pub(super) fn is_best(&self, metrics: &EpochMetrics) -> bool {
-        let Some(best) = self.best.map(|best| &self.history[best]) else { return true };
-        let rank = |metrics: &EpochMetrics| Some((metrics.val_accuracy?, metrics.val_loss?));
-        match (rank(metrics), rank(best)) {
-            (Some((accuracy, loss)), Some((most, least))) => accuracy > most || (accuracy == most && loss < least),
-            _ => true,
-        }
+        self.best.is_none_or(|best| beats(metrics, &self.history[best]))
+    }
+}
+
+/// The position of the best of these epochs, in their order.
+pub(super) fn best(history: &[EpochMetrics]) -> Option<usize> {
+    (0..history.len()).reduce(|best, epoch| if beats(&history[epoch], &history[best]) { epoch } else { best })
+}
+
+/// Whether an epoch is better than the `best` one before it: more validation images right, or as many with less loss. Without
+/// validation images the latest epoch is the best.
+fn beats(epoch: &EpochMetrics, best: &EpochMetrics) -> bool {
+    let rank = |metrics: &EpochMetrics| Some((metrics.val_accuracy?, metrics.val_loss?));
+    match (rank(epoch), rank(best)) {
+        (Some((accuracy, loss)), Some((most, least))) => accuracy > most || (accuracy == most && loss < least),
+        _ => true,
     }
 }
 

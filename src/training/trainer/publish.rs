@@ -2,13 +2,18 @@
 //!
 //! Trains nothing.
 
-use super::{Context, Made, Outcome, Run, evaluate, graph_error, model, phase::interruptible};
+use super::{Context, Made, Outcome, Run, evaluate, graph_error, model, phase::interruptible, warnings};
 use crate::{
     graph::Graph,
     registry::{FoundBy, Label, Layer, Lineage, Metadata, ModelVersion, Output, OutputKind, Staging, write_graph},
     runtime::{SessionSource, SharedWeights},
     tensor::Tensor,
-    training::{Division, Error, cache, event::Event, recipe::Pool, report::Report},
+    training::{
+        Division, Error, cache,
+        event::{Event, Place},
+        recipe::Pool,
+        report::Report,
+    },
 };
 
 /// How many images are compared.
@@ -37,12 +42,17 @@ impl Run<'_> {
             Ok::<_, Error>((report, test, trained, predicted))
         })?;
         drop(learner);
+        if let Some(detail) = warnings::of_report(&report) {
+            let at = Place { phase: self.recipe.phases.len() - 1, epoch: last.epochs, step: self.recipe.steps_per_epoch };
+            self.observer.event(Event::Warning { at, detail });
+        }
         let version = match self.context.publisher.published()? {
             Some(version) => version,
             None => self.publish(&report, test.as_ref(), &trained, &predicted)?,
         };
         let history = std::mem::take(&mut self.progress.history);
-        Ok(Outcome { version, report, test, history, best })
+        let warnings = warnings::of_run(self.recipe, &history, &report);
+        Ok(Outcome { version, report, test, history, best, warnings })
     }
 
     fn publish(
