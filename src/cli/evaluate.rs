@@ -216,6 +216,9 @@ impl Run<'_> {
         let mut probabilities = vec![0.0; answer.top_k.len()];
         answer.top_k.iter().for_each(|class| probabilities[class.index] = class.score);
         self.tally.add(&image.path, self.truths[image.class], &probabilities);
+        if let Some(novelty) = answer.novelty {
+            self.tally.add_novelty(novelty.is_novel());
+        }
         self.turned += u64::from(!answer.warnings.is_empty());
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     datasets::{Dataset, Datasets},
     inference::{Needs, choose},
     preprocess::Limits,
-    registry::{ModelVersion, Repository, make_folder},
+    registry::{Calibration, ModelVersion, Repository, make_folder},
     runtime::{Runtime, lower_priority},
     training::{
         self, Context, Outcome, Samples, cache,
@@ -191,6 +191,12 @@ fn problems(problems: Vec<Problem>) -> anyhow::Error {
 fn print(outcome: &Outcome) -> anyhow::Result<()> {
     let metadata = &outcome.version.metadata;
     answer::line(&outcome.report)?;
+    if let Some(Calibration { temperature, images, error_before, error_after, .. }) = &metadata.calibration {
+        answer::line(format_args!(
+            "calibrated on {images} images: temperature {temperature:.3}, calibration error {error_before:.4} before, {error_after:.4} \
+             after (cross-validated)"
+        ))?;
+    }
     if let Some(test) = &outcome.test {
         answer::line(format_args!("on the test images, which nothing was chosen by:\n{test}"))?;
     }

@@ -164,6 +164,9 @@ impl Finetuner {
             "history": outcome.history.iter().map(follow::epoch_json).collect::<Vec<_>>(),
             "report": outcome.report,
         });
+        if let Some(calibration) = &metadata.calibration {
+            result["calibration"] = json!(calibration);
+        }
         if let Some(test) = &outcome.test {
             result["test"] = json!(test);
         }

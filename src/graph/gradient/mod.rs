@@ -118,6 +118,18 @@ pub struct DropoutMask {
     pub rate: f32,
 }
 
+impl TrainingGraph {
+    /// The same, with the values of `tensor` as one more output; an input is none, whoever feeds it has its values.
+    #[must_use]
+    pub fn giving(mut self, tensor: &str) -> Self {
+        let is_input = self.inputs.iter().any(|input| input.name == tensor);
+        if !is_input {
+            self.graph.body.output.push(make::untyped(tensor));
+        }
+        self
+    }
+}
+
 /// One step of training: [`TrainingGraph::parameters`] and [`TrainingGraph::state`] come out updated.
 ///
 /// # Errors

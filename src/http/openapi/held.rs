@@ -4,7 +4,7 @@
 
 use utoipa::ToSchema;
 
-use crate::training::report::Report;
+use crate::{registry::Calibration, training::report::Report};
 
 /// What was measured in an epoch.
 #[derive(Debug, ToSchema)]
@@ -43,6 +43,9 @@ pub struct JobResult {
     best: Epoch,
     /// Every epoch.
     history: Vec<Epoch>,
+    /// How its scores are calibrated; left out without validation images, and where the recipe says `none`.
+    #[schema(nullable = false)]
+    calibration: Option<Calibration>,
     /// How good it is on the validation images.
     report: Report,
     /// How good it is on the test images, which nothing was chosen by; left out where the data set has none.

@@ -101,6 +101,8 @@ fn metadata(name: &str, architecture: &Architecture, weights: WeightsOrigin, pre
         features_layer: architecture.features_layer.clone(),
         pretrained,
         weights,
+        calibration: None,
+        novelty: None,
         lineage: None,
         assumptions: Vec::new(),
         correction: None,

@@ -8,7 +8,7 @@ use super::{
     optimizer::{self, Rule},
     problem::{Choice, Problem, Problems, quoted, shown},
     request::{EarlyStoppingRequest, HeadRequest, LayerRef, PhaseRequest, Request},
-    resolved::{BatchNorm, ClassWeighting, EarlyStopping, Monitor, Pool},
+    resolved::{BatchNorm, CalibrationMethod, ClassWeighting, EarlyStopping, Monitor, Pool},
 };
 use crate::{
     message::excerpt,
@@ -45,6 +45,7 @@ pub(super) struct Draft {
     pub(super) early_stopping: Option<EarlyStopping>,
     pub(super) horizontal_flip: bool,
     pub(super) batch_norm: BatchNorm,
+    pub(super) calibration: CalibrationMethod,
 }
 
 #[derive(Debug)]
@@ -84,6 +85,7 @@ impl Draft {
             early_stopping: request.early_stopping.as_ref().map(|stopping| early_stopping(stopping, problems)),
             horizontal_flip: request.horizontal_flip.unwrap_or(false),
             batch_norm: problems.choice("batch_norm", request.batch_norm.as_ref(), BatchNorm::Frozen),
+            calibration: problems.choice("calibration", request.calibration.as_ref(), CalibrationMethod::Temperature),
         }
     }
 }

@@ -19,8 +19,8 @@ use resolve::preprocessing;
 pub use problem::{Choice, Problem, Words};
 pub use request::{EarlyStoppingRequest, HeadRequest, LayerRef, OptimizerRequest, PhaseRequest, PreprocessingRequest, Request};
 pub use resolved::{
-    Base, BatchNorm, ClassCount, ClassWeighting, EarlyStopping, Frontier, Head, Monitor, Parameter, Phase, Pool, Recipe,
-    Trainable, Validation,
+    Base, BatchNorm, CalibrationMethod, ClassCount, ClassWeighting, EarlyStopping, Frontier, Head, Monitor, Parameter, Phase,
+    Pool, Recipe, Trainable, Validation,
 };
 pub use rule::{LearningRate, Optimizer, OptimizerKind, Schedule};
 
