@@ -206,7 +206,7 @@ impl Run<'_> {
     fn count(&mut self, image: &LabelledImage, answer: &ImageAnswer) {
         let mut probabilities = vec![0.0; answer.top_k.len()];
         answer.top_k.iter().for_each(|class| probabilities[class.index] = class.score);
-        self.evaluation.count(&image.path, image.class, &probabilities);
+        self.evaluation.count(&image.path, image.class, &probabilities, answer.novelty.map(|novelty| novelty.is_novel()));
         self.turned += u64::from(!answer.warnings.is_empty());
     }
 }

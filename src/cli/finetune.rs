@@ -24,7 +24,7 @@ use crate::{
     inference::Engine,
     message::FieldProblem,
     preprocess::Limits,
-    registry::make_folder,
+    registry::{Calibration, make_folder},
     runtime::{Runtime, lower_priority},
     training::{
         Samples,
@@ -169,8 +169,14 @@ fn problems(problems: Vec<FieldProblem>) -> anyhow::Error {
 }
 
 fn print(made: &Finetuned) -> anyhow::Result<()> {
-    let Finetuned { model, version, publication, best, report, test, warnings, .. } = made;
+    let Finetuned { model, version, publication, best, report, calibration, test, warnings, .. } = made;
     answer::line(report)?;
+    if let Some(Calibration { temperature, images, error_before, error_after, .. }) = calibration {
+        answer::line(format_args!(
+            "calibrated on {images} images: temperature {temperature:.3}, calibration error {error_before:.4} before, {error_after:.4} \
+             after (cross-validated)"
+        ))?;
+    }
     if let Some(test) = test {
         answer::line(format_args!("on the test images, which nothing was chosen by:\n{test}"))?;
     }

@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{
     Global, answer, batch,
@@ -13,7 +13,7 @@ use super::{
     files,
 };
 use crate::{
-    inference::{Class, ImageAnswer, OnError, Request},
+    inference::{Class, Distance, ImageAnswer, OnError, Request},
     preprocess::{ChannelOrder, Mode, Orientation, Resize},
 };
 
@@ -45,7 +45,7 @@ pub(super) struct ImageOptions {
     overrides: Overrides,
 }
 
-/// How images become input, where the model's own way is not wanted.
+/// How images become input and scores, where the model's own way is not wanted.
 #[derive(Debug, Args)]
 pub(super) struct Overrides {
     /// nearest, bilinear or bicubic as Pillow does it, or opencv_bilinear [default: the model's]
@@ -60,6 +60,14 @@ pub(super) struct Overrides {
     /// ignore or exif [default: the model's]
     #[arg(long)]
     orientation: Option<Orientation>,
+    /// none: scores as they were trained, of a model that calibrates them
+    #[arg(long, value_enum)]
+    calibration: Option<CalibrationFlag>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CalibrationFlag {
+    None,
 }
 
 impl ImageOptions {
@@ -83,6 +91,7 @@ impl Overrides {
             preprocess: self.preprocess,
             channel_order: self.channel_order,
             orientation: self.orientation,
+            uncalibrated: self.calibration == Some(CalibrationFlag::None),
             ..Request::default()
         })
     }
@@ -110,11 +119,20 @@ impl Predict {
         if self.json {
             let class = |class: &Class| serde_json::json!({"index": class.index, "label": class.label, "wnid": class.wnid, "score": class.score});
             let top_k: Vec<_> = image.top_k.iter().map(class).collect();
-            answer::line(serde_json::json!({"image": path.display().to_string(), "top_k": top_k}))?;
+            let mut line = serde_json::json!({"image": path.display().to_string(), "top_k": top_k});
+            if let Some(novelty @ Distance { distance, threshold }) = image.novelty {
+                line["novelty"] = serde_json::json!({"distance": distance, "threshold": threshold, "novel": novelty.is_novel()});
+            }
+            answer::line(line)?;
         } else {
             answer::line(path.display())?;
             for class in &image.top_k {
                 answer::line(format_args!("  {:>7.3}%  {} ({})", class.score * 100.0, class.label, class.index))?;
+            }
+            if let Some(Distance { distance, threshold }) = image.novelty.filter(|novelty| novelty.is_novel()) {
+                answer::line(format_args!(
+                    "  novel: unlike the images that the model was trained on (distance {distance:.3}, threshold {threshold:.3})"
+                ))?;
             }
         }
         image.warnings.iter().for_each(|warning| eprintln!("{}: {warning}", path.display()));

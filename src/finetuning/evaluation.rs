@@ -64,9 +64,13 @@ impl<'a> Evaluation<'a> {
         Self { truths, tally: Tally::new(names, WORST), skipped: Vec::new() }
     }
 
-    /// Counts the photo at `path`, of the photos' class `class`, that was given `scores`, one per class of the model.
-    pub fn count(&mut self, path: &str, class: usize, scores: &[f32]) {
+    /// Counts the photo at `path`, of the photos' class `class`, that was given `scores`, one per class of the model, and is `novel`
+    /// to it, where that is known.
+    pub fn count(&mut self, path: &str, class: usize, scores: &[f32], novel: Option<bool>) {
         self.tally.add(path, self.truths.0[class], scores);
+        if let Some(novel) = novel {
+            self.tally.add_novelty(novel);
+        }
     }
 
     /// Leaves the photo at `path` out.

@@ -31,7 +31,7 @@ use crate::{
     inference::{Classifier, Engine, Note},
     message::FieldProblem,
     preprocess::Limits,
-    registry::{ModelVersion, Repository},
+    registry::{Calibration, ModelVersion, Repository},
     runtime::{self, Runtime},
     training::{
         self, Context, Estimate, Outcome, Samples, cache,
@@ -87,6 +87,10 @@ pub struct Finetuned {
     pub history: Vec<Epoch>,
     /// How good it is on the validation images.
     pub report: Report,
+    /// How its scores are calibrated; left out without validation images, and where the recipe says `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub calibration: Option<Calibration>,
     /// How good it is on the test images, which nothing was chosen by; left out where the data set has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -229,6 +233,7 @@ impl From<Outcome> for Finetuned {
             best: outcome.history[outcome.best].into(),
             history: outcome.history.iter().copied().map(Epoch::from).collect(),
             report: outcome.report,
+            calibration: metadata.calibration.clone(),
             test: outcome.test,
             warnings: outcome.warnings,
         }

@@ -205,9 +205,9 @@ impl<'a> Register<'a> {
             }
             own += u64::from(*predicted == image.class);
             let bytes = std::fs::read(&image.file).map_err(|error| error.to_string())?;
-            let scores = classifier.as_mut().map(|classifier| classifier.scores(&bytes));
-            let scores = scores.transpose().map_err(|error| chain(&error))?;
-            let best = scores.and_then(Result::ok).map(|scores| best(&scores));
+            let classified = classifier.as_mut().map(|classifier| classifier.classify(&bytes));
+            let classified = classified.transpose().map_err(|error| chain(&error))?;
+            let best = classified.and_then(Result::ok).map(|classified| best(&classified.scores));
             other += u64::from(best == Some(image.class));
         }
         let images = common.len() as u64;

@@ -24,6 +24,7 @@ mod proto;
 mod scores;
 mod single_file;
 mod stored;
+mod temperature;
 mod tensors;
 mod weighted;
 

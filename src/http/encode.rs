@@ -199,6 +199,7 @@ mod tests {
     fn image(values: &[f32]) -> Result<ImageAnswer, ImageError> {
         let tensor = |shape: Vec<usize>| Tensor::new(shape, values.to_vec()).expect("the shape fits");
         Ok(ImageAnswer {
+            novelty: None,
             top_k: vec![Class { index: 7, label: "cock".to_owned(), wnid: None, score: 0.5 }],
             features: vec![tensor(vec![values.len()]), tensor(vec![1, 1, values.len()])],
             warnings: vec![Warning::OrientationIgnored(6)],

@@ -15,10 +15,11 @@ use crate::{
 };
 
 /// Parameters of `/predict`, in the query or the body.
-pub const PREDICT: [&str; 8] = ["model", "version", "top_k", "resize", "preprocess", "channel_order", "orientation", "on_error"];
+pub const PREDICT: [&str; 9] =
+    ["model", "version", "top_k", "calibration", "resize", "preprocess", "channel_order", "orientation", "on_error"];
 
 /// Parameters of `/features`, in the query or the body.
-pub const FEATURES: [&str; 14] = [
+pub const FEATURES: [&str; 15] = [
     "model",
     "version",
     "layer",
@@ -28,6 +29,7 @@ pub const FEATURES: [&str; 14] = [
     "dtype",
     "encoding_format",
     "top_k",
+    "calibration",
     "resize",
     "preprocess",
     "channel_order",
@@ -35,6 +37,8 @@ pub const FEATURES: [&str; 14] = [
     "on_error",
 ];
 
+/// The value says that scores are not calibrated.
+const CALIBRATION: [(&str, bool); 1] = [("none", true)];
 const RESIZE: [(&str, Resize); 4] = [
     ("nearest", Resize::Nearest),
     ("bilinear", Resize::Bilinear),
@@ -155,6 +159,7 @@ fn request(query: &Query) -> Result<Request, ApiError> {
     Ok(Request {
         model: query.one("model")?.map(str::to_owned),
         version: query.positive("version")?,
+        uncalibrated: query.choice("calibration", &CALIBRATION)?.unwrap_or_default(),
         resize: query.choice("resize", &RESIZE)?,
         preprocess: query.choice("preprocess", &PREPROCESS)?,
         channel_order: query.choice("channel_order", &CHANNEL_ORDER)?,
@@ -250,11 +255,12 @@ mod tests {
     #[tokio::test]
     async fn every_parameter_reaches_the_engine() {
         let uri = "/models/vgg16/versions/3/features?layer=fc1,fc2&layer=block1_pool&pool=max&flatten=true&normalize=l2&dtype=float16\
-                   &encoding_format=base64&top_k=7&resize=bicubic&preprocess=none&channel_order=bgr&orientation=exif&on_error=skip";
+                   &encoding_format=base64&top_k=7&calibration=none&resize=bicubic&preprocess=none&channel_order=bgr&orientation=exif&on_error=skip";
         let params = read(uri, "*/*").await.expect("every parameter is valid");
         let features = params.request.features.expect("features are asked for");
         assert_eq!(params.request.model.as_deref(), Some("vgg16"));
         assert_eq!((params.request.version, params.request.top_k), (Some(3), Some(7)));
+        assert!(params.request.uncalibrated);
         assert_eq!(features.layers, ["fc1", "fc2", "block1_pool"]);
         assert_eq!((features.pool, features.flatten, features.normalize), (Pool::Max, true, Normalize::L2));
         assert_eq!(params.form, Form { format: Format::Json, dtype: Dtype::F16, base64: true });

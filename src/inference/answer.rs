@@ -2,20 +2,26 @@
 //!
 //! Sessions give tensors as the graph has them; answers are height, width, channel, or tokens and channel, as in Keras.
 
-use super::{Class, Error, ImageAnswer, LayerSpec, Normalize, Plan, Pool};
+use super::{Class, Distance, Error, ImageAnswer, LayerSpec, Normalize, Plan, Pool};
 use crate::{
     graph::Layout,
-    registry::{Label, Layer, OutputKind},
+    registry::{Label, Layer, Novelty, OutputKind, References},
     tensor::Tensor,
 };
 
 /// Shapes the raw outputs of one image, those of `tensors` in their order, into its answer, without warnings.
 ///
-/// `image` is its position, for messages.
+/// `image` is its position, for messages; `references` are those of the plan's version, if it has some.
 ///
 /// # Errors
 /// NaN or infinity in a layer that was asked for, or in the scores.
-pub(super) fn assemble(plan: &Plan, image: usize, tensors: &[String], outputs: &[&[f32]]) -> Result<ImageAnswer, Error> {
+pub(super) fn assemble(
+    plan: &Plan,
+    image: usize,
+    tensors: &[String],
+    outputs: &[&[f32]],
+    references: Option<&References>,
+) -> Result<ImageAnswer, Error> {
     let output_of = |tensor: &str| {
         let position = tensors.iter().position(|name| name == tensor).expect("the cut holds every tensor of its plan");
         outputs[position]
@@ -25,15 +31,20 @@ pub(super) fn assemble(plan: &Plan, image: usize, tensors: &[String], outputs: &
         .iter()
         .map(|spec| feature(spec, plan, output_of(&spec.layer.tensor)).ok_or_else(|| not_finite(&spec.layer.name, image)))
         .collect::<Result<_, _>>()?;
-    let metadata = &plan.version.metadata;
-    let top_k = match (plan.top_k, &metadata.output) {
-        (Some(top_k), Some(output)) => {
-            let scores = scores(output_of(&output.tensor), output.kind);
-            scores.and_then(|scores| best(&scores, &metadata.labels, top_k)).ok_or_else(|| not_finite(&output.tensor, image))?
+    let labels = &plan.version.metadata.labels;
+    let top_k = match (plan.top_k, plan.scores()) {
+        (Some(top_k), Some((tensor, kind))) => {
+            let scores = scores(output_of(tensor), kind);
+            scores.and_then(|scores| best(&scores, labels, top_k)).ok_or_else(|| not_finite(tensor, image))?
         }
         _ => Vec::new(),
     };
-    Ok(ImageAnswer { top_k, features, warnings: Vec::new() })
+    let distance = |(references, (novelty, layer)): (&References, (&Novelty, &Layer))| Distance {
+        distance: references.distance(output_of(&layer.tensor)),
+        threshold: novelty.threshold,
+    };
+    let novelty = references.zip(plan.novelty()).map(distance);
+    Ok(ImageAnswer { top_k, features, novelty, warnings: Vec::new() })
 }
 
 fn not_finite(layer: &str, image: usize) -> Error {

@@ -14,7 +14,7 @@ use crate::{
     config::ProviderChoice,
     graph::Graph,
     preprocess::{self, ImageError, Limits},
-    registry::{FoundBy, ModelVersion, Output, OutputKind, trial_images},
+    registry::{FoundBy, ModelVersion, Output, OutputKind, References, trial_images},
     runtime::{Runtime, Session, SessionSource, SharedWeights},
     tensor::Tensor,
 };
@@ -24,8 +24,19 @@ use crate::{
 pub struct Classifier {
     version: ModelVersion,
     output: Output,
+    /// What novelty is measured by, of a version that knows; its features are then the session's second output.
+    references: Option<References>,
     session: Session,
     limits: Limits,
+}
+
+/// What a photo got.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Classified {
+    /// One score per class.
+    pub scores: Vec<f32>,
+    /// Whether it is unlike the photos that the version was trained on; `None` of a version that cannot say.
+    pub novel: Option<bool>,
 }
 
 impl Classifier {
@@ -43,7 +54,12 @@ impl Classifier {
         let Some(output) = version.metadata.output.clone() else {
             return Err(Error::NoClasses { model: version.metadata.name.clone() });
         };
-        let graph = Graph::read(&version.graph_path()).and_then(|graph| graph.cut(&[&output.tensor]));
+        let references = version.references()?;
+        let metadata = &version.metadata;
+        let layer = metadata.novelty.as_ref().and_then(|novelty| metadata.layer(&novelty.layer));
+        let tensors: Vec<&str> =
+            std::iter::once(&output.tensor).chain(layer.map(|layer| &layer.tensor)).map(String::as_str).collect();
+        let graph = Graph::read(&version.graph_path()).and_then(|graph| graph.cut(&tensors));
         let graph = graph.map_err(|source| graph_error(&version, source))?;
         let source = SessionSource { graph: &graph.to_bytes(), folder: version.dir(), shared: &SharedWeights::default() };
         // What subgraphs and functions make, an import could not measure.
@@ -52,10 +68,10 @@ impl Classifier {
             false => runtime.unfolded_session(source, choice),
         };
         let session = session.map_err(|source| runtime_error(&version, source))?;
-        let mut classifier = Self { version, output, session, limits };
+        let mut classifier = Self { version, output, references, session, limits };
         if classifier.output.found_by == FoundBy::Guess {
             let images = trial_images(&classifier.version.metadata.preprocessing).into_iter();
-            let rows = images.map(|image| classifier.run(image)).collect::<Result<Vec<_>, _>>()?;
+            let rows = images.map(|image| Ok(classifier.run(image)?.swap_remove(0))).collect::<Result<Vec<_>, Error>>()?;
             classifier.output.kind = OutputKind::by_values(&rows);
         }
         Ok(classifier)
@@ -66,29 +82,33 @@ impl Classifier {
         &self.version
     }
 
-    /// One score per class of an encoded photo, or why it cannot be used.
+    /// What an encoded photo gets, or why it cannot be used.
     ///
     /// # Errors
     /// A run that fails, or gives NaN.
-    pub fn scores(&mut self, bytes: &[u8]) -> Result<Result<Vec<f32>, ImageError>, Error> {
+    pub fn classify(&mut self, bytes: &[u8]) -> Result<Result<Classified, ImageError>, Error> {
         let image = match preprocess::decode(bytes, &self.limits) {
             Ok(image) => image,
             Err(error) => return Ok(Err(error)),
         };
         let (input, _) = preprocess::prepare(image, &self.version.metadata.preprocessing);
-        let raw = self.run(input)?;
+        let outputs = self.run(input)?;
         let not_finite = || Error::NotFinite { layer: self.output.tensor.clone(), image: 0, float16: false };
-        Ok(Ok(scores(&raw, self.output.kind).ok_or_else(not_finite)?))
+        let scores = scores(&outputs[0], self.output.kind).ok_or_else(not_finite)?;
+        let threshold = self.version.metadata.novelty.as_ref().map(|novelty| novelty.threshold);
+        let distance = self.references.as_ref().zip(outputs.get(1)).map(|(references, features)| references.distance(features));
+        let novel = distance.zip(threshold).map(|(distance, threshold)| distance > threshold);
+        Ok(Ok(Classified { scores, novel }))
     }
 
-    /// The output for one prepared image; others of a batch of fixed size are 0.
-    fn run(&mut self, image: Tensor) -> Result<Vec<f32>, Error> {
+    /// The outputs for one prepared image; others of a batch of fixed size are 0.
+    fn run(&mut self, image: Tensor) -> Result<Vec<Vec<f32>>, Error> {
         let rows = self.version.metadata.fixed_batch.unwrap_or(1);
         let (shape, mut data) = image.into_parts();
         data.resize(data.len() * rows, 0.0);
         let shape = std::iter::once(rows).chain(shape).collect();
         let input = Tensor::new(shape, data).expect("as many values as the shape has");
         let outputs = self.session.run(&input).map_err(|source| runtime_error(&self.version, source))?;
-        Ok(row(&outputs[0], 0).to_vec())
+        Ok(outputs.iter().map(|output| row(output, 0).to_vec()).collect())
     }
 }

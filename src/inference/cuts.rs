@@ -43,18 +43,21 @@ impl Cuts {
             Provider::Cuda => SharedWeights::default(),
         };
         let mut cuts = Self { runtime, version, choice, graph, shared, cached: Vec::new(), bound_bytes };
-        let main = cuts.main_tensor();
-        let cut = cuts.build(&[main])?;
+        let cut = cuts.build(&cuts.main_tensors())?;
         cuts.cached.push(cut);
         Ok(cuts)
     }
 
-    /// The tensor that the first session gives: the classes, or the default features of a model without a top.
-    pub(super) fn main_tensor(&self) -> String {
+    /// The tensors that the first session gives: the classes and what novelty is measured on, or the default features of a model
+    /// without a top.
+    pub(super) fn main_tensors(&self) -> Vec<String> {
         let metadata = &self.version.metadata;
-        let features = || metadata.layers.iter().find(|layer| layer.name == metadata.features_layer).map(|layer| &layer.tensor);
-        let output = metadata.output.as_ref().map(|output| &output.tensor).or_else(features);
-        output.unwrap_or(&metadata.features_layer).clone()
+        let tensor = |name: &str| metadata.layer(name).map(|layer| layer.tensor.clone());
+        let Some(output) = &metadata.output else {
+            return vec![tensor(&metadata.features_layer).unwrap_or_else(|| metadata.features_layer.clone())];
+        };
+        let novelty = metadata.novelty.as_ref().and_then(|novelty| tensor(&novelty.layer));
+        std::iter::once(output.tensor.clone()).chain(novelty).collect()
     }
 
     /// The version served.

@@ -19,12 +19,12 @@ mod view;
 mod worker;
 
 pub use choice::{Choice, DefaultFault, Needs, Note, choose};
-pub use classifier::Classifier;
+pub use classifier::{Classified, Classifier};
 pub use engine::Engine;
 pub use error::Error;
 pub use find::find;
 pub use plan::DEFAULT_TOP_K;
 pub use request::{
-    Answer, Class, Features, Image, ImageAnswer, LayerSpec, ModelId, ModelView, Normalize, OnError, Plan, Pool, Readiness,
-    Request, Timings, VersionView,
+    Answer, Class, Distance, Features, Image, ImageAnswer, LayerSpec, ModelId, ModelView, Normalize, OnError, Plan, Pool,
+    Readiness, Request, Timings, VersionView,
 };

@@ -4,7 +4,7 @@ use super::{Error, Features, LayerSpec, ModelId, Note, Plan, Pool, Request, choi
 use crate::{
     graph::Layout,
     preprocess::Preprocessing,
-    registry::{Layer, Metadata, ModelVersion, Snapshot},
+    registry::{Calibration, Layer, Metadata, ModelVersion, Novelty, OutputKind, Snapshot},
 };
 
 /// Classes per image for those who ask for classes and do not say how many.
@@ -22,6 +22,7 @@ pub(super) fn resolve(snapshot: &Snapshot, version: ModelVersion, request: &Requ
     let layers = features.map(|features| layers(snapshot, metadata, features)).transpose()?.unwrap_or_default();
     Ok(Plan {
         top_k,
+        uncalibrated: request.uncalibrated,
         layers,
         pool: features.map(|features| features.pool).unwrap_or_default(),
         normalize: features.map(|features| features.normalize).unwrap_or_default(),
@@ -40,16 +41,34 @@ impl Plan {
         Self { top_k: Some(classes), ..self }
     }
 
-    /// The graph's tensors that a session must give: the layers', then the classes' if asked for.
+    /// The graph's tensors that a session must give: the layers', then the classes' if asked for, and those of novelty.
     pub(super) fn tensors(&self) -> Vec<String> {
         let mut tensors: Vec<String> = Vec::new();
-        let classes = self.version.metadata.output.iter().filter(|_| self.top_k.is_some()).map(|output| &output.tensor);
-        for tensor in self.layers.iter().map(|spec| &spec.layer.tensor).chain(classes) {
-            if !tensors.contains(tensor) {
-                tensors.push(tensor.clone());
+        let classes = self.scores().map(|(tensor, _)| tensor);
+        let novelty = self.novelty().map(|(_, layer)| layer.tensor.as_str());
+        for tensor in self.layers.iter().map(|spec| spec.layer.tensor.as_str()).chain(classes).chain(novelty) {
+            if tensors.iter().all(|known| known != tensor) {
+                tensors.push(tensor.to_owned());
             }
         }
         tensors
+    }
+
+    /// The tensor that scores are made of, and what its numbers are; `None` where no classes are asked for.
+    pub(super) fn scores(&self) -> Option<(&str, OutputKind)> {
+        let Metadata { output, calibration, .. } = &*self.version.metadata;
+        let output = output.as_ref().filter(|_| self.top_k.is_some())?;
+        match calibration {
+            Some(Calibration { logits, .. }) if self.uncalibrated => Some((logits, OutputKind::Logits)),
+            _ => Some((&output.tensor, output.kind)),
+        }
+    }
+
+    /// How novelty is measured and on which layer, where classes alone are asked for of a version that can.
+    pub(super) fn novelty(&self) -> Option<(&Novelty, &Layer)> {
+        let metadata = &self.version.metadata;
+        let novelty = metadata.novelty.as_ref().filter(|_| self.top_k.is_some() && self.layers.is_empty())?;
+        Some((novelty, metadata.layer(&novelty.layer)?))
     }
 }
 

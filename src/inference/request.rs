@@ -38,6 +38,8 @@ pub struct Request {
     pub channel_order: Option<ChannelOrder>,
     /// EXIF orientation instead of the model's own rule.
     pub orientation: Option<Orientation>,
+    /// Whether scores are as they were trained where the model calibrates them; of other models nothing changes.
+    pub uncalibrated: bool,
     /// What a bad image does.
     pub on_error: OnError,
 }
@@ -96,6 +98,8 @@ pub struct Plan {
     pub notes: Vec<Note>,
     /// How many classes.
     pub top_k: Option<usize>,
+    /// Whether scores are as they were trained where the model calibrates them.
+    pub uncalibrated: bool,
     /// Layers, in the order asked for, without repetitions.
     pub layers: Vec<LayerSpec>,
     /// Pooling of maps.
@@ -169,8 +173,26 @@ pub struct ImageAnswer {
     pub top_k: Vec<Class>,
     /// One per layer of the plan; height, width, channel where spatial. Finite.
     pub features: Vec<Tensor>,
+    /// How far it is from what the model was trained on, where that is known and classes alone are asked for.
+    pub novelty: Option<Distance>,
     /// What the caller should know, such as an ignored EXIF rotation.
     pub warnings: Vec<Warning>,
+}
+
+/// How far an image is from those that a model was trained on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Distance {
+    /// From its features to the nearest of theirs, 0 to 2.
+    pub distance: f32,
+    /// The distance beyond which it is novel.
+    pub threshold: f32,
+}
+
+impl Distance {
+    /// Whether the image is unlike those that the model was trained on.
+    pub fn is_novel(self) -> bool {
+        self.distance > self.threshold
+    }
 }
 
 /// A class and its probability.

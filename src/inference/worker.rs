@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::{ProviderChoice, RuntimeConfig},
-    registry::{FoundBy, ModelVersion, OutputKind, trial_images},
+    registry::{FoundBy, ModelVersion, OutputKind, References, trial_images},
     runtime::{ProviderInEffect, Runtime, trim},
     tensor::Tensor,
 };
@@ -181,6 +181,7 @@ impl Worker {
 struct Queue {
     cuts: Cuts,
     model: String,
+    references: Option<References>,
     max_batch: usize,
     /// Images per run when the graph fixes it; short batches are filled with zeros.
     fixed_batch: Option<usize>,
@@ -203,13 +204,21 @@ impl Queue {
             vec![fixed_batch.unwrap_or(1), preprocessing.channels(), preprocessing.height as usize, preprocessing.width as usize];
         let zeros = Tensor::new(shape.clone(), vec![0.0; shape.iter().product()]).expect("as many zeros as the shape has");
         let mut cuts = Cuts::open(runtime, version.clone(), choice, bound_bytes)?;
-        let main = cuts.main_tensor();
-        cuts.session(&[main])?.run(&zeros).map_err(|source| runtime_error(&version, source))?;
+        let main = cuts.main_tensors();
+        cuts.session(&main)?.run(&zeros).map_err(|source| runtime_error(&version, source))?;
         if version.metadata.output.as_ref().is_some_and(|output| output.found_by == FoundBy::Guess) {
             judge(&mut cuts, fixed_batch.unwrap_or(1))?;
         }
-        let model = version.metadata.name.clone();
-        Ok(Self { cuts, model, max_batch: fixed_batch.unwrap_or(max_batch), fixed_batch, waiting: VecDeque::new(), runs: 0 })
+        let (model, references) = (version.metadata.name.clone(), version.references()?);
+        Ok(Self {
+            cuts,
+            model,
+            references,
+            max_batch: fixed_batch.unwrap_or(max_batch),
+            fixed_batch,
+            waiting: VecDeque::new(),
+            runs: 0,
+        })
     }
 
     /// Runs batches until every sender is gone and nothing waits.
@@ -258,7 +267,7 @@ impl Queue {
                     let queue = picked.duration_since(item.enqueued);
                     metrics::histogram!("graft_queue_seconds", "model" => self.model.clone()).record(queue.as_secs_f64());
                     let rows: Vec<&[f32]> = outputs.iter().map(|output| row(output, position)).collect();
-                    let answer = assemble(&item.task.plan, item.image, tensors, &rows);
+                    let answer = assemble(&item.task.plan, item.image, tensors, &rows, self.references.as_ref());
                     let ran = answer.map(|answer| Ran { answer, queue, run: self.runs, inference });
                     item.reply.send(ran.map_err(Arc::new)).ok();
                 }
@@ -291,8 +300,8 @@ impl Queue {
 
 /// Finds out by trial runs what the output's numbers are.
 fn judge(cuts: &mut Cuts, batch: usize) -> Result<(), Error> {
-    let (version, main) = (cuts.version().clone(), cuts.main_tensor());
-    let session = cuts.session(&[main])?;
+    let (version, main) = (cuts.version().clone(), cuts.main_tensors());
+    let session = cuts.session(&main)?;
     let images = trial_images(&version.metadata.preprocessing).into_iter();
     let run = |image: Tensor| {
         let (shape, data) = image.into_parts();

@@ -16,6 +16,7 @@ use super::{
 
 pub(super) const GRAPH: &str = "graph.onnx";
 pub(super) const WEIGHTS: &str = "weights.bin";
+pub(super) const NOVELTY: &str = "novelty.npy";
 pub(super) const METADATA: &str = "metadata.json";
 pub(super) const STABLE: &str = "stable";
 pub(super) const TRAINED_ON: &str = "trained_on.txt";

@@ -27,6 +27,7 @@ impl Metadata {
         rule("output.tensor", computed.contains(output.tensor.as_str()), || {
             format!("is `{}`, which the graph does not compute", output.tensor)
         })?;
+        self.check_calibration(graph)?;
         let declared = graph.outputs().into_iter().find(|declared| declared.name == output.tensor);
         let sizes = declared.and_then(|declared| declared.shape);
         let values = sizes.as_deref().and_then(|sizes| sizes.split_first()).and_then(|(_, sizes)| product(sizes));

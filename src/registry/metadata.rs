@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Assumption, Output};
+use super::{Assumption, Calibration, Novelty, Output};
 use crate::{
     graph::Layout,
     preprocess::{Fit, Preprocessing},
@@ -39,6 +39,12 @@ pub struct Metadata {
     pub pretrained: bool,
     /// Where the weights came from.
     pub weights: WeightsOrigin,
+    /// How its scores were calibrated; absent where they are as trained, or as brought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+    /// How it tells images that are unlike those it was trained on; absent where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub novelty: Option<Novelty>,
     /// What it was fine-tuned from; absent for a model that was brought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lineage: Option<Lineage>,
@@ -157,7 +163,8 @@ impl Metadata {
     ///
     /// # Errors
     /// The first rule broken: a bad name, version 0, labels that do not match the output, layers out of order or named
-    /// twice, a `features_layer` that is none of them, preprocessing that cannot be applied, a malformed hash.
+    /// twice, a `features_layer` that is none of them, calibration or novelty that cannot be, preprocessing that cannot be
+    /// applied, a malformed hash.
     pub fn validate(&self) -> Result<(), MetadataError> {
         rule("name", valid_name(&self.name), || format!("is `{}`; {NAME_RULE}", self.name))?;
         rule("version", self.version > 0, || "is 0; versions start at 1".into())?;
@@ -173,6 +180,8 @@ impl Metadata {
         validate_preprocessing(&self.preprocessing)?;
         self.validate_layers()?;
         self.validate_labels()?;
+        self.validate_calibration()?;
+        self.validate_novelty()?;
         let hash = &self.weights.sha256;
         let hexadecimal = hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         rule("weights.sha256", hexadecimal, || format!("is `{hash}`, not 64 lowercase hexadecimal digits"))

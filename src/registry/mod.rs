@@ -2,6 +2,7 @@
 //!
 //! Knows files and folders; knows neither sessions nor HTTP.
 
+mod calibration;
 mod catalogue;
 mod class_names;
 mod error;
@@ -15,6 +16,7 @@ mod labels;
 mod metadata;
 mod named;
 mod nearest;
+mod novelty;
 mod numbers;
 mod output;
 mod portable;
@@ -25,6 +27,7 @@ mod staging;
 mod timestamp;
 mod trained_on;
 
+pub use calibration::Calibration;
 pub use catalogue::{KnownLabels, KnownModel, WeightFile, WeightSource, catalogue, default_name, known_model, starter};
 pub use class_names::{ClassNameError, find_class};
 pub use error::Error;
@@ -39,6 +42,7 @@ pub use labels::{LabelsError, imagenet_labels, numbered_labels, read_labels};
 pub use metadata::{Label, Layer, Lineage, Metadata, MetadataError, NAME_RULE, WeightsOrigin, layer_at, valid_name};
 pub use named::{NamedModelError, named_model};
 pub use nearest::nearest;
+pub use novelty::{MeasuredOn, Novelty, References};
 pub use output::{Assumption, FoundBy, Output, OutputKind};
 pub use portable::{PREFIX, PropertyError};
 pub use repository::{Model, ModelVersion, Problem, Repository, Snapshot, Stable};

@@ -4,15 +4,15 @@
 
 use serde::de::DeserializeOwned;
 
-use super::{Label, Layer, Lineage, Metadata, Output, files::FORMAT};
+use super::{Calibration, Label, Layer, Lineage, Metadata, Output, files::FORMAT};
 use crate::preprocess::Preprocessing;
 
 /// What every key begins with.
 pub const PREFIX: &str = "graft.";
 
 /// Keys of an export without which it is none, or that say how its images and numbers are to be read.
-const KEYS: [&str; 8] =
-    ["architecture", "preprocessing", "labels", "layers", "features_layer", "pretrained", "output", "lineage"];
+const KEYS: [&str; 9] =
+    ["architecture", "preprocessing", "labels", "layers", "features_layer", "pretrained", "output", "calibration", "lineage"];
 
 /// What an export says of the version that it holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +24,7 @@ pub(super) struct Exported {
     pub(super) layers: Vec<Layer>,
     pub(super) features_layer: String,
     pub(super) pretrained: bool,
+    pub(super) calibration: Option<Calibration>,
     pub(super) lineage: Option<Lineage>,
 }
 
@@ -53,6 +54,8 @@ impl Metadata {
             ("weights", json(serde_json::to_value(&self.weights))),
         ];
         properties.extend(self.output.iter().map(|output| ("output", json(serde_json::to_value(output)))));
+        let calibration = self.calibration.iter().map(|calibration| ("calibration", json(serde_json::to_value(calibration))));
+        properties.extend(calibration);
         properties.extend(self.lineage.iter().map(|lineage| ("lineage", json(serde_json::to_value(lineage)))));
         properties.into_iter().map(|(key, value)| (format!("{PREFIX}{key}"), value)).collect()
     }
@@ -86,6 +89,7 @@ impl Exported {
             layers: parsed("layers", needed("layers")?)?,
             features_layer: needed("features_layer")?.to_owned(),
             pretrained: parsed("pretrained", needed("pretrained")?)?,
+            calibration: text("calibration").map(|text| parsed("calibration", text)).transpose()?,
             lineage: text("lineage").map(|text| parsed("lineage", text)).transpose()?,
         }))
     }

@@ -16,10 +16,11 @@ use std::{
 use super::{
     catalogue::is_catalogue_file,
     error::{At, Error},
-    files::{Document, FORMAT, FORMAT_WITH_GUESSES, GRAPH, METADATA, STABLE, WEIGHTS},
+    files::{Document, FORMAT, FORMAT_WITH_GUESSES, GRAPH, METADATA, NOVELTY, STABLE, WEIGHTS},
     hidden::{abandoned, is_hidden, older},
     judge::judge_again,
     metadata::{Metadata, NAME_RULE, valid_name},
+    novelty,
     repository::{Model, ModelVersion, Problem, Snapshot, Stable},
 };
 use crate::graph::{self, Graph};
@@ -40,9 +41,10 @@ const MAX_PROBLEMS: usize = 1000;
 pub(super) type Cache = HashMap<PathBuf, (Stamp, Result<Arc<Metadata>, String>)>;
 
 /// What tells that a version's files are the same as before.
-pub(super) type Stamp = [FileStamp; 3];
+pub(super) type Stamp = [FileStamp; 4];
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// All 0 for a file that need not be there and is not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct FileStamp {
     bytes: u64,
     modified: (i64, i64),
@@ -198,19 +200,21 @@ fn stamp(folder: &Path) -> Result<Stamp, String> {
         Ok(metadata) if !metadata.is_dir() => return Err("not a folder; versions are folders".into()),
         Ok(_) => {}
     }
-    let of = |name: &str| match fs::symlink_metadata(folder.join(name)) {
-        Ok(metadata) if metadata.is_file() => Ok(FileStamp {
+    let found = |name: &str| match fs::symlink_metadata(folder.join(name)) {
+        Ok(metadata) if metadata.is_file() => Ok(Some(FileStamp {
             bytes: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             inode: (metadata.dev(), metadata.ino()),
-        }),
+        })),
         Ok(_) => Err(format!("`{name}` is not a file (links are not followed)")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(format!("`{name}` is missing: not wholly published; remove the folder, or import the model again"))
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("`{name}` cannot be read: {error}")),
     };
-    Ok([of(METADATA)?, of(GRAPH)?, of(WEIGHTS)?])
+    let of = |name: &str| {
+        let missing = || format!("`{name}` is missing: not wholly published; remove the folder, or import the model again");
+        found(name)?.ok_or_else(missing)
+    };
+    Ok([of(METADATA)?, of(GRAPH)?, of(WEIGHTS)?, found(NOVELTY)?.unwrap_or_default()])
 }
 
 /// Whether any later write will show in the stamp: file times are as coarse as some milliseconds, or seconds on old mounts.
@@ -220,7 +224,7 @@ fn settled(stamp: &Stamp) -> bool {
 }
 
 fn read_version(folder: &Path, stamp: &Stamp, name: &str, version: u32) -> Result<Metadata, String> {
-    let [metadata_file, graph, weights] = stamp;
+    let [metadata_file, graph, weights, _] = stamp;
     let too_large = || format!("`{METADATA}` is larger than {MAX_METADATA_BYTES} bytes");
     if metadata_file.bytes > MAX_METADATA_BYTES {
         return Err(too_large());
@@ -248,6 +252,7 @@ fn read_version(folder: &Path, stamp: &Stamp, name: &str, version: u32) -> Resul
         }
     }
     fit(&mut metadata, folder)?;
+    novelty::read(&metadata, &folder.join(NOVELTY)).map_err(|reason| format!("{reason}; fine-tune the model again"))?;
     Ok(metadata)
 }
 

@@ -40,6 +40,8 @@ pub(crate) fn metadata(name: &str) -> Metadata {
         features_layer: "fc2".into(),
         pretrained: false,
         weights: WeightsOrigin { source: "seed:1".into(), sha256: "0".repeat(64), bytes: WEIGHTS.len() as u64 },
+        calibration: None,
+        novelty: None,
         lineage: None,
         published: true,
         job: None,

@@ -57,6 +57,8 @@ pub(super) fn model(architecture: &Architecture) -> Model {
         features_layer: architecture.features_layer.clone(),
         pretrained: true,
         weights: WeightsOrigin { source: "seed:0".to_owned(), sha256: "0".repeat(64), bytes: 0 },
+        calibration: None,
+        novelty: None,
         lineage: None,
         published: true,
         job: None,

@@ -76,16 +76,18 @@ pub struct Learner {
     parameters: Vec<Carried>,
     state: Vec<Carried>,
     logits: String,
+    features: String,
 }
 
 impl Learner {
-    /// A learner that starts from the tensors stored in `graph`, with the optimizer at rest.
+    /// A learner that starts from the tensors stored in `graph`, with the optimizer at rest; of the tensor `features`, an input or
+    /// one between inputs and logits, evaluations give the values.
     ///
     /// # Errors
     /// An operator without a gradient, a tensor that cannot be read, a graph that ONNX Runtime refuses.
-    pub fn new(place: Place<'_>, graph: &Graph, spec: &TrainingSpec) -> Result<Self, LearnerError> {
+    pub fn new(place: Place<'_>, graph: &Graph, spec: &TrainingSpec, features: &str) -> Result<Self, LearnerError> {
         let training = training_graph(graph, spec)?;
-        let evaluation = evaluation_graph(graph, spec)?;
+        let evaluation = evaluation_graph(graph, spec)?.giving(features);
         let mut learner = Self {
             train: stepper(place, &training)?,
             evaluate: stepper(place, &evaluation)?,
@@ -96,6 +98,7 @@ impl Learner {
             parameters: training.parameters,
             state: training.state,
             logits: training.logits,
+            features: features.to_owned(),
         };
         for parameter in &learner.parameters {
             learner.train.set(&parameter.input, graph.stored(&parameter.input)?)?;
@@ -127,19 +130,21 @@ impl Learner {
         Ok(output(outputs, &self.logits))
     }
 
-    /// The same without an update and without Dropout.
+    /// The same without an update and without Dropout, and the features.
     ///
     /// # Errors
     /// When ONNX Runtime fails.
-    pub fn evaluate(&mut self, batch: Batch) -> Result<Output, LearnerError> {
+    pub fn evaluate(&mut self, batch: Batch) -> Result<(Output, Tensor), LearnerError> {
         if !self.synced {
             for parameter in &self.parameters {
                 self.evaluate.set(&parameter.input, self.train.get(&parameter.input)?)?;
             }
             self.synced = true;
         }
-        let outputs = self.evaluate.step(feeds(&self.inputs, batch))?;
-        Ok(output(outputs, &self.logits))
+        let fed = self.inputs.iter().position(|input| *input == self.features).map(|at| batch.inputs[at].clone());
+        let mut outputs = self.evaluate.step(feeds(&self.inputs, batch))?;
+        let features = fed.or_else(|| outputs.remove(&self.features)).expect("they are an input or an output");
+        Ok((output(outputs, &self.logits), features))
     }
 
     /// What ends a step or an evaluation that is running.
@@ -290,7 +295,7 @@ mod tests {
         let (runtime, folder) = (runtime(), std::path::Path::new(""));
         let provider = ProviderChoice { provider: Provider::Cpu, policy: ProviderPolicy::Required };
         let place = Place { runtime: &runtime, folder, threads: NonZeroUsize::MIN, provider };
-        Learner::new(place, &graph, &spec).expect("every operator has a gradient")
+        Learner::new(place, &graph, &spec, "dense").expect("every operator has a gradient")
     }
 
     fn batch(golden: &Json, step: usize, case: &Case) -> Batch {
@@ -337,7 +342,8 @@ mod tests {
         let (golden, case) = (golden(), case("sgd"));
         let mut learner = learner(&golden, &case);
         let before = learner.parameters().expect("read");
-        let evaluated = learner.evaluate(batch(&golden, 0, &case)).expect("it runs");
+        let (evaluated, features) = learner.evaluate(batch(&golden, 0, &case)).expect("it runs");
+        assert_eq!(features.shape(), [4, 8]);
         assert_eq!(learner.parameters().expect("read"), before);
         let stepped = learner.step(batch(&golden, 0, &case), Vec::new(), 0.1, 1).expect("it runs");
         assert_eq!(evaluated.logits.data(), stepped.logits.data());

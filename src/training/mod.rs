@@ -4,6 +4,7 @@
 
 pub mod batches;
 pub mod cache;
+mod calibration;
 pub mod checkpoint;
 mod division;
 mod error;

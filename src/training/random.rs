@@ -21,6 +21,8 @@ pub enum Purpose {
     Dropout = 4,
     /// Initial weights of the head; `a` is the layer.
     Weights = 5,
+    /// Which training images novelty is measured by; `a` is the class.
+    References = 6,
 }
 
 /// One stream of random numbers.

@@ -73,6 +73,10 @@ fn a_fine_tuned_model_is_as_good_as_its_job_said() {
     for key in ["images", "correct", "accuracy", "accuracy_interval", "classes", "confusion"] {
         assert_eq!(found["report"][key], job[key], "{key}");
     }
+    let error = |report: &Value| [report["calibration_error"].as_f64().expect("a number")];
+    Close::ROUNDING.check("calibration error", &error(&found["report"]), &error(&job));
+    let novel = found["report"]["novel"].as_u64().expect("it is measured");
+    assert!(novel <= 3, "{novel} of 45 images are beyond what 95 % of them are not");
     let loss = |report: &Value| [report["loss"].as_f64().expect("a number")];
     Close::ROUNDING.check("loss", &loss(&found["report"]), &loss(&job));
     let paths = |report: &Value| report["worst"].as_array().expect("a list").iter().map(|worst| worst["path"].clone()).collect();
@@ -99,7 +103,7 @@ fn folders_stand_for_classes_and_what_is_no_image_is_left_out() {
     film.set_len(1 << 33).expect("a file may have a hole");
     let ran = evaluate(&setup, "colours@1", photos.path(), &[]);
     let expected = "\
-accuracy 0.7500 (95% 0.3006 to 0.9544), 3 of 4 images; loss 0.4405
+accuracy 0.7500 (95% 0.3006 to 0.9544), 3 of 4 images; loss 0.4405; calibration error 0.0768
 
 class   images  precision  recall
 red          1     1.0000  1.0000

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use graft::registry::{Calibration, Metadata, Novelty};
 use serde_json::{Value, json};
 
 use crate::{
@@ -127,12 +128,14 @@ impl Site {
         assert_eq!((&ended["state"], epochs), (&json!("succeeded"), Some((HEAD_EPOCHS + EPOCHS) as usize)), "{ended}");
     }
 
-    /// Hash of the weights of the only version.
-    fn hash(&self) -> String {
+    /// Hash of the weights of the only version, and what else is told by bits.
+    fn bits(&self) -> (String, Option<Calibration>, Option<Novelty>, Vec<u8>) {
         let snapshot = self.setup.repository().scan().expect("the repository can be read");
         let versions = &snapshot.model("shapes").expect("it was registered").versions;
         assert_eq!(versions.len(), 1, "it was registered once");
-        versions[0].metadata.weights.sha256.clone()
+        let Metadata { weights, calibration, novelty, .. } = &*versions[0].metadata;
+        let references = std::fs::read(versions[0].dir().join("novelty.npy")).expect("they are published");
+        (weights.sha256.clone(), calibration.clone(), novelty.clone(), references)
     }
 }
 
@@ -186,7 +189,7 @@ async fn kills_from_upload_to_registration_lose_nothing() {
     let undisturbed = Site::new(WHOLE_EPOCHS);
     let job = undisturbed.submit(&undisturbed.upload().await).await;
     undisturbed.succeeded(&job).await;
-    assert_eq!(site.hash(), undisturbed.hash());
+    assert_eq!(site.bits(), undisturbed.bits());
 }
 
 #[tokio::test]
@@ -202,7 +205,7 @@ async fn kills_within_an_epoch_lose_nothing() {
     let undisturbed = Site::new(WHOLE_EPOCHS);
     let job = undisturbed.submit(&undisturbed.upload().await).await;
     undisturbed.succeeded(&job).await;
-    assert_eq!(site.hash(), undisturbed.hash());
+    assert_eq!(site.bits(), undisturbed.bits());
 }
 
 /// Sends the first part of a request for a data set of `length` bytes; its answer is never read.

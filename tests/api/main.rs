@@ -8,6 +8,7 @@ mod bad_requests;
 mod bases;
 mod binary;
 mod bounds;
+mod calibration;
 mod clients;
 mod commands;
 mod concurrency;

@@ -10,7 +10,7 @@ use super::{Parts, dataset_resource, invalid, known, version_resource};
 use crate::{
     datasets::{Dataset, Split},
     finetuning::{Evaluated, Evaluation, Truths},
-    inference::ModelId,
+    inference::{Classified, ModelId},
     jobs::{Attachment, Control, Failure, Kind, PlanError, Planned, Progress, Task, document},
     message::{FieldProblem, Listed, excerpt, serde_message},
     registry::{Metadata, ModelVersion, named_model},
@@ -143,8 +143,8 @@ impl Evaluate {
                 ..Progress::default()
             });
             let bytes = std::fs::read(dataset.file(image)).map_err(|error| parts.failure("disk", &error))?;
-            match classifier.scores(&bytes).map_err(|error| parts.failure("runtime", &error))? {
-                Ok(scores) => evaluation.count(&image.path, image.class, &scores),
+            match classifier.classify(&bytes).map_err(|error| parts.failure("runtime", &error))? {
+                Ok(Classified { scores, novel }) => evaluation.count(&image.path, image.class, &scores, novel),
                 Err(error) => evaluation.skip(&image.path, error.to_string()),
             }
         }

@@ -118,6 +118,19 @@ pub struct DropoutMask {
     pub rate: f32,
 }
 
+impl TrainingGraph {
+    /// The same, with the values of `tensor` as one more output; an input is none, whoever feeds it has its values.
+    #[must_use]
+    pub fn giving(mut self, tensor: &str) -> Self {
+        let is_input = self.inputs.iter().any(|input| input.name == tensor);
+        if !is_input {
+            let untyped = ValueInfoProto { name: Some(tensor.to_owned()), ..Default::default() };
+            self.graph.body.output.push(untyped);
+        }
+        self
+    }
+}
+
 /// One step of training: [`TrainingGraph::parameters`] and [`TrainingGraph::state`] come out updated.
 ///
 /// # Errors

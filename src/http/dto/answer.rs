@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{
     http::problem::ImageProblem,
-    inference::{Class, ModelId, Note, Timings},
+    inference::{Class, Distance, ModelId, Note, Timings},
     preprocess::{Preprocessing, Warning},
 };
 
@@ -150,8 +150,26 @@ pub struct Prediction {
     pub image: String,
     /// Classes, best first; ties go to the lower index.
     pub top_k: Vec<ClassDto>,
+    /// Whether it is unlike the images that the model was trained on; of models that graft fine-tuned alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub novelty: Option<NoveltyDto>,
     /// What the sender should know.
     pub warnings: Vec<WarningDto>,
+}
+
+/// How far an image's features are from those of the images that the model was trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+#[schema(as = ImageNovelty)]
+pub struct NoveltyDto {
+    /// To the nearest of them, 0 to 2.
+    #[schema(example = 1.13)]
+    pub distance: f32,
+    /// What 95 % of the validation images do not exceed.
+    #[schema(example = 0.97)]
+    pub threshold: f32,
+    /// Whether the distance exceeds it: the classes then say little.
+    pub novel: bool,
 }
 
 /// An image's features.
@@ -201,6 +219,12 @@ impl From<&ModelId> for ModelDto {
 impl From<Class> for ClassDto {
     fn from(class: Class) -> Self {
         Self { index: class.index, label: class.label, wnid: class.wnid, score: class.score }
+    }
+}
+
+impl From<Distance> for NoveltyDto {
+    fn from(distance: Distance) -> Self {
+        Self { distance: distance.distance, threshold: distance.threshold, novel: distance.is_novel() }
     }
 }
 

@@ -8,7 +8,9 @@ use crate::{
     graph::Layout,
     inference::{ModelView, VersionView},
     preprocess::Preprocessing,
-    registry::{Assumption, FoundBy, Label, Layer, Lineage, Metadata, Output, OutputKind, Problem, WeightsOrigin},
+    registry::{
+        Assumption, Calibration, FoundBy, Label, Layer, Lineage, Metadata, Novelty, Output, OutputKind, Problem, WeightsOrigin,
+    },
     training::{recipe::Recipe, report::Report},
 };
 
@@ -90,6 +92,14 @@ pub struct VersionDto {
     pub provider: ProviderDto,
     /// Whether it is in memory.
     pub loaded: bool,
+    /// How its scores are calibrated, if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub calibration: Option<Calibration>,
+    /// How it tells images that are unlike those it was trained on, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub novelty: Option<Novelty>,
     /// How it was trained, if graft fine-tuned it; in `/models/{m}` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<LineageDto>, nullable = false)]
@@ -269,6 +279,8 @@ impl VersionDto {
             weights: metadata.weights.clone(),
             provider: ProviderDto { in_effect: view.provider, note: view.provider_note.clone() },
             loaded: view.provider.is_some(),
+            calibration: metadata.calibration.clone(),
+            novelty: metadata.novelty.clone(),
             lineage: metadata.lineage.clone().filter(|_| with_labels),
             assumptions: metadata.assumptions.clone(),
             correction: metadata.correction.clone(),

@@ -102,6 +102,8 @@ pub struct PredictQuery {
     #[param(minimum = 1)]
     #[schema(minimum = 1)]
     top_k: Option<u32>,
+    /// `none`: scores as they were trained, of a model that calibrates them; without, and of any other, as the model gives them.
+    calibration: Option<Calibration>,
     /// Resampling filter: `nearest`, `bilinear` and `bicubic` bit-exact with Pillow's, `opencv_bilinear` with `cv2.resize`; the
     /// model's own without.
     resize: Option<Resize>,
@@ -145,6 +147,8 @@ pub struct FeaturesQuery {
     #[param(minimum = 1)]
     #[schema(minimum = 1)]
     top_k: Option<u32>,
+    /// `none`: scores as they were trained, of a model that calibrates them; without, and of any other, as the model gives them.
+    calibration: Option<Calibration>,
     /// Resampling filter: `nearest`, `bilinear` and `bicubic` bit-exact with Pillow's, `opencv_bilinear` with `cv2.resize`; the
     /// model's own without.
     resize: Option<Resize>,
@@ -165,6 +169,13 @@ pub struct FeaturesQuery {
 pub enum Layout {
     Splits,
     Classes,
+}
+
+/// That scores are not calibrated.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase", as = CalibrationSwitch)]
+pub enum Calibration {
+    None,
 }
 
 /// Whether a bad image fails the request, or is skipped and says why.

@@ -6,13 +6,14 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use super::parameters::{Dtype, Encoding, Layout, Normalize, OnError, Pool};
+use super::parameters::{Calibration, Dtype, Encoding, Layout, Normalize, OnError, Pool};
 use crate::preprocess::Mode;
 
 /// Adds what parameters refer to, and completes every schema.
 pub fn complete(document: &mut OpenApi) {
     let schemas = &mut document.components.get_or_insert_default().schemas;
     for (name, schema) in [
+        (Calibration::name(), Calibration::schema()),
         (OnError::name(), OnError::schema()),
         (Layout::name(), Layout::schema()),
         (Mode::name(), Mode::schema()),

@@ -85,6 +85,7 @@ fn predictions(captions: Vec<Caption>, answer: Answer) -> Vec<PredictionOutcome>
         Ok(answer) => PredictionOutcome::Answered(Prediction {
             image: caption.into_name(),
             top_k: answer.top_k.into_iter().map(Into::into).collect(),
+            novelty: answer.novelty.map(Into::into),
             warnings: answer.warnings.iter().map(Into::into).collect(),
         }),
         Err(error) => PredictionOutcome::Skipped(caption.problem(&error).into()),

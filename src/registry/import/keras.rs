@@ -125,6 +125,8 @@ fn metadata(name: &str, architecture: &Architecture, weights: WeightsOrigin, pre
         features_layer: architecture.features_layer.clone(),
         pretrained,
         weights,
+        calibration: None,
+        novelty: None,
         lineage: None,
         published: true,
         job: None,

@@ -7,7 +7,7 @@ use super::{
     preset::{PhaseDefaults, Preset},
     problem::{Choice, Problem, Problems, quoted, shown},
     request::{EarlyStoppingRequest, HeadRequest, LayerRef, PhaseRequest, Request},
-    resolved::{BatchNorm, ClassWeighting, EarlyStopping, Monitor, Pool, Publish, StartFrom},
+    resolved::{BatchNorm, CalibrationMethod, ClassWeighting, EarlyStopping, Monitor, Pool, Publish, StartFrom},
 };
 use crate::{
     message::excerpt,
@@ -44,6 +44,7 @@ pub(super) struct Draft {
     pub(super) early_stopping: Option<EarlyStopping>,
     pub(super) horizontal_flip: bool,
     pub(super) batch_norm: BatchNorm,
+    pub(super) calibration: CalibrationMethod,
 }
 
 #[derive(Debug)]
@@ -96,6 +97,7 @@ impl Draft {
             early_stopping: request.early_stopping.as_ref().map(|stopping| early_stopping(stopping, problems)),
             horizontal_flip: request.horizontal_flip.unwrap_or(false),
             batch_norm: problems.choice("batch_norm", request.batch_norm.as_ref(), BatchNorm::Frozen),
+            calibration: problems.choice("calibration", request.calibration.as_ref(), CalibrationMethod::Temperature),
         }
     }
 }

@@ -23,8 +23,8 @@ pub use preset::Preset;
 pub use problem::{Choice, Problem, Words};
 pub use request::{EarlyStoppingRequest, HeadRequest, LayerRef, PhaseRequest, PreprocessingRequest, Request};
 pub use resolved::{
-    Base, BatchNorm, ClassCount, ClassWeighting, EarlyStopping, Frontier, Head, Monitor, Parameter, Phase, Pool, Publish, Recipe,
-    StartFrom, Trainable, Validation,
+    Base, BatchNorm, CalibrationMethod, ClassCount, ClassWeighting, EarlyStopping, Frontier, Head, Monitor, Parameter, Phase,
+    Pool, Publish, Recipe, StartFrom, Trainable, Validation,
 };
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::{
     optimizer::OptimizerRequest,
     preset::Preset,
     problem::{Choice, Problem, Words},
-    resolved::{BatchNorm, ClassWeighting, Monitor, Pool, Publish, StartFrom},
+    resolved::{BatchNorm, CalibrationMethod, ClassWeighting, Monitor, Pool, Publish, StartFrom},
 };
 use crate::{
     message::{excerpt, serde_message},
@@ -80,6 +80,10 @@ pub struct Request {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<BatchNorm>)]
     pub batch_norm: Option<Choice<BatchNorm>>,
+    /// `temperature` (default): at the end, scores are made to say how often they are right, by the validation images; or `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<CalibrationMethod>)]
+    pub calibration: Option<Choice<CalibrationMethod>>,
     /// Where preprocessing differs from the base's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preprocessing: Option<PreprocessingRequest>,

@@ -81,6 +81,7 @@ impl Request {
             early_stopping: draft.early_stopping,
             horizontal_flip: draft.horizontal_flip,
             batch_norm: draft.batch_norm,
+            calibration: draft.calibration,
             warnings,
         })
     }

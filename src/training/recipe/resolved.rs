@@ -52,6 +52,9 @@ pub struct Recipe {
     pub horizontal_flip: bool,
     /// What of batch normalisation trains.
     pub batch_norm: BatchNorm,
+    /// How scores are calibrated at the end.
+    #[serde(default)]
+    pub calibration: CalibrationMethod,
     /// What the user should know before the job runs.
     pub warnings: Vec<String>,
 }
@@ -259,6 +262,17 @@ pub enum BatchNorm {
     Affine,
 }
 
+/// How scores are made to say how often they are right; needs validation images.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CalibrationMethod {
+    /// One number that all logits are divided by (Guo et al. 2017).
+    #[default]
+    Temperature,
+    /// They stay as they are trained.
+    None,
+}
+
 /// When a phase ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EarlyStopping {
@@ -321,6 +335,10 @@ impl Words for ClassWeighting {
 
 impl Words for BatchNorm {
     const WORDS: &'static [&'static str] = &["frozen", "affine"];
+}
+
+impl Words for CalibrationMethod {
+    const WORDS: &'static [&'static str] = &["temperature", "none"];
 }
 
 impl Words for Monitor {

@@ -2,6 +2,7 @@
 //!
 //! Takes labels and probabilities one image at a time; knows neither models nor files.
 
+mod reliability;
 mod table;
 mod tally;
 mod wilson;
@@ -9,6 +10,7 @@ mod wilson;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use reliability::Reliability;
 pub use tally::Tally;
 pub use wilson::wilson;
 
@@ -34,6 +36,15 @@ pub struct Report {
     /// Mean cross-entropy, natural logarithm, without class weights or regularisation; `None` without images.
     #[schema(required = true)]
     pub loss: Option<f64>,
+    /// How far scores are from the share that is right, 0 to 1: the expected calibration error of the most probable classes over
+    /// 15 bins of equal width; without images, and in reports of an earlier graft, absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub calibration_error: Option<f64>,
+    /// Images that are novel to the version, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub novel: Option<u64>,
     /// By class, in index order.
     pub classes: Vec<ClassReport>,
     /// `confusion[t][p]`: images of class `t` for which `p` was most probable.

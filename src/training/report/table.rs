@@ -19,7 +19,15 @@ impl fmt::Display for Report {
         if let Some(top_5) = self.top_5_accuracy {
             write!(out, "; top-5 accuracy {top_5:.4}")?;
         }
-        writeln!(out, "; loss {loss:.4}")?;
+        write!(out, "; loss {loss:.4}")?;
+        if let Some(error) = self.calibration_error {
+            write!(out, "; calibration error {error:.4}")?;
+        }
+        writeln!(out)?;
+        if let Some(novel) = self.novel {
+            let share = 100.0 * novel as f64 / (*images).max(1) as f64;
+            writeln!(out, "{novel} of {images} images ({share:.1} %) are novel: unlike those that the model was trained on")?;
+        }
         let shown = self.shown();
         self.write_classes(out, &shown)?;
         if shown.len() <= SHOWN_CLASSES {
@@ -102,7 +110,7 @@ mod tests {
         tally.add("val/ants/1.jpg", 0, &[0.75, 0.25, 0.0]);
         tally.add("val/bees/2.jpg", 1, &[0.5, 0.25, 0.25]);
         let expected = "\
-accuracy 0.5000 (95% 0.0945 to 0.9055), 1 of 2 images; loss 0.8370
+accuracy 0.5000 (95% 0.0945 to 0.9055), 1 of 2 images; loss 0.8370; calibration error 0.3750
 
 class   images  precision  recall
 ants         1     0.5000  1.0000
@@ -128,7 +136,7 @@ least sure of the right class:
         tally.add("a", 7, &probabilities(7));
         tally.add("b", 7, &probabilities(25));
         let expected = "\
-accuracy 0.5000 (95% 0.0945 to 0.9055), 1 of 2 images; top-5 accuracy 0.5000; loss 8.4056
+accuracy 0.5000 (95% 0.0945 to 0.9055), 1 of 2 images; top-5 accuracy 0.5000; loss 8.4056; calibration error 0.0000
 
 class      images  precision  recall
 class_7         2     1.0000  0.5000

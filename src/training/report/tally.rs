@@ -2,7 +2,7 @@
 //!
 //! Knows labels and probabilities; knows no model.
 
-use super::{ClassReport, Report, Worst, wilson};
+use super::{ClassReport, Reliability, Report, Worst, wilson};
 
 /// Least probability in the loss, Keras's `epsilon`: a probability of 0 would make it infinite.
 const LEAST: f32 = 1e-7;
@@ -16,6 +16,8 @@ pub struct Tally<'a> {
     /// Images whose class was among the five most probable.
     top_5: u64,
     loss: f64,
+    reliability: Reliability,
+    novel: Option<u64>,
     /// Worst first.
     worst: Vec<Worst>,
     keep_worst: usize,
@@ -24,7 +26,16 @@ pub struct Tally<'a> {
 impl<'a> Tally<'a> {
     /// Nothing counted yet; the report will list up to `keep_worst` images.
     pub fn new(classes: &'a [String], keep_worst: usize) -> Self {
-        Self { classes, confusion: vec![0; classes.len() * classes.len()], top_5: 0, loss: 0.0, worst: Vec::new(), keep_worst }
+        Self {
+            classes,
+            confusion: vec![0; classes.len() * classes.len()],
+            top_5: 0,
+            loss: 0.0,
+            reliability: Reliability::default(),
+            novel: None,
+            worst: Vec::new(),
+            keep_worst,
+        }
     }
 
     /// Counts an image of class `truth` that was given `probabilities`, one per class, and gives the most probable one. Of equal
@@ -36,6 +47,7 @@ impl<'a> Tally<'a> {
         self.confusion[truth * self.classes.len() + predicted] += 1;
         let before = |&(at, probability): &(usize, f32)| probability > own || (probability == own && at < truth);
         self.top_5 += u64::from(probabilities.iter().copied().enumerate().filter(before).count() < 5);
+        self.reliability.add(probabilities[predicted], predicted == truth);
         self.loss -= f64::from(own.clamp(LEAST, 1.0)).ln();
         let place = self.worst.partition_point(|worst| worst.truth_probability <= own);
         if place < self.keep_worst {
@@ -50,6 +62,11 @@ impl<'a> Tally<'a> {
             self.worst.truncate(self.keep_worst);
         }
         predicted
+    }
+
+    /// Counts whether an image that was added is novel.
+    pub fn add_novelty(&mut self, novel: bool) {
+        *self.novel.get_or_insert(0) += u64::from(novel);
     }
 
     /// The report on what was counted.
@@ -71,6 +88,8 @@ impl<'a> Tally<'a> {
             accuracy_interval: wilson(correct, images),
             top_5_accuracy: share(self.top_5, images).filter(|_| width > 5),
             loss: (images > 0).then(|| self.loss / images as f64),
+            calibration_error: self.reliability.error(),
+            novel: self.novel,
             classes: self.classes.iter().enumerate().map(class).collect(),
             confusion,
             worst: self.worst,
@@ -99,6 +118,9 @@ mod tests {
         let report = tally.finish();
         assert_eq!((report.images, report.correct, report.accuracy), (4, 2, Some(0.5)));
         assert_eq!(report.confusion, [[1, 2, 0], [0, 1, 0], [0, 0, 0]]);
+        // Bins of 0.5, 0.7, 0.9 and 1: one right of each of the first and the last, none of the others.
+        let error = report.calibration_error.expect("there are images");
+        assert!((error - (0.5 + f64::from(0.7_f32) + f64::from(0.9_f32)) / 4.0).abs() < 1e-12, "{error}");
         let rates: Vec<_> = report.classes.iter().map(|class| (class.images, class.precision, class.recall)).collect();
         assert_eq!(rates, [(3, Some(1.0), Some(1.0 / 3.0)), (1, Some(1.0 / 3.0), Some(1.0)), (0, None, None)]);
         let loss = -(0.5_f64.ln() + f64::from(0.2_f32).ln() + f64::from(0.1_f32).ln()) / 4.0;

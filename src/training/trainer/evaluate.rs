@@ -7,31 +7,42 @@ use crate::training::{
     Error,
     batches::Pick,
     cache::FrontierCache,
+    calibration::softmax,
     learner::{Batch, Learner},
     report::{Report, Tally, WORST},
 };
 
-/// The report on the validation images.
-pub(super) fn report(run: &Run<'_>, learner: &mut Learner, cache: &mut FrontierCache<'_>) -> Result<Report, Error> {
-    Ok(predictions(run, learner, cache)?.0)
+/// What a learner makes of an image.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen<'a> {
+    /// One per class.
+    pub(super) logits: &'a [f32],
+    /// The vector that the head reads.
+    pub(super) features: &'a [f32],
 }
 
-/// The report on the validation images, with the class that each was given.
-pub(super) fn predictions(
+/// The report on the validation images, with logits divided by `temperature`.
+pub(super) fn report(
     run: &Run<'_>,
     learner: &mut Learner,
     cache: &mut FrontierCache<'_>,
-) -> Result<(Report, Vec<usize>), Error> {
-    measured(run, learner, cache, &run.division.val)
+    temperature: f32,
+) -> Result<Report, Error> {
+    measured(run, learner, cache, &run.division.val, temperature)
 }
 
-/// The report on the test images; `None` without any.
-pub(super) fn test(run: &Run<'_>, learner: &mut Learner, cache: &mut FrontierCache<'_>) -> Result<Option<Report>, Error> {
+/// The same on the test images; `None` without any.
+pub(super) fn test(
+    run: &Run<'_>,
+    learner: &mut Learner,
+    cache: &mut FrontierCache<'_>,
+    temperature: f32,
+) -> Result<Option<Report>, Error> {
     if run.division.test.is_empty() {
         return Ok(None);
     }
     cache.fill(&run.division.test_picks(), &mut |_| !run.observer.cancelled())?;
-    Ok(Some(measured(run, learner, cache, &run.division.test)?.0))
+    measured(run, learner, cache, &run.division.test, temperature).map(Some)
 }
 
 fn measured(
@@ -39,23 +50,23 @@ fn measured(
     learner: &mut Learner,
     cache: &mut FrontierCache<'_>,
     images: &[u32],
-) -> Result<(Report, Vec<usize>), Error> {
+    temperature: f32,
+) -> Result<Report, Error> {
     let mut tally = Tally::new(&run.recipe.classes, WORST);
-    let mut predicted = Vec::with_capacity(images.len());
-    classify(run, learner, cache, images, |image, probabilities| {
+    classify(run, learner, cache, images, |image, seen| {
         let sample = &run.samples.images[image as usize];
-        predicted.push(tally.add(&sample.path, sample.class, &probabilities));
+        tally.add(&sample.path, sample.class, &softmax(seen.logits, temperature));
     })?;
-    Ok((tally.finish(), predicted))
+    Ok(tally.finish())
 }
 
-/// Runs the images at the positions `images`, and hands each one's probabilities to `each`, in that order.
+/// Runs the images at the positions `images`, and hands what is made of each to `each`, in that order.
 pub(super) fn classify(
     run: &Run<'_>,
     learner: &mut Learner,
     cache: &mut FrontierCache<'_>,
     images: &[u32],
-    mut each: impl FnMut(u32, Vec<f32>),
+    mut each: impl FnMut(u32, Seen<'_>),
 ) -> Result<(), Error> {
     let rows = run.recipe.batch_size;
     for images in images.chunks(rows) {
@@ -63,28 +74,11 @@ pub(super) fn classify(
         let picks: Vec<Pick> = images.iter().map(|&image| Pick { image, flipped: false }).collect();
         let inputs = cache.batch(&picks, rows)?;
         let batch = Batch { inputs, labels: vec![0; rows], weights: vec![0.0; rows] };
-        let logits = learner.evaluate(batch).map_err(|source| run.failed(source))?.logits;
-        for (row, &image) in logits.data().chunks_exact(run.recipe.classes.len()).zip(images) {
-            each(image, softmax(row));
+        let (output, features) = learner.evaluate(batch).map_err(|source| run.failed(source))?;
+        let logits = output.logits.data().chunks_exact(run.recipe.classes.len());
+        for ((logits, features), &image) in logits.zip(features.data().chunks_exact(run.recipe.head.inputs)).zip(images) {
+            each(image, Seen { logits, features });
         }
     }
     Ok(())
-}
-
-fn softmax(logits: &[f32]) -> Vec<f32> {
-    let highest = logits.iter().copied().fold(f32::MIN, f32::max);
-    let exponents: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - highest).exp()).collect();
-    let sum: f64 = exponents.iter().sum();
-    exponents.into_iter().map(|exponent| (exponent / sum) as f32).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::softmax;
-
-    #[test]
-    fn probabilities_neither_overflow_nor_vanish() {
-        assert_eq!(softmax(&[1000.0, 1000.0]), [0.5, 0.5]);
-        assert_eq!(softmax(&[-1000.0, 0.0]), [0.0, 1.0]);
-    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of jobs: who follows a run is an [`Observer`], and where it left off is in its folder.
 
+mod best;
 mod evaluate;
 mod head;
 mod phase;
@@ -27,7 +28,7 @@ use super::{
     checkpoint::{CheckpointError, Checkpoints},
     event::{EpochMetrics, Event, Observer, Place},
     learner::{self, Learner, LearnerError},
-    recipe::{Phase, Recipe},
+    recipe::{Phase, Pool, Recipe},
     report::Report,
 };
 use crate::{
@@ -175,7 +176,13 @@ impl<'a> Run<'a> {
         let spec = spec(&self.trained, self.recipe, phase, self.context.cache.choice.provider);
         let cache::Context { runtime, threads, choice, base, .. } = self.context.cache;
         let place = learner::Place { runtime, folder: base.dir(), threads, provider: choice };
-        Learner::new(place, &graph, &spec).map_err(|source| self.failed(source))
+        Learner::new(place, &graph, &spec, self.vector().1).map_err(|source| self.failed(source))
+    }
+
+    /// The layer that gives the vector which the head reads, and its tensor.
+    fn vector(&self) -> (&str, &str) {
+        let (first, head) = (&self.trained.layers[0], &self.recipe.head);
+        if head.pool == Pool::None { (&head.on, &head.tensor) } else { (&first.name, &first.name) }
     }
 
     /// Takes over what `learner` knows, and writes a checkpoint.

@@ -54,7 +54,7 @@ impl Run<'_> {
         while self.progress.at.epoch < phase.epochs {
             self.steps(phase, learner, cache)?;
             self.observer.event(Event::Evaluating { at: self.progress.at });
-            let report = evaluate::report(self, learner, cache)?;
+            let report = evaluate::report(self, learner, cache, 1.0)?;
             if self.end_epoch(learner, &report)? {
                 break;
             }

@@ -2,16 +2,15 @@
 //!
 //! Trains nothing.
 
-use super::{Context, Made, Outcome, Run, evaluate, graph_error, model, phase::interruptible, warnings};
+use super::{Context, Made, Outcome, Run, best::Best, graph_error, model, phase::interruptible, warnings};
 use crate::{
     graph::Graph,
-    registry::{FoundBy, Label, Layer, Lineage, Metadata, ModelVersion, Output, OutputKind, Staging, write_graph},
+    registry::{Calibration, FoundBy, Label, Layer, Lineage, Metadata, ModelVersion, Output, OutputKind, Staging, write_graph},
     runtime::{SessionSource, SharedWeights},
     tensor::Tensor,
     training::{
         Division, Error, cache,
         event::{Event, Place},
-        recipe::Pool,
         report::Report,
     },
 };
@@ -34,45 +33,49 @@ impl Run<'_> {
         let tensors = &self.tensors.best;
         learner.restore(|name| tensors.get(name).cloned()).map_err(|source| self.failed(source))?;
         let (observer, stops) = (self.observer, learner.stops());
-        let (report, test, trained, predicted) = interruptible(observer, &stops, || {
-            let (report, predicted) = evaluate::predictions(&self, &mut learner, &mut cache)?;
-            let test = evaluate::test(&self, &mut learner, &mut cache)?;
-            let mut trained = Vec::new();
-            evaluate::classify(&self, &mut learner, &mut cache, self.compared(), |_, row| trained.push(row))?;
-            Ok::<_, Error>((report, test, trained, predicted))
-        })?;
+        let measured = interruptible(observer, &stops, || Best::measure(&self, &mut learner, &mut cache))?;
         drop(learner);
-        if let Some(detail) = warnings::of_report(&report) {
+        if let Some(detail) = warnings::of_report(&measured.report) {
             let at = Place { phase: self.recipe.phases.len() - 1, epoch: last.epochs, step: self.recipe.steps_per_epoch };
             self.observer.event(Event::Warning { at, detail });
         }
         let version = match self.context.publisher.published()? {
             Some(version) => version,
-            None => self.publish(&report, test.as_ref(), &trained, &predicted)?,
+            None => self.publish(&measured)?,
         };
         let history = std::mem::take(&mut self.progress.history);
-        let warnings = warnings::of_run(self.recipe, &history, &report);
-        Ok(Outcome { version, report, test, history, best, warnings })
+        let warnings = warnings::of_run(self.recipe, &history, &measured.report);
+        Ok(Outcome { version, report: measured.report, test: measured.test, history, best, warnings })
     }
 
-    fn publish(
-        &self,
-        report: &Report,
-        test: Option<&Report>,
-        trained: &[Vec<f32>],
-        predicted: &[usize],
-    ) -> Result<ModelVersion, Error> {
+    fn publish(&self, measured: &Best) -> Result<ModelVersion, Error> {
         let Context { publisher, cache: cache::Context { base, .. }, .. } = self.context;
         let mut graph = self.trained.graph.clone();
         for (name, tensor) in &self.tensors.best {
             graph.store(name, tensor).map_err(|source| graph_error(&self.context, source))?;
         }
+        let output = self.trained.output();
+        if let Some(fitted) = measured.calibration {
+            graph = graph.with_temperature(output, fitted.temperature).map_err(|source| graph_error(&self.context, source))?;
+        }
+        let calibration =
+            measured.calibration.zip(graph.temperature(output)).map(|(fitted, (logits, temperature))| Calibration {
+                logits: logits.to_owned(),
+                temperature,
+                images: fitted.images,
+                error_before: fitted.error_before,
+                error_after: fitted.error_after,
+            });
+        let refused = |source: crate::registry::Error| Error::Register { name: self.recipe.name.clone(), source: source.into() };
         self.go_on()?;
         let staging = publisher.stage()?;
         let source = format!("finetuned:{}", model(&self.context));
         let (graph, weights) =
             write_graph(graph, &staging, source).map_err(|source| Error::Register { name: self.recipe.name.clone(), source })?;
-        self.compare(&graph, &staging, trained)?;
+        self.compare(&graph, &staging, &measured.trained)?;
+        let novelty =
+            measured.novelty.as_ref().map(|(novelty, references)| references.write(staging.dir()).map(|()| novelty.clone()));
+        let novelty = novelty.transpose().map_err(refused)?;
         let mut layers = kept(&base.metadata, &graph, self.recipe.head.on_index);
         let first = layers.last().map_or(0, |layer| layer.index + 1);
         layers.extend(self.trained.layers.iter().zip(first..).map(|(layer, index)| Layer {
@@ -83,8 +86,6 @@ impl Run<'_> {
             tensor: layer.name.clone(),
             layout: None,
         }));
-        let first = &self.trained.layers[0];
-        let vector = if self.recipe.head.pool == Pool::None { &self.recipe.head.on } else { &first.name };
         let metadata = Metadata {
             name: self.recipe.name.clone(),
             version: 0,
@@ -92,17 +93,15 @@ impl Run<'_> {
             input: base.metadata.input.clone(),
             fixed_batch: base.metadata.fixed_batch,
             preprocessing: self.recipe.preprocessing.clone(),
-            output: Some(Output {
-                tensor: self.trained.output().to_owned(),
-                kind: OutputKind::Probabilities,
-                found_by: FoundBy::Graph,
-            }),
+            output: Some(Output { tensor: output.to_owned(), kind: OutputKind::Probabilities, found_by: FoundBy::Graph }),
             labels: self.recipe.classes.iter().map(|label| Label { label: label.clone(), wnid: None }).collect(),
-            features_layer: vector.clone(),
+            features_layer: self.vector().0.to_owned(),
             layers,
             pretrained: true,
             weights,
-            lineage: Some(self.lineage(report, test)),
+            calibration,
+            novelty,
+            lineage: Some(self.lineage(&measured.report, measured.test.as_ref())),
             published: true,
             job: None,
             assumptions: Vec::new(),
@@ -111,7 +110,7 @@ impl Run<'_> {
         };
         // A worker whose lease is lost must not publish: another has the job.
         self.go_on()?;
-        publisher.publish(staging, metadata, &Made { division: &self.division, predicted })
+        publisher.publish(staging, metadata, &Made { division: &self.division, predicted: &measured.predicted })
     }
 
     fn lineage(&self, report: &Report, test: Option<&Report>) -> Lineage {
@@ -129,7 +128,7 @@ impl Run<'_> {
     }
 
     /// The images on which the exported model is compared: the first for validation, or of those trained on without any.
-    fn compared(&self) -> &[u32] {
+    pub(super) fn compared(&self) -> &[u32] {
         let Division { train, val, .. } = &self.division;
         let images = if val.is_empty() { train } else { val };
         &images[..images.len().min(COMPARED)]

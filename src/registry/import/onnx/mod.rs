@@ -91,6 +91,9 @@ pub fn prepare_onnx(
     let layers = layers(probed.layers, chosen.as_ref(), exported.as_ref(), &graph);
     let own_features = exported.as_ref().map(|exported| exported.features_layer.clone());
     let features_layer = settings.features_layer.or(own_features).or(affine);
+    let calibration = exported.as_ref().and_then(|exported| exported.calibration.clone());
+    // A tool that wrote the graph anew may have merged the temperature into the weights.
+    let calibration = calibration.filter(|own| own.is_of(&graph, output.as_ref()));
     let metadata = Metadata {
         name: name.to_owned(),
         version: 0,
@@ -104,6 +107,8 @@ pub fn prepare_onnx(
         layers,
         pretrained: exported.as_ref().is_none_or(|exported| exported.pretrained),
         weights: origin,
+        calibration,
+        novelty: None,
         lineage: exported.and_then(|exported| exported.lineage),
         published: true,
         job: None,
