@@ -5,12 +5,8 @@
 use super::{
     BuildError, Error, Graph,
     build::{build_on, header},
-    inspect::elem_type,
-    make::{self, int},
-    op::Op,
-    order,
+    make, order,
     proto::GraphProto,
-    tensors::data_type,
 };
 use crate::{arch::Layer, weights::WeightSource};
 
@@ -35,29 +31,12 @@ impl Graph {
         if new.is_empty() {
             return Ok(graph);
         }
-        let mut layers = layers.to_vec();
-        if graph.has_other_floats() {
-            // Does nothing where the tensor is float32 already.
-            let single = format!("{}/float32", input.name);
-            graph.body.node.push(make::node("Cast", &[&input.name], &[&single], vec![int("to", data_type::FLOAT.into())]));
-            layers[0].name = single;
-        }
         let before = std::mem::take(&mut graph.body.output);
         let made = |name: &str| graph.body.node.iter().any(|node| order::outputs(node).any(|made| made == name));
         let typed = before.into_iter().filter(|info| made(info.name()) && info.r#type.is_some()).collect::<Vec<_>>();
         graph.body.value_info.extend(typed);
-        graph.body = build_on(graph.body, &layers, weights)?;
+        graph.body = build_on(graph.body, layers, weights)?;
         Ok(graph)
-    }
-
-    /// Whether some of its tensors are floats of another size than float32, as far as weights, inputs and casts show.
-    fn has_other_floats(&self) -> bool {
-        let other = |kind: i32| matches!(kind, data_type::FLOAT16 | data_type::BFLOAT16 | data_type::DOUBLE);
-        let casts = self.body.node.iter().filter(|node| node.op_type() == "Cast");
-        let casts = casts.filter_map(|node| i32::try_from(Op { node }.int("to", 0)).ok());
-        let weights = self.body.initializer.iter().map(|tensor| tensor.data_type());
-        let inputs = self.body.input.iter().map(elem_type);
-        casts.chain(weights).chain(inputs).any(other)
     }
 }
 

@@ -22,6 +22,7 @@ mod outputs;
 mod properties;
 mod proto;
 mod scores;
+mod single;
 mod single_file;
 mod stored;
 mod temperature;

@@ -130,8 +130,11 @@ pub(super) fn raw(tensor: &TensorProto) -> Option<Bytes> {
         data_type::DOUBLE => tensor.double_data.iter().flat_map(|value| value.to_le_bytes()).collect(),
         data_type::INT64 => tensor.int64_data.iter().flat_map(|value| value.to_le_bytes()).collect(),
         data_type::INT32 => tensor.int32_data.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        // A float16 is the low half of its int32.
-        data_type::FLOAT16 => tensor.int32_data.iter().flat_map(|value| (*value as u16).to_le_bytes()).collect(),
+        data_type::INT8 | data_type::UINT8 => tensor.int32_data.iter().map(|value| *value as u8).collect(),
+        // These are the low half of their int32.
+        data_type::INT16 | data_type::UINT16 | data_type::FLOAT16 | data_type::BFLOAT16 => {
+            tensor.int32_data.iter().flat_map(|value| (*value as u16).to_le_bytes()).collect()
+        }
         _ => return None,
     };
     Some(bytes.into())

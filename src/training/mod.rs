@@ -2,6 +2,7 @@
 //!
 //! Knows models, graphs and sessions; knows neither jobs nor HTTP.
 
+mod base;
 pub mod batches;
 pub mod cache;
 mod calibration;

@@ -68,7 +68,8 @@ pub enum Labels {
 /// A graph to be run step after step; its inputs and outputs by name.
 ///
 /// Besides [`Self::inputs`], [`Self::masks`] and what is carried it reads [`LABELS`] and [`SAMPLE_WEIGHTS`] (float32, `(batch)`);
-/// a training graph also [`LEARNING_RATE`] (float32 scalar) and, where [`Self::counts_steps`], [`STEP`] (float32 scalar, 1 at the first step).
+/// a training graph also [`LEARNING_RATE`] (float32 scalar) and, where [`Self::counts_steps`], [`STEP`] (float32 scalar, 1 at the
+/// first step).
 /// It gives [`LOSS`] (float32 scalar: Σ weight · cross-entropy, plus the L2 terms) and [`Self::logits`].
 /// Weights of 1 ÷ n give the mean over n samples; Keras's class weights are `class_weight ÷ n`.
 #[derive(Debug, Clone)]

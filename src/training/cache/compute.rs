@@ -21,9 +21,10 @@ use crate::{
     tensor::Tensor,
     training::{
         Samples,
+        base::trained,
         batches::Pick,
         error::{At, Error},
-        recipe::Recipe,
+        recipe::{Phase, Recipe},
     },
 };
 
@@ -82,10 +83,15 @@ impl<'a> Computer<'a> {
         Ok(Self { context, samples, preprocessing: recipe.preprocessing.clone(), frozen, plan, lanes })
     }
 
-    /// Library, provider and threads: what the last bits of a number depend on besides its content.
-    pub(super) fn engine(context: &Context<'_>) -> String {
+    /// Library, provider, threads and types: what the last bits of a number depend on besides its content.
+    pub(super) fn engine(context: &Context<'_>, recipe: &Recipe, phase: &Phase) -> Result<String, Error> {
         let threads = Plan::of(context).threads_per_lane;
-        format!("{} on {:?}, {threads} threads", context.runtime.build_info(), context.choice.provider)
+        let engine = format!("{} on {:?}, {threads} threads", context.runtime.build_info(), context.choice.provider);
+        let Some(last) = recipe.phases.last().filter(|last| last.frontier != phase.frontier) else { return Ok(engine) };
+        let base = Graph::read(&context.base.graph_path());
+        let base = base.map_err(|source| Error::Graph { model: context.model(), source: source.into() })?;
+        let frontier: Vec<&str> = last.frontier.iter().map(|tensor| tensor.tensor.as_str()).collect();
+        Ok(if base.is_mixed() { format!("{engine}, float32 behind {}", frontier.join(", ")) } else { engine })
     }
 
     /// Lets the sessions go; they are made again when they are needed.
@@ -140,15 +146,18 @@ impl Plan {
 impl Frozen {
     fn of(context: &Context<'_>, recipe: &Recipe, content: &Content) -> Result<Self, Error> {
         let refused = |source: BuildError| Error::Graph { model: context.model(), source };
-        let whole = Graph::read(&context.base.graph_path()).map_err(|error| refused(error.into()))?;
+        let whole = Graph::read(&context.base.graph_path());
+        let (whole, _) = whole.and_then(|graph| trained(&graph, recipe)).map_err(|error| refused(error.into()))?;
         let input = &context.base.metadata.input;
         let frontier = content.frontier();
         let is_input: Vec<bool> = frontier.iter().map(|tensor| tensor.tensor == *input).collect();
-        let computed: Vec<&str> = frontier.iter().map(|tensor| tensor.tensor.as_str()).filter(|name| name != input).collect();
+        let computed = frontier.iter().map(|tensor| tensor.tensor.as_str()).filter(|name| name != input);
+        let computed: Vec<String> = computed.map(|name| whole.float32_name(name)).collect();
+        let computed: Vec<&str> = computed.iter().map(String::as_str).collect();
         let pooled = frontier.iter().find(|tensor| tensor.pooled);
         let graph = match (pooled, computed.as_slice()) {
             (Some(pooled), _) => {
-                let mut pool = Builder::on(&pooled.tensor, &recipe.head.shape);
+                let mut pool = Builder::on(&whole.float32_name(&pooled.tensor), &recipe.head.shape);
                 pool.named(POOLED, LayerKind::GlobalAveragePooling2D, &[0]);
                 Some(whole.with_head(pool.layers(), &mut |_, _: &Layer| Ok(Vec::new())).map_err(refused)?)
             }

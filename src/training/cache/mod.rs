@@ -90,7 +90,7 @@ impl<'a> FrontierCache<'a> {
         if samples.fingerprint != recipe.fingerprint {
             return Err(Error::DatasetChanged { dataset: recipe.dataset.clone() });
         }
-        let content = Content::of(recipe, phase, samples.images.len(), Computer::engine(&context));
+        let content = Content::of(recipe, phase, samples.images.len(), Computer::engine(&context, recipe, phase)?);
         let computer = Computer::new(context, recipe, &content, samples)?;
         let store = Store::open(context.root, &content, context.bound)?;
         Ok(Self { content, store, computer })

@@ -19,7 +19,8 @@ use crate::{
 /// A base with a head on it.
 pub(super) struct Foundation<'a> {
     pub(super) metadata: &'a Metadata,
-    pub(super) graph: &'a Graph,
+    /// Its graph in float32, in which what lies behind a frontier is trained.
+    pub(super) graph: Graph,
     pub(super) head: &'a Head,
     pub(super) batch_norm: BatchNorm,
     /// Nodes with weights below the head, in graph order.
@@ -41,10 +42,11 @@ pub(super) struct Start<'a> {
 impl<'a> Foundation<'a> {
     pub(super) fn new(
         metadata: &'a Metadata,
-        graph: &'a Graph,
+        graph: &Graph,
         head: &'a Head,
         batch_norm: BatchNorm,
     ) -> Result<Self, crate::graph::Error> {
+        let graph = graph.in_float32()?;
         let weighted = graph.weighted(&head.tensor)?;
         let architecture = arch::by_name(&metadata.architecture, true);
         let blocks = architecture.as_ref().map(|architecture| architecture.transfer.blocks.clone()).unwrap_or_default();
@@ -78,8 +80,8 @@ impl<'a> Foundation<'a> {
             problems.add(field, detail);
             return None;
         }
-        let before = layers.iter().take_while(|other| other.index < layer.index).last();
-        let last_frozen = before.and_then(|last| self.graph.position(&last.tensor));
+        let before = layers.iter().take_while(|other| other.index < layer.index);
+        let last_frozen = before.filter_map(|layer| self.graph.position(&layer.tensor)).last();
         Some(Start { name: &layer.name, index: layer.index, last_frozen })
     }
 
@@ -143,14 +145,14 @@ impl<'a> Foundation<'a> {
     }
 
     /// Nodes that train whenever they lie behind the start: batch normalisations do only when the recipe says so.
-    fn kernels(&self) -> impl DoubleEndedIterator<Item = &WeightedNode> {
+    pub(super) fn kernels(&self) -> impl DoubleEndedIterator<Item = &WeightedNode> {
         let has_kernel =
             |node: &&WeightedNode| node.parameters.iter().any(|weight| matches!(weight.role, Role::Kernel | Role::Matrix));
         self.weighted.iter().filter(has_kernel)
     }
 
     /// The layer that `node` is a part of: the first one made by it or a later node.
-    fn layer_of(&self, node: &WeightedNode) -> Option<&'a Layer> {
+    pub(super) fn layer_of(&self, node: &WeightedNode) -> Option<&'a Layer> {
         let at = |layer: &&Layer| self.graph.position(&layer.tensor).is_some_and(|position| position >= node.position);
         self.metadata.layers.iter().find(at)
     }

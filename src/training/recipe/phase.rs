@@ -117,7 +117,13 @@ impl Foundation<'_> {
     fn unknown_shapes(&self, first: &WeightedNode) -> String {
         let unknown: Vec<&str> =
             first.crossing.iter().filter(|tensor| self.cached(tensor).is_none()).map(String::as_str).collect();
-        format!("would cache `{}`, of which the shape per image is not known; start from another layer", unknown.join("`, `"))
+        let is_known = |node: &&WeightedNode| node.crossing.iter().all(|tensor| self.cached(tensor).is_some());
+        let next = self.kernels().filter(|node| node.position > first.position).find(is_known);
+        let way_out = next.and_then(|node| self.layer_of(node)).map_or_else(
+            || "use `\"trainable\": \"head\"`".to_owned(),
+            |layer| format!("begin at `{}` ({}) or after it", layer.name, layer.index),
+        );
+        format!("would cache `{}`, of which the shape per image is not known; {way_out}", unknown.join("`, `"))
     }
 }
 

@@ -317,7 +317,7 @@ fn a_top_is_left_behind() {
     let recipe = resolved(&top, json!({"phases": [{"trainable_from": 249}]}));
     assert_eq!((recipe.head.on.as_str(), recipe.head.on_index), ("mixed10", 310));
     assert!(recipe.warnings[0].contains("untrained weights") && recipe.warnings[0].contains("graft pull inception_v3"));
-    assert!(recipe.warnings[1].contains("a new head's first gradients"), "{:?}", recipe.warnings);
+    assert!(recipe.warnings.iter().any(|warning| warning.contains("a new head's first gradients")), "{:?}", recipe.warnings);
     let behind = request(json!({"phases": [{"trainable_from": "avg_pool"}]}));
     let problems = behind.resolve_on(&top.metadata, &top.graph, &samples()).expect_err("behind the head");
     assert_eq!(

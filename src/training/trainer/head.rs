@@ -8,6 +8,7 @@ use crate::{
     tensor::Tensor,
     training::{
         Purpose, Stream,
+        base::trained,
         recipe::{Frontier, Head, Pool, Recipe},
     },
 };
@@ -24,8 +25,8 @@ pub(super) struct Trained {
 impl Trained {
     /// `base` with the head of `recipe`, its kernels drawn with the seed (Keras's `glorot_uniform`), its biases 0.
     pub(super) fn new(base: &Graph, recipe: &Recipe) -> Result<Self, BuildError> {
-        let body = base.cut(&[&recipe.head.tensor])?;
-        let head = layers(&recipe.head, |name| body.position(name).is_some());
+        let (body, on) = trained(base, recipe)?;
+        let head = layers(&recipe.head, &on, |name| body.position(name).is_some());
         let mut drawn = 0;
         let graph = body.with_head(head.layers(), &mut |_, layer: &Layer| {
             let mut draw = |shape: &[usize]| {
@@ -63,9 +64,9 @@ impl Trained {
     }
 }
 
-/// The head's layers on the base's tensor, under Keras's names, or such names with a number where the base has them already.
-fn layers(head: &Head, taken: impl Fn(&str) -> bool) -> Builder {
-    let mut builder = Builder::on(&head.tensor, &head.shape);
+/// The head's layers on the tensor `on`, under Keras's names, or such names with a number where the base has them already.
+fn layers(head: &Head, on: &str, taken: impl Fn(&str) -> bool) -> Builder {
+    let mut builder = Builder::on(on, &head.shape);
     let mut add = |name: &str, kind: LayerKind| {
         let candidates = std::iter::once(name.to_owned()).chain((1..).map(|number| format!("{name}_{number}")));
         let layers = builder.layers();
@@ -121,7 +122,7 @@ mod tests {
     #[test]
     fn layers_have_keras_names_where_they_are_free() {
         let check = |head: &Head, taken: &[&str], expected: &[&str]| {
-            let head = layers(head, |name| taken.contains(&name));
+            let head = layers(head, &head.tensor, |name| taken.contains(&name));
             let names: Vec<&str> = head.layers()[1..].iter().map(|layer| layer.name.as_str()).collect();
             assert_eq!(names, expected);
         };

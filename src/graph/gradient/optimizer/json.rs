@@ -54,7 +54,8 @@ impl PartialSchema for Optimizer {
     fn schema() -> RefOr<Schema> {
         let all = |kind: &Kind| kind.parameters.iter().fold(kind.schema(), |object, parameter| object.required(parameter.name));
         one_of_kinds(
-            "An optimizer with all its parameters. It starts anew with every phase, as Keras's does when a model is compiled again.",
+            "An optimizer with all its parameters. It starts anew with every phase, as Keras's does when a model is compiled \
+             again.",
             all,
         )
     }
