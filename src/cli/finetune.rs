@@ -77,7 +77,7 @@ impl Finetune {
         let runtime = Runtime::open(&config.runtime)?;
         let engine = Engine::new(runtime.clone(), repository.clone(), &config.models, &config.images, &config.runtime)?;
         let finetuner = Finetuner::new(runtime, repository, engine, &config);
-        let (base, notes) = finetuner.base(&request).map_err(|problem| problems(vec![problem]))?;
+        let (base, notes) = finetuner.base(&request).map_err(unusable_base)?;
         notes.iter().for_each(|note| eprintln!("{note}"));
         eprintln!("reading {}", self.folder.display());
         let datasets = Datasets::open(config.datasets.clone(), &config.data.dir, Limits::from(&config.images))?;
@@ -161,6 +161,11 @@ fn run_id(folder: &Path) -> anyhow::Result<String> {
     make_folder(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     std::fs::write(&path, &id).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(id)
+}
+
+fn unusable_base(FieldProblem { field, detail }: FieldProblem) -> anyhow::Error {
+    let lists = "`graft models` lists what is there, `graft pull --list` what can be downloaded";
+    problems(vec![FieldProblem { field, detail: format!("{detail} ({lists})") }])
 }
 
 fn problems(problems: Vec<FieldProblem>) -> anyhow::Error {

@@ -1,6 +1,6 @@
 //! Scores that say how often they are right, and photos that are unlike those trained on: from a job to an answer and back in.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use graft::registry::{OnnxSettings, import_onnx};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -166,6 +166,13 @@ async fn what_was_never_seen_is_novel() {
     assert!(other["features"][0].get("novelty").is_none(), "{other}");
 }
 
+/// Writes `path` at once: no scan finds it half-written.
+fn replace(path: &Path, contents: &[u8]) {
+    let new = path.with_extension("new");
+    fs::write(&new, contents).expect("writable");
+    fs::rename(&new, path).expect("writable");
+}
+
 #[tokio::test]
 async fn what_was_edited_or_damaged_is_told_by_the_scan() {
     let (app, _) = taught(json!({})).await;
@@ -174,10 +181,10 @@ async fn what_was_edited_or_damaged_is_told_by_the_scan() {
     let edited = async |change: &dyn Fn(&mut Value), expected: &str| {
         let mut edited = metadata.clone();
         change(&mut edited);
-        fs::write(dir.join("metadata.json"), edited.to_string()).expect("writable");
+        replace(&dir.join("metadata.json"), edited.to_string().as_bytes());
         let reason = problem_of(&app, "shapes/1").await;
         assert!(reason.contains(expected), "{reason}");
-        fs::write(dir.join("metadata.json"), metadata.to_string()).expect("writable");
+        replace(&dir.join("metadata.json"), metadata.to_string().as_bytes());
         eventually("it is served again", async || app.get("/models/shapes").await.status == 200).await;
     };
     let fit = "`metadata.json` does not fit `graph.onnx`: `calibration` says temperature";
@@ -188,7 +195,7 @@ async fn what_was_edited_or_damaged_is_told_by_the_scan() {
     edited(&|metadata| metadata["novelty"]["references"] = json!(3), "`novelty.npy` has not the 3 finite vectors").await;
 
     let references = fs::read(dir.join("novelty.npy")).expect("published");
-    fs::write(dir.join("novelty.npy"), &references[..references.len() / 2]).expect("writable");
+    replace(&dir.join("novelty.npy"), &references[..references.len() / 2]);
     assert!(problem_of(&app, "shapes/1").await.contains("`novelty.npy`: the .npy ends early"));
     fs::remove_file(dir.join("novelty.npy")).expect("it is there");
     eventually("that it is gone is told", async || problem_of(&app, "shapes/1").await.contains("cannot be read: No such file"))
@@ -199,7 +206,7 @@ async fn what_was_edited_or_damaged_is_told_by_the_scan() {
     for field in ["calibration", "novelty"] {
         earlier.as_object_mut().expect("an object").remove(field).expect("it is said");
     }
-    fs::write(dir.join("metadata.json"), earlier.to_string()).expect("writable");
+    replace(&dir.join("metadata.json"), earlier.to_string().as_bytes());
     eventually("it is served again", async || app.get("/models/shapes").await.status == 200).await;
     let image = draw("circle", &mut ChaCha8Rng::seed_from_u64(9));
     let answer = app.send(app.post_image("/predict?model=shapes&calibration=none", image)).await.ok().json();
