@@ -4,6 +4,7 @@
 
 use super::Finetuner;
 use crate::{
+    inference::{Needs, choose},
     message::{FieldProblem, Listed},
     registry::{Model, known_model, starter},
     training::recipe::{Choice, Publish, Request},
@@ -30,8 +31,13 @@ impl Name {
             }
             warnings.push(of_existing(model, classes, request));
         }
-        if name == finetuner.engine.configured_default() || Some(name) == starter() {
+        let default = finetuner.engine.configured_default();
+        if name == default || Some(name) == starter() {
             warnings.push(format!("name: `{name}` answers requests that name no model (`models.default`)"));
+        } else if !choose(&snapshot, default, Needs::CLASSES, |_| false).is_ok_and(|choice| choice.version.metadata.pretrained) {
+            warnings.push(format!(
+                "name: no other model is trained, so `{name}` will answer requests that name no model, unless `models.default` is"
+            ));
         }
         Ok(warnings)
     }

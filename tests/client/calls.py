@@ -29,7 +29,7 @@ from graft_client.api.images import (
     predict_with_model,
     predict_with_version,
 )
-from graft_client.api.jobs import cancel_job, finetune, get_job, list_jobs, stream_job_events
+from graft_client.api.jobs import cancel_job, evaluate, finetune, get_job, import_, list_jobs, stream_job_events
 from graft_client.api.models import (
     delete_version,
     download_onnx,
@@ -37,6 +37,7 @@ from graft_client.api.models import (
     list_layers,
     list_models,
     set_stable_version,
+    unset_stable_version,
 )
 from graft_client import models as wire
 from graft_client.types import File
@@ -159,7 +160,9 @@ def models(caller: Caller) -> None:
     layers = caller.call(list_layers, 200, wire.LayersAnswer, "colours", version=1)
     assert "relu" in [layer.name for layer in layers.layers], layers
     stable = caller.call(set_stable_version, 200, wire.ModelDetail, "colours", body=wire.StableVersion(version=1))
-    assert stable.stable == 1, stable
+    assert stable.stable == 1 and stable.pinned, stable
+    unset = caller.call(unset_stable_version, 200, wire.ModelDetail, "colours")
+    assert unset.stable == 2 and not unset.pinned, unset
     onnx = caller.call(download_onnx, 200, File, "colours", 1).payload.read()
     assert b"GlobalAveragePool" in onnx
     caller.call(delete_version, 204, type(None), "colours", 2)
@@ -186,17 +189,17 @@ def jobs(caller: Caller, data: str) -> None:
     head = wire.HeadRequest(hidden=[4])
     phase = wire.PhaseRequest(epochs=2, trainable="head")
     recipe = wire.FinetuneRequest(dataset=data, name="warmth", base="colours", head=head, phases=[phase])
-    planned = caller.call(finetune, 200, wire.PlannedJob, body=recipe, dry_run=True)
+    planned = caller.call(finetune, 200, wire.FinetunePlanned, body=recipe, dry_run=True)
     assert isinstance(planned.recipe, wire.Recipe) and planned.recipe.head.hidden == [4], planned
     refused = caller.call(finetune, 422, wire.Problem, body=wire.FinetuneRequest(dataset="none", name="warmth"))
     assert refused.code == wire.Code.INVALID_RECIPE and refused.problems, refused
 
-    accepted = caller.call(finetune, 202, wire.AcceptedJob, body=recipe, idempotency_key="warmth-1")
-    again = caller.call(finetune, 202, wire.AcceptedJob, body=recipe, idempotency_key="warmth-1")
+    accepted = caller.call(finetune, 202, wire.FinetuneAccepted, body=recipe, idempotency_key="warmth-1")
+    again = caller.call(finetune, 202, wire.FinetuneAccepted, body=recipe, idempotency_key="warmth-1")
     assert accepted == again and accepted.state == wire.JobState.QUEUED, (accepted, again)
     done = caller.until(accepted.id, wire.JobState.SUCCEEDED, wire.JobState.FAILED)
     assert done.state == wire.JobState.SUCCEEDED, done
-    assert len(done.history) == 2 and isinstance(done.result, wire.JobResult), done
+    assert len(done.history) == 2 and isinstance(done.result, wire.FinetuneResult), done
     assert isinstance(done.result.report, wire.Report) and done.result.model == "warmth", done
     events = caller.call(stream_job_events, 200, str, accepted.id)
     assert events.count("event: epoch") == 2 and "event: end" in events, events
@@ -209,13 +212,22 @@ def jobs(caller: Caller, data: str) -> None:
 
     endless = wire.PhaseRequest(epochs=10_000, trainable="head")
     recipe = wire.FinetuneRequest(dataset=data, name="endless", base="colours", phases=[endless])
-    running = caller.call(finetune, 202, wire.AcceptedJob, body=recipe)
+    running = caller.call(finetune, 202, wire.FinetuneAccepted, body=recipe)
     caller.until(running.id, wire.JobState.RUNNING)
     caller.call(cancel_job, 202, wire.JobDto, running.id)
     assert caller.until(running.id, wire.JobState.CANCELLED).cancel_requested
     page = caller.call(list_jobs, 200, wire.JobsAnswer, state=wire.JobState.CANCELLED, limit=1)
     assert [job.id for job in page.jobs] == [running.id] and page.next_ is None, page
     assert len(caller.call(list_jobs, 200, wire.JobsAnswer).jobs) == 2
+
+    measuring = wire.EvaluateRequest(model="warmth@1", dataset=data)
+    measured = caller.call(evaluate, 202, wire.EvaluateAccepted, body=measuring)
+    done = caller.until(measured.id, wire.JobState.SUCCEEDED, wire.JobState.FAILED)
+    assert isinstance(done.result, wire.EvaluateResult) and done.result.report.images == 16, done
+    onnx = caller.call(download_onnx, 200, File, "warmth", 1).payload.read()
+    imported = caller.call(import_, 202, wire.ImportAccepted, body=file(onnx), name="warmth_copy")
+    done = caller.until(imported.id, wire.JobState.SUCCEEDED, wire.JobState.FAILED)
+    assert isinstance(done.result, wire.ImportResult) and done.result.served, done
 
 
 def main() -> None:

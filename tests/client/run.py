@@ -68,6 +68,7 @@ def serving(graft: pathlib.Path, folder: pathlib.Path) -> Iterator[str]:
     for _ in range(2):
         subprocess.run([graft, "import", *model, *repository], check=True, stdout=subprocess.DEVNULL)
     settings = ["--set", "telemetry.log_format=json", "--set", f"data.dir={folder / 'data'}"]
+    settings += ["--set", "models.max_import_bytes=1000000"]
     log = folder / "log"
     with log.open("w") as writer:
         command = [graft, "serve", "--port", "0", "--default-model", "colours", *settings, *repository]
