@@ -191,10 +191,11 @@ fn problems(problems: Vec<Problem>) -> anyhow::Error {
 fn print(outcome: &Outcome) -> anyhow::Result<()> {
     let metadata = &outcome.version.metadata;
     answer::line(&outcome.report)?;
-    if let Some(Calibration { temperature, images, error_before, error_after, .. }) = &metadata.calibration {
+    if let Some(calibration) = &metadata.calibration {
+        let Calibration { temperature, images, error_before, error_after, loss_before, loss_after, .. } = calibration;
         answer::line(format_args!(
-            "calibrated on {images} images: temperature {temperature:.3}, calibration error {error_before:.4} before, {error_after:.4} \
-             after (cross-validated)"
+            "calibrated on {images} images: temperature {temperature:.3}; cross-validated, loss {loss_before:.4} before and \
+             {loss_after:.4} after, calibration error {error_before:.4} before and {error_after:.4} after"
         ))?;
     }
     if let Some(test) = &outcome.test {

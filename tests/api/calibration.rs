@@ -21,6 +21,7 @@ async fn taught(change: Value) -> (TestApp, Value) {
 
 async fn teach(app: &TestApp, dataset: &str, name: &str, change: Value) -> Value {
     let mut recipe = recipe(dataset, name);
+    recipe["phases"][1]["epochs"] = json!(5);
     recipe.as_object_mut().expect("an object").extend(change.as_object().expect("an object").clone());
     let accepted = submit(app, &recipe).await;
     assert_eq!(accepted.status, 202, "{}", accepted.text());
@@ -47,7 +48,7 @@ async fn version(app: &TestApp, model: &str) -> Value {
 /// Whether two places say the same of a calibration; JSON has float32 with as many digits as each likes.
 #[track_caller]
 fn same(found: &Value, expected: &Value) {
-    for key in ["temperature", "error_before", "error_after"] {
+    for key in ["temperature", "error_before", "error_after", "loss_before", "loss_after"] {
         let numbers = [found, expected].map(|of| [of[key].as_f64().expect("a number")]);
         Close::ROUNDING.check(key, &numbers[0], &numbers[1]);
     }
@@ -108,6 +109,8 @@ async fn a_recipe_without_calibration_and_a_model_without_it_change_nothing() {
     let error = |result: &Value| result["report"]["calibration_error"].as_f64().expect("a number");
     let before = calibrated["calibration"]["error_before"].as_f64().expect("a number");
     Close::ROUNDING.check("the error before", &[error(&plain)], &[before]);
+    let loss = [plain["report"]["loss"].as_f64().expect("a number")];
+    Close::ROUNDING.check("the loss before", &loss, &[calibrated["calibration"]["loss_before"].as_f64().expect("a number")]);
     let image = draw("square", &mut ChaCha8Rng::seed_from_u64(6));
     let trained = scores(&app, "shapes", "&calibration=none", &image).await;
     Close::ROUNDING.check("the same seed", &scores(&app, "plain", "", &image).await, &trained);
