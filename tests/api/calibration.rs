@@ -97,7 +97,7 @@ async fn scores_are_calibrated_and_can_be_had_as_trained() {
         assert!(answer["features"][0].get("novelty").is_none());
     }
     let asked = app.send(app.post_image("/predict?model=shapes&calibration=all", draw("circle", &mut random))).await;
-    asked.problem(400, "invalid_parameter", "`calibration` is `all`; it may be `none`");
+    asked.problem(422, "invalid_parameter", "`calibration` is `all`; it may be `none`");
 }
 
 #[tokio::test]
@@ -115,7 +115,8 @@ async fn a_recipe_without_calibration_and_a_model_without_it_change_nothing() {
     let trained = scores(&app, "shapes", "&calibration=none", &image).await;
     Close::ROUNDING.check("the same seed", &scores(&app, "plain", "", &image).await, &trained);
     assert_eq!(scores(&app, "plain", "", &image).await, scores(&app, "plain", "&calibration=none", &image).await);
-    let unmeasured = teach(&app, &dataset, "unmeasured", json!({"validation_split": 0.0})).await;
+    let brief = json!({"validation_split": 0.0, "phases": [{"trainable": "head", "epochs": 1}]});
+    let unmeasured = teach(&app, &dataset, "unmeasured", brief).await;
     assert!(unmeasured.get("calibration").is_none(), "{unmeasured}");
     assert_eq!(version(&app, "unmeasured").await["novelty"]["measured_on"], "training");
     let refused = submit(&app, &json!({"dataset": dataset, "name": "a", "base": "seeded", "calibration": "platt"})).await;
