@@ -176,10 +176,11 @@ fn problems(problems: Vec<FieldProblem>) -> anyhow::Error {
 fn print(made: &Finetuned) -> anyhow::Result<()> {
     let Finetuned { model, version, publication, best, report, calibration, test, warnings, .. } = made;
     answer::line(report)?;
-    if let Some(Calibration { temperature, images, error_before, error_after, .. }) = calibration {
+    if let Some(calibration) = calibration {
+        let Calibration { temperature, images, error_before, error_after, loss_before, loss_after, .. } = calibration;
         answer::line(format_args!(
-            "calibrated on {images} images: temperature {temperature:.3}, calibration error {error_before:.4} before, {error_after:.4} \
-             after (cross-validated)"
+            "calibrated on {images} images: temperature {temperature:.3}; cross-validated, loss {loss_before:.4} before and \
+             {loss_after:.4} after, calibration error {error_before:.4} before and {error_after:.4} after"
         ))?;
     }
     if let Some(test) = test {

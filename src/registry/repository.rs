@@ -99,7 +99,7 @@ impl Repository {
 
     /// Lists what can be served, and everything else as a problem.
     ///
-    /// Versions whose files have not changed since the last scan are not read again: then it costs four `stat` each.
+    /// Versions whose files have not changed since the last scan are not read again: then it costs five `stat` each.
     /// Blocks on the file system, so call it off the async threads.
     /// Names that start with a dot are not looked at, except for what a dead process left behind.
     ///

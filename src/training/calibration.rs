@@ -2,7 +2,7 @@
 //!
 //! Takes logits and classes; knows neither models nor images.
 
-use super::report::Reliability;
+use super::report::{Reliability, cross_entropy};
 
 /// Most logits of all images together that a temperature is fitted to; images beyond are left out evenly.
 pub const MAX_VALUES: usize = 1 << 20;
@@ -37,6 +37,10 @@ pub struct Fitted {
     pub error_before: f64,
     /// The same with temperatures of which none was fitted to the image that it is measured on.
     pub error_after: f64,
+    /// Mean cross-entropy without it.
+    pub loss_before: f64,
+    /// The same as `error_after`, of the cross-entropy.
+    pub loss_after: f64,
 }
 
 impl Logits {
@@ -57,20 +61,24 @@ impl Logits {
     /// shared by the other classes. So the temperature is finite where all are right, and scores claim no more than n images show.
     pub fn fit(&self) -> Option<Fitted> {
         let all: Vec<usize> = (0..self.truths.len()).collect();
-        let mut errors = [Reliability::default(), Reliability::default()];
+        let (mut errors, mut losses) = ([Reliability::default(), Reliability::default()], [0.0; 2]);
         for fold in 0..FOLDS {
             let (held, others): (Vec<usize>, Vec<usize>) = all.iter().partition(|&&image| image % FOLDS == fold);
             let temperature = self.temperature(&others);
             for image in held {
-                for (error, temperature) in errors.iter_mut().zip([1.0, temperature]) {
-                    let (best, score) = best(&softmax(self.row(image), temperature));
-                    error.add(score, best == self.truths[image]);
+                let truth = self.truths[image];
+                for ((error, loss), temperature) in errors.iter_mut().zip(&mut losses).zip([1.0, temperature]) {
+                    let scores = softmax(self.row(image), temperature);
+                    let (best, score) = best(&scores);
+                    error.add(score, best == truth);
+                    *loss += cross_entropy(scores[truth]) / all.len() as f64;
                 }
             }
         }
         let [before, after] = errors.map(|error| error.error());
         let temperature = self.temperature(&all);
-        Some(Fitted { temperature, images: all.len(), error_before: before?, error_after: after? })
+        let [loss_before, loss_after] = losses;
+        Some(Fitted { temperature, images: all.len(), error_before: before?, error_after: after?, loss_before, loss_after })
     }
 
     fn row(&self, image: usize) -> &[f32] {
@@ -180,10 +188,13 @@ mod tests {
                 let row: Vec<f32> = row.as_array().into_iter().flatten().map(|z| z.as_f64().expect("a number") as f32).collect();
                 logits.add(truth.as_u64().expect("a class") as usize, &row);
             }
-            let Fitted { temperature, error_before, error_after, .. } = logits.fit().expect("there are images");
+            let Fitted { temperature, error_before, error_after, loss_before, loss_after, .. } =
+                logits.fit().expect("there are images");
             assert!((f64::from(temperature) / number("temperature") - 1.0).abs() < 1e-5, "{name}: {temperature}");
             assert!((error_before - number("error_before")).abs() < 1e-6, "{name}: {error_before}");
             assert!((error_after - number("error_after")).abs() < 1e-5, "{name}: {error_after}");
+            assert!((loss_before - number("loss_before")).abs() < 1e-6, "{name}: {loss_before}");
+            assert!((loss_after - number("loss_after")).abs() < 1e-5, "{name}: {loss_after}");
         }
     }
 

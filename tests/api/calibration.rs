@@ -21,6 +21,7 @@ async fn taught(change: Value) -> (TestApp, Value) {
 
 async fn teach(app: &TestApp, dataset: &str, name: &str, change: Value) -> Value {
     let mut recipe = recipe(dataset, name);
+    recipe["phases"][1]["epochs"] = json!(5);
     recipe.as_object_mut().expect("an object").extend(change.as_object().expect("an object").clone());
     let accepted = submit(app, &recipe).await;
     assert_eq!(accepted.status, 202, "{}", accepted.text());
@@ -47,7 +48,7 @@ async fn version(app: &TestApp, model: &str) -> Value {
 /// Whether two places say the same of a calibration; JSON has float32 with as many digits as each likes.
 #[track_caller]
 fn same(found: &Value, expected: &Value) {
-    for key in ["temperature", "error_before", "error_after"] {
+    for key in ["temperature", "error_before", "error_after", "loss_before", "loss_after"] {
         let numbers = [found, expected].map(|of| [of[key].as_f64().expect("a number")]);
         Close::ROUNDING.check(key, &numbers[0], &numbers[1]);
     }
@@ -96,7 +97,7 @@ async fn scores_are_calibrated_and_can_be_had_as_trained() {
         assert!(answer["features"][0].get("novelty").is_none());
     }
     let asked = app.send(app.post_image("/predict?model=shapes&calibration=all", draw("circle", &mut random))).await;
-    asked.problem(400, "invalid_parameter", "`calibration` is `all`; it may be `none`");
+    asked.problem(422, "invalid_parameter", "`calibration` is `all`; it may be `none`");
 }
 
 #[tokio::test]
@@ -108,11 +109,14 @@ async fn a_recipe_without_calibration_and_a_model_without_it_change_nothing() {
     let error = |result: &Value| result["report"]["calibration_error"].as_f64().expect("a number");
     let before = calibrated["calibration"]["error_before"].as_f64().expect("a number");
     Close::ROUNDING.check("the error before", &[error(&plain)], &[before]);
+    let loss = [plain["report"]["loss"].as_f64().expect("a number")];
+    Close::ROUNDING.check("the loss before", &loss, &[calibrated["calibration"]["loss_before"].as_f64().expect("a number")]);
     let image = draw("square", &mut ChaCha8Rng::seed_from_u64(6));
     let trained = scores(&app, "shapes", "&calibration=none", &image).await;
     Close::ROUNDING.check("the same seed", &scores(&app, "plain", "", &image).await, &trained);
     assert_eq!(scores(&app, "plain", "", &image).await, scores(&app, "plain", "&calibration=none", &image).await);
-    let unmeasured = teach(&app, &dataset, "unmeasured", json!({"validation_split": 0.0})).await;
+    let brief = json!({"validation_split": 0.0, "phases": [{"trainable": "head", "epochs": 1}]});
+    let unmeasured = teach(&app, &dataset, "unmeasured", brief).await;
     assert!(unmeasured.get("calibration").is_none(), "{unmeasured}");
     assert_eq!(version(&app, "unmeasured").await["novelty"]["measured_on"], "training");
     let refused = submit(&app, &json!({"dataset": dataset, "name": "a", "base": "seeded", "calibration": "platt"})).await;

@@ -2,7 +2,7 @@
 
 The temperature minimises the cross-entropy with Platt's targets (n + 1 of n + 2 for the image's class, the rest for the others);
 `error_before` and `error_after` are expected calibration errors over 15 bins, the second with a temperature per fifth of the
-images that was fitted to the others. Run from the repository's root with SciPy 1.17: python tests/goldens/temperature.py
+images that was fitted to the others, and `loss_*` are mean cross-entropies likewise. Run from the repository's root with SciPy 1.17: python tests/goldens/temperature.py
 """
 
 import json
@@ -42,11 +42,16 @@ def case(rng, images, classes, scale, noise):
     truths = np.array([rng.choice(classes, p=row) for row in softmax(logits, axis=1)]) if noise else logits.argmax(axis=1)
     logits = np.round(logits * scale, 3)
     folds = np.arange(images) % FOLDS
+    def loss(scores):
+        return float(-np.log(np.clip(scores[np.arange(images), truths], 1e-7, 1)).mean())
+
     held_out = np.vstack([softmax(row / fit(logits[folds != fold], truths[folds != fold])) for row, fold in zip(logits, folds)])
     return {
         "temperature": fit(logits, truths),
         "error_before": error(softmax(logits, axis=1), truths),
         "error_after": error(held_out, truths),
+        "loss_before": loss(softmax(logits, axis=1)),
+        "loss_after": loss(held_out),
         "truths": truths.tolist(),
         "logits": logits.tolist(),
     }

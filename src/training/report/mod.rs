@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use reliability::Reliability;
-pub use tally::Tally;
+pub use tally::{Tally, cross_entropy};
 pub use wilson::wilson;
 
 /// How many of the worst images a report names.

@@ -7,6 +7,11 @@ use super::{ClassReport, Reliability, Report, Worst, wilson};
 /// Least probability in the loss, Keras's `epsilon`: a probability of 0 would make it infinite.
 const LEAST: f32 = 1e-7;
 
+/// The cross-entropy of an image whose class has `probability`.
+pub fn cross_entropy(probability: f32) -> f64 {
+    -f64::from(probability.clamp(LEAST, 1.0)).ln()
+}
+
 /// A report in the making.
 #[derive(Debug, Clone)]
 pub struct Tally<'a> {
@@ -48,7 +53,7 @@ impl<'a> Tally<'a> {
         let before = |&(at, probability): &(usize, f32)| probability > own || (probability == own && at < truth);
         self.top_5 += u64::from(probabilities.iter().copied().enumerate().filter(before).count() < 5);
         self.reliability.add(probabilities[predicted], predicted == truth);
-        self.loss -= f64::from(own.clamp(LEAST, 1.0)).ln();
+        self.loss += cross_entropy(own);
         let place = self.worst.partition_point(|worst| worst.truth_probability <= own);
         if place < self.keep_worst {
             let worst = Worst {

@@ -10,6 +10,7 @@ use crate::{
     tensor::Tensor,
     training::{
         Division, Error, cache,
+        calibration::Fitted,
         event::{Event, Place},
         report::Report,
     },
@@ -50,22 +51,7 @@ impl Run<'_> {
 
     fn publish(&self, measured: &Best) -> Result<ModelVersion, Error> {
         let Context { publisher, cache: cache::Context { base, .. }, .. } = self.context;
-        let mut graph = self.trained.graph.clone();
-        for (name, tensor) in &self.tensors.best {
-            graph.store(name, tensor).map_err(|source| graph_error(&self.context, source))?;
-        }
-        let output = self.trained.output();
-        if let Some(fitted) = measured.calibration {
-            graph = graph.with_temperature(output, fitted.temperature).map_err(|source| graph_error(&self.context, source))?;
-        }
-        let calibration =
-            measured.calibration.zip(graph.temperature(output)).map(|(fitted, (logits, temperature))| Calibration {
-                logits: logits.to_owned(),
-                temperature,
-                images: fitted.images,
-                error_before: fitted.error_before,
-                error_after: fitted.error_after,
-            });
+        let (graph, calibration) = self.calibrated(measured.calibration)?;
         let refused = |source: crate::registry::Error| Error::Register { name: self.recipe.name.clone(), source: source.into() };
         self.go_on()?;
         let staging = publisher.stage()?;
@@ -73,9 +59,9 @@ impl Run<'_> {
         let (graph, weights) =
             write_graph(graph, &staging, source).map_err(|source| Error::Register { name: self.recipe.name.clone(), source })?;
         self.compare(&graph, &staging, &measured.trained)?;
-        let novelty =
-            measured.novelty.as_ref().map(|(novelty, references)| references.write(staging.dir()).map(|()| novelty.clone()));
-        let novelty = novelty.transpose().map_err(refused)?;
+        if let Some((_, references)) = &measured.novelty {
+            references.write(staging.dir()).map_err(refused)?;
+        }
         let mut layers = kept(&base.metadata, &graph, self.recipe.head.on_index);
         let first = layers.last().map_or(0, |layer| layer.index + 1);
         layers.extend(self.trained.layers.iter().zip(first..).map(|(layer, index)| Layer {
@@ -93,14 +79,18 @@ impl Run<'_> {
             input: base.metadata.input.clone(),
             fixed_batch: base.metadata.fixed_batch,
             preprocessing: self.recipe.preprocessing.clone(),
-            output: Some(Output { tensor: output.to_owned(), kind: OutputKind::Probabilities, found_by: FoundBy::Graph }),
+            output: Some(Output {
+                tensor: self.trained.output().to_owned(),
+                kind: OutputKind::Probabilities,
+                found_by: FoundBy::Graph,
+            }),
             labels: self.recipe.classes.iter().map(|label| Label { label: label.clone(), wnid: None }).collect(),
             features_layer: self.vector().0.to_owned(),
             layers,
             pretrained: true,
             weights,
             calibration,
-            novelty,
+            novelty: measured.novelty.as_ref().map(|(novelty, _)| novelty.clone()),
             lineage: Some(self.lineage(&measured.report, measured.test.as_ref())),
             published: true,
             job: None,
@@ -111,6 +101,23 @@ impl Run<'_> {
         // A worker whose lease is lost must not publish: another has the job.
         self.go_on()?;
         publisher.publish(staging, metadata, &Made { division: &self.division, predicted: &measured.predicted })
+    }
+
+    /// The model with the best epoch's tensors and the temperature of `fitted`, and what its metadata say of that.
+    fn calibrated(&self, fitted: Option<Fitted>) -> Result<(Graph, Option<Calibration>), Error> {
+        let refused = |source| graph_error(&self.context, source);
+        let mut graph = self.trained.graph.clone();
+        for (name, tensor) in &self.tensors.best {
+            graph.store(name, tensor).map_err(refused)?;
+        }
+        let Some(fitted) = fitted else { return Ok((graph, None)) };
+        let Fitted { temperature, images, error_before, error_after, loss_before, loss_after } = fitted;
+        let graph = graph.with_temperature(self.trained.output(), temperature).map_err(refused)?;
+        let logits = graph.temperature(self.trained.output()).map(|(logits, _)| logits.to_owned());
+        let calibration =
+            |logits| Calibration { logits, temperature, images, error_before, error_after, loss_before, loss_after };
+        let calibration = logits.map(calibration);
+        Ok((graph, calibration))
     }
 
     fn lineage(&self, report: &Report, test: Option<&Report>) -> Lineage {
