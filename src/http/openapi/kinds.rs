@@ -5,15 +5,16 @@
 use std::{borrow::Cow, iter};
 
 use utoipa::{
-    PartialSchema, ToSchema,
+    IntoParams, IntoResponses, PartialSchema, ToSchema,
     openapi::{
-        ContentBuilder, Ref, RefOr, Required, ResponseBuilder,
-        path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem, Paths, PathsBuilder},
+        ContentBuilder, Ref, RefOr, Required, ResponseBuilder, ResponsesBuilder,
+        path::{HttpMethod, OperationBuilder, PathItem, Paths, PathsBuilder},
         request_body::RequestBodyBuilder,
-        schema::{AllOfBuilder, Object, ObjectBuilder, OneOfBuilder, Schema, Type},
+        schema::{AllOfBuilder, ObjectBuilder, OneOfBuilder, Schema},
     },
 };
 
+use super::headers;
 use crate::{
     finetuning::kinds::{Described, Description, described},
     http::dto::{AcceptedJob, PlannedJob},
@@ -28,8 +29,8 @@ const PLAN: usize = 2;
 const PROGRESS: usize = 3;
 const RESULT: usize = 4;
 
-/// The route that accepts jobs of a kind, with the schemas that it refers to.
-pub fn submission(kind: &Description) -> (Schemas, Paths) {
+/// The route that accepts jobs of a kind, with parameters `P` and responses `R` besides, and the schemas that it refers to.
+pub fn submission<P: IntoParams, R: IntoResponses>(kind: &Description) -> (Schemas, Paths) {
     let mut schemas: Schemas = kind.types.iter().flat_map(|described| described.schemas.clone()).collect();
     let named = |part: &str| format!("{}{part}", capitalized(kind.name));
     let own = |place: usize| RefOr::Ref(Ref::from_schema_name(&kind.types[place].name));
@@ -49,6 +50,13 @@ pub fn submission(kind: &Description) -> (Schemas, Paths) {
         .description(Some("What to do"))
         .required(Some(Required::True))
         .content("application/json", ContentBuilder::new().schema(Some(own(REQUEST))).example(example(kind)).build());
+    let mut accepted = answer("Accepted", "Accepted");
+    headers::refer(&mut accepted, headers::CREATED);
+    let responses = ResponsesBuilder::new()
+        .response("200", answer("With `dry_run=true`: what would be done", "Planned"))
+        .response("202", accepted)
+        .responses_from_into_responses::<R>()
+        .build();
     let description = format!(
         "{}\n\nAccepts the job and answers at once; `Location` is where it can be watched. With `dry_run=true` nothing is accepted,\n\
          and the answer (200) is what would be done. Send an `Idempotency-Key` to make a retry safe: the same key and body always\n\
@@ -60,37 +68,15 @@ pub fn submission(kind: &Description) -> (Schemas, Paths) {
         .tag("jobs")
         .summary(Some(kind.summary))
         .description(Some(description))
-        .parameter(dry_run())
-        .parameter(idempotency_key())
+        .parameters(Some(P::into_params(|| None)))
         .request_body(Some(body.build()))
-        .response("200", answer("With `dry_run=true`: what would be done", "Planned"))
-        .response("202", answer("Accepted", "Accepted"));
+        .responses(responses);
     let item = PathItem::new(HttpMethod::Post, operation);
     (schemas, PathsBuilder::new().path(format!("/jobs/{}", kind.name), item).build())
 }
 
 fn example(kind: &Description) -> Option<serde_json::Value> {
     serde_json::from_str(kind.example).ok()
-}
-
-fn dry_run() -> Parameter {
-    ParameterBuilder::new()
-        .name("dry_run")
-        .parameter_in(ParameterIn::Query)
-        .required(Required::False)
-        .description(Some("Whether to answer with what would be done, and do nothing; false without."))
-        .schema(Some(Object::with_type(Type::Boolean)))
-        .build()
-}
-
-fn idempotency_key() -> Parameter {
-    ParameterBuilder::new()
-        .name("Idempotency-Key")
-        .parameter_in(ParameterIn::Header)
-        .required(Required::False)
-        .description(Some("Makes a retry safe; at most 255 characters, bare or quoted"))
-        .schema(Some(Object::with_type(Type::String)))
-        .build()
 }
 
 /// A schema that is made of one type of every kind.

@@ -6,25 +6,27 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{self, Path, Request, rejection::PathRejection},
-    http::{HeaderMap, StatusCode, Uri, header},
+    extract::{self, Request},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
 };
 use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use utoipa::openapi::{KnownFormat, RefOr, schema::Schema};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     finetuning::kinds::{Description, described},
     http::{
+        code::{BODY, Codes, PARAMETERS, codes},
         dto::{AcceptedJob, JobDetail, JobDto, JobsAnswer, PlannedJob},
         error::ApiError,
-        idempotency, json,
-        openapi::{JobPath, JobsQuery, submission},
-        params,
-        query::Query,
+        idempotency::IdempotencyKey,
+        json,
+        openapi::{Problems, submission},
+        parameters::{Value as ParameterValue, choices, parameters, whole_number},
         state::{JobsPart, State},
     },
     jobs::{self, Admission, AnyKind, Job, Listing, NewJob, Reservation},
@@ -34,14 +36,65 @@ use crate::{
 const PAGE: u32 = 20;
 const MAX_PAGE: u32 = 100;
 
-const FLAG: [(&str, bool); 2] = [("true", true), ("false", false)];
+/// What may go wrong with a submission.
+const SUBMISSION: Codes = PARAMETERS | BODY | codes! { InvalidRecipe IdempotencyKeyReused IdempotencyInProgress QueueFull };
+
+parameters! {
+    /// What `POST /jobs/KIND` takes besides its body.
+    struct SubmissionQuery {
+        /// Whether to answer with what would be done, and do nothing; false without.
+        dry_run: Option<bool>,
+        /// Makes a retry safe; at most 255 characters, bare or quoted
+        key: Option<IdempotencyKey> => Header("Idempotency-Key"),
+    }
+}
+
+parameters! {
+    /// Which page of `/jobs`.
+    pub struct JobsQuery {
+        /// Only jobs in this state, such as `running`.
+        state: Option<jobs::State>,
+        /// Jobs in the answer; 20 without.
+        limit: Option<Limit>,
+        /// `next` of the page before.
+        after: Option<String>,
+    }
+}
+
+parameters! {
+    /// The job in a path.
+    pub struct JobPath {
+        /// What the answer that accepted it called it, such as `019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10`.
+        id: String => Path,
+    }
+}
+
+choices!(jobs::State);
+
+/// Jobs in one page.
+#[derive(Debug)]
+struct Limit(u32);
+
+impl ParameterValue for Limit {
+    fn parse(text: &str) -> Result<Self, String> {
+        match u32::parse(text)? {
+            limit @ ..=MAX_PAGE => Ok(Self(limit)),
+            limit => Err(format!("is {limit}; {MAX_PAGE} is the most, `after` gives the next page")),
+        }
+    }
+
+    fn schema() -> RefOr<Schema> {
+        whole_number(KnownFormat::Int32).minimum(Some(1)).maximum(Some(MAX_PAGE)).into()
+    }
+}
 
 /// A route for every kind of job.
 pub fn submissions() -> OpenApiRouter<State> {
     described().into_iter().fold(OpenApiRouter::new(), |router, kind| {
-        let (schemas, paths) = submission(&kind);
+        let (schemas, paths) = submission::<SubmissionQuery, Problems<SUBMISSION>>(&kind);
         let Description { name, .. } = kind;
-        let submit = move |state: extract::State<State>, request: Request| submit(state, name, request);
+        let submit =
+            move |state: extract::State<State>, query: SubmissionQuery, request: Request| submit(state, name, query, request);
         router.routes((schemas, paths, post(submit)))
     })
 }
@@ -50,16 +103,18 @@ pub fn submissions() -> OpenApiRouter<State> {
 async fn submit(
     extract::State(state): extract::State<State>,
     name: &'static str,
+    query: SubmissionQuery,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let jobs = Arc::clone(state.jobs()?);
+    let kind = jobs.kinds.get(name).cloned().ok_or(ApiError::NoJobs)?;
     let (parts, body) = request.into_parts();
-    let (jobs, kind, dry_run, key) = door(&state, name, &parts.uri, &parts.headers)?;
     let bytes = json::bytes(state.intake(), &parts.headers, body).await?;
-    if dry_run {
+    if query.dry_run == Some(true) {
         return Ok(Json(PlannedJob::from(plan(kind, bytes).await?.spec)).into_response());
     }
     // A client that leaves must not leave its key behind half-used.
-    let job = tokio::spawn(async move { accept(&jobs, kind, key, bytes).await }).await.map_err(ApiError::internal)??;
+    let job = tokio::spawn(async move { accept(&jobs, kind, query.key, bytes).await }).await.map_err(ApiError::internal)??;
     let location = format!("/jobs/{}", job.id);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(AcceptedJob::from(job))).into_response())
 }
@@ -67,18 +122,10 @@ async fn submit(
 /// Every job that is kept
 ///
 /// The newest first; `jobs.max_finished` bounds how many that have ended are kept.
-#[utoipa::path(get, path = "/jobs", operation_id = "list_jobs", tag = "jobs", params(JobsQuery), responses((status = 200, description = "A page of jobs", body = JobsAnswer)))]
-pub async fn list(extract::State(state): extract::State<State>, request: Request) -> Result<Json<JobsAnswer>, ApiError> {
-    let query = Query::parse(request.uri(), &["state", "limit", "after"])?;
-    let states = jobs::State::ALL.map(|state| (state.name(), state));
-    let limit = query.positive("limit")?.unwrap_or(PAGE);
-    if limit > MAX_PAGE {
-        return Err(ApiError::InvalidParameter(format!(
-            "`limit` is {limit}; {MAX_PAGE} is the most, `after` gives the next page"
-        )));
-    }
-    let after = query.one("after")?.map(str::to_owned);
-    let listing = Listing { state: query.choice("state", &states)?, after, limit: limit + 1 };
+#[utoipa::path(get, path = "/jobs", operation_id = "list_jobs", tag = "jobs", params(JobsQuery), responses((status = 200, description = "A page of jobs", body = JobsAnswer), Problems<{ PARAMETERS | codes!(UnknownJob) }>))]
+pub async fn list(extract::State(state): extract::State<State>, query: JobsQuery) -> Result<Json<JobsAnswer>, ApiError> {
+    let limit = query.limit.map_or(PAGE, |Limit(limit)| limit);
+    let listing = Listing { state: query.state, after: query.after, limit: limit + 1 };
     let jobs = &state.jobs()?.jobs;
     let mut found = jobs.list(&listing).await?;
     let more = found.len() > limit as usize;
@@ -91,16 +138,10 @@ pub async fn list(extract::State(state): extract::State<State>, request: Request
 /// One job
 ///
 /// With its plan, the metrics of every epoch, and what it made.
-#[utoipa::path(get, path = "/jobs/{id}", operation_id = "get_job", tag = "jobs", params(JobPath), responses((status = 200, description = "The job", body = JobDetail)))]
-pub async fn show(
-    extract::State(state): extract::State<State>,
-    id: Result<Path<String>, PathRejection>,
-    uri: Uri,
-) -> Result<Json<JobDetail>, ApiError> {
-    let id = params::only(id)?;
-    Query::parse(&uri, &[])?;
+#[utoipa::path(get, path = "/jobs/{id}", operation_id = "get_job", tag = "jobs", params(JobPath), responses((status = 200, description = "The job", body = JobDetail), Problems<{ PARAMETERS | codes!(UnknownJob) }>))]
+pub async fn show(extract::State(state): extract::State<State>, path: JobPath) -> Result<Json<JobDetail>, ApiError> {
     let jobs = &state.jobs()?.jobs;
-    let (job, highlights) = (jobs.job(&id).await?, jobs.highlights(&id).await?);
+    let (job, highlights) = (jobs.job(&path.id).await?, jobs.highlights(&path.id).await?);
     let lease = jobs.lease(&job);
     Ok(Json(JobDetail::new(job, lease, &highlights)))
 }
@@ -110,34 +151,19 @@ pub async fn show(
 /// A waiting one ends at once; a running one within two seconds. Refused when it has ended.
 #[utoipa::path(post, path = "/jobs/{id}/cancel", operation_id = "cancel_job", tag = "jobs", params(JobPath), responses(
     (status = 200, description = "It is cancelled", body = JobDto),
-    (status = 202, description = "It will stop", body = JobDto)
+    (status = 202, description = "It will stop", body = JobDto),
+    Problems<{ PARAMETERS | codes! { UnknownJob JobFinished } }>
 ))]
-pub async fn cancel(
-    extract::State(state): extract::State<State>,
-    id: Result<Path<String>, PathRejection>,
-    uri: Uri,
-) -> Result<Response, ApiError> {
-    let id = params::only(id)?;
-    Query::parse(&uri, &[])?;
+pub async fn cancel(extract::State(state): extract::State<State>, path: JobPath) -> Result<Response, ApiError> {
     let jobs = &state.jobs()?.jobs;
-    let job = jobs.cancel(&id).await?;
+    let job = jobs.cancel(&path.id).await?;
     let status = if job.state.is_terminal() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(JobDto::new(&job, jobs.lease(&job)))).into_response())
 }
 
-type Door = (Arc<JobsPart>, Arc<dyn AnyKind>, bool, Option<String>);
-
-/// What can be checked before the body is read.
-fn door(state: &State, name: &str, uri: &Uri, headers: &HeaderMap) -> Result<Door, ApiError> {
-    let jobs = Arc::clone(state.jobs()?);
-    let kind = jobs.kinds.get(name).cloned().ok_or(ApiError::NoJobs)?;
-    let dry_run = Query::parse(uri, &["dry_run"])?.choice("dry_run", &FLAG)?.unwrap_or_default();
-    Ok((jobs, kind, dry_run, idempotency::key(headers)?))
-}
-
 /// The job of this key and body; a new one unless it was accepted before.
-async fn accept(part: &JobsPart, kind: Arc<dyn AnyKind>, key: Option<String>, bytes: Bytes) -> Result<Job, ApiError> {
-    let Some(key) = key else { return plan_and_enqueue(part, kind, None, bytes).await };
+async fn accept(part: &JobsPart, kind: Arc<dyn AnyKind>, key: Option<IdempotencyKey>, bytes: Bytes) -> Result<Job, ApiError> {
+    let Some(IdempotencyKey(key)) = key else { return plan_and_enqueue(part, kind, None, bytes).await };
     let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let reservation = match part.jobs.reserve(&key, &hash).await? {
         Admission::Known(job) => return Ok(*job),
