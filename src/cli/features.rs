@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::{
     Global, answer, batch,
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     inference::{Features as Wanted, ImageAnswer, LayerSpec, ModelId, Normalize, OnError, Pool, Request},
+    message::word,
     plot::{self, MAX_SERIES, Picture, Plot, Series},
     tensor::{Dtype, little_endian, npy, npz::NpzWriter},
 };
@@ -40,39 +41,20 @@ pub(super) struct Features {
     /// Layers by name or Keras index, -1 being the last, repeated or comma-separated [default: the model's features layer]
     #[arg(long, short, value_delimiter = ',', allow_hyphen_values = true)]
     layer: Vec<String>,
-    /// Pooling over height and width
-    #[arg(long, value_enum, default_value_t = PoolFlag::None)]
-    pool: PoolFlag,
+    /// Pooling over height and width: none, avg or max
+    #[arg(long, value_parser = word::<Pool>, default_value = "none")]
+    pool: Pool,
     /// Make each output one vector
     #[arg(long)]
     flatten: bool,
-    /// Divide each output by its Euclidean length
-    #[arg(long, value_enum, default_value_t = NormalizeFlag::None)]
-    normalize: NormalizeFlag,
+    /// none, or l2: divide each output by its Euclidean length
+    #[arg(long, value_parser = word::<Normalize>, default_value = "none")]
+    normalize: Normalize,
     /// float32 or float16
-    #[arg(long, value_enum, default_value_t = DtypeFlag::Float32)]
-    dtype: DtypeFlag,
+    #[arg(long, value_parser = word::<Dtype>, default_value = "float32")]
+    dtype: Dtype,
     #[command(flatten)]
     options: ImageOptions,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum PoolFlag {
-    None,
-    Avg,
-    Max,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum NormalizeFlag {
-    None,
-    L2,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum DtypeFlag {
-    Float32,
-    Float16,
 }
 
 impl Features {
@@ -87,14 +69,10 @@ impl Features {
             bail!("an .npz holds several layers, any other format one; {} are asked for", plan.layers.len());
         }
         plan.notes.iter().for_each(|note| eprintln!("{note}"));
-        let dtype = match self.dtype {
-            DtypeFlag::Float32 => Dtype::F32,
-            DtypeFlag::Float16 => Dtype::F16,
-        };
-        if matches!(format, Format::Plot(_)) && (files.len() > MAX_SERIES || dtype == Dtype::F16) {
+        if matches!(format, Format::Plot(_)) && (files.len() > MAX_SERIES || self.dtype == Dtype::F16) {
             bail!("a plot shows at most {MAX_SERIES} images, in float32; write an .npy or .npz of these {}", files.len());
         }
-        let mut spool = Spool::new(&plan.layers, dtype)?;
+        let mut spool = Spool::new(&plan.layers, self.dtype)?;
         let progress = Progress::new("features", Unit::Items);
         let push = |file: &Path, image: ImageAnswer| spool.push(file, &image.features);
         let bad = block_on(batch::each(&engine, &plan, &files, Some(progress), push))??;
@@ -104,16 +82,8 @@ impl Features {
     }
 
     fn request(&self) -> anyhow::Result<Request> {
-        let pool = match self.pool {
-            PoolFlag::None => Pool::None,
-            PoolFlag::Avg => Pool::Avg,
-            PoolFlag::Max => Pool::Max,
-        };
-        let normalize = match self.normalize {
-            NormalizeFlag::None => Normalize::None,
-            NormalizeFlag::L2 => Normalize::L2,
-        };
-        let features = Wanted { layers: self.layer.clone(), pool, flatten: self.flatten, normalize };
+        let Self { pool, flatten, normalize, .. } = *self;
+        let features = Wanted { layers: self.layer.clone(), pool, flatten, normalize };
         Ok(Request { features: Some(features), on_error: OnError::Skip, ..self.options.request()? })
     }
 }

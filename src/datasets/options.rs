@@ -4,7 +4,11 @@
 
 use std::str::FromStr;
 
+use serde::Deserialize;
+use utoipa::ToSchema;
+
 use super::names::NameEncoding;
+use crate::message;
 
 /// How a data set's folders and names are to be read; what is left out is found from the files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,7 +20,8 @@ pub struct ReadAs {
 }
 
 /// What folders are that are called as splits: `train`, `val`, `test` and their like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum FolderLayout {
     /// Splits, above or below the class folders.
     Splits,
@@ -24,12 +29,7 @@ pub enum FolderLayout {
     Classes,
 }
 
-impl FolderLayout {
-    /// Every layout with its word.
-    pub const WORDS: [(&'static str, Self); 2] = [("splits", Self::Splits), ("classes", Self::Classes)];
-}
-
-/// No word of [`FolderLayout::WORDS`].
+/// No word of [`FolderLayout`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("it may be `splits` or `classes`")]
 pub struct UnknownLayout;
@@ -38,6 +38,6 @@ impl FromStr for FolderLayout {
     type Err = UnknownLayout;
 
     fn from_str(word: &str) -> Result<Self, UnknownLayout> {
-        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, layout)| *layout).ok_or(UnknownLayout)
+        message::word(word).map_err(|_| UnknownLayout)
     }
 }

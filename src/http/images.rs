@@ -20,6 +20,7 @@ use super::{
     body::{self, Reservation},
     error::ApiError,
     intake::Intake,
+    parameters::Parameter,
     problem::ImageProblem,
     query::Place,
 };
@@ -81,7 +82,7 @@ impl Images {
         kind: Kind,
         headers: &HeaderMap,
         body: Body,
-        allowed: &'static [&'static str],
+        allowed: &'static [Parameter],
     ) -> Result<(Self, Vec<(String, String)>), ApiError> {
         let reservation = Arc::new(intake.budget.reserve());
         body::admit(headers, intake.max_body_bytes, &reservation)?;

@@ -19,6 +19,7 @@ mod json;
 mod observe;
 mod openapi;
 mod pace;
+mod parameters;
 mod params;
 mod problem;
 mod query;

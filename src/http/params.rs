@@ -2,94 +2,127 @@
 //!
 //! Every value is checked here or by the engine's plan.
 
-use axum::{
-    extract::{Path, rejection::PathRejection},
-    http::{HeaderMap, request::Parts},
-};
+use axum::http::HeaderMap;
+use serde::Deserialize;
+use utoipa::ToSchema;
 
-use super::{accept::Format, error::ApiError, query::Query};
+use super::{
+    accept::Format,
+    error::ApiError,
+    parameters::{choices, parameters},
+};
 use crate::{
     inference::{DEFAULT_TOP_K, Features, Normalize, OnError, Plan, Pool, Request},
     preprocess::{ChannelOrder, Mode, Orientation, Resize},
     tensor::Dtype,
 };
 
-/// Parameters of `/predict`, in the query or the body.
-pub const PREDICT: [&str; 9] =
-    ["model", "version", "top_k", "calibration", "resize", "preprocess", "channel_order", "orientation", "on_error"];
-
-/// Parameters of `/features`, in the query or the body.
-pub const FEATURES: [&str; 15] = [
-    "model",
-    "version",
-    "layer",
-    "pool",
-    "flatten",
-    "normalize",
-    "dtype",
-    "encoding_format",
-    "top_k",
-    "calibration",
-    "resize",
-    "preprocess",
-    "channel_order",
-    "orientation",
-    "on_error",
-];
-
-/// The value says that scores are not calibrated.
-const CALIBRATION: [(&str, bool); 1] = [("none", true)];
-const RESIZE: [(&str, Resize); 4] = [
-    ("nearest", Resize::Nearest),
-    ("bilinear", Resize::Bilinear),
-    ("bicubic", Resize::Bicubic),
-    ("opencv_bilinear", Resize::OpencvBilinear),
-];
-const PREPROCESS: [(&str, Mode); 4] = [("none", Mode::None), ("caffe", Mode::Caffe), ("tf", Mode::Tf), ("torch", Mode::Torch)];
-const CHANNEL_ORDER: [(&str, ChannelOrder); 3] =
-    [("rgb", ChannelOrder::Rgb), ("bgr", ChannelOrder::Bgr), ("grey", ChannelOrder::Grey)];
-const ORIENTATION: [(&str, Orientation); 2] = [("ignore", Orientation::Ignore), ("exif", Orientation::Exif)];
-const ON_ERROR: [(&str, OnError); 2] = [("fail", OnError::Fail), ("skip", OnError::Skip)];
-const POOL: [(&str, Pool); 3] = [("none", Pool::None), ("avg", Pool::Avg), ("max", Pool::Max)];
-const NORMALIZE: [(&str, Normalize); 2] = [("none", Normalize::None), ("l2", Normalize::L2)];
-const FLAG: [(&str, bool); 2] = [("true", true), ("false", false)];
-const DTYPE: [(&str, Dtype); 2] = [("float32", Dtype::F32), ("float16", Dtype::F16)];
-const ENCODING: [(&str, bool); 2] = [("float", false), ("base64", true)];
-
-/// What `/predict` is asked.
-#[derive(Debug)]
-pub struct PredictParams {
-    /// For the engine; `top_k` is 1 when the client leaves it out, so that a model without classes is refused.
-    pub request: Request,
-    explicit_top_k: bool,
+parameters! {
+    /// Which model is asked.
+    pub struct ModelQuery {
+        /// Model name, or `NAME@VERSION`. Without one the default (`models.default`) answers if it is trained, else a trained model, else an untrained
+        /// one; `warnings` says so. Refused when it is given elsewhere with another value.
+        model: Option<String>,
+        /// Version; the stable one without. Refused when it is given elsewhere with another value.
+        version: Option<u32>,
+    }
 }
 
-impl PredictParams {
-    /// Reads what `query` holds of [`PREDICT`].
-    ///
-    /// # Errors
-    /// [`ApiError::InvalidParameter`].
-    pub fn read(query: &Query) -> Result<Self, ApiError> {
-        let top_k = query.positive("top_k")?;
-        let request = Request { top_k: Some(top_k.unwrap_or(1)), ..request(query)? };
-        Ok(Self { request, explicit_top_k: top_k.is_some() })
+parameters! {
+    /// How images become the model's input.
+    pub struct InputQuery {
+        /// Resampling filter: `nearest`, `bilinear` and `bicubic` bit-exact with Pillow's, `opencv_bilinear` with `cv2.resize`; the
+        /// model's own without.
+        resize: Option<Resize>,
+        /// Channel order, mean and scale: `none` for RGB values from 0 to 255, or those of a mode of Keras's `preprocess_input`;
+        /// the model's own without.
+        preprocess: Option<Mode>,
+        /// Order of the channels; mean and scale move with their colour. The model's, or that of `preprocess`, without.
+        channel_order: Option<ChannelOrder>,
+        /// Whether EXIF orientation is applied; the model's own rule without.
+        orientation: Option<Orientation>,
+    }
+}
+
+parameters! {
+    /// What `/predict` is asked.
+    pub struct PredictQuery {
+        /// Of which model.
+        which: ModelQuery,
+        /// Classes per image, best first; 5 without. All when the model has fewer; who asked for more is warned.
+        top_k: Option<usize>,
+        /// `none`: scores as they were trained, of a model that calibrates them; without, and of any other, as the model gives them.
+        calibration: Option<CalibrationSwitch>,
+        /// From which input.
+        input: InputQuery,
+        /// `fail` (default) or `skip`: whether a bad image fails the request or carries an `error` of its own.
+        on_error: Option<OnError>,
+    }
+}
+
+parameters! {
+    /// What `/features` is asked.
+    pub struct FeaturesQuery {
+        /// Of which model.
+        which: ModelQuery,
+        /// Layer names or Keras indices, such as `fc2`, `block5_pool,fc1` or `-1` for the last; repeated or comma-separated; the model's
+        /// `features_layer` without. Where no model is named and the one that would answer lacks the layer, the one model that has it
+        /// answers; of several, name one.
+        layer: Vec<String>,
+        /// `none` (default), `avg` or `max`: pooling of maps over height and width, of tokens over all; what is neither is refused.
+        pub pool: Option<Pool>,
+        /// Whether each output becomes one vector; false without.
+        flatten: Option<bool>,
+        /// `none` (default) or `l2`: normalisation of the whole vector, after pooling.
+        normalize: Option<Normalize>,
+        /// `float32` (default) or `float16`; what float16 cannot hold is an error.
+        dtype: Option<Dtype>,
+        /// `float` (default) or `base64` of little-endian bytes; for `application/json`.
+        encoding_format: Option<EncodingFormat>,
+        /// Classes per image from the same pass, all when the model has fewer; none without. Not with `application/x-npy`.
+        pub top_k: Option<usize>,
+        /// `none`: scores as they were trained, of a model that calibrates them; without, and of any other, as the model gives them.
+        calibration: Option<CalibrationSwitch>,
+        /// From which input.
+        input: InputQuery,
+        /// `fail` (default) or `skip`: whether a bad image fails the request or carries an `error` of its own; `skip` is for JSON.
+        on_error: Option<OnError>,
+    }
+}
+
+choices!(CalibrationSwitch, Resize, Mode, ChannelOrder, Orientation, OnError, Pool, Normalize, Dtype, EncodingFormat);
+
+/// That scores are not calibrated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CalibrationSwitch {
+    /// As they were trained.
+    None,
+}
+
+/// How JSON carries values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EncodingFormat {
+    /// As numbers.
+    Float,
+    /// As their little-endian bytes.
+    Base64,
+}
+
+impl PredictQuery {
+    /// For the engine; `top_k` is 1 when the client leaves it out, so that a model without classes is refused.
+    pub fn request(&self) -> Request {
+        let uncalibrated = self.calibration.is_some();
+        Request { top_k: Some(self.top_k.unwrap_or(1)), uncalibrated, ..request(&self.which, &self.input, self.on_error) }
     }
 
     /// Gives `plan` the default number of classes, or all of them when there are fewer.
     pub fn complete(&self, plan: &mut Plan) {
-        if !self.explicit_top_k {
+        if self.top_k.is_none() {
             plan.top_k = Some(DEFAULT_TOP_K.min(plan.version.metadata.labels.len()));
         }
     }
-}
-
-/// What `/features` is asked.
-#[derive(Debug)]
-pub struct FeatureParams {
-    /// For the engine.
-    pub request: Request,
-    /// How the answer is written.
-    pub form: Form,
 }
 
 /// How features are written.
@@ -103,27 +136,28 @@ pub struct Form {
     pub base64: bool,
 }
 
-impl FeatureParams {
-    /// Reads what `query` holds of [`FEATURES`], and `Accept`.
+impl FeaturesQuery {
+    /// For the engine, and how the answer is written, as `Accept` in `headers` says.
     ///
     /// # Errors
-    /// [`ApiError::InvalidParameter`], or [`ApiError::NotAcceptable`].
-    pub fn read(query: &Query, headers: &HeaderMap) -> Result<Self, ApiError> {
+    /// [`ApiError::NotAcceptable`], or [`ApiError::InvalidParameter`] for what the form cannot carry.
+    pub fn resolve(self, headers: &HeaderMap) -> Result<(Request, Form), ApiError> {
+        let common = request(&self.which, &self.input, self.on_error);
         let features = Features {
-            layers: query.many("layer")?,
-            pool: query.choice("pool", &POOL)?.unwrap_or_default(),
-            flatten: query.choice("flatten", &FLAG)?.unwrap_or_default(),
-            normalize: query.choice("normalize", &NORMALIZE)?.unwrap_or_default(),
+            layers: self.layer,
+            pool: self.pool.unwrap_or_default(),
+            flatten: self.flatten.unwrap_or_default(),
+            normalize: self.normalize.unwrap_or_default(),
         };
-        let request = Request { top_k: query.positive("top_k")?, features: Some(features), ..request(query)? };
-        let encoding = query.choice("encoding_format", &ENCODING)?;
+        let uncalibrated = self.calibration.is_some();
+        let request = Request { top_k: self.top_k, uncalibrated, features: Some(features), ..common };
         let form = Form {
             format: Format::negotiate(headers)?,
-            dtype: query.choice("dtype", &DTYPE)?.unwrap_or_default(),
-            base64: encoding.unwrap_or_default(),
+            dtype: self.dtype.unwrap_or_default(),
+            base64: self.encoding_format == Some(EncodingFormat::Base64),
         };
-        check_form(form, &request, encoding.is_some())?;
-        Ok(Self { request, form })
+        check_form(form, &request, self.encoding_format.is_some())?;
+        Ok((request, form))
     }
 }
 
@@ -154,64 +188,17 @@ fn check_form(form: Form, request: &Request, encoding_given: bool) -> Result<(),
     Ok(())
 }
 
-/// What both routes take: the model, and how images are treated.
-fn request(query: &Query) -> Result<Request, ApiError> {
-    Ok(Request {
-        model: query.one("model")?.map(str::to_owned),
-        version: query.positive("version")?,
-        uncalibrated: query.choice("calibration", &CALIBRATION)?.unwrap_or_default(),
-        resize: query.choice("resize", &RESIZE)?,
-        preprocess: query.choice("preprocess", &PREPROCESS)?,
-        channel_order: query.choice("channel_order", &CHANNEL_ORDER)?,
-        orientation: query.choice("orientation", &ORIENTATION)?,
-        on_error: query.choice("on_error", &ON_ERROR)?.unwrap_or_default(),
+/// What both routes ask: the model, and how images are treated.
+fn request(which: &ModelQuery, input: &InputQuery, on_error: Option<OnError>) -> Request {
+    Request {
+        model: which.model.clone(),
+        version: which.version,
+        resize: input.resize,
+        preprocess: input.preprocess,
+        channel_order: input.channel_order,
+        orientation: input.orientation,
+        on_error: on_error.unwrap_or_default(),
         ..Request::default()
-    })
-}
-
-/// The one parameter of a path.
-///
-/// # Errors
-/// A path that is not UTF-8.
-pub fn only(path: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
-    let Path(text) = path.map_err(|error| ApiError::InvalidParameter(format!("cannot read the path: {error}")))?;
-    Ok(text)
-}
-
-/// The model that a path names, as `NAME` or `NAME@VERSION`, with what the query says of its version.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Target {
-    /// `{model}`.
-    pub model: String,
-    /// `{version}`.
-    pub version: Option<u32>,
-}
-
-impl Target {
-    /// Reads path and query; of the query's parameters `allowed` are taken.
-    ///
-    /// # Errors
-    /// A version that is no whole number from 1, versions that contradict each other, a path that is not UTF-8.
-    pub async fn read(parts: &mut Parts, allowed: &[&str]) -> Result<Self, ApiError> {
-        let query = Query::of(parts, allowed).await?;
-        Ok(Self { model: query.one("model")?.unwrap_or_default().to_owned(), version: query.positive("version")? })
-    }
-
-    /// The model of a route that is about all of its versions.
-    ///
-    /// # Errors
-    /// A version.
-    pub fn every_version(self) -> Result<String, ApiError> {
-        match self.version {
-            None => Ok(self.model),
-            Some(version) => {
-                let model = self.model;
-                let why = format!(
-                    "`{model}@{version}` is one version, and this route is about all of `{model}`; leave `@{version}` out"
-                );
-                Err(ApiError::InvalidParameter(why))
-            }
-        }
     }
 }
 
@@ -223,16 +210,17 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::http::{parameters::Parameters, query::Query};
 
     /// Reads parameters as a route does, so that the path's are there.
-    async fn read(uri: &str, accept: &str) -> Result<FeatureParams, ApiError> {
+    async fn read(uri: &str, accept: &str) -> Result<(Request, Form), ApiError> {
         let found = Arc::new(Mutex::new(None));
         let handler = {
             let found = Arc::clone(&found);
             move |request: axum::extract::Request| async move {
                 let (mut parts, _) = request.into_parts();
-                let query = Query::of(&mut parts, &FEATURES).await;
-                let params = query.and_then(|query| FeatureParams::read(&query, &parts.headers));
+                let query = Query::of(&mut parts, FeaturesQuery::declared()).await;
+                let params = query.and_then(|query| FeaturesQuery::read(&query)?.resolve(&parts.headers));
                 *found.lock().expect("not poisoned") = Some(params);
             }
         };
@@ -256,24 +244,24 @@ mod tests {
     async fn every_parameter_reaches_the_engine() {
         let uri = "/models/vgg16/versions/3/features?layer=fc1,fc2&layer=block1_pool&pool=max&flatten=true&normalize=l2&dtype=float16\
                    &encoding_format=base64&top_k=7&calibration=none&resize=bicubic&preprocess=none&channel_order=bgr&orientation=exif&on_error=skip";
-        let params = read(uri, "*/*").await.expect("every parameter is valid");
-        let features = params.request.features.expect("features are asked for");
-        assert_eq!(params.request.model.as_deref(), Some("vgg16"));
-        assert_eq!((params.request.version, params.request.top_k), (Some(3), Some(7)));
-        assert!(params.request.uncalibrated);
+        let (request, form) = read(uri, "*/*").await.expect("every parameter is valid");
+        let features = request.features.expect("features are asked for");
+        assert_eq!(request.model.as_deref(), Some("vgg16"));
+        assert_eq!((request.version, request.top_k), (Some(3), Some(7)));
+        assert!(request.uncalibrated);
         assert_eq!(features.layers, ["fc1", "fc2", "block1_pool"]);
         assert_eq!((features.pool, features.flatten, features.normalize), (Pool::Max, true, Normalize::L2));
-        assert_eq!(params.form, Form { format: Format::Json, dtype: Dtype::F16, base64: true });
-        assert_eq!((params.request.resize, params.request.orientation), (Some(Resize::Bicubic), Some(Orientation::Exif)));
-        assert_eq!((params.request.preprocess, params.request.channel_order), (Some(Mode::None), Some(ChannelOrder::Bgr)));
-        assert_eq!(params.request.on_error, OnError::Skip);
+        assert_eq!(form, Form { format: Format::Json, dtype: Dtype::F16, base64: true });
+        assert_eq!((request.resize, request.orientation), (Some(Resize::Bicubic), Some(Orientation::Exif)));
+        assert_eq!((request.preprocess, request.channel_order), (Some(Mode::None), Some(ChannelOrder::Bgr)));
+        assert_eq!(request.on_error, OnError::Skip);
     }
 
     #[tokio::test]
     async fn left_out_parameters_have_their_defaults() {
-        let params = read("/features", "application/x-npy").await.expect("nothing is required");
-        assert!(params.request.model.is_none() && params.request.top_k.is_none() && params.request.resize.is_none());
-        assert_eq!(params.form, Form { format: Format::Npy, dtype: Dtype::F32, base64: false });
+        let (request, form) = read("/features", "application/x-npy").await.expect("nothing is required");
+        assert!(request.model.is_none() && request.top_k.is_none() && request.resize.is_none());
+        assert_eq!(form, Form { format: Format::Npy, dtype: Dtype::F32, base64: false });
     }
 
     #[tokio::test]

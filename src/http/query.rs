@@ -1,20 +1,18 @@
-//! A request's parameters as a checked list, from its path, query and body: nothing unknown, nothing twice, nothing empty.
+//! A request's parameters as a checked list, from its path, query, headers and body: nothing unknown, nothing twice, nothing empty.
 //!
-//! Knows how parameters are written; which ones a route takes is [`super::params`]'s.
+//! Knows where parameters stand; which ones a route takes, and what their values are, is declared with [`super::parameters`].
 
-use std::{
-    fmt::{self, Display},
-    str::FromStr,
-};
+use std::fmt::{self, Display};
 
 use axum::{
     extract::{FromRequestParts, Query as Pairs, RawPathParams},
     http::{Uri, request::Parts},
 };
+use utoipa::openapi::path::ParameterIn;
 
-use super::error::ApiError;
+use super::{error::ApiError, parameters::Parameter};
 use crate::{
-    message::excerpt,
+    message::{excerpt, quoted},
     registry::{named_model, nearest},
 };
 
@@ -22,13 +20,12 @@ use crate::{
 pub const MAX_VALUE: usize = 16 << 10;
 
 /// A request's parameters.
-#[derive(Debug)]
 pub struct Query {
+    declared: &'static [Parameter],
     given: Vec<Given>,
 }
 
 /// A value, and where it was given.
-#[derive(Debug)]
 struct Given {
     name: String,
     value: String,
@@ -42,6 +39,8 @@ pub enum Place {
     Path,
     /// In the query string.
     Query,
+    /// In a header.
+    Header,
     /// In a JSON body.
     Json,
     /// In a part of a form.
@@ -51,42 +50,41 @@ pub enum Place {
 }
 
 impl Query {
-    /// Reads `uri`'s query; every name must be among `allowed`.
+    /// Reads path, query and headers of a route that takes what is `declared`.
     ///
     /// # Errors
-    /// A name that is not allowed (naming the nearest that is), an empty value, a query that cannot be decoded.
-    pub fn parse(uri: &Uri, allowed: &[&str]) -> Result<Self, ApiError> {
-        Self { given: Vec::new() }.and_query(uri, allowed)
-    }
-
-    /// Reads the path's parameters too.
-    ///
-    /// # Errors
-    /// As [`Self::parse`]; a path that is not UTF-8.
-    pub async fn of(parts: &mut Parts, allowed: &[&str]) -> Result<Self, ApiError> {
+    /// A name in the query that is not declared (naming the nearest that is), an empty value, a path or query that cannot be decoded.
+    pub async fn of(parts: &mut Parts, declared: &'static [Parameter]) -> Result<Self, ApiError> {
         let params = RawPathParams::from_request_parts(parts, &()).await;
         let params = params.map_err(|error| ApiError::InvalidParameter(format!("cannot read the path: {error}")))?;
-        let mut query = Self { given: Vec::new() };
+        let mut query = Self { declared, given: Vec::new() };
         for (name, value) in &params {
             query.add(Place::Path, name.to_owned(), value.to_owned())?;
         }
-        query.and_query(&parts.uri, allowed)
+        for Parameter { name, .. } in declared.iter().filter(|parameter| parameter.place == ParameterIn::Header) {
+            query.given.extend(parts.headers.get_all(*name).iter().map(|value| Given {
+                name: (*name).to_owned(),
+                value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                place: Place::Header,
+            }));
+        }
+        query.and_query(&parts.uri)
     }
 
-    fn and_query(self, uri: &Uri, allowed: &[&str]) -> Result<Self, ApiError> {
+    fn and_query(self, uri: &Uri) -> Result<Self, ApiError> {
         let Pairs(pairs) = Pairs::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|error| ApiError::InvalidParameter(format!("cannot read the query string: {error}")))?;
-        self.and(Place::Query, pairs, allowed)
+        self.and(Place::Query, pairs)
     }
 
     /// The same with what stands in another place.
     ///
     /// # Errors
-    /// As [`Self::parse`].
-    pub fn and(mut self, place: Place, pairs: Vec<(String, String)>, allowed: &[&str]) -> Result<Self, ApiError> {
+    /// As [`Self::of`].
+    pub fn and(mut self, place: Place, pairs: Vec<(String, String)>) -> Result<Self, ApiError> {
         for (name, value) in pairs {
-            if !allowed.contains(&name.as_str()) {
-                return Err(ApiError::InvalidParameter(unknown(&name, allowed)));
+            if Parameter::find(self.declared, &name).is_none() {
+                return Err(ApiError::InvalidParameter(unknown(&name, &Parameter::names(self.declared))));
             }
             if value.is_empty() {
                 return Err(ApiError::InvalidParameter(format!("`{name}` is empty; give it a value or leave it out")));
@@ -96,7 +94,11 @@ impl Query {
         Ok(self)
     }
 
-    fn add(&mut self, place: Place, name: String, value: String) -> Result<(), ApiError> {
+    /// Adds what is known to be declared.
+    ///
+    /// # Errors
+    /// A value that is too long, a model with a version that is none.
+    pub fn add(&mut self, place: Place, name: String, value: String) -> Result<(), ApiError> {
         if value.len() > MAX_VALUE {
             let shown = excerpt(&value);
             return Err(ApiError::InvalidParameter(format!("`{name}` is `{shown}`; it has more than {MAX_VALUE} bytes")));
@@ -151,30 +153,6 @@ impl Query {
         Ok(values)
     }
 
-    /// A parameter whose value is one of `choices`.
-    ///
-    /// # Errors
-    /// Any other value; the message lists the choices.
-    pub fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Result<Option<T>, ApiError> {
-        let Some(value) = self.one(name)? else { return Ok(None) };
-        match choices.iter().find(|(word, _)| *word == value) {
-            Some((_, choice)) => Ok(Some(*choice)),
-            None => {
-                let words: Vec<String> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
-                let (value, words) = (excerpt(value), words.join(", "));
-                Err(ApiError::InvalidParameter(format!("`{name}` is `{value}`; it may be {words}")))
-            }
-        }
-    }
-
-    /// A whole number from 1.
-    ///
-    /// # Errors
-    /// Anything else.
-    pub fn positive<T: FromStr + PartialEq + From<u8>>(&self, name: &str) -> Result<Option<T>, ApiError> {
-        self.one(name)?.map(|value| positive(name, value)).transpose()
-    }
-
     fn values(&self, name: &str) -> impl Iterator<Item = &Given> {
         self.given.iter().filter(move |given| given.name == name)
     }
@@ -185,20 +163,11 @@ impl Display for Place {
         f.write_str(match self {
             Self::Path => "the path",
             Self::Query => "the query",
+            Self::Header => "the headers",
             Self::Json => "the JSON",
             Self::Form => "the form",
             Self::Model => "`model`",
         })
-    }
-}
-
-fn positive<T: FromStr + PartialEq + From<u8>>(name: &str, value: &str) -> Result<T, ApiError> {
-    match value.parse::<T>() {
-        Ok(number) if number != T::from(0) => Ok(number),
-        _ => {
-            let value = excerpt(value);
-            Err(ApiError::InvalidParameter(format!("`{name}` is `{value}`; it must be a whole number from 1")))
-        }
     }
 }
 
@@ -216,24 +185,26 @@ fn contradiction(name: &str, (value, place): (&str, Place), (other, elsewhere): 
 
 /// That `name` is none of `allowed`, with those that come near.
 pub fn unknown(name: &str, allowed: &[&str]) -> String {
-    let quoted = |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let all: Vec<String> = allowed.iter().map(|name| (*name).to_owned()).collect();
-    let near = nearest(name, allowed);
-    let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", quoted(&near)) };
-    match all.len() {
-        0 => format!("unknown parameter `{}`; this route takes none", excerpt(name)),
-        _ => format!("unknown parameter `{}`{hint} (this route takes {})", excerpt(name), quoted(&all)),
+    if allowed.is_empty() {
+        return format!("unknown parameter `{}`; this route takes none", excerpt(name));
     }
+    let near = nearest(name, allowed);
+    let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", quoted(&near, ", ")) };
+    format!("unknown parameter `{}`{hint} (this route takes {})", excerpt(name), quoted(allowed, ", "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::{parameters::Parameters, params::FeaturesQuery};
+
+    fn none() -> Query {
+        Query { declared: FeaturesQuery::declared(), given: Vec::new() }
+    }
 
     fn check(query: &str, read: impl Fn(&Query) -> Result<String, ApiError>, expected: Result<&str, &str>) {
         let uri: Uri = format!("/features?{query}").parse().expect("the test's query is a valid uri");
-        let got = Query::parse(&uri, &["layer", "pool", "top_k", "model"]).and_then(|query| read(&query));
-        match (got, expected) {
+        match (none().and_query(&uri).and_then(|query| read(&query)), expected) {
             (Ok(got), Ok(expected)) => assert_eq!(got, expected, "{query}"),
             (Err(got), Err(expected)) => assert!(got.to_string().contains(expected), "{query}: {got}"),
             (got, expected) => panic!("{query}: got {got:?}, expected {expected:?}"),
@@ -249,7 +220,7 @@ mod tests {
         check("model=a&model=b", one, Err("`model` is given more than once"));
         check("modle=a", one, Err("did you mean `model`?"));
         check("topk=1", one, Err("did you mean `top_k`?"));
-        check("zzz=1", one, Err("takes `layer`, `pool`, `top_k`, `model`"));
+        check("zzz=1", one, Err("takes `model`, `version`, `layer`, `pool`"));
         check("model=", one, Err("`model` is empty"));
     }
 
@@ -261,31 +232,18 @@ mod tests {
         check("", many, Ok(""));
     }
 
-    #[test]
-    fn choices_and_numbers_say_what_is_valid() {
-        let pool = |query: &Query| Ok(query.choice("pool", &[("avg", 1), ("max", 2)])?.map_or("-".to_owned(), |n| n.to_string()));
-        check("pool=max", pool, Ok("2"));
-        check("pool=AVG", pool, Err("it may be `avg`, `max`"));
-        let top_k = |query: &Query| Ok(query.positive::<usize>("top_k")?.map_or("-".to_owned(), |n| n.to_string()));
-        check("top_k=7", top_k, Ok("7"));
-        check("top_k=0", top_k, Err("whole number from 1"));
-        check("top_k=-1", top_k, Err("whole number from 1"));
-        check("top_k=99999999999999999999999", top_k, Err("whole number from 1"));
-    }
-
     /// The list is `model`, `version`, `layer` of the path, the query and a JSON body, or what is wrong with them.
     async fn check_places(path: &str, query: &str, json: &[(&str, &str)], expected: Result<&str, &str>) {
-        let allowed = ["model", "version", "layer", "top_k"];
         let pairs = json.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let read = || {
-            let mut given = Query { given: Vec::new() };
+            let mut given = none();
             for (name, value) in path.split('&').filter_map(|pair| pair.split_once('=')) {
                 given.add(Place::Path, name.to_owned(), value.to_owned())?;
             }
             let uri: Uri = format!("/features?{query}").parse().expect("valid");
-            let given = given.and_query(&uri, &allowed)?.and(Place::Json, pairs, &allowed)?;
-            let version = given.positive::<u32>("version")?.map_or_else(|| "-".to_owned(), |version| version.to_string());
-            Ok::<_, ApiError>(format!("{} {version} {}", given.one("model")?.unwrap_or("-"), given.many("layer")?.join("|")))
+            let given = given.and_query(&uri)?.and(Place::Json, pairs)?;
+            let (model, version) = (given.one("model")?.unwrap_or("-"), given.one("version")?.unwrap_or("-"));
+            Ok::<_, ApiError>(format!("{model} {version} {}", given.many("layer")?.join("|")))
         };
         match (read(), expected) {
             (Ok(got), Ok(expected)) => assert_eq!(got, expected, "{path} {query} {json:?}"),
@@ -326,12 +284,9 @@ mod tests {
             format!("pool={long}"),
         ] {
             let uri: Uri = format!("/features?{query}").parse().expect("valid");
-            let error = Query::parse(&uri, &["pool", "top_k", "model"]).and_then(|query| {
-                query.choice("pool", &[("avg", 1)])?;
-                query.positive::<usize>("top_k").map(drop)
-            });
+            let error = none().and_query(&uri).and_then(|query| FeaturesQuery::read(&query));
             let text = error.expect_err(&query[..10]).to_string();
-            assert!(text.len() < 250 && !text.contains(&"A".repeat(50)), "{text}");
+            assert!(text.len() < 400 && !text.contains(&"A".repeat(50)), "{text}");
         }
     }
 }

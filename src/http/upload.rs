@@ -9,17 +9,19 @@ use std::io;
 
 use axum::{
     body::Body,
+    extract::Request,
     http::{HeaderMap, header, request::Parts},
 };
 use futures_util::TryStreamExt;
 
-pub use self::said::{PARAMETERS, Said};
+pub use self::said::DatasetsQuery;
+use self::said::{FolderRequest, Said};
 use super::{
     body::{self, BodyFault},
-    dto::FolderRequest,
     encoding::Arrived,
     error::ApiError,
     json,
+    query::Place,
     state::State,
 };
 use crate::{
@@ -40,14 +42,16 @@ enum Kind {
     Folder,
 }
 
-/// Takes in the data set that the body carries or names, read as `said` and the body say.
+/// Takes in the data set that the body carries or names, read as query and body say.
 ///
 /// # Errors
 /// A body of another type, too large, silent for too long; whatever keeps it from being a data set.
-pub async fn receive(state: &State, said: Said, parts: &Parts, body: Body) -> Result<Dataset, ApiError> {
+pub async fn receive(state: &State, request: Request) -> Result<Dataset, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let said = Said::of(&mut parts).await?;
     match Kind::of(&parts.headers)? {
-        Kind::Archive(kind) => archive(state, said, parts, kind, body).await,
-        Kind::Form => form::archive(state, said, parts, body).await,
+        Kind::Archive(kind) => archive(state, said, &parts, kind, body).await,
+        Kind::Form => form::archive(state, said, &parts, body).await,
         Kind::Folder => folder(state, said, &parts.headers, body).await,
     }
 }
@@ -96,8 +100,8 @@ async fn folder(state: &State, mut said: Said, headers: &HeaderMap, body: Body) 
     let request: FolderRequest = serde_json::from_slice(json::text(&bytes)?).map_err(|error| {
         ApiError::MalformedBody(format!("cannot read the JSON body: {}; it is {{\"path\": \"…\"}}", serde_message(&error)))
     })?;
-    for (name, value) in [("layout", request.layout), ("names", request.names)] {
-        value.map_or(Ok(()), |value| said.add(name, value))?;
+    for (name, value) in request.parameters {
+        said.add(Place::Json, &name, value)?;
     }
     Ok(state.datasets().import_below_root(request.path, said.read_as()?).await?)
 }

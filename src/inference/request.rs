@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::Note;
 use crate::{
@@ -58,7 +60,9 @@ pub struct Features {
 }
 
 /// Pooling over height and width, or over tokens; vectors are left as they are, and what is no map is refused.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = FeaturePool)]
 pub enum Pool {
     /// The map as it is.
     #[default]
@@ -70,7 +74,8 @@ pub enum Pool {
 }
 
 /// Normalisation of an output as one vector.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Normalize {
     /// As it is.
     #[default]
@@ -80,7 +85,8 @@ pub enum Normalize {
 }
 
 /// What a bad image does to its request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum OnError {
     /// Fails it, naming every bad image.
     #[default]

@@ -25,7 +25,6 @@ use crate::config::ImagesConfig;
 pub use decode::{decode, header, is_image};
 pub use error::{ImageError, PreprocessingError};
 pub use integer::IntegerType;
-pub use names::UnknownName;
 pub use prepare::prepare;
 
 /// Largest input side of a model, in pixels.

@@ -1,14 +1,18 @@
 //! Float32 values as little-endian bytes, in the width that the client asked for.
 
 use half::f16;
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 /// Width of the numbers in an answer or file.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 pub enum Dtype {
     /// IEEE 754 binary32.
     #[default]
+    #[serde(rename = "float32")]
     F32,
     /// IEEE 754 binary16; at most 65504.
+    #[serde(rename = "float16")]
     F16,
 }
 

@@ -1,26 +1,11 @@
-//! Bodies of `/datasets` and `/datasets/{id}`.
+//! Answers of `/datasets` and `/datasets/{id}`.
 //!
 //! Shapes of the wire alone; what they hold is decided in `datasets`.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::datasets::{ClassCount, Skipped, Summary};
-
-/// The JSON form of `POST /datasets`.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FolderRequest {
-    /// A folder of the server, below `datasets.root`; its files are copied.
-    #[schema(example = "hymenoptera")]
-    pub path: String,
-    /// What folders called as splits are: `splits` or `classes`; as the query's `layout`.
-    #[schema(nullable = false, example = "splits")]
-    pub layout: Option<String>,
-    /// What names that are not UTF-8 are written in, such as `shift_jis`; as the query's `names`.
-    #[schema(nullable = false, example = "shift_jis")]
-    pub names: Option<String>,
-}
 
 /// The answer of `GET /datasets`.
 #[derive(Debug, Serialize, ToSchema)]

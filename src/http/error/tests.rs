@@ -168,7 +168,7 @@ fn every_cause_has_its_status() {
         seen.push(code);
     }
     for code in Code::ALL {
-        assert!(seen.contains(&code), "no cause has {code:?}");
+        assert!(seen.contains(code), "no cause has {code:?}");
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     value::{Name, Short, Value},
 };
 use crate::{
-    http::{body::Reservation, error::ApiError, json::text, query::unknown},
+    http::{body::Reservation, error::ApiError, json::text, parameters::Parameter, query::unknown},
     message::{excerpt, serde_message},
 };
 
@@ -35,7 +35,7 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIEN
 pub async fn read(
     body: Bytes,
     max_images: usize,
-    allowed: &'static [&'static str],
+    allowed: &'static [Parameter],
     reservation: &Reservation,
 ) -> Result<Read, ApiError> {
     reservation.raise_to(reservation.held().saturating_add(copies(&body)))?;
@@ -51,7 +51,7 @@ fn copies(body: &[u8]) -> usize {
     (body.len() / 4 * 3).saturating_add(body.len().saturating_mul(copies))
 }
 
-fn parse(body: &[u8], max_images: usize, allowed: &[&str]) -> Result<Read, ApiError> {
+fn parse(body: &[u8], max_images: usize, allowed: &[Parameter]) -> Result<Read, ApiError> {
     let mut reader = serde_json::Deserializer::from_slice(text(body)?);
     let read = Body { max_images, allowed }.deserialize(&mut reader).and_then(|document| reader.end().map(|()| document));
     let document = read.map_err(|error| malformed(&serde_message(&error)))?;
@@ -72,17 +72,17 @@ fn malformed(what: &str) -> ApiError {
 }
 
 /// The fields besides `images` as parameters, null ones left out.
-fn parameters(others: Vec<(Short, Value)>, allowed: &[&str]) -> Result<Vec<(String, String)>, ApiError> {
+fn parameters(others: Vec<(Short, Value)>, allowed: &[Parameter]) -> Result<Vec<(String, String)>, ApiError> {
     let mut parameters = Vec::new();
     for (Short(name), value) in others {
-        if !allowed.contains(&name.as_str()) {
-            let fields: Vec<&str> = ["images"].iter().chain(allowed).copied().collect();
+        let Some(parameter) = Parameter::find(allowed, &name) else {
+            let fields = [vec!["images"], Parameter::names(allowed)].concat();
             return Err(ApiError::InvalidParameter(unknown(&name, &fields)));
-        }
+        };
         match value {
             Value::Null => {}
             Value::One(value) => parameters.push((name, value)),
-            Value::Many(values) if name == "layer" => parameters.extend(values.into_iter().map(|value| (name.clone(), value))),
+            Value::Many(values) if parameter.repeats => parameters.extend(values.into_iter().map(|value| (name.clone(), value))),
             Value::Many(_) => return Err(ApiError::InvalidParameter(format!("`{name}` is a list; give one value"))),
             Value::Other(what) => return Err(ApiError::InvalidParameter(format!("`{name}` is {what}; give one value"))),
         }
@@ -113,7 +113,7 @@ struct Entry {
 #[derive(Clone, Copy)]
 struct Body<'a> {
     max_images: usize,
-    allowed: &'a [&'a str],
+    allowed: &'a [Parameter],
 }
 
 /// Reads the list of images.
@@ -154,7 +154,7 @@ impl<'de> Visitor<'de> for Body<'_> {
                     return Err(A::Error::custom("more fields than there are parameters"));
                 }
                 // Whatever is in it, the name is what is wrong.
-                other if !self.allowed.contains(&other) => {
+                other if Parameter::find(self.allowed, other).is_none() => {
                     map.next_value::<IgnoredAny>()?;
                     document.others.push((Short(name), Value::Null));
                 }

@@ -13,6 +13,7 @@ use crate::{
         form::Form,
         header_parameters::HeaderParameters,
         intake::Intake,
+        parameters::Parameter,
         query::{MAX_VALUE, unknown},
     },
     message::excerpt,
@@ -30,7 +31,7 @@ pub async fn read(
     headers: &HeaderMap,
     chunks: impl Stream<Item = Result<Bytes, BodyFault>> + Send + 'static,
     intake: &Intake,
-    allowed: &[&str],
+    allowed: &[Parameter],
 ) -> Result<Read, ApiError> {
     let mut form = Form::new(headers, chunks)?;
     let mut read = Read { images: Vec::new(), parameters: Vec::new() };
@@ -58,7 +59,7 @@ enum Part {
     Empty,
 }
 
-async fn part(form: &Form, mut field: Field<'_>, allowed: &[&str]) -> Result<Part, ApiError> {
+async fn part(form: &Form, mut field: Field<'_>, allowed: &[Parameter]) -> Result<Part, ApiError> {
     let disposition = field.headers().get(header::CONTENT_DISPOSITION).map(|value| HeaderParameters::of(value.as_bytes()));
     let (name, file_name) = disposition.map_or((None, None), |found| (found.text("name"), found.file_name()));
     if let Some(file) = &file_name
@@ -74,7 +75,7 @@ async fn part(form: &Form, mut field: Field<'_>, allowed: &[&str]) -> Result<Par
         return Ok(if is_image { Part::Image(NamedImage::new(file_name, bytes)) } else { Part::Empty });
     }
     let name = name.unwrap_or_default();
-    if allowed.contains(&name.as_str()) {
+    if Parameter::find(allowed, &name).is_some() {
         return parameter(form, &mut field, name).await;
     }
     // Some clients send files without their names.
@@ -85,7 +86,7 @@ async fn part(form: &Form, mut field: Field<'_>, allowed: &[&str]) -> Result<Par
     Err(ApiError::InvalidParameter(format!(
         "form field `{}` has no file name and holds no image; send images as files (`-F image=@photo.jpg`); as a parameter it is an {}",
         excerpt(&name),
-        unknown(&name, allowed)
+        unknown(&name, &Parameter::names(allowed))
     )))
 }
 

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::http::{
     pace::Pace,
+    parameters::Parameters,
+    params::PredictQuery,
     testing::{answer, intake},
 };
-
-const ALLOWED: &[&str] = &["model", "top_k"];
 
 #[test]
 fn content_types_choose_the_reader() {
@@ -69,7 +69,7 @@ fn router(intake: &Intake) -> Router {
             post(async move |request: Request| {
                 let (parts, body) = request.into_parts();
                 let kind = Kind::of(&parts.headers, &body)?;
-                let (images, parameters) = Images::read(&intake, kind, &parts.headers, body, ALLOWED).await?;
+                let (images, parameters) = Images::read(&intake, kind, &parts.headers, body, PredictQuery::declared()).await?;
                 let captions = images.captions();
                 let (images, _reserved) = images.into_parts();
                 let sizes = captions.iter().zip(&images).map(|(caption, image)| json!([caption.as_ref(), image.bytes.len()]));

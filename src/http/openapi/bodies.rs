@@ -4,26 +4,19 @@ use serde_json::json;
 use utoipa::openapi::{
     Components, Content, ContentBuilder, KnownFormat, Object, ObjectBuilder, Ref, RefOr, Required, SchemaFormat,
     request_body::RequestBodyBuilder,
-    schema::{AdditionalProperties, ArrayBuilder, OneOfBuilder, Schema, SchemaType, Type},
+    schema::{AdditionalProperties, ArrayBuilder, OneOfBuilder, Schema, Type},
 };
-use utoipa::{PartialSchema, ToSchema};
 
-use super::parameters::{FeaturesQuery, PredictQuery};
-use crate::http::dto::FolderRequest;
+use crate::http::{
+    parameters::{Parameter, Parameters},
+    params::{FeaturesQuery, PredictQuery},
+    upload::DatasetsQuery,
+};
 
 const IMAGE_ENTRY: &str = "ImageEntry";
 const DATASET: &str = "Dataset";
 const ARCHIVE_FILE: &str = "ArchiveFile";
-
-/// What the bodies of a kind of route are called.
-struct Names {
-    body: &'static str,
-    json: &'static str,
-    form: &'static str,
-}
-
-const PREDICT: Names = Names { body: "PredictImages", json: "PredictRequest", form: "PredictForm" };
-const FEATURES: Names = Names { body: "FeaturesImages", json: "FeaturesRequest", form: "FeaturesForm" };
+const FOLDER: &str = "FolderRequest";
 
 /// An image that every model takes, so that what a browser of the document sends unasked is answered: 8 × 8 pixels of red.
 const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mP4z8CAFTEMLQkAKP8/wc53yE8AAAAASUVORK5CYII=";
@@ -31,19 +24,33 @@ const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mP4z
 /// Adds the bodies and their schemas to `components`.
 pub fn define(components: &mut Components) {
     components.schemas.insert(IMAGE_ENTRY.to_owned(), RefOr::T(entry()));
-    components.schemas.insert(ARCHIVE_FILE.to_owned(), RefOr::T(archive_file()));
-    components.schemas.insert(FolderRequest::name().into_owned(), FolderRequest::schema());
-    for (names, parameters) in [(PREDICT, PredictQuery::schema()), (FEATURES, FeaturesQuery::schema())] {
-        components.schemas.insert(names.json.to_owned(), RefOr::T(with_parameters(document(), &parameters, any_layers)));
-        components.schemas.insert(names.form.to_owned(), RefOr::T(with_parameters(files(), &parameters, |layer| layer)));
-        components.request_bodies.insert(names.body.to_owned(), RefOr::T(images_body(&names).build()));
+    for (route, parameters) in [("Predict", PredictQuery::declared()), ("Features", FeaturesQuery::declared())] {
+        let (json, form) = (format!("{route}Request"), format!("{route}Form"));
+        components.request_bodies.insert(format!("{route}Images"), RefOr::T(images_body(&json, &form).build()));
+        insert(components, &json, document(), parameters, Parameter::json_field);
+        insert(components, &form, files(), parameters, Parameter::form_field);
     }
+    insert(components, FOLDER, folder(), DatasetsQuery::declared(), Parameter::json_field);
+    insert(components, ARCHIVE_FILE, archive_file(), DatasetsQuery::declared(), Parameter::form_field);
     components.request_bodies.insert(DATASET.to_owned(), RefOr::T(dataset_body().build()));
+}
+
+/// Adds a body called `name`: its own fields, and a `field` for each of `parameters`, with what they refer to.
+fn insert(
+    components: &mut Components,
+    name: &str,
+    own: ObjectBuilder,
+    parameters: &[Parameter],
+    field: impl Fn(&Parameter) -> RefOr<Schema>,
+) {
+    let body = parameters.iter().fold(own, |body, parameter| body.property(parameter.name, field(parameter)));
+    components.schemas.insert(name.to_owned(), RefOr::T(body.into()));
+    components.schemas.extend(parameters.iter().filter_map(|parameter| parameter.component.clone()));
 }
 
 /// The body of image routes: of those for features, or of the others.
 pub fn images(features: bool) -> Ref {
-    reference(if features { FEATURES.body } else { PREDICT.body })
+    reference(if features { "FeaturesImages" } else { "PredictImages" })
 }
 
 /// The body of `POST /datasets`.
@@ -66,9 +73,9 @@ fn reference(name: &str) -> Ref {
     Ref::new(format!("#/components/requestBodies/{name}"))
 }
 
-fn images_body(names: &Names) -> RequestBodyBuilder {
+fn images_body(json: &str, form: &str) -> RequestBodyBuilder {
     let example = json!({"images": [{"b64": PNG, "name": "red.png"}]});
-    let document = ContentBuilder::new().schema(Some(Ref::from_schema_name(names.json))).example(Some(example));
+    let document = ContentBuilder::new().schema(Some(Ref::from_schema_name(json))).example(Some(example));
     RequestBodyBuilder::new()
         .description(Some(
             "One image as it is, several as form files, or base64 in JSON: JPEG, PNG, BMP, GIF, WebP, TIFF. In a form and in JSON the \
@@ -77,7 +84,7 @@ fn images_body(names: &Names) -> RequestBodyBuilder {
         .required(Some(Required::True))
         .content("image/*", binary("One image"))
         .content("application/octet-stream", binary("One image"))
-        .content("multipart/form-data", reference_to(names.form))
+        .content("multipart/form-data", reference_to(form))
         .content("application/json", document.build())
 }
 
@@ -111,67 +118,21 @@ fn files() -> ObjectBuilder {
     ObjectBuilder::new().description(Some("Images as form files, and parameters")).property("image", files).required("image")
 }
 
-/// `body` with the fields of `parameters` beside its own, none of them required; `layer` is what `layers` makes of it.
-fn with_parameters(
-    mut body: ObjectBuilder,
-    parameters: &RefOr<Schema>,
-    layers: impl Fn(RefOr<Schema>) -> RefOr<Schema>,
-) -> Schema {
-    let RefOr::T(Schema::Object(parameters)) = parameters else { return body.into() };
-    for (name, schema) in &parameters.properties {
-        let schema = not_null(schema.clone());
-        body = body.property(name, if name == "layer" { layers(schema) } else { schema });
-    }
-    body.into()
-}
-
-/// In JSON layers may be a list, and indices numbers.
-fn any_layers(layer: RefOr<Schema>) -> RefOr<Schema> {
-    let RefOr::T(Schema::Object(text)) = layer else { return layer };
-    let description = text.description.clone();
-    let list = ArrayBuilder::new().items(Object::with_type(Type::String));
-    let integer = ObjectBuilder::new().schema_type(Type::Integer);
-    let any = OneOfBuilder::new().item(Object::with_type(Type::String)).item(integer).item(list).description(description);
-    RefOr::T(any.into())
-}
-
-/// `schema` without null: a parameter is left out instead.
-fn not_null(schema: RefOr<Schema>) -> RefOr<Schema> {
-    let is_null = |schema: &RefOr<Schema>| matches!(schema, RefOr::T(Schema::Object(object)) if object.schema_type == SchemaType::Type(Type::Null));
-    match schema {
-        RefOr::T(Schema::Object(mut object)) => {
-            if let SchemaType::Array(kinds) = &object.schema_type
-                && let Some(kind) = kinds.iter().find(|kind| **kind != Type::Null)
-            {
-                object.schema_type = SchemaType::Type(kind.clone());
-            }
-            RefOr::T(Schema::Object(object))
-        }
-        RefOr::T(Schema::OneOf(one_of)) => {
-            let description = one_of.description.clone();
-            match one_of.items.iter().find(|item| !is_null(item)).cloned() {
-                Some(RefOr::Ref(mut reference)) => {
-                    reference.description = description.unwrap_or_default();
-                    RefOr::Ref(reference)
-                }
-                Some(other) => other,
-                None => RefOr::T(Schema::OneOf(one_of)),
-            }
-        }
-        other => other,
-    }
-}
-
-fn archive_file() -> Schema {
+fn archive_file() -> ObjectBuilder {
     let file = ObjectBuilder::from(bytes()).description(Some("The archive, whatever the field is called"));
-    let text = |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description));
+    ObjectBuilder::new().description(Some("An archive as a form file, and parameters")).property("file", file).required("file")
+}
+
+fn folder() -> ObjectBuilder {
+    let path = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some("A folder of the server, below `datasets.root`; its files are copied."))
+        .examples([json!("hymenoptera")]);
     ObjectBuilder::new()
-        .description(Some("An archive as a form file"))
-        .property("file", file)
-        .required("file")
-        .property("layout", text("As the query's `layout`"))
-        .property("names", text("As the query's `names`"))
-        .into()
+        .description(Some("A folder of the server, and parameters"))
+        .property("path", path)
+        .required("path")
+        .additional_properties(Some(AdditionalProperties::FreeForm(false)))
 }
 
 fn dataset_body() -> RequestBodyBuilder {
@@ -189,7 +150,7 @@ fn dataset_body() -> RequestBodyBuilder {
         .content("application/x-tar", binary(archive))
         .content("application/gzip", binary("The same as a tar archive in gzip"))
         .content("multipart/form-data", reference_to(ARCHIVE_FILE))
-        .content("application/json", reference_to(&FolderRequest::name()))
+        .content("application/json", reference_to(FOLDER))
 }
 
 pub(super) fn bytes() -> Object {

@@ -5,19 +5,25 @@
 use std::{borrow::Cow, collections::BTreeMap, iter};
 
 use utoipa::{
-    PartialSchema, ToSchema,
+    IntoResponses, PartialSchema, ToSchema,
     openapi::{
-        ContentBuilder, Ref, RefOr, Required, ResponseBuilder,
-        path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem, Paths, PathsBuilder},
+        ContentBuilder, Ref, RefOr, Required, ResponseBuilder, ResponsesBuilder,
+        path::{self, HttpMethod, OperationBuilder, ParameterIn, PathItem, Paths, PathsBuilder},
         request_body::RequestBodyBuilder,
-        schema::{AllOfBuilder, Object, ObjectBuilder, OneOfBuilder, Schema, Type},
+        schema::{AllOfBuilder, ObjectBuilder, OneOfBuilder, Schema},
     },
 };
 
-use super::bodies::{binary, bytes};
+use super::{
+    bodies::{binary, bytes},
+    headers,
+};
 use crate::{
     finetuning::kinds::{Described, Description, described},
-    http::dto::{AcceptedJob, PlannedJob},
+    http::{
+        dto::{AcceptedJob, PlannedJob},
+        parameters::Parameter,
+    },
 };
 
 type Schemas = Vec<(String, RefOr<Schema>)>;
@@ -29,8 +35,8 @@ const PLAN: usize = 2;
 const PROGRESS: usize = 3;
 const RESULT: usize = 4;
 
-/// The route that accepts jobs of a kind, with the schemas that it refers to.
-pub fn submission(kind: &Description) -> (Schemas, Paths) {
+/// The route that accepts jobs of a kind, with `parameters` and responses `R` besides, and the schemas that it refers to.
+pub fn submission<R: IntoResponses>(kind: &Description, parameters: &[Parameter]) -> (Schemas, Paths) {
     let mut schemas: Schemas = kind.types.iter().flat_map(|described| described.schemas.clone()).collect();
     let named = |part: &str| format!("{}{part}", capitalized(kind.name));
     let own = |place: usize| RefOr::Ref(Ref::from_schema_name(&kind.types[place].name));
@@ -53,6 +59,13 @@ pub fn submission(kind: &Description) -> (Schemas, Paths) {
             .content("application/octet-stream", binary("The file; the fields are in the query"))
             .content("multipart/form-data", json(RefOr::T(form(kind)))),
     };
+    let mut accepted = answer("Accepted", "Accepted");
+    headers::refer(&mut accepted, headers::CREATED);
+    let responses = ResponsesBuilder::new()
+        .response("200", answer("With `dry_run=true`: what would be done", "Planned"))
+        .response("202", accepted)
+        .responses_from_into_responses::<R>()
+        .build();
     let description = format!(
         "{}\n\nAccepts the job and answers at once; `Location` is where it can be watched. With `dry_run=true` nothing is accepted,\n\
          and the answer (200) is what would be done. Send an `Idempotency-Key` to make a retry safe: the same key and body always\n\
@@ -64,31 +77,24 @@ pub fn submission(kind: &Description) -> (Schemas, Paths) {
         .tag("jobs")
         .summary(Some(kind.summary))
         .description(Some(description))
-        .parameters(Some(kind.fields.iter().map(|field| parameter(kind, field))))
-        .parameter(dry_run())
-        .parameter(idempotency_key())
+        .parameters(Some(parameters.iter().map(path::Parameter::from)))
         .request_body(Some(body.build()))
-        .response("200", answer("With `dry_run=true`: what would be done", "Planned"))
-        .response("202", answer("Accepted", "Accepted"));
+        .responses(responses);
     let item = PathItem::new(HttpMethod::Post, operation);
     (schemas, PathsBuilder::new().path(format!("/jobs/{}", kind.name), item).build())
 }
 
-/// A field of the request in the query.
-fn parameter(kind: &Description, field: &str) -> Parameter {
-    let about = request_fields(kind).remove(field).and_then(|schema| match schema {
-        RefOr::T(Schema::Object(object)) => object.description,
-        RefOr::T(Schema::Array(array)) => array.description,
-        RefOr::Ref(reference) => Some(reference.description),
-        RefOr::T(_) => None,
-    });
-    ParameterBuilder::new()
-        .name(field)
-        .parameter_in(ParameterIn::Query)
-        .required(Required::False)
-        .description(Some(about.unwrap_or_default() + " In the query or the form; lists and objects as JSON."))
-        .schema(Some(Object::with_type(Type::String)))
-        .build()
+/// The fields of a request that comes with a file, as parameters.
+pub fn fields(kind: &Description) -> Vec<Parameter> {
+    let mut schemas = request_fields(kind);
+    let mut about = |field| match schemas.remove(field) {
+        Some(RefOr::T(Schema::Object(object))) => object.description.unwrap_or_default(),
+        Some(RefOr::T(Schema::Array(array))) => array.description.unwrap_or_default(),
+        Some(RefOr::Ref(reference)) => reference.description,
+        Some(RefOr::T(_)) | None => String::new(),
+    };
+    let place = " In the query or the form; lists and objects as JSON.";
+    kind.fields.iter().map(|field| Parameter::new(field, ParameterIn::Query, &[&(about(*field) + place)])).collect()
 }
 
 /// A form with the file and the fields of the request.
@@ -111,26 +117,6 @@ fn request_fields(kind: &Description) -> BTreeMap<String, RefOr<Schema>> {
 
 fn example(kind: &Description) -> Option<serde_json::Value> {
     serde_json::from_str(kind.example).ok()
-}
-
-fn dry_run() -> Parameter {
-    ParameterBuilder::new()
-        .name("dry_run")
-        .parameter_in(ParameterIn::Query)
-        .required(Required::False)
-        .description(Some("Whether to answer with what would be done, and do nothing; false without."))
-        .schema(Some(Object::with_type(Type::Boolean)))
-        .build()
-}
-
-fn idempotency_key() -> Parameter {
-    ParameterBuilder::new()
-        .name("Idempotency-Key")
-        .parameter_in(ParameterIn::Header)
-        .required(Required::False)
-        .description(Some("Makes a retry safe; at most 255 characters, bare or quoted"))
-        .schema(Some(Object::with_type(Type::String)))
-        .build()
 }
 
 /// A schema that is made of one type of every kind.

@@ -1,30 +1,13 @@
-//! What the derives leave to say of schemas: the values of parameters, the width of integers.
+//! What the derives leave to say of schemas: the width of integers, and nothing of null.
 
 use utoipa::openapi::{
     KnownFormat, OpenApi, RefOr, SchemaFormat,
     schema::{AdditionalProperties, ArrayItems, Object, Schema, SchemaType, Type},
 };
-use utoipa::{PartialSchema, ToSchema};
 
-use super::parameters::{Calibration, Dtype, Encoding, Layout, Normalize, OnError, Pool};
-use crate::preprocess::Mode;
-
-/// Adds what parameters refer to, and completes every schema.
+/// Completes every schema.
 pub fn complete(document: &mut OpenApi) {
-    let schemas = &mut document.components.get_or_insert_default().schemas;
-    for (name, schema) in [
-        (Calibration::name(), Calibration::schema()),
-        (OnError::name(), OnError::schema()),
-        (Layout::name(), Layout::schema()),
-        (Mode::name(), Mode::schema()),
-        (Pool::name(), Pool::schema()),
-        (Normalize::name(), Normalize::schema()),
-        (Dtype::name(), Dtype::schema()),
-        (Encoding::name(), Encoding::schema()),
-    ] {
-        schemas.insert(name.into_owned(), schema);
-    }
-    schemas.values_mut().for_each(within);
+    document.components.get_or_insert_default().schemas.values_mut().for_each(within);
 }
 
 /// Completes `schema` and what is in it.

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use crate::{
     http::{
         body::Reservation,
+        code::{BODY, Codes, VERSION, codes},
         dto::TimingsDto,
         error::ApiError,
         images::Images,
@@ -23,6 +24,13 @@ const GRAFT_PRETRAINED: HeaderName = HeaderName::from_static("graft-pretrained")
 const MAX_WARNING: usize = 500;
 
 const GRAFT_WARNING: HeaderName = HeaderName::from_static("graft-warning");
+
+/// What may go wrong with images, whatever is asked of them.
+pub const IMAGES: Codes = BODY
+    | VERSION
+    | codes! {
+        NoImages BadImages TooManyImages TooManyPixels NoClasses UntrainedModel ModelTooLarge QueueFull Timeout ShuttingDown
+    };
 
 /// Runs `plan` on `images`, with `answer_bytes` of memory reserved for what comes of it; the reservation comes with it.
 ///

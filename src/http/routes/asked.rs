@@ -7,31 +7,31 @@ use axum::{extract::Request, http::HeaderMap};
 use crate::http::{
     error::ApiError,
     images::{Images, Kind},
+    parameters::Parameters,
     query::Query,
     state::State,
 };
 
-/// Reads `request`, whose parameters must be among `allowed`, and gives what `plan` makes of them, with the images.
+/// Reads `request`, and gives what `plan` makes of its parameters, with the images.
 ///
 /// Where the body has no room for parameters, it is not read before the plan is made: a mistake is refused before the upload.
 ///
 /// # Errors
 /// Whatever is wrong with parameters or body, and what `plan` refuses.
-pub async fn asked<P>(
+pub async fn asked<Q: Parameters, P>(
     state: &State,
     request: Request,
-    allowed: &'static [&'static str],
-    plan: impl Fn(&Query, &HeaderMap) -> Result<P, ApiError>,
+    plan: impl Fn(Q, &HeaderMap) -> Result<P, ApiError>,
 ) -> Result<(P, Images), ApiError> {
     let (mut parts, body) = request.into_parts();
     let kind = Kind::of(&parts.headers, &body);
-    let (query, kind) = (Query::of(&mut parts, allowed).await?, kind?);
+    let (query, kind) = (Query::of(&mut parts, Q::declared()).await?, kind?);
     let intake = state.intake();
     if let Some(place) = kind.place() {
-        let (images, pairs) = Images::read(intake, kind, &parts.headers, body, allowed).await?;
-        return Ok((plan(&query.and(place, pairs, allowed)?, &parts.headers)?, images));
+        let (images, pairs) = Images::read(intake, kind, &parts.headers, body, Q::declared()).await?;
+        return Ok((plan(Q::read(&query.and(place, pairs)?)?, &parts.headers)?, images));
     }
-    let planned = plan(&query, &parts.headers)?;
-    let (images, _) = Images::read(intake, kind, &parts.headers, body, allowed).await?;
+    let planned = plan(Q::read(&query)?, &parts.headers)?;
+    let (images, _) = Images::read(intake, kind, &parts.headers, body, Q::declared()).await?;
     Ok((planned, images))
 }

@@ -4,8 +4,8 @@
 
 use axum::{
     Json,
-    extract::{self, FromRequestParts, Path, Request},
-    http::{StatusCode, header, request::Parts},
+    extract::{self, Request},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use tokio::task::spawn_blocking;
@@ -14,26 +14,36 @@ use crate::{
     datasets::{Datasets, Error},
     finetuning::kinds::dataset_resource,
     http::{
+        code::{BODY, Codes, PARAMETERS, codes},
         dto::{DatasetDto, DatasetsAnswer},
         error::ApiError,
-        openapi::{DatasetPath, DatasetsQuery},
-        query::Query,
+        openapi::Problems,
+        parameters::{NoParameters, parameters},
         state::State,
-        upload::{self, PARAMETERS, Said},
+        upload::{self, DatasetsQuery},
     },
     jobs::{Error as JobsError, Removal},
 };
+
+/// What may go wrong with an upload.
+const UPLOAD: Codes = PARAMETERS | BODY | codes! { BadArchive ArchiveTooLarge BadDataset FolderRefused StorageFull };
+
+parameters! {
+    /// The data set in a path.
+    pub struct DatasetPath {
+        /// What `POST /datasets` called it, such as `019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10`.
+        id: String => Path,
+    }
+}
 
 /// Upload a data set
 ///
 /// An archive of class folders, optionally under or over `train/`, `val/` and `test/` (under any of their usual names), optionally
 /// within outer folders. Photos of a test folder are neither trained nor validated on, but measured once a model has been trained.
 /// Every image is decoded; what cannot be trained on is skipped and listed with the reason.
-#[utoipa::path(post, path = "/datasets", operation_id = "upload_dataset", tag = "datasets", params(DatasetsQuery), responses((status = 201, description = "The data set", body = DatasetDto)))]
+#[utoipa::path(post, path = "/datasets", operation_id = "upload_dataset", tag = "datasets", params(DatasetsQuery), responses((status = 201, description = "The data set", body = DatasetDto), Problems<UPLOAD>))]
 pub async fn create(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
-    let said = Said::of(&Query::parse(&parts.uri, &PARAMETERS)?)?;
-    let dataset = upload::receive(&state, said, &parts, body).await?;
+    let dataset = upload::receive(&state, request).await?;
     let location = [(header::LOCATION, format!("/datasets/{}", dataset.id))];
     Ok((StatusCode::CREATED, location, Json(DatasetDto::new(dataset.summary, true))).into_response())
 }
@@ -41,9 +51,8 @@ pub async fn create(extract::State(state): extract::State<State>, request: Reque
 /// Every data set
 ///
 /// The oldest first, without the files that were skipped.
-#[utoipa::path(get, path = "/datasets", operation_id = "list_datasets", tag = "datasets", responses((status = 200, description = "Every data set", body = DatasetsAnswer)))]
-pub async fn list(extract::State(state): extract::State<State>, request: Request) -> Result<Json<DatasetsAnswer>, ApiError> {
-    Query::parse(request.uri(), &[])?;
+#[utoipa::path(get, path = "/datasets", operation_id = "list_datasets", tag = "datasets", responses((status = 200, description = "Every data set", body = DatasetsAnswer), Problems<PARAMETERS>))]
+pub async fn list(extract::State(state): extract::State<State>, _: NoParameters) -> Result<Json<DatasetsAnswer>, ApiError> {
     let summaries = on_disk(&state, Datasets::list).await?;
     Ok(Json(DatasetsAnswer { datasets: summaries.into_iter().map(|summary| DatasetDto::new(summary, false)).collect() }))
 }
@@ -51,21 +60,19 @@ pub async fn list(extract::State(state): extract::State<State>, request: Request
 /// One data set
 ///
 /// With the files that were skipped, and why.
-#[utoipa::path(get, path = "/datasets/{id}", operation_id = "get_dataset", tag = "datasets", params(DatasetPath), responses((status = 200, description = "The data set", body = DatasetDto)))]
-pub async fn show(extract::State(state): extract::State<State>, request: Request) -> Result<Json<DatasetDto>, ApiError> {
-    let id = id(request).await?;
-    let summary = on_disk(&state, move |datasets| datasets.summary(&id)).await?;
+#[utoipa::path(get, path = "/datasets/{id}", operation_id = "get_dataset", tag = "datasets", params(DatasetPath), responses((status = 200, description = "The data set", body = DatasetDto), Problems<{ PARAMETERS | codes!(UnknownDataset) }>))]
+pub async fn show(extract::State(state): extract::State<State>, path: DatasetPath) -> Result<Json<DatasetDto>, ApiError> {
+    let summary = on_disk(&state, move |datasets| datasets.summary(&path.id)).await?;
     Ok(Json(DatasetDto::new(summary, true)))
 }
 
 /// Delete a data set
 ///
 /// Refused while a job uses it. What was trained on it stays.
-#[utoipa::path(delete, path = "/datasets/{id}", operation_id = "delete_dataset", tag = "datasets", params(DatasetPath), responses((status = 204, description = "It is gone")))]
-pub async fn remove(extract::State(state): extract::State<State>, request: Request) -> Result<StatusCode, ApiError> {
-    let id = id(request).await?;
+#[utoipa::path(delete, path = "/datasets/{id}", operation_id = "delete_dataset", tag = "datasets", params(DatasetPath), responses((status = 204, description = "It is gone"), Problems<{ PARAMETERS | codes! { UnknownDataset DatasetInUse } }>))]
+pub async fn remove(extract::State(state): extract::State<State>, path: DatasetPath) -> Result<StatusCode, ApiError> {
     // A client that leaves must not leave it half removed.
-    tokio::spawn(remove_unused(state, id)).await.map_err(ApiError::internal)??;
+    tokio::spawn(remove_unused(state, path.id)).await.map_err(ApiError::internal)??;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -77,15 +84,6 @@ async fn remove_unused(state: State, id: String) -> Result<(), ApiError> {
     on_disk(&state, move |datasets| datasets.remove(&id)).await?;
     removal.into_iter().for_each(Removal::done);
     Ok(())
-}
-
-/// Reads the path's id, and refuses query parameters.
-async fn id(request: Request) -> Result<String, ApiError> {
-    let (mut parts, _): (Parts, _) = request.into_parts();
-    Query::parse(&parts.uri, &[])?;
-    let path = Path::<String>::from_request_parts(&mut parts, &()).await;
-    let Path(id) = path.map_err(|error| ApiError::InvalidParameter(format!("cannot read the path: {error}")))?;
-    Ok(id)
 }
 
 /// Asks the store on a thread that may block.

@@ -7,20 +7,22 @@ use axum::{
 };
 
 use super::{
-    answer::{answer_headers, plan_headers, run},
+    answer::{IMAGES, answer_headers, plan_headers, run},
     asked::asked,
+    models::ModelPath,
+    versions::VersionPath,
 };
 use crate::{
     http::{
         accept::Format,
         body::outgoing,
+        code::{Codes, codes},
         dto::{FeaturesAnswer, TimingsDto},
         encode::Output,
         error::ApiError,
         images::Images,
-        openapi::{FeaturesQuery, ModelPath, VersionPath},
-        params::{FEATURES, FeatureParams, Form},
-        query::Query,
+        openapi::Problems,
+        params::{FeaturesQuery, Form},
         size::Asked,
         state::State,
     },
@@ -28,11 +30,14 @@ use crate::{
     plot::MAX_SERIES,
 };
 
+/// What may go wrong.
+const FEATURES: Codes = IMAGES | codes! { UnknownLayer NotAcceptable NotFinite ResponseTooLarge };
+
 /// Outputs of any layer
 ///
 /// Answers one or several layers of the default model, or the one that `model` names, for every image; `Accept` chooses the form:
 /// JSON, arrays, or a line plot of one layer.
-#[utoipa::path(post, path = "/features", operation_id = "features", tag = "images", params(FeaturesQuery), responses((status = 200, description = "One item per image, in order", body = FeaturesAnswer)))]
+#[utoipa::path(post, path = "/features", operation_id = "features", tag = "images", params(FeaturesQuery), responses((status = 200, description = "One item per image, in order", body = FeaturesAnswer), Problems<FEATURES>))]
 pub async fn features(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     respond(state, request).await
 }
@@ -40,7 +45,7 @@ pub async fn features(extract::State(state): extract::State<State>, request: Req
 /// Outputs of any layer of a model
 ///
 /// As `/features`, with the stable version of the model in the path.
-#[utoipa::path(post, path = "/models/{model}/features", operation_id = "features_with_model", tag = "images", params(ModelPath, FeaturesQuery), responses((status = 200, description = "One item per image, in order", body = FeaturesAnswer)))]
+#[utoipa::path(post, path = "/models/{model}/features", operation_id = "features_with_model", tag = "images", params(ModelPath, FeaturesQuery), responses((status = 200, description = "One item per image, in order", body = FeaturesAnswer), Problems<FEATURES>))]
 pub async fn features_model(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     respond(state, request).await
 }
@@ -48,13 +53,13 @@ pub async fn features_model(extract::State(state): extract::State<State>, reques
 /// Outputs of any layer of a version of a model
 ///
 /// As `/features`, with the model and version in the path.
-#[utoipa::path(post, path = "/models/{model}/versions/{version}/features", operation_id = "features_with_version", tag = "images", params(VersionPath, FeaturesQuery), responses((status = 200, description = "One item per image, in order", body = FeaturesAnswer)))]
+#[utoipa::path(post, path = "/models/{model}/versions/{version}/features", operation_id = "features_with_version", tag = "images", params(VersionPath, FeaturesQuery), responses((status = 200, description = "One item per image, in order", body = FeaturesAnswer), Problems<FEATURES>))]
 pub async fn features_version(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     respond(state, request).await
 }
 
 async fn respond(state: State, request: Request) -> Result<Response, ApiError> {
-    let ((plan, form), images) = asked(&state, request, &FEATURES, |query, headers| plan(&state, query, headers)).await?;
+    let ((plan, form), images) = asked(&state, request, |query: FeaturesQuery, headers| plan(&state, query, headers)).await?;
     Ok((plan_headers(&plan), answer(&state, plan, form, images).await).into_response())
 }
 
@@ -81,8 +86,8 @@ async fn answer(state: &State, plan: Plan, form: Form, images: Images) -> Result
 }
 
 /// Resolves the request, down to whether its answer fits the form and, for one image, the bound.
-fn plan(state: &State, query: &Query, headers: &HeaderMap) -> Result<(Plan, Form), ApiError> {
-    let FeatureParams { request, form } = FeatureParams::read(query, headers)?;
+fn plan(state: &State, query: FeaturesQuery, headers: &HeaderMap) -> Result<(Plan, Form), ApiError> {
+    let (request, form) = query.resolve(headers)?;
     let plan = state.engine().plan(&request)?;
     let one_layer = match form.format {
         Format::Json | Format::Npz => None,

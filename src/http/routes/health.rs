@@ -8,7 +8,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::{error::ApiError, problem::MissingModel, state::State};
+use crate::http::{code::codes, error::ApiError, openapi::Problems, problem::MissingModel, state::State};
 
 /// A state in one word.
 #[derive(Debug, Serialize, ToSchema)]
@@ -19,13 +19,13 @@ pub struct Status {
 }
 
 /// Whether the process lives
-#[utoipa::path(get, path = "/healthz", operation_id = "get_health", tag = "health", responses((status = 200, description = "It does", body = Status)))]
+#[utoipa::path(get, path = "/healthz", operation_id = "get_health", tag = "health", responses((status = 200, description = "It does", body = Status), Problems<0>))]
 pub async fn healthz() -> Json<Status> {
     Json(Status { status: "ok" })
 }
 
 /// Whether the configured models are loaded and warm
-#[utoipa::path(get, path = "/readyz", operation_id = "get_readiness", tag = "health", responses((status = 200, description = "They are", body = Status)))]
+#[utoipa::path(get, path = "/readyz", operation_id = "get_readiness", tag = "health", responses((status = 200, description = "They are", body = Status), Problems<{ codes!(NotReady) }>))]
 pub async fn readyz(extract::State(state): extract::State<State>) -> Result<Json<Status>, ApiError> {
     let missing = state.engine().readiness().missing;
     if missing.is_empty() {
@@ -35,7 +35,7 @@ pub async fn readyz(extract::State(state): extract::State<State>) -> Result<Json
 }
 
 /// Metrics for Prometheus
-#[utoipa::path(get, path = "/metrics", operation_id = "get_metrics", tag = "health", responses((status = 200, description = "Prometheus's text format", body = String, content_type = "text/plain")))]
+#[utoipa::path(get, path = "/metrics", operation_id = "get_metrics", tag = "health", responses((status = 200, description = "Prometheus's text format", body = String, content_type = "text/plain"), Problems<0>))]
 pub async fn metrics(extract::State(state): extract::State<State>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics_text()).into_response()
 }

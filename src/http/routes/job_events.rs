@@ -5,8 +5,8 @@
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
 use axum::{
-    extract::{self, Path, rejection::PathRejection},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri},
+    extract,
+    http::{HeaderName, HeaderValue, StatusCode},
     response::{
         IntoResponse, Response, Sse,
         sse::{Event, KeepAlive},
@@ -15,20 +15,18 @@ use axum::{
 use futures_util::{Stream, stream};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use utoipa::openapi::{KnownFormat, RefOr, schema::Schema};
 
 use crate::{
     http::{
+        code::{PARAMETERS, codes},
         error::ApiError,
-        openapi::{EventsQuery, JobPath},
-        params,
-        query::Query,
+        openapi::Problems,
+        parameters::{Value as ParameterValue, parameters, refused, whole_number},
         state::State,
     },
     jobs::{Changes, Jobs, StoredEvent},
-    message::excerpt,
 };
-
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Asks nginx to pass events on at once.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -42,21 +40,46 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Events that are read at once.
 const PAGE: u32 = 256;
 
+parameters! {
+    /// What `/jobs/{id}/events` takes.
+    pub struct EventsQuery {
+        /// What the answer that accepted it called it, such as `019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10`.
+        id: String => Path,
+        /// Id of the event to start after; a `Last-Event-ID` header overrides it.
+        after: Option<EventId>,
+        /// Id of the last event seen, as `EventSource` sends it
+        last_event_id: Option<EventId> => Header("Last-Event-ID"),
+    }
+}
+
+/// The id of an event, 0 before the first; none in a header that is empty.
+#[derive(Debug, Clone, Copy)]
+struct EventId(Option<u64>);
+
+impl ParameterValue for EventId {
+    fn parse(text: &str) -> Result<Self, String> {
+        let id = text.parse::<u64>().ok().filter(|id| *id != u64::MAX);
+        if id.is_some() || text.is_empty() { Ok(Self(id)) } else { Err(refused(text, "it must be the id of an event, or 0")) }
+    }
+
+    fn schema() -> RefOr<Schema> {
+        whole_number(KnownFormat::Int64).minimum(Some(0)).into()
+    }
+}
+
 /// What happens to a job, live
 ///
 /// Server-sent events: `id` counts from 1, `event` is the kind, `data` is JSON with the time (`at`) and what happened.
 /// Starts after `Last-Event-ID` or `after`, else from the first. The last event is `end`; whoever reconnects after it gets 204.
-#[utoipa::path(get, path = "/jobs/{id}/events", operation_id = "stream_job_events", tag = "jobs", params(JobPath, EventsQuery, ("Last-Event-ID" = Option<u64>, Header, description = "Id of the last event seen, as `EventSource` sends it")), responses(
+#[utoipa::path(get, path = "/jobs/{id}/events", operation_id = "stream_job_events", tag = "jobs", params(EventsQuery), responses(
     (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
-    (status = 204, description = "The job has ended and there is no further event")
+    (status = 204, description = "The job has ended and there is no further event"),
+    Problems<{ PARAMETERS | codes! { UnknownJob TooManyStreams } }>
 ))]
-pub async fn stream(
-    extract::State(state): extract::State<State>,
-    id: Result<Path<String>, PathRejection>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
-    let (id, after) = (params::only(id)?, after(&uri, &headers)?);
+pub async fn stream(extract::State(state): extract::State<State>, query: EventsQuery) -> Result<Response, ApiError> {
+    let EventsQuery { id, after, last_event_id } = query;
+    // The header that a reconnecting client sends is newer than its address.
+    let after = [last_event_id, after].into_iter().flatten().find_map(|EventId(id)| id).unwrap_or_default();
     let part = state.jobs()?;
     // Subscribed before the first look, so that nothing falls between.
     let changes = part.jobs.changes();
@@ -124,17 +147,4 @@ fn written(stored: &StoredEvent) -> Event {
     let mut document = stored.event.document();
     document.insert("at".to_owned(), stored.at.to_string().into());
     Event::default().id(stored.id.to_string()).event(&stored.event.kind).data(Value::Object(document).to_string())
-}
-
-/// Behind which event to start; the header that a reconnecting client sends is newer than its address.
-fn after(uri: &Uri, headers: &HeaderMap) -> Result<u64, ApiError> {
-    let query = Query::parse(uri, &["after"])?;
-    let header = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
-    let (name, value) = match (header, query.one("after")?) {
-        (Some(value), _) if !value.is_empty() => ("Last-Event-ID", value),
-        (_, Some(value)) => ("after", value),
-        (_, None) => return Ok(0),
-    };
-    let id = value.parse::<u64>().ok().filter(|id| *id != u64::MAX);
-    id.ok_or_else(|| ApiError::InvalidParameter(format!("`{name}` is `{}`; it must be the id of an event, or 0", excerpt(value))))
 }

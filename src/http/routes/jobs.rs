@@ -2,29 +2,35 @@
 //!
 //! Knows kinds of jobs by what they say of themselves.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use axum::{
     Json,
-    extract::{self, Path, Request, rejection::PathRejection},
-    http::{HeaderMap, StatusCode, Uri, header},
+    extract::{self, Request},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
 };
 use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use utoipa::openapi::{KnownFormat, RefOr, schema::Schema};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::job_file;
 use crate::{
     finetuning::kinds::{Description, described},
     http::{
+        code::{BODY, Codes, PARAMETERS, codes},
         dto::{AcceptedJob, JobDetail, JobDto, JobsAnswer, PlannedJob},
         error::ApiError,
-        idempotency, json,
-        openapi::{JobPath, JobsQuery, submission},
-        params,
+        idempotency::IdempotencyKey,
+        json,
+        openapi::{Problems, fields, submission},
+        parameters::{Parameter, Parameters, Value as ParameterValue, choices, parameters, whole_number},
         query::Query,
         state::{JobsPart, State},
     },
@@ -35,36 +41,101 @@ use crate::{
 const PAGE: u32 = 20;
 const MAX_PAGE: u32 = 100;
 
-const FLAG: [(&str, bool); 2] = [("true", true), ("false", false)];
+/// What may go wrong with a submission.
+const SUBMISSION: Codes = PARAMETERS | BODY | codes! { InvalidRecipe IdempotencyKeyReused IdempotencyInProgress QueueFull };
+
+parameters! {
+    /// What `POST /jobs/KIND` takes besides its body.
+    struct SubmissionQuery {
+        /// Whether to answer with what would be done, and do nothing; false without.
+        dry_run: Option<bool>,
+        /// Makes a retry safe; at most 255 characters, bare or quoted
+        key: Option<IdempotencyKey> => Header("Idempotency-Key"),
+    }
+}
+
+parameters! {
+    /// Which page of `/jobs`.
+    pub struct JobsQuery {
+        /// Only jobs in this state, such as `running`.
+        state: Option<jobs::State>,
+        /// Jobs in the answer; 20 without.
+        limit: Option<Limit>,
+        /// `next` of the page before.
+        after: Option<String>,
+    }
+}
+
+parameters! {
+    /// The job in a path.
+    pub struct JobPath {
+        /// What the answer that accepted it called it, such as `019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10`.
+        id: String => Path,
+    }
+}
+
+choices!(jobs::State);
+
+/// Jobs in one page.
+#[derive(Debug)]
+struct Limit(u32);
+
+impl ParameterValue for Limit {
+    fn parse(text: &str) -> Result<Self, String> {
+        match u32::parse(text)? {
+            limit @ ..=MAX_PAGE => Ok(Self(limit)),
+            limit => Err(format!("is {limit}; {MAX_PAGE} is the most, `after` gives the next page")),
+        }
+    }
+
+    fn schema() -> RefOr<Schema> {
+        whole_number(KnownFormat::Int32).minimum(Some(1)).maximum(Some(MAX_PAGE)).into()
+    }
+}
+
+/// What is declared for the route of each kind: the fields of requests that come with a file, and what every kind takes.
+static DECLARED: LazyLock<BTreeMap<&'static str, Vec<Parameter>>> = LazyLock::new(|| {
+    let declared = |kind: &Description| [fields(kind), SubmissionQuery::declared().to_vec()].concat();
+    described().iter().map(|kind| (kind.name, declared(kind))).collect()
+});
+
+/// What the route of a kind takes.
+#[derive(Clone, Copy)]
+struct Taken {
+    name: &'static str,
+    fields: &'static [&'static str],
+    declared: &'static [Parameter],
+}
 
 /// A route for every kind of job.
 pub fn submissions() -> OpenApiRouter<State> {
     described().into_iter().fold(OpenApiRouter::new(), |router, kind| {
-        let (schemas, paths) = submission(&kind);
-        let Description { name, fields, .. } = kind;
-        let submit = move |state: extract::State<State>, request: Request| submit(state, name, fields, request);
+        let taken = Taken { name: kind.name, fields: kind.fields, declared: &DECLARED[kind.name] };
+        let (schemas, paths) = match kind.fields.is_empty() {
+            true => submission::<Problems<SUBMISSION>>(&kind, taken.declared),
+            false => submission::<Problems<{ SUBMISSION | codes!(Disabled) }>>(&kind, taken.declared),
+        };
+        let submit = move |state: extract::State<State>, request: Request| submit(state, taken, request);
         router.routes((schemas, paths, post(submit)))
     })
 }
 
-/// Accepts a job of the kind `name` and answers at once; with `dry_run` nothing is accepted, and the answer is what would be done.
-async fn submit(
-    extract::State(state): extract::State<State>,
-    name: &'static str,
-    fields: &'static [&'static str],
-    request: Request,
-) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
-    let Door { jobs, kind, query, key } = Door::open(&state, name, fields, &parts.uri, &parts.headers)?;
-    let dry_run = query.choice("dry_run", &FLAG)?.unwrap_or_default();
+/// Accepts a job of the kind that is `taken` and answers at once; with `dry_run` nothing is accepted, and the answer is what would be done.
+async fn submit(extract::State(state): extract::State<State>, taken: Taken, request: Request) -> Result<Response, ApiError> {
+    let jobs = Arc::clone(state.jobs()?);
+    let kind = jobs.kinds.get(taken.name).cloned().ok_or(ApiError::NoJobs)?;
+    let (mut parts, body) = request.into_parts();
+    let query = Query::of(&mut parts, taken.declared).await?;
+    let SubmissionQuery { dry_run, key } = SubmissionQuery::read(&query)?;
     let asked = match kind.files() {
         None => Asked::json(&json::bytes(state.intake(), &parts.headers, body).await?)?,
         Some(files) => {
-            let (request, file) = job_file::receive(&state, files, fields, &query, (&parts.uri, &parts.headers, body)).await?;
+            let (request, file) =
+                job_file::receive(&state, files, taken.fields, &query, (&parts.uri, &parts.headers, body)).await?;
             Asked { hash: hash(&[request.to_string().as_bytes(), file.sha256.as_bytes()]), request, file: Some(file) }
         }
     };
-    if dry_run {
+    if dry_run == Some(true) {
         return Ok(Json(PlannedJob::from(plan(kind, asked).await?.0.spec)).into_response());
     }
     // A client that leaves must not leave its key behind half-used.
@@ -76,18 +147,10 @@ async fn submit(
 /// Every job that is kept
 ///
 /// The newest first; `jobs.max_finished` bounds how many that have ended are kept.
-#[utoipa::path(get, path = "/jobs", operation_id = "list_jobs", tag = "jobs", params(JobsQuery), responses((status = 200, description = "A page of jobs", body = JobsAnswer)))]
-pub async fn list(extract::State(state): extract::State<State>, request: Request) -> Result<Json<JobsAnswer>, ApiError> {
-    let query = Query::parse(request.uri(), &["state", "limit", "after"])?;
-    let states = jobs::State::ALL.map(|state| (state.name(), state));
-    let limit = query.positive("limit")?.unwrap_or(PAGE);
-    if limit > MAX_PAGE {
-        return Err(ApiError::InvalidParameter(format!(
-            "`limit` is {limit}; {MAX_PAGE} is the most, `after` gives the next page"
-        )));
-    }
-    let after = query.one("after")?.map(str::to_owned);
-    let listing = Listing { state: query.choice("state", &states)?, after, limit: limit + 1 };
+#[utoipa::path(get, path = "/jobs", operation_id = "list_jobs", tag = "jobs", params(JobsQuery), responses((status = 200, description = "A page of jobs", body = JobsAnswer), Problems<{ PARAMETERS | codes!(UnknownJob) }>))]
+pub async fn list(extract::State(state): extract::State<State>, query: JobsQuery) -> Result<Json<JobsAnswer>, ApiError> {
+    let limit = query.limit.map_or(PAGE, |Limit(limit)| limit);
+    let listing = Listing { state: query.state, after: query.after, limit: limit + 1 };
     let jobs = &state.jobs()?.jobs;
     let mut found = jobs.list(&listing).await?;
     let more = found.len() > limit as usize;
@@ -100,16 +163,10 @@ pub async fn list(extract::State(state): extract::State<State>, request: Request
 /// One job
 ///
 /// With its plan, the metrics of every epoch, and what it made.
-#[utoipa::path(get, path = "/jobs/{id}", operation_id = "get_job", tag = "jobs", params(JobPath), responses((status = 200, description = "The job", body = JobDetail)))]
-pub async fn show(
-    extract::State(state): extract::State<State>,
-    id: Result<Path<String>, PathRejection>,
-    uri: Uri,
-) -> Result<Json<JobDetail>, ApiError> {
-    let id = params::only(id)?;
-    Query::parse(&uri, &[])?;
+#[utoipa::path(get, path = "/jobs/{id}", operation_id = "get_job", tag = "jobs", params(JobPath), responses((status = 200, description = "The job", body = JobDetail), Problems<{ PARAMETERS | codes!(UnknownJob) }>))]
+pub async fn show(extract::State(state): extract::State<State>, path: JobPath) -> Result<Json<JobDetail>, ApiError> {
     let jobs = &state.jobs()?.jobs;
-    let (job, highlights) = (jobs.job(&id).await?, jobs.highlights(&id).await?);
+    let (job, highlights) = (jobs.job(&path.id).await?, jobs.highlights(&path.id).await?);
     let lease = jobs.lease(&job);
     Ok(Json(JobDetail::new(job, lease, &highlights)))
 }
@@ -119,36 +176,14 @@ pub async fn show(
 /// A waiting one ends at once; a running one within two seconds. Refused when it has ended.
 #[utoipa::path(post, path = "/jobs/{id}/cancel", operation_id = "cancel_job", tag = "jobs", params(JobPath), responses(
     (status = 200, description = "It is cancelled", body = JobDto),
-    (status = 202, description = "It will stop", body = JobDto)
+    (status = 202, description = "It will stop", body = JobDto),
+    Problems<{ PARAMETERS | codes! { UnknownJob JobFinished } }>
 ))]
-pub async fn cancel(
-    extract::State(state): extract::State<State>,
-    id: Result<Path<String>, PathRejection>,
-    uri: Uri,
-) -> Result<Response, ApiError> {
-    let id = params::only(id)?;
-    Query::parse(&uri, &[])?;
+pub async fn cancel(extract::State(state): extract::State<State>, path: JobPath) -> Result<Response, ApiError> {
     let jobs = &state.jobs()?.jobs;
-    let job = jobs.cancel(&id).await?;
+    let job = jobs.cancel(&path.id).await?;
     let status = if job.state.is_terminal() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(JobDto::new(&job, jobs.lease(&job)))).into_response())
-}
-
-/// What can be checked before the body is read.
-struct Door {
-    jobs: Arc<JobsPart>,
-    kind: Arc<dyn AnyKind>,
-    query: Query,
-    key: Option<String>,
-}
-
-impl Door {
-    fn open(state: &State, name: &str, fields: &[&str], uri: &Uri, headers: &HeaderMap) -> Result<Self, ApiError> {
-        let jobs = Arc::clone(state.jobs()?);
-        let kind = jobs.kinds.get(name).cloned().ok_or(ApiError::NoJobs)?;
-        let query = Query::parse(uri, &[&["dry_run"], fields].concat())?;
-        Ok(Self { jobs, kind, query, key: idempotency::key(headers)? })
-    }
 }
 
 /// What a request asks for.
@@ -172,8 +207,8 @@ fn hash(parts: &[&[u8]]) -> String {
 }
 
 /// The job of this key and body; a new one unless it was accepted before.
-async fn accept(part: &JobsPart, kind: Arc<dyn AnyKind>, key: Option<String>, asked: Asked) -> Result<Job, ApiError> {
-    let Some(key) = key else { return plan_and_enqueue(part, kind, None, asked).await };
+async fn accept(part: &JobsPart, kind: Arc<dyn AnyKind>, key: Option<IdempotencyKey>, asked: Asked) -> Result<Job, ApiError> {
+    let Some(IdempotencyKey(key)) = key else { return plan_and_enqueue(part, kind, None, asked).await };
     let reservation = match part.jobs.reserve(&key, &asked.hash).await? {
         Admission::Known(job) => return Ok(*job),
         Admission::New(reservation) => reservation,

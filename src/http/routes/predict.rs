@@ -7,8 +7,10 @@ use axum::{
 };
 
 use super::{
-    answer::{answer_headers, plan_headers, run},
+    answer::{IMAGES, answer_headers, plan_headers, run},
     asked::asked,
+    models::ModelPath,
+    versions::VersionPath,
 };
 use crate::{
     http::{
@@ -17,9 +19,8 @@ use crate::{
         dto::{PredictAnswer, Prediction, PredictionOutcome, TimingsDto},
         error::ApiError,
         images::{Caption, Images},
-        openapi::{ModelPath, PredictQuery, VersionPath},
-        params::{Form, PREDICT, PredictParams},
-        query::Query,
+        openapi::Problems,
+        params::{Form, PredictQuery},
         size::Asked,
         state::State,
     },
@@ -32,7 +33,7 @@ const JSON: Form = Form { format: Format::Json, dtype: Dtype::F32, base64: false
 /// Classify images
 ///
 /// Answers the `top_k` most probable classes of every image, with the default model or the one that `model` names.
-#[utoipa::path(post, path = "/predict", operation_id = "predict", tag = "images", params(PredictQuery), responses((status = 200, description = "One prediction per image, in order", body = PredictAnswer)))]
+#[utoipa::path(post, path = "/predict", operation_id = "predict", tag = "images", params(PredictQuery), responses((status = 200, description = "One prediction per image, in order", body = PredictAnswer), Problems<IMAGES>))]
 pub async fn predict(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     respond(state, request).await
 }
@@ -40,7 +41,7 @@ pub async fn predict(extract::State(state): extract::State<State>, request: Requ
 /// Classify images with a model
 ///
 /// As `/predict`, with the stable version of the model in the path.
-#[utoipa::path(post, path = "/models/{model}/predict", operation_id = "predict_with_model", tag = "images", params(ModelPath, PredictQuery), responses((status = 200, description = "One prediction per image, in order", body = PredictAnswer)))]
+#[utoipa::path(post, path = "/models/{model}/predict", operation_id = "predict_with_model", tag = "images", params(ModelPath, PredictQuery), responses((status = 200, description = "One prediction per image, in order", body = PredictAnswer), Problems<IMAGES>))]
 pub async fn predict_model(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     respond(state, request).await
 }
@@ -48,13 +49,13 @@ pub async fn predict_model(extract::State(state): extract::State<State>, request
 /// Classify images with a version of a model
 ///
 /// As `/predict`, with the model and version in the path.
-#[utoipa::path(post, path = "/models/{model}/versions/{version}/predict", operation_id = "predict_with_version", tag = "images", params(VersionPath, PredictQuery), responses((status = 200, description = "One prediction per image, in order", body = PredictAnswer)))]
+#[utoipa::path(post, path = "/models/{model}/versions/{version}/predict", operation_id = "predict_with_version", tag = "images", params(VersionPath, PredictQuery), responses((status = 200, description = "One prediction per image, in order", body = PredictAnswer), Problems<IMAGES>))]
 pub async fn predict_version(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
     respond(state, request).await
 }
 
 async fn respond(state: State, request: Request) -> Result<Response, ApiError> {
-    let (plan, images) = asked(&state, request, &PREDICT, |query, _| plan(&state, query)).await?;
+    let (plan, images) = asked(&state, request, |query: PredictQuery, _| plan(&state, &query)).await?;
     Ok((plan_headers(&plan), answer(&state, plan, images).await).into_response())
 }
 
@@ -72,10 +73,9 @@ async fn answer(state: &State, plan: Plan, images: Images) -> Result<Response, A
     Ok((headers, outgoing(body, memory)).into_response())
 }
 
-fn plan(state: &State, query: &Query) -> Result<Plan, ApiError> {
-    let params = PredictParams::read(query)?;
-    let mut plan = state.engine().plan(&params.request)?;
-    params.complete(&mut plan);
+fn plan(state: &State, query: &PredictQuery) -> Result<Plan, ApiError> {
+    let mut plan = state.engine().plan(&query.request())?;
+    query.complete(&mut plan);
     Ok(plan)
 }
 

@@ -8,7 +8,7 @@ use axum::{
     Json,
     body::Body,
     extract::{self, Request},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -16,16 +16,17 @@ use futures_util::stream;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::answer::model_headers;
+use super::{answer::model_headers, models::WholeModelPath};
 use crate::{
     finetuning::kinds::version_resource,
     graph::{self, SingleFile},
     http::{
+        code::{BODY, MODEL, VERSION, codes},
         dto::ModelDetail,
         error::ApiError,
         json,
-        openapi::{ModelPath, VersionPath},
-        params::Target,
+        openapi::Problems,
+        parameters::parameters,
         state::State,
     },
     inference::{Error, ModelId},
@@ -34,6 +35,16 @@ use crate::{
 
 /// Bytes that are read and sent at once.
 const CHUNK: usize = 256 << 10;
+
+parameters! {
+    /// The model and version in a path.
+    pub struct VersionPath {
+        /// Model name, such as `vgg16`.
+        model: String => Path,
+        /// Version, from 1.
+        version: u32 => Path,
+    }
+}
 
 /// The body of `PUT /models/{m}/stable`.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -48,10 +59,14 @@ pub struct StableVersion {
 ///
 /// Rolling back is the same with an earlier version. What is asked next sees it. The choice is `pinned`: no newer version takes its
 /// place until it is taken back.
-#[utoipa::path(put, path = "/models/{model}/stable", operation_id = "set_stable_version", tag = "models", params(ModelPath), request_body = StableVersion, responses((status = 200, description = "The model, as in `/models`", body = ModelDetail)))]
-pub async fn choose(extract::State(state): extract::State<State>, request: Request) -> Result<Json<ModelDetail>, ApiError> {
-    let (mut parts, body) = request.into_parts();
-    let model = Target::read(&mut parts, &[]).await?.every_version()?;
+#[utoipa::path(put, path = "/models/{model}/stable", operation_id = "set_stable_version", tag = "models", params(WholeModelPath), request_body = StableVersion, responses((status = 200, description = "The model, as in `/models`", body = ModelDetail), Problems<{ BODY | VERSION }>))]
+pub async fn choose(
+    extract::State(state): extract::State<State>,
+    path: WholeModelPath,
+    request: Request,
+) -> Result<Json<ModelDetail>, ApiError> {
+    let model = path.model.0;
+    let (parts, body) = request.into_parts();
     let bytes = json::bytes(state.intake(), &parts.headers, body).await?;
     let StableVersion { version } = json::parse(&bytes)?;
     state.engine().pin(&model, version).await?;
@@ -61,10 +76,9 @@ pub async fn choose(extract::State(state): extract::State<State>, request: Reque
 /// Take the choice of a version back
 ///
 /// The newest published version answers again, as it does where nobody chose one. Without a choice nothing changes.
-#[utoipa::path(delete, path = "/models/{model}/stable", operation_id = "unset_stable_version", tag = "models", params(ModelPath), responses((status = 200, description = "The model, as in `/models`", body = ModelDetail)))]
-pub async fn unchoose(extract::State(state): extract::State<State>, request: Request) -> Result<Json<ModelDetail>, ApiError> {
-    let (mut parts, _) = request.into_parts();
-    let model = Target::read(&mut parts, &[]).await?.every_version()?;
+#[utoipa::path(delete, path = "/models/{model}/stable", operation_id = "unset_stable_version", tag = "models", params(WholeModelPath), responses((status = 200, description = "The model, as in `/models`", body = ModelDetail), Problems<MODEL>))]
+pub async fn unchoose(extract::State(state): extract::State<State>, path: WholeModelPath) -> Result<Json<ModelDetail>, ApiError> {
+    let model = path.model.0;
     state.engine().unpin(&model).await?;
     Ok(Json(ModelDetail::new(&state.engine().model(&model)?, false)))
 }
@@ -73,10 +87,9 @@ pub async fn unchoose(extract::State(state): extract::State<State>, request: Req
 ///
 /// Refused while a job uses it, and when it is all that the default model has. If it was the stable one, the newest
 /// published one counts. Requests that run on it finish. No later version gets its number.
-#[utoipa::path(delete, path = "/models/{model}/versions/{version}", operation_id = "delete_version", tag = "models", params(VersionPath), responses((status = 204, description = "It is gone")))]
-pub async fn remove(extract::State(state): extract::State<State>, request: Request) -> Result<StatusCode, ApiError> {
-    let (mut parts, _) = request.into_parts();
-    let (model, version) = target(&mut parts).await?;
+#[utoipa::path(delete, path = "/models/{model}/versions/{version}", operation_id = "delete_version", tag = "models", params(VersionPath), responses((status = 204, description = "It is gone"), Problems<{ VERSION | codes!(VersionInUse) }>))]
+pub async fn remove(extract::State(state): extract::State<State>, path: VersionPath) -> Result<StatusCode, ApiError> {
+    let VersionPath { model, version } = path;
     // A client that leaves must not leave it half removed.
     tokio::spawn(remove_unused(state, model, version)).await.map_err(ApiError::internal)??;
     Ok(StatusCode::NO_CONTENT)
@@ -110,10 +123,9 @@ async fn remove_unused(state: State, model: String, version: u32) -> Result<(), 
 ///
 /// With its weights inside, for any ONNX runtime. Layers keep their names; input and output are those of graft:
 /// number, channel, height, width.
-#[utoipa::path(get, path = "/models/{model}/versions/{version}/onnx", operation_id = "download_onnx", tag = "models", params(VersionPath), responses((status = 200, description = "The model")))]
-pub async fn download(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
-    let (mut parts, _) = request.into_parts();
-    let (model, version) = target(&mut parts).await?;
+#[utoipa::path(get, path = "/models/{model}/versions/{version}/onnx", operation_id = "download_onnx", tag = "models", params(VersionPath), responses((status = 200, description = "The model"), Problems<{ VERSION | codes!(ResponseTooLarge) }>))]
+pub async fn download(extract::State(state): extract::State<State>, path: VersionPath) -> Result<Response, ApiError> {
+    let VersionPath { model, version } = path;
     let id = model_id(&state, &model, version)?;
     let file = state.engine().single_file(&model, version).await.map_err(too_large)?;
     let mut headers = HeaderMap::new();
@@ -123,11 +135,6 @@ pub async fn download(extract::State(state): extract::State<State>, request: Req
     let disposition = format!("attachment; filename=\"{model}-{version}.onnx\"");
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_str(&disposition).map_err(ApiError::internal)?);
     Ok((model_headers(&id), headers, Body::from_stream(chunks(file))).into_response())
-}
-
-async fn target(parts: &mut Parts) -> Result<(String, u32), ApiError> {
-    let Target { model, version } = Target::read(parts, &[]).await?;
-    Ok((model, version.unwrap_or_default()))
 }
 
 fn model_id(state: &State, model: &str, version: u32) -> Result<ModelId, ApiError> {

@@ -8,11 +8,19 @@ use axum::{
 };
 use multer::Field;
 
-use super::{Said, start};
+use super::{DatasetsQuery, Said, start};
 use crate::{
     datasets::{Dataset, Error, ReadAs, Upload},
-    http::{body, error::ApiError, form::Form, header_parameters::HeaderParameters, state::State},
-    message::excerpt,
+    http::{
+        body,
+        error::ApiError,
+        form::Form,
+        header_parameters::HeaderParameters,
+        parameters::{Parameter, Parameters},
+        query::Place,
+        state::State,
+    },
+    message::{excerpt, quoted},
 };
 
 /// What a form may have around its file, in bytes.
@@ -55,7 +63,10 @@ impl Reader<'_> {
             if file_name.is_none() {
                 let name = name.unwrap_or_default();
                 let value = text(&self.form, &mut field, &name).await?;
-                self.said.add(&name, value)?;
+                if Parameter::find(DatasetsQuery::declared(), &name).is_none() {
+                    return Err(neither(&name));
+                }
+                self.said.add(Place::Form, &name, value)?;
                 self.said.read_as()?;
                 continue;
             }
@@ -76,6 +87,15 @@ impl Reader<'_> {
 fn names(field: &Field<'_>) -> (Option<String>, Option<String>) {
     let disposition = field.headers().get(header::CONTENT_DISPOSITION).map(|value| HeaderParameters::of(value.as_bytes()));
     disposition.map_or((None, None), |found| (found.text("name"), found.file_name()))
+}
+
+/// That a field is neither a file nor a parameter.
+fn neither(name: &str) -> ApiError {
+    ApiError::InvalidParameter(format!(
+        "form field `{}` is neither a file nor {}; send the archive as a file (`-F file=@photos.zip`)",
+        excerpt(name),
+        quoted(&Parameter::names(DatasetsQuery::declared()), " or ")
+    ))
 }
 
 /// A field that is no file.

@@ -1,14 +1,13 @@
 //! JSON bodies as clients write them: base64, names, parameters; and what refusals say.
 
 use super::*;
-
-const ALLOWED: [&str; 4] = ["model", "top_k", "layer", "flatten"];
+use crate::http::{parameters::Parameters, params::FeaturesQuery};
 
 type Expected<'a> = Result<&'a [(Option<&'a str>, &'a [u8])], &'a str>;
 
 /// At most two images.
 fn check(body: &str, expected: Expected<'_>) {
-    match (parse(body.as_bytes(), 2, &ALLOWED), expected) {
+    match (parse(body.as_bytes(), 2, FeaturesQuery::declared()), expected) {
         (Ok(read), Ok(expected)) => {
             let got: Vec<_> = read.images.iter().map(|image| (image.name.as_deref(), image.bytes.as_ref())).collect();
             assert_eq!(got, expected, "{body}");
@@ -80,7 +79,7 @@ fn all_that_reading_holds_is_reserved() {
 fn fields_besides_the_images_are_parameters() {
     let check = |fields: &str, expected: Result<&[(&str, &str)], &str>| {
         let body = format!(r#"{{{fields},"images":["AA"]}}"#);
-        match (parse(body.as_bytes(), 2, &ALLOWED), expected) {
+        match (parse(body.as_bytes(), 2, FeaturesQuery::declared()), expected) {
             (Ok(read), Ok(expected)) => {
                 let got: Vec<_> = read.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
                 assert_eq!(got, expected, "{body}");
@@ -125,7 +124,7 @@ fn no_message_repeats_the_body() {
         format!(r#"{{"top_k":["{long}"],"images":[]}}"#),
         long.clone(),
     ] {
-        let error = match parse(body.as_bytes(), 2, &ALLOWED) {
+        let error = match parse(body.as_bytes(), 2, FeaturesQuery::declared()) {
             Err(error) => error.to_string(),
             Ok(read) => read.images[0].fault.clone().unwrap_or_else(|| panic!("{} is refused", &body[..40])),
         };
