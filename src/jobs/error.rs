@@ -108,7 +108,7 @@ pub enum Error {
         resource: Resource,
     },
     /// What a job would use is being removed.
-    #[error("`{}` was removed while the job was being planned; submit it again with another", .resource.0)]
+    #[error("{resource} was removed while the job was being planned; submit it again with another")]
     Removed {
         /// What the job would use.
         resource: Resource,

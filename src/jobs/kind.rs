@@ -2,7 +2,7 @@
 //!
 //! What a kind writes is JSON from the moment it leaves the kind's hands; nobody else reads it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -21,6 +21,16 @@ pub type Document = Map<String, Value>;
 /// Something that jobs use and that can be removed; called by whoever owns it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Resource(pub String);
+
+impl fmt::Display for Resource {
+    /// As messages name it: "dataset `photos`" for `dataset/photos`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.split_once('/') {
+            Some((kind, name)) => write!(f, "{kind} `{name}`"),
+            None => write!(f, "`{}`", self.0),
+        }
+    }
+}
 
 /// A kind of job.
 pub trait Kind: Send + Sync + 'static {

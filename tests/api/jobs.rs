@@ -254,6 +254,6 @@ async fn a_job_whose_data_set_went_while_it_was_planned_is_refused() {
     };
     let (refused, deleted) = tokio::join!(slow, delete);
     assert_eq!(deleted.status, 204, "nobody uses it yet");
-    refused.problem(422, "invalid_recipe", &format!("`dataset/{dataset}` was removed while the job was being planned"));
+    refused.problem(422, "invalid_recipe", &format!("dataset `{dataset}` was removed while the job was being planned"));
     assert_eq!(app.get("/jobs").await.ok().json()["jobs"], json!([]));
 }

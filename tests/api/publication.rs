@@ -1,12 +1,11 @@
 //! What becomes of a job's result: who answers under its name afterwards, and why.
 
-use graft::jobs::{Jobs, system_clock};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
     finetune::{draw, drawings, ended, submit, upload},
-    support::{Setup, TestApp, Tiny, publish},
+    support::{Graft, Setup, TestApp, Tiny, eventually, publish},
 };
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
@@ -205,26 +204,38 @@ async fn a_name_that_is_taken_while_the_job_runs_is_not_taken_over() {
 async fn two_processes_on_one_store_decide_together() {
     let setup = Setup::empty().with(Tiny::Convolutions, "seeded").with(Tiny::Convolutions, "seeded");
     let setup = setup.configured(|config| config.jobs.workers = 0);
-    let (data, config) = (setup.config().data.dir.clone(), setup.config().jobs.clone());
+    let models = setup.config().models.dir.clone();
     let accepting = setup.start().await;
-    let dataset = upload(&accepting, drawings(10, 1)).await;
-    let mut recipe = bad(&dataset);
-    recipe["base"] = json!("seeded@1");
-    let job = submit(&accepting, &recipe).await.json();
-    let id = job["id"].as_str().expect("an id");
-    // Another process on the same folder, which has not seen the job come in.
-    let other = Jobs::open(&config, &data, system_clock()).await.expect("the same store");
-    for resource in [format!("dataset/{dataset}"), "version/seeded@1".to_owned()] {
-        let refused = other.remove(graft::jobs::Resource(resource.clone()), None).await.err();
-        let refused = refused.unwrap_or_else(|| panic!("{resource} is used"));
-        assert_eq!(refused.to_string(), format!("job `{id}` uses it; wait for its end or cancel it"));
-    }
-    // What it removes, this one accepts no job for.
-    other.remove(graft::jobs::Resource("version/seeded@2".to_owned()), None).await.expect("nobody uses it").done();
-    recipe["base"] = json!("seeded@2");
-    submit(&accepting, &recipe).await.problem(
-        422,
-        "invalid_recipe",
-        "`version/seeded@2` was removed while the job was being planned",
-    );
+    let dataset = upload(&accepting, drawings(40, 1)).await;
+    let delete = async |path: String| accepting.send(accepting.ask(Method::DELETE, &path)).await;
+    let of_first = with(bad(&dataset), "base", json!("seeded@1"));
+    let waiting = submit(&accepting, &of_first).await.json();
+    let id = waiting["id"].as_str().expect("an id");
+
+    // Another process, which runs what this one accepts; both refuse to remove what is used, and accept no job of what is gone.
+    let variables = [("GRAFT__JOBS__NICE", "0"), ("GRAFT__TELEMETRY__LOG_LEVEL", "warn,graft::app=info")];
+    let running = Graft::serve(&models, "seeded", &variables);
+    let first = running.ended(&format!("/jobs/{id}")).await;
+    assert_eq!((&first["state"], outcome(&first)), (&json!("succeeded"), (1, true, "new_name")), "{first}");
+    assert_eq!(answering(&accepting).await, "1", "what the one makes, the other serves");
+
+    let second = submit(&accepting, &with(recipe(&dataset, 30, 0.002), "base", json!("seeded@1"))).await;
+    let second = second.header("location").to_owned();
+    eventually("the other process trains", async || running.get(&second).await["state"] == "running").await;
+    delete(format!("/datasets/{dataset}")).await.problem(409, "dataset_in_use", "is used by job");
+    delete("/models/seeded/versions/1".to_owned()).await.problem(409, "version_in_use", "uses version 1");
+    pin(&accepting, 1).await;
+    let second = running.ended(&second).await;
+    assert_eq!((&second["state"], outcome(&second)), (&json!("succeeded"), (2, false, "pinned")), "{second}");
+    assert_eq!(answering(&accepting).await, "1");
+
+    let refused = async |recipe: &Value, gone: &str| {
+        let answer = running.post("/jobs/finetune", "application/json", recipe.to_string()).await;
+        let problems = answer.problem(422, "invalid_recipe", "problem")["problems"].to_string();
+        assert!(problems.contains(gone), "{problems}");
+    };
+    assert_eq!(delete("/models/seeded/versions/2".to_owned()).await.status, 204);
+    refused(&with(of_first.clone(), "base", json!("seeded@2")), "seeded@2").await;
+    assert_eq!(delete(format!("/datasets/{dataset}")).await.status, 204);
+    refused(&of_first, &dataset).await;
 }
