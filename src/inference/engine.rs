@@ -23,7 +23,7 @@ use crate::{
     config::{ImagesConfig, ModelsConfig, RuntimeConfig},
     message::Folders,
     preprocess::{self, ImageError, Limits, Warning},
-    registry::{ModelVersion, Repository, Snapshot},
+    registry::{Metadata, ModelVersion, Repository, Snapshot},
     runtime::Runtime,
     telemetry::chain,
     tensor::Tensor,
@@ -115,7 +115,10 @@ impl Engine {
     /// # Errors
     /// [`Error::BadImages`] unless the plan skips them, a full queue, a model that does not load.
     pub async fn run(&self, plan: Plan, images: Vec<Image>) -> Result<Answer, Error> {
-        let worker = self.load(&plan.version).await?;
+        let worker = match self.load(&plan.version).await {
+            Err(error) if !plan.version.dir().exists() => return Err(self.gone(&plan.version).await.unwrap_or(error)),
+            loaded => loaded?,
+        };
         let plan = Plan { version: worker.version().clone(), ..plan };
         let _admitted = worker.admit(images.len())?;
         let started = Instant::now();
@@ -132,6 +135,14 @@ impl Engine {
         let timings = timings(decode, &ran);
         let images = ran.into_iter().map(|image| image.map(|ran| ran.answer)).collect();
         Ok(Answer { images, timings })
+    }
+
+    /// That `version` left the repository since it was planned with.
+    async fn gone(&self, version: &ModelVersion) -> Option<Error> {
+        self.rescan().await.err().or_else(|| {
+            let Metadata { name, version, .. } = &*version.metadata;
+            find(&self.snapshot(), name, Some(*version)).err()
+        })
     }
 
     /// Decoding and preprocessing, at most `decode_threads` images at a time.
@@ -323,9 +334,11 @@ impl Engine {
         let snapshot = Arc::new(snapshot);
         // First, so that no request finds a version that is on its way out.
         *self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&snapshot);
+        // Requests that were planned with what was there before still find it loaded.
         let present = |version: &ModelVersion| {
-            let versions = || snapshot.models.iter().flat_map(|model| &model.versions);
-            versions().any(|known| known.dir() == version.dir())
+            let mut versions =
+                [&snapshot, &before].into_iter().flat_map(|snapshot| &snapshot.models).flat_map(|model| &model.versions);
+            versions.any(|known| known.dir() == version.dir())
         };
         self.inner.models.retain(present);
         Ok(())

@@ -36,7 +36,14 @@ impl Request {
             Ok(graph) => self.resolve_on(&base.metadata, &graph, samples),
             Err(error) => {
                 let mut problems = Problems(self.check());
-                problems.add("base", format!("cannot be read: {error}; import the model again"));
+                let Metadata { name, version, .. } = &*base.metadata;
+                problems.add(
+                    "base",
+                    match base.graph_path().exists() {
+                        true => format!("cannot be read: {error}; import the model again"),
+                        false => format!("`{name}@{version}` is no longer in the repository; choose another"),
+                    },
+                );
                 Err(problems.0)
             }
         }
