@@ -147,6 +147,8 @@ fn identity(recipe: &Recipe) -> anyhow::Result<String> {
     let mut recipe = recipe.clone();
     // Where the images lay does not matter; what they are, the fingerprint tells.
     recipe.dataset.clear();
+    // Nor does what is to be known of it: that changes with the repository.
+    recipe.warnings.clear();
     let hash = Sha256::digest(serde_json::to_vec(&recipe)?);
     Ok(hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
 }

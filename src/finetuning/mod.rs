@@ -183,7 +183,7 @@ impl Finetuner {
         place: Place<'_>,
         observer: &dyn Observer,
     ) -> Result<Finetuned, training::Error> {
-        let register = Register::new(self, base, recipe, samples, place.job, observer);
+        let register = Register { finetuner: self, base, recipe, samples, job: place.job, observer };
         let context = Context {
             cache: self.cache(base),
             publisher: &register,

@@ -104,26 +104,15 @@ impl Publication {
 
 /// Registers what a run makes, as its recipe and the model of that name allow.
 pub(super) struct Register<'a> {
-    finetuner: &'a Finetuner,
-    base: &'a ModelVersion,
-    recipe: &'a Recipe,
-    samples: &'a Samples,
-    job: &'a str,
-    observer: &'a dyn Observer,
+    pub(super) finetuner: &'a Finetuner,
+    pub(super) base: &'a ModelVersion,
+    pub(super) recipe: &'a Recipe,
+    pub(super) samples: &'a Samples,
+    pub(super) job: &'a str,
+    pub(super) observer: &'a dyn Observer,
 }
 
-impl<'a> Register<'a> {
-    pub(super) fn new(
-        finetuner: &'a Finetuner,
-        base: &'a ModelVersion,
-        recipe: &'a Recipe,
-        samples: &'a Samples,
-        job: &'a str,
-        observer: &'a dyn Observer,
-    ) -> Self {
-        Self { finetuner, base, recipe, samples, job, observer }
-    }
-
+impl Register<'_> {
     fn model(&self) -> Result<Option<Model>, Error> {
         let snapshot = self.finetuner.repository.scan().map_err(|source| self.refused(source))?;
         Ok(snapshot.model(&self.recipe.name).cloned())
@@ -154,7 +143,7 @@ impl<'a> Register<'a> {
             false if self.recipe.replace && self.recipe.publish != Publish::Never => {
                 return pinned(model.stable, decided(true, Reason::Replaced, "it replaces a model with other labels", None));
             }
-            false if self.recipe.publish == Publish::IfBetter => {
+            false if self.recipe.publish != Publish::Never => {
                 let detail = "a model with other labels got this name while the job ran; make it stable to replace that";
                 return decided(false, Reason::OtherLabels, detail, None);
             }

@@ -198,6 +198,12 @@ async fn a_name_that_is_taken_while_the_job_runs_is_not_taken_over() {
     let job = ended(&app, accepted.header("location")).await;
     assert_eq!((&job["state"], outcome(&job)), (&json!("succeeded"), (2, false, "other_labels")), "{job}");
     assert_eq!(answering(&app).await, "1");
+    // Not even `always` gives the users of a model other labels.
+    let accepted =
+        submit(&app, &with(with(recipe(&dataset, 30, 0.002), "name", json!("forms")), "publish", json!("always"))).await;
+    publish(&app.repository, Tiny::Colours, "forms");
+    let job = ended(&app, accepted.header("location")).await;
+    assert_eq!(outcome(&job), (2, false, "other_labels"), "{job}");
 }
 
 #[tokio::test]
