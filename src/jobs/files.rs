@@ -23,7 +23,7 @@ use crate::registry::{
     make_folder,
 };
 
-/// Files that are received or kept at once.
+/// Files that are received and kept at once.
 const MOST: usize = 4;
 
 /// Name of the file in its folder.
@@ -105,7 +105,8 @@ impl Files {
             Ok((folder, file, ids(&dir).count()))
         });
         let (folder, file, kept) = begun.await.map_err(|_| full())?.map_err(|source| self.refused(source))?;
-        if kept >= MOST {
+        // This one is among those that are being received.
+        if kept + MOST - self.receiving.available_permits() > MOST {
             return Err(full());
         }
         Ok(Receiving {
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn few_files_are_received_or_kept_at_once() {
+    async fn few_files_are_received_and_kept_at_once() {
         let dir = tempfile::tempdir().expect("a folder");
         let files = Files::new(dir.path().to_owned(), 10, "models.max_import_bytes");
         let mut receiving = Vec::new();
@@ -237,8 +238,9 @@ mod tests {
             receiving.push(files.receive().await.expect("there is room"));
         }
         assert!(matches!(files.receive().await, Err(Error::TooManyFiles { limit: MOST })));
-        for receiving in receiving {
+        for (done, receiving) in receiving.into_iter().enumerate() {
             receiving.finish("a".to_owned()).await.expect("it is received").keep();
+            assert!(matches!(files.receive().await, Err(Error::TooManyFiles { .. })), "{done} are kept, the others received");
         }
         assert!(matches!(files.receive().await, Err(Error::TooManyFiles { .. })), "jobs have as many");
         files.remove(&files.kept()[0]);

@@ -154,3 +154,16 @@ async fn what_cannot_be_imported_is_refused_or_fails_with_the_reason() {
     assert_eq!((&job["state"], &job["error"]["code"]), (&json!("failed"), &json!("import")), "{job}");
     app.get("/models/a").await.problem(404, "unknown_model", "a");
 }
+
+#[tokio::test]
+async fn a_cancelled_import_leaves_room_for_the_next_at_once() {
+    // Nobody runs jobs here.
+    let app = Setup::empty().with(Tiny::Colours, "colours");
+    let app = app.configured(|config| (importing(config), config.jobs.workers = 0).1).start().await;
+    for _ in 0..6 {
+        let accepted = app.send(app.post_image("/jobs/import?name=flowers", onnx())).await;
+        assert_eq!(accepted.status, 202, "{}", accepted.text());
+        let cancel = format!("{}/cancel", accepted.header("location"));
+        assert_eq!(app.send(app.ask(reqwest::Method::POST, &cancel)).await.ok().json()["state"], "cancelled");
+    }
+}

@@ -180,10 +180,17 @@ pub async fn show(extract::State(state): extract::State<State>, path: JobPath) -
     Problems<{ PARAMETERS | codes! { UnknownJob JobFinished } }>
 ))]
 pub async fn cancel(extract::State(state): extract::State<State>, path: JobPath) -> Result<Response, ApiError> {
-    let jobs = &state.jobs()?.jobs;
+    let JobsPart { jobs, kinds, .. } = &**state.jobs()?;
     let job = jobs.cancel(&path.id).await?;
-    let status = if job.state.is_terminal() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok((status, Json(JobDto::new(&job, jobs.lease(&job)))).into_response())
+    if !job.state.is_terminal() {
+        return Ok((StatusCode::ACCEPTED, Json(JobDto::new(&job, jobs.lease(&job)))).into_response());
+    }
+    // No worker has it, and what came with it makes room at once.
+    if let Some(kind) = kinds.get(&job.spec.kind).cloned() {
+        let discarded = tokio::task::spawn_blocking(move || kind.discard(&path.id)).await;
+        discarded.map_err(ApiError::internal)?;
+    }
+    Ok(Json(JobDto::new(&job, jobs.lease(&job))).into_response())
 }
 
 /// What a request asks for.
