@@ -11,8 +11,8 @@ use super::{
     accept::Format,
     dto::{FeatureItem, FeaturesAnswer, FeaturesOutcome, LayerValues, Values, WarningDto},
     error::ApiError,
+    image_parameters::Form,
     images::Caption,
-    params::Form,
 };
 use crate::{
     inference::{self, Answer, ImageAnswer, ModelId},

@@ -196,7 +196,7 @@ pub fn unknown(name: &str, allowed: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{parameters::Parameters, params::FeaturesQuery};
+    use crate::http::{image_parameters::FeaturesQuery, parameters::Parameters};
 
     fn none() -> Query {
         Query { declared: FeaturesQuery::declared(), given: Vec::new() }

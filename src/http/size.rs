@@ -1,6 +1,6 @@
 //! How large an answer of features will be, before anything is computed; too large is refused with the way out.
 
-use super::{accept::Format, error::ApiError, params::Form};
+use super::{accept::Format, error::ApiError, image_parameters::Form};
 use crate::{
     inference::{LayerSpec, Plan, Pool},
     tensor::Dtype,

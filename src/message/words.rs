@@ -8,10 +8,7 @@ use serde::{
 };
 use utoipa::{
     ToSchema,
-    openapi::{
-        RefOr,
-        schema::{Object, Schema},
-    },
+    openapi::{Object, RefOr, schema::Schema},
 };
 
 /// No word of an enumeration; these are.

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::http::{
+    image_parameters::PredictQuery,
     pace::Pace,
     parameters::Parameters,
-    params::PredictQuery,
     testing::{answer, intake},
 };
 

@@ -8,8 +8,8 @@ use utoipa::openapi::{
 };
 
 use crate::http::{
+    image_parameters::{FeaturesQuery, PredictQuery},
     parameters::{Parameter, Parameters},
-    params::{FeaturesQuery, PredictQuery},
     upload::DatasetsQuery,
 };
 
@@ -126,8 +126,7 @@ fn archive_file() -> ObjectBuilder {
 fn folder() -> ObjectBuilder {
     let path = ObjectBuilder::new()
         .schema_type(Type::String)
-        .description(Some("A folder of the server, below `datasets.root`; its files are copied."))
-        .examples([json!("hymenoptera")]);
+        .description(Some("A folder of the server, below `datasets.root`; its files are copied."));
     ObjectBuilder::new()
         .description(Some("A folder of the server, and parameters"))
         .property("path", path)
@@ -138,6 +137,7 @@ fn folder() -> ObjectBuilder {
 fn dataset_body() -> RequestBodyBuilder {
     let archive =
         "Class folders of images, optionally under or over `train/`, `val/` and `test/`, optionally within outer folders";
+    let folder = ContentBuilder::new().schema(Some(Ref::from_schema_name(FOLDER))).example(Some(json!({"path": "hymenoptera"})));
     RequestBodyBuilder::new()
         .description(Some(
             "An archive of class folders, of up to `datasets.max_upload_bytes`; or a folder of the server. The first bytes of an \
@@ -150,7 +150,7 @@ fn dataset_body() -> RequestBodyBuilder {
         .content("application/x-tar", binary(archive))
         .content("application/gzip", binary("The same as a tar archive in gzip"))
         .content("multipart/form-data", reference_to(ARCHIVE_FILE))
-        .content("application/json", reference_to(FOLDER))
+        .content("application/json", folder.build())
 }
 
 pub(super) fn bytes() -> Object {

@@ -1,7 +1,7 @@
 //! JSON bodies as clients write them: base64, names, parameters; and what refusals say.
 
 use super::*;
-use crate::http::{parameters::Parameters, params::FeaturesQuery};
+use crate::http::{image_parameters::FeaturesQuery, parameters::Parameters};
 
 type Expected<'a> = Result<&'a [(Option<&'a str>, &'a [u8])], &'a str>;
 
