@@ -223,7 +223,9 @@ async fn two_processes_on_one_store_decide_together() {
     let running = Graft::serve(&models, "seeded", &variables);
     let first = running.ended(&format!("/jobs/{id}")).await;
     assert_eq!((&first["state"], outcome(&first)), (&json!("succeeded"), (1, true, "new_name")), "{first}");
-    assert_eq!(answering(&accepting).await, "1", "what the one makes, the other serves");
+    let served = async || accepting.get("/models/shapes").await.status == 200;
+    eventually("what the one makes, the other serves", served).await;
+    assert_eq!(answering(&accepting).await, "1");
 
     let second = submit(&accepting, &with(recipe(&dataset, 30, 0.002), "base", json!("seeded@1"))).await;
     let second = second.header("location").to_owned();
