@@ -55,7 +55,7 @@ pub struct Estimate {
 /// What a phase costs, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PhaseEstimate {
-    /// To compute the tensors at its frontier that are cached; 0 when an earlier phase has them.
+    /// To compute the tensors at its frontier that are cached; 0 when an earlier phase computes them, as it is or on the way to its own.
     pub caching_seconds: f64,
     /// For its epochs, with what they compute anew.
     pub training_seconds: f64,
@@ -108,13 +108,15 @@ impl Estimate {
         let (mut cache_bytes, mut cached_bytes) = (0, 0);
         let of_phase = |(index, phase): (usize, &Phase)| {
             let bytes = (phase.frontier_bytes_per_image as f64 * records) as u64;
-            let is_new = !recipe.phases[..index].iter().any(|earlier| earlier.frontier == phase.frontier);
+            let earlier = &recipe.phases[..index];
+            let is_new = !earlier.iter().any(|earlier| earlier.frontier == phase.frontier);
+            let on_the_way = earlier.iter().any(|earlier| earlier.frozen_flops > phase.frozen_flops);
             let share = if bytes == 0 { 1.0 } else { (bound as f64 / bytes as f64).min(1.0) };
             let mut caching_seconds = 0.0;
             if is_new {
                 cache_bytes += bytes;
                 cached_bytes += bytes.min(bound);
-                caching_seconds = speed.frozen(records * share, phase);
+                caching_seconds = if on_the_way { 0.0 } else { speed.frozen(records * share, phase) };
             }
             let epoch = speed.frozen((train + val) * (1.0 - share), phase)
                 + speed.seconds(train * PASSES_PER_STEP + val, phase.trained_flops as f64);
@@ -166,7 +168,7 @@ mod tests {
         let [head, top] = &recipe.phases[..] else { panic!("two phases") };
         let frozen = |phase: &Phase| 20.0 * (phase.frozen_flops as f64 / 1e11 + 0.005);
         let steps = |phase: &Phase| phase.epochs as f64 * (16.0 * 3.6 + 4.0) * phase.trained_flops as f64 / 1e11;
-        let seconds = frozen(head) + frozen(top) + steps(head) + steps(top);
+        let seconds = frozen(head) + steps(head) + steps(top);
         assert!((estimate.minutes * 60.0 - seconds).abs() < 1e-9, "{} is not {seconds}", estimate.minutes * 60.0);
     }
 

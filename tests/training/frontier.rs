@@ -68,7 +68,11 @@ impl Bench {
     }
 
     fn recipe(&self, phase: serde_json::Value, flip: bool) -> Recipe {
-        let body = json!({"dataset": "d", "name": "n", "phases": [phase], "horizontal_flip": flip});
+        self.recipe_of(&[phase], flip)
+    }
+
+    fn recipe_of(&self, phases: &[serde_json::Value], flip: bool) -> Recipe {
+        let body = json!({"dataset": "d", "name": "n", "phases": phases, "horizontal_flip": flip});
         let request: Request = serde_json::from_value(body).expect("a request");
         request.resolve(&self.base, &self.samples).expect("a sound request")
     }
@@ -110,6 +114,14 @@ fn drawn(folder: &Path, number: usize) -> Sample {
 
 fn picks() -> Vec<Pick> {
     (0..IMAGES as u32).map(|image| Pick { image, flipped: false }).collect()
+}
+
+/// Name and size of every file in the folders of `root`.
+fn files(root: &Path) -> Vec<(String, u64)> {
+    let entries = |folder: &Path| std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
+    let file =
+        |entry: std::fs::DirEntry| (entry.file_name().to_string_lossy().into_owned(), entry.metadata().expect("a file").len());
+    entries(root).flat_map(|folder| entries(&folder.path()).map(file).collect::<Vec<_>>()).collect()
 }
 
 fn fill(cache: &mut FrontierCache<'_>, picks: &[Pick]) -> Vec<Progress> {
@@ -205,6 +217,51 @@ fn cached_resumed_and_computed_numbers_are_the_same_bits() {
     let image = division.train[0];
     let [plain, mirror] = [false, true].map(|flipped| bits(cache.batch(&[Pick { image, flipped }], 1).expect("read")));
     assert_ne!(plain, mirror);
+}
+
+#[test]
+fn one_pass_gives_every_phase_its_tensors() {
+    let bench = Bench::new();
+    let root = bench.cache_root();
+    let phases = [json!({"trainable": "head"}), json!({"trainable_from": "right2"}), json!({"trainable_from": 0})];
+    let recipe = bench.recipe_of(&phases, true);
+    let open = |recipe: &Recipe, phase: usize| {
+        FrontierCache::open(bench.context(&root, 1 << 30), recipe, &recipe.phases[phase], &bench.samples).expect("opened")
+    };
+    let mirrored = picks().into_iter().map(|pick| Pick { flipped: true, ..pick });
+    let picks: Vec<Pick> = picks().into_iter().chain(mirrored).collect();
+    let whole = [Progress { done: 20, total: 20 }];
+    fill(&mut open(&recipe, 0), &picks[..7]);
+    assert_eq!(fill(&mut open(&recipe, 0), &picks)[0], Progress { done: 7, total: 20 });
+    let bits =
+        |batch: Vec<Tensor>| batch.iter().flat_map(|tensor| tensor.data()).map(|value| value.to_bits()).collect::<Vec<_>>();
+    let read = |phase: usize| {
+        let mut cache = open(&recipe, phase);
+        assert_eq!(fill(&mut cache, &picks), whole, "nothing is left to do for phase {phase}");
+        bits(cache.batch(&picks, 20).expect("read"))
+    };
+    let read: Vec<_> = (0..3).map(read).collect();
+    for (phase, read) in phases.into_iter().zip(read) {
+        std::fs::remove_dir_all(&root).expect("removed");
+        std::fs::create_dir(&root).expect("made");
+        let alone = bench.recipe_of(std::slice::from_ref(&phase), true);
+        assert_eq!(bits(open(&alone, 0).batch(&picks, 20).expect("computed")), read, "{phase}");
+    }
+}
+
+#[test]
+fn what_lies_on_the_way_keeps_to_the_bound() {
+    let bench = Bench::new();
+    let root = bench.cache_root();
+    let recipe = bench.recipe_of(&[json!({"trainable": "head"}), json!({"trainable_from": "right2"})], false);
+    let [head, top] = &recipe.phases[..] else { panic!("two phases") };
+    // The other files of a cache count too, a block each.
+    let (of_head, bound) = (10 * head.frontier_bytes_per_image, 10 * head.frontier_bytes_per_image + 7000);
+    assert!(bound < of_head + 10 * top.frontier_bytes_per_image);
+    fill(&mut FrontierCache::open(bench.context(&root, bound), &recipe, head, &bench.samples).expect("opened"), &picks());
+    let files = files(&root);
+    let tensors: u64 = files.iter().filter(|(name, _)| name.ends_with(".f32")).map(|(_, bytes)| bytes).sum();
+    assert!((of_head + 1..=bound).contains(&tensors), "{files:?}");
 }
 
 #[test]

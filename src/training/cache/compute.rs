@@ -52,13 +52,19 @@ pub(super) struct Computer<'a> {
 
 /// The frozen part.
 struct Frozen {
-    /// Tensors of a record that are the image itself.
-    is_input: Vec<bool>,
-    names: Vec<String>,
-    lengths: Vec<usize>,
+    /// The tensors of a record.
+    tensors: Vec<Wanted>,
     /// Serialised; `None` when all of a record is the image itself.
     graph: Option<bytes::Bytes>,
     shared: SharedWeights,
+}
+
+/// A tensor of a record.
+struct Wanted {
+    name: String,
+    length: usize,
+    /// Which of the graph's outputs it is; `None` for the image itself.
+    output: Option<usize>,
 }
 
 /// How the work is divided.
@@ -76,9 +82,10 @@ struct Lane {
 }
 
 impl<'a> Computer<'a> {
-    pub(super) fn new(context: Context<'a>, recipe: &Recipe, content: &Content, samples: &'a Samples) -> Result<Self, Error> {
+    /// Computes the tensors of `contents`, one after the other in a record.
+    pub(super) fn new(context: Context<'a>, recipe: &Recipe, contents: &[Content], samples: &'a Samples) -> Result<Self, Error> {
         let plan = Plan::of(&context);
-        let frozen = Frozen::of(&context, recipe, content)?;
+        let frozen = Frozen::of(&context, recipe, contents)?;
         let lanes = Vec::from_iter((0..plan.lanes).map(|_| Lane::default()));
         Ok(Self { context, samples, preprocessing: recipe.preprocessing.clone(), frozen, plan, lanes })
     }
@@ -131,6 +138,12 @@ impl<'a> Computer<'a> {
     }
 }
 
+impl Wanted {
+    fn size(&self, found: Option<&[f32]>) -> Error {
+        Error::Size { tensor: self.name.clone(), expected: self.length, found: found.map_or(0, <[f32]>::len) }
+    }
+}
+
 impl Plan {
     fn of(context: &Context<'_>) -> Self {
         let threads = context.threads.get();
@@ -144,34 +157,36 @@ impl Plan {
 }
 
 impl Frozen {
-    fn of(context: &Context<'_>, recipe: &Recipe, content: &Content) -> Result<Self, Error> {
+    fn of(context: &Context<'_>, recipe: &Recipe, contents: &[Content]) -> Result<Self, Error> {
         let refused = |source: BuildError| Error::Graph { model: context.model(), source };
         let whole = Graph::read(&context.base.graph_path());
-        let (whole, _) = whole.and_then(|graph| trained(&graph, recipe)).map_err(|error| refused(error.into()))?;
+        let (mut whole, _) = whole.and_then(|graph| trained(&graph, recipe)).map_err(|error| refused(error.into()))?;
         let input = &context.base.metadata.input;
-        let frontier = content.frontier();
-        let is_input: Vec<bool> = frontier.iter().map(|tensor| tensor.tensor == *input).collect();
-        let computed = frontier.iter().map(|tensor| tensor.tensor.as_str()).filter(|name| name != input);
-        let computed: Vec<String> = computed.map(|name| whole.float32_name(name)).collect();
-        let computed: Vec<&str> = computed.iter().map(String::as_str).collect();
-        let pooled = frontier.iter().find(|tensor| tensor.pooled);
-        let graph = match (pooled, computed.as_slice()) {
-            (Some(pooled), _) => {
-                let mut pool = Builder::on(&whole.float32_name(&pooled.tensor), &recipe.head.shape);
-                pool.named(POOLED, LayerKind::GlobalAveragePooling2D, &[0]);
-                Some(whole.with_head(pool.layers(), &mut |_, _: &Layer| Ok(Vec::new())).map_err(refused)?)
-            }
-            (None, []) => None,
-            (None, computed) => Some(whole.cut(computed).map_err(|error| refused(error.into()))?),
-        };
+        let (mut outputs, mut tensors): (Vec<String>, _) = (Vec::new(), Vec::new());
+        for (tensor, length) in contents.iter().flat_map(|content| content.frontier().iter().zip(content.lengths())) {
+            let made = if tensor.pooled { POOLED.to_owned() } else { whole.float32_name(&tensor.tensor) };
+            let output = (tensor.tensor != *input || tensor.pooled).then(|| {
+                outputs.iter().position(|output| *output == made).unwrap_or_else(|| {
+                    outputs.push(made);
+                    outputs.len() - 1
+                })
+            });
+            tensors.push(Wanted { name: tensor.tensor.clone(), length, output });
+        }
+        if let Some(pooled) = contents.iter().flat_map(Content::frontier).find(|tensor| tensor.pooled) {
+            let mut pool = Builder::on(&whole.float32_name(&pooled.tensor), &recipe.head.shape);
+            pool.named(POOLED, LayerKind::GlobalAveragePooling2D, &[0]);
+            whole = whole.with_head(pool.layers(), &mut |_, _: &Layer| Ok(Vec::new())).map_err(refused)?;
+        }
+        let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
+        let graph = if outputs.is_empty() { None } else { Some(whole.cut(&outputs).map_err(|error| refused(error.into()))?) };
         let shared = match (&graph, context.choice.provider) {
             (Some(graph), Provider::Cpu) => {
                 SharedWeights::of(graph, &context.base.weights_path()).map_err(|source| context.runtime_error(source))?
             }
             _ => SharedWeights::default(),
         };
-        let names = frontier.iter().map(|tensor| tensor.tensor.clone()).collect();
-        Ok(Self { is_input, names, lengths: content.lengths(), graph: graph.map(|graph| graph.to_bytes()), shared })
+        Ok(Self { tensors, graph: graph.map(|graph| graph.to_bytes()), shared })
     }
 }
 
@@ -197,24 +212,18 @@ impl Work<'_> {
             let images = self.prepare(run)?;
             let outputs = self.infer(lane, &images)?;
             for (row, image) in images.iter().enumerate() {
-                let mut computed = outputs.iter();
-                let mut record = Vec::with_capacity(self.frozen.lengths.len());
-                for (at, &length) in self.frozen.lengths.iter().enumerate() {
-                    let values = if self.frozen.is_input[at] {
-                        Some(image.data())
-                    } else {
-                        computed.next().and_then(|output| row_of(output, row))
-                    };
-                    record.push(values.filter(|values| values.len() == length).ok_or_else(|| self.size(at, values))?);
-                }
+                let values = |tensor: &Wanted| match tensor.output {
+                    Some(output) => outputs.get(output).and_then(|output| row_of(output, row)),
+                    None => Some(image.data()),
+                };
+                let whole = |tensor: &Wanted| {
+                    let values = values(tensor);
+                    values.filter(|values| values.len() == tensor.length).ok_or_else(|| tensor.size(values))
+                };
+                let record = self.frozen.tensors.iter().map(whole).collect::<Result<Vec<_>, Error>>()?;
                 sink(first + row, &record)?;
             }
         }
-    }
-
-    fn size(&self, at: usize, found: Option<&[f32]>) -> Error {
-        let (tensor, expected) = (self.frozen.names[at].clone(), self.frozen.lengths[at]);
-        Error::Size { tensor, expected, found: found.map_or(0, <[f32]>::len) }
     }
 
     /// Decoded, preprocessed and mirrored images; several at a time where a run takes several.

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     preprocess::Preprocessing,
     training::{
+        Samples,
         batches::Pick,
         recipe::{Frontier, Phase, Recipe},
     },
@@ -28,6 +29,9 @@ pub struct Content {
     pub(super) graph_sha256: String,
     pub(super) preprocessing: Preprocessing,
     pub(super) frontier: Vec<Frontier>,
+    /// Tensors that the same pass gives to other phases: they may keep the library from fusing operators.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) beside: Vec<String>,
     /// Whether mirrored images have records too, behind all others: with and without them it is the same cache.
     #[serde(skip)]
     pub(super) flips: bool,
@@ -36,16 +40,18 @@ pub struct Content {
 }
 
 impl Content {
-    /// What `phase` of `recipe` reads, for a data set of `images`, computed by `engine` (library and provider in words).
-    pub fn of(recipe: &Recipe, phase: &Phase, images: usize, engine: String) -> Self {
+    /// What `phase` of `recipe` reads, for the images of `samples`, computed by `engine` (library and provider in words).
+    pub fn of(recipe: &Recipe, phase: &Phase, samples: &Samples, engine: String) -> Self {
+        let on_the_way = phase.and_on_the_way(&recipe.phases).skip(1).flat_map(|other| &other.frontier);
         Self {
             format: FORMAT,
             fingerprint: recipe.fingerprint.clone(),
-            images,
+            images: samples.images.len(),
             weights_sha256: recipe.base.weights_sha256.clone(),
             graph_sha256: recipe.base.graph_sha256.clone(),
             preprocessing: recipe.preprocessing.clone(),
             frontier: phase.frontier.clone(),
+            beside: on_the_way.map(|tensor| tensor.tensor.clone()).collect(),
             flips: recipe.horizontal_flip,
             engine,
         }

@@ -53,9 +53,16 @@ pub struct Context<'a> {
 
 /// The tensors at the frontier of one phase, by image.
 pub struct FrontierCache<'a> {
+    own: Part,
+    /// What other phases read, which is computed on the way.
+    beside: Vec<Part>,
+    computer: Computer<'a>,
+}
+
+/// What a cache holds, and where.
+struct Part {
     content: Content,
     store: Store,
-    computer: Computer<'a>,
 }
 
 /// How far filling has come.
@@ -90,21 +97,30 @@ impl<'a> FrontierCache<'a> {
         if samples.fingerprint != recipe.fingerprint {
             return Err(Error::DatasetChanged { dataset: recipe.dataset.clone() });
         }
-        let content = Content::of(recipe, phase, samples.images.len(), Computer::engine(&context, recipe, phase)?);
-        let computer = Computer::new(context, recipe, &content, samples)?;
-        let store = Store::open(context.root, &content, context.bound)?;
-        Ok(Self { content, store, computer })
+        let content = |phase| Computer::engine(&context, recipe, phase).map(|engine| Content::of(recipe, phase, samples, engine));
+        let contents = phase.and_on_the_way(&recipe.phases).map(content).collect::<Result<Vec<_>, Error>>()?;
+        let computer = Computer::new(context, recipe, &contents, samples)?;
+        let mut bound = context.bound;
+        let open = |content: Content| {
+            let store = Store::open(context.root, &content, bound)?;
+            bound = bound.saturating_sub(content.record_bytes().saturating_mul(store.limit() as u64));
+            Ok(Part { content, store })
+        };
+        let mut parts = contents.into_iter().map(open).collect::<Result<Vec<_>, Error>>()?.into_iter();
+        let own = parts.next().expect("the phase's own");
+        Ok(Self { own, beside: parts.collect(), computer })
     }
 
     /// What the user should know: that not everything fits.
     pub fn warning(&self) -> Option<String> {
-        let (limit, records) = (self.store.limit(), self.content.records());
+        let Part { content, store } = &self.own;
+        let (limit, records) = (store.limit(), content.records());
         (limit < records).then(|| {
             format!(
                 "the cached tensors need {} bytes, of which {} fit: {} of {records} images are computed anew in every epoch; \
                  raise `training.cache_bytes`",
-                self.content.record_bytes().saturating_mul(records as u64),
-                self.content.record_bytes().saturating_mul(limit as u64),
+                content.record_bytes().saturating_mul(records as u64),
+                content.record_bytes().saturating_mul(limit as u64),
                 records - limit
             )
         })
@@ -112,13 +128,15 @@ impl<'a> FrontierCache<'a> {
 
     /// Computes those of `picks` that are to be stored and are not; `go_on` hears of progress, and ends it by saying false.
     ///
+    /// What other phases read on the way is stored with them.
     /// May be stopped at any moment, by a kill too: what is there stays.
     ///
     /// # Errors
     /// [`Error::Cancelled`] when `go_on` said so; an image that cannot be read; a full disk.
     pub fn fill(&mut self, picks: &[Pick], go_on: &mut dyn FnMut(Progress) -> bool) -> Result<(), Error> {
-        let total = picks.iter().filter(|pick| self.content.record(**pick) < self.store.limit()).count();
-        let lacking: Vec<Pick> = picks.iter().filter(|pick| self.store.lacks(self.content.record(**pick))).copied().collect();
+        let Part { content, store } = &self.own;
+        let total = picks.iter().filter(|pick| content.record(**pick) < store.limit()).count();
+        let lacking: Vec<Pick> = picks.iter().filter(|pick| store.lacks(content.record(**pick))).copied().collect();
         let before = total - lacking.len();
         if !go_on(Progress { done: before, total }) {
             return Err(Error::Cancelled);
@@ -127,12 +145,19 @@ impl<'a> FrontierCache<'a> {
             return Ok(());
         }
         let (done, cancelled, ended) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        let (store, content, computer) = (&self.store, &self.content, &mut self.computer);
+        let (own, beside, computer) = (&self.own, &self.beside, &mut self.computer);
         let sink = |place: usize, record: &[&[f32]]| {
             if cancelled.load(Ordering::Relaxed) {
                 return Err(Error::Cancelled);
             }
-            store.write(content.record(lacking[place]), record)?;
+            let (first, mut rest) = record.split_at(own.content.frontier().len());
+            for part in beside {
+                let (values, others) = rest.split_at(part.content.frontier().len());
+                part.put(lacking[place], values)?;
+                rest = others;
+            }
+            // Last: where it is, the others are.
+            own.put(lacking[place], first)?;
             done.fetch_add(1, Ordering::Relaxed);
             Ok(())
         };
@@ -155,19 +180,25 @@ impl<'a> FrontierCache<'a> {
         })
         .or_else(|error| self.make_room(error))?;
         go_on(progress());
-        self.store.sync()?;
-        if self.store.limit() == self.content.records() {
+        for part in self.parts() {
+            part.store.sync()?;
+        }
+        if self.own.store.limit() == self.own.content.records() {
             self.computer.release();
         }
         Ok(())
     }
 
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        std::iter::once(&self.own).chain(&self.beside)
+    }
+
     /// Lets all records go where the disk is full: what else is written there, the end of this job too, needs room.
     fn make_room(&self, error: Error) -> Result<(), Error> {
-        if error.is_disk_full()
-            && let Err(error) = self.store.empty()
-        {
-            tracing::warn!(%error, "cannot empty a cache on a full disk");
+        for part in self.parts().filter(|_| error.is_disk_full()) {
+            if let Err(error) = part.store.empty() {
+                tracing::warn!(%error, "cannot empty a cache on a full disk");
+            }
         }
         Err(error)
     }
@@ -179,34 +210,44 @@ impl<'a> FrontierCache<'a> {
     /// # Errors
     /// An image that cannot be read, a file system that refuses. `picks` are no more than `rows`.
     pub fn batch(&mut self, picks: &[Pick], rows: usize) -> Result<Vec<Tensor>, Error> {
-        let lengths = self.content.lengths();
+        let Part { content, store } = &self.own;
+        let lengths = content.lengths();
         let mut tensors: Vec<Vec<f32>> = lengths.iter().map(|length| vec![0.0; length * rows]).collect();
         let mut lacking = Vec::new();
         for (row, pick) in picks.iter().enumerate() {
             let mut record: Vec<&mut [f32]> = rows_of(&mut tensors, &lengths, row);
-            if !self.store.read(self.content.record(*pick), &mut record)? {
+            if !store.read(content.record(*pick), &mut record)? {
                 lacking.push((row, *pick));
             }
         }
         if !lacking.is_empty() {
             let shared = Mutex::new(&mut tensors);
-            let (store, content) = (&self.store, &self.content);
+            let own = &self.own;
             let sink = |place: usize, record: &[&[f32]]| {
                 let (row, pick) = lacking[place];
+                let record = &record[..lengths.len()];
                 let mut tensors = shared.lock().unwrap_or_else(PoisonError::into_inner);
                 for (target, values) in rows_of(&mut tensors, &lengths, row).into_iter().zip(record) {
                     target.copy_from_slice(values);
                 }
                 drop(tensors);
-                store.write(content.record(pick), record)
+                own.put(pick, record)
             };
             let picks: Vec<Pick> = lacking.iter().map(|(_, pick)| *pick).collect();
             self.computer.run(&picks, &sink).or_else(|error| self.make_room(error))?;
         }
         let shape = |shape: &[usize]| std::iter::once(rows).chain(shape.iter().copied()).collect();
-        let shapes = self.content.frontier().iter().map(|tensor| shape(&tensor.shape));
+        let shapes = self.own.content.frontier().iter().map(|tensor| shape(&tensor.shape));
         let tensor = |(shape, data)| Tensor::new(shape, data).expect("as many values as rows of that shape have");
         Ok(shapes.zip(tensors).map(tensor).collect())
+    }
+}
+
+impl Part {
+    /// Stores the record of `pick`, unless it is there or has no place.
+    fn put(&self, pick: Pick, record: &[&[f32]]) -> Result<(), Error> {
+        let number = self.content.record(pick);
+        if self.store.lacks(number) { self.store.write(number, record) } else { Ok(()) }
     }
 }
 
@@ -221,8 +262,9 @@ pub(super) fn probe(
     samples: &Samples,
     picks: &[Pick],
 ) -> Result<Duration, Error> {
-    let content = Content::of(recipe, phase, samples.images.len(), String::new());
-    let mut computer = Computer::new(context, recipe, &content, samples)?;
+    let contents: Vec<Content> =
+        phase.and_on_the_way(&recipe.phases).map(|phase| Content::of(recipe, phase, samples, String::new())).collect();
+    let mut computer = Computer::new(context, recipe, &contents, samples)?;
     computer.run(picks, &|_, _| Ok(()))?;
     let started = Instant::now();
     computer.run(picks, &|_, _| Ok(()))?;

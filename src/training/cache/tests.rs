@@ -30,6 +30,7 @@ fn content(fingerprint: &str, images: usize) -> Content {
         graph_sha256: String::new(),
         preprocessing: Preprocessing::keras(Mode::Tf, 8, 8),
         frontier: vec![tensor("a", &[2, 3]), tensor("b", &[1])],
+        beside: Vec::new(),
         flips: true,
         engine: String::new(),
     }
@@ -67,11 +68,12 @@ fn open(root: &Path, content: &Content) -> Store {
 fn every_part_of_the_content_is_in_the_key() {
     let whole = content("f", 5);
     let mut others = vec![content("g", 5), content("f", 6)];
-    let changes: [fn(&mut Content); 5] = [
+    let changes: [fn(&mut Content); 6] = [
         |content| content.weights_sha256.push('1'),
         |content| content.graph_sha256.push('1'),
         |content| content.preprocessing.width = 9,
         |content| content.frontier[0].pooled = true,
+        |content| content.beside.push("c".to_owned()),
         |content| content.engine.push('1'),
     ];
     for change in changes {
@@ -80,7 +82,7 @@ fn every_part_of_the_content_is_in_the_key() {
         others.push(other);
     }
     let keys: std::collections::HashSet<String> = others.iter().chain([&whole]).map(Content::key).collect();
-    assert_eq!(keys.len(), 8);
+    assert_eq!(keys.len(), 9);
     assert_eq!(whole.key(), Content { flips: false, ..whole.clone() }.key(), "a cache with mirrored images has the others too");
 }
 

@@ -159,6 +159,15 @@ pub struct Phase {
     pub trained_flops: u64,
 }
 
+impl Phase {
+    /// This phase and those of `phases` whose frontiers lie on the way to its own: one pass of the base gives them all.
+    pub fn and_on_the_way<'a>(&'a self, phases: &'a [Self]) -> impl Iterator<Item = &'a Self> {
+        let first = |(at, phase): &(usize, &Self)| phases[..*at].iter().all(|earlier| earlier.frontier != phase.frontier);
+        let before = phases.iter().enumerate().filter(first).map(|(_, phase)| phase);
+        std::iter::once(self).chain(before.filter(|phase| phase.frozen_flops < self.frozen_flops))
+    }
+}
+
 /// What trains in a phase; the head always does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "part", rename_all = "lowercase")]
