@@ -4,15 +4,17 @@
 
 FOLDER holds a folder per class, or train/ and val/ with these; the bases are models of the repository that graft finds, as
 GRAFT__DATA__DIR and its other settings say. A recipe is a word of the request's `recipe`, or a JSON file as of
-`graft finetune --recipe`. What comes out is removed again. The first run with a base computes the frozen layers, later ones
-find them in the cache, so that one run per base is made for that and left out. `trained` counts from the first epoch's end
-to the last one's. Times are to be compared within one table, from a machine that does nothing else.
+`graft finetune --recipe`. What comes out is removed again. The first run of a recipe with a base computes the frozen layers,
+later ones find them in the cache, so that one run is made for that with nothing cached, and told apart. `trained` counts from
+the first epoch's end to the last one's; loss and calibration error, before and after calibration, are cross-validated. Times
+are to be compared within one table, from a machine that does nothing else.
 
 Prints a row per run as Markdown, and the means; `--json FILE` keeps every epoch.
 """
 
 import argparse
 import json
+import math
 import os
 import pathlib
 import re
@@ -25,7 +27,12 @@ import time
 
 NUMBER = r"([\d.]+|NaN|inf)"
 EPOCH = re.compile(rf"phase (\d+) epoch +(\d+)  loss {NUMBER}  accuracy {NUMBER}  val_loss {NUMBER}  val_accuracy {NUMBER}")
+CALIBRATION = re.compile(
+    rf"temperature {NUMBER}; cross-validated, loss {NUMBER} before and {NUMBER} after, "
+    rf"calibration error {NUMBER} before and {NUMBER} after"
+)
 BEST = re.compile(r"epoch (\d+) of phase (\d+) was the best")
+FITTED = "temperature", "loss_before", "loss_after", "error_before", "error_after"
 NAME = "bench-recipes"
 
 
@@ -64,6 +71,7 @@ def run(graft, folder, base, recipe, seed):
         wall = time.perf_counter() - started
     if status != 0 or not (best := BEST.search(report)):
         sys.exit(f"{' '.join(command)} failed:\n{''.join(said[-5:])}{report}")
+    calibration = CALIBRATION.search(report)
     at = int(best[2]), int(best[1])
     chosen = next(epoch for epoch in epochs if (epoch["phase"], epoch["epoch"]) == at)
     return {
@@ -71,12 +79,30 @@ def run(graft, folder, base, recipe, seed):
         "recipe": recipe,
         "seed": seed,
         "best": chosen,
+        "calibration": dict(zip(FITTED, map(float, calibration.groups()))) if calibration else None,
         "epochs": epochs,
         "trained": epochs[-1]["seconds"] - epochs[0]["seconds"],
         "wall": wall,
         "peak_mib": usage.ru_maxrss // 1024,
         "warnings": [line.removeprefix("warning: ").strip() for line in said if line.startswith("warning: ")],
     }
+
+
+def run_cold(arguments, base, recipe):
+    """A run that finds nothing cached; what it caches is there for later ones."""
+    cache = pathlib.Path(os.environ["GRAFT__DATA__DIR"]) / "cache"
+    aside = cache.with_name("cache-of-benches")
+    if cache.is_dir():
+        cache.rename(aside)
+    result = run(arguments.graft, arguments.folder, base, recipe, arguments.seeds[0])
+    remove(arguments.graft)
+    if aside.is_dir():
+        for made in cache.iterdir():
+            shutil.rmtree(aside / made.name, ignore_errors=True)
+            made.rename(aside / made.name)
+        cache.rmdir()
+        aside.rename(cache)
+    return result
 
 
 def remove(graft):
@@ -87,23 +113,45 @@ def remove(graft):
         shutil.rmtree(models / NAME)
 
 
+def cells(accuracy, calibration, best, trained, wall, peak):
+    """The columns behind the seed; `calibration` gives the value of a name."""
+    fitted = [
+        f"{calibration('temperature'):.2f}",
+        f"{calibration('loss_before'):.3f} / {calibration('loss_after'):.3f}",
+        f"{calibration('error_before'):.3f} / {calibration('error_after'):.3f}",
+    ]
+    return " | ".join([f"{accuracy:.4f}", best, *fitted, f"{trained:.1f}", f"{wall:.1f}", str(peak)])
+
+
 def row(result):
-    best = result["best"]
-    return (
-        f"| {result['base']} | {result['recipe']} | {result['seed']} | {best['val_accuracy']:.4f} | {best['val_loss']:.4f} "
-        f"| {best['phase']}.{best['epoch']} | {result['trained']:.1f} | {result['wall']:.1f} | {result['peak_mib']} |"
+    best, calibration = result["best"], result["calibration"] or {}
+    values = cells(
+        best["val_accuracy"],
+        lambda name: calibration.get(name, math.nan),
+        f"{best['phase']}.{best['epoch']}",
+        result["trained"],
+        result["wall"],
+        result["peak_mib"],
     )
+    return f"| {result['base']} | {result['recipe']} | {result['seed']} | {values} |"
 
 
 def mean(results, recipe):
     own = [result for result in results if result["recipe"] == recipe]
-    average = lambda value: statistics.fmean(map(value, own))
-    accuracy, loss = average(lambda one: one["best"]["val_accuracy"]), average(lambda one: one["best"]["val_loss"])
-    return (
-        f"| {', '.join(dict.fromkeys(one['base'] for one in own))} | {recipe} | {len(own)} runs | {accuracy:.4f} | {loss:.4f} | "
-        f"| {average(lambda one: one['trained']):.1f} | {average(lambda one: one['wall']):.1f} "
-        f"| {max(one['peak_mib'] for one in own)} |"
+
+    def average(value):
+        return statistics.fmean(map(value, own))
+
+    late = sum(one["best"]["phase"] > 1 for one in own)
+    values = cells(
+        average(lambda one: one["best"]["val_accuracy"]),
+        lambda name: average(lambda one: (one["calibration"] or {}).get(name, math.nan)),
+        f"{late} after 1",
+        average(lambda one: one["trained"]),
+        average(lambda one: one["wall"]),
+        max(one["peak_mib"] for one in own),
     )
+    return f"| {', '.join(dict.fromkeys(one['base'] for one in own))} | {recipe} | {len(own)} runs | {values} |"
 
 
 def main():
@@ -118,10 +166,10 @@ def main():
     if "GRAFT__DATA__DIR" not in os.environ:
         sys.exit("set GRAFT__DATA__DIR to a folder with the bases: what comes out is removed from its models")
     results = []
-    print("| base | recipe | seed | accuracy | loss | best | trained s | wall s | peak MiB |\n|---|---|---|---|---|---|---|---|---|")
+    columns = ["base", "recipe", "seed", "accuracy", "best", "temperature", "loss", "calibration error", "trained s", "wall s"]
+    print(f"| {' | '.join(columns)} | peak MiB |\n{'|---' * (len(columns) + 1)}|")
     for base in arguments.bases:
-        run(arguments.graft, arguments.folder, base, arguments.recipes[0], arguments.seeds[0])
-        remove(arguments.graft)
+        cold = {recipe: run_cold(arguments, base, recipe) for recipe in arguments.recipes}
         for seed in arguments.seeds:
             # Side by side, so that what else the machine does meets all alike.
             for recipe in arguments.recipes:
@@ -132,6 +180,7 @@ def main():
                     arguments.json.write_text(json.dumps(results, indent=1))
         for recipe in arguments.recipes:
             print(mean([result for result in results if result["base"] == base], recipe), flush=True)
+            print(f"| {base} | {recipe} | nothing cached |" + " |" * 6 + f" {cold[recipe]['wall']:.1f} | |", flush=True)
     for recipe in arguments.recipes:
         print(mean(results, recipe), flush=True)
 

@@ -10,9 +10,11 @@ use graft::{
     config::{self, Provider, ProviderChoice, ProviderPolicy},
     graph::{
         ExternalData, Graph, build,
-        gradient::{LABELS, LEARNING_RATE, LOSS, Labels, SAMPLE_WEIGHTS, Trainable, TrainingGraph, TrainingSpec, training_graph},
+        gradient::{
+            LABELS, LEARNING_RATE, LOSS, Labels, SAMPLE_WEIGHTS, TrainableTensor, TrainingGraph, TrainingSpec, training_graph,
+        },
     },
-    runtime::{Feed, Runtime, SessionSource, SharedWeights, Stepper, StepperSource},
+    runtime::{Feed, Runtime, SessionSource, SharedWeights, TrainingSession, TrainingSessionSource},
     tensor::Tensor,
     weights::seeded::Seeded,
 };
@@ -95,7 +97,7 @@ impl Part {
             logits: "predictions".to_owned(),
             batch,
             labels: Labels::Classes,
-            trainable: names.map(|name| Trainable { name, l2: 0.0 }).collect(),
+            trainable: names.map(|name| TrainableTensor { name, l2: 0.0 }).collect(),
             optimizer: serde_json::from_value(serde_json::json!({"type": "sgd", "momentum": 0.9})).expect("an optimizer"),
             provider: Provider::Cpu,
         };
@@ -110,12 +112,12 @@ fn open(
     training: &TrainingGraph,
     folder: &std::path::Path,
     threads: Option<NonZeroUsize>,
-) -> anyhow::Result<Stepper> {
+) -> anyhow::Result<TrainingSession> {
     let tensors = training.parameters.iter().chain(&training.state);
     let carried: Vec<(String, String)> = tensors.map(|tensor| (tensor.input.clone(), tensor.output.clone())).collect();
     let bytes = training.graph.to_bytes();
     let session = SessionSource { graph: &bytes, folder, shared: &SharedWeights::default() };
-    let mut stepper = runtime.stepper(StepperSource { session, carried: &carried, threads }, CPU)?;
+    let mut stepper = runtime.training_session(TrainingSessionSource { session, carried: &carried, threads }, CPU)?;
     for parameter in &training.parameters {
         stepper.set(&parameter.input, graph.stored(&parameter.input)?)?;
     }

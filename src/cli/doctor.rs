@@ -14,7 +14,7 @@ use crate::{
     config::{Config, Provider},
     graph::Graph,
     inference::{Needs, choose},
-    jobs::{self, Jobs, LeaseState, LeaseStatus, Listing, State},
+    jobs::{self, Jobs, LeaseReport, LeaseStatus, Listing, State},
     registry::{ModelVersion, Repository, Snapshot, known_model},
     runtime::{self, Runtime},
 };
@@ -179,7 +179,7 @@ fn jobs(config: &Config, report: &mut Report) -> anyhow::Result<()> {
         Ok::<_, jobs::Error>((jobs.list(&listing(State::Queued)).await?.len(), leases))
     })??;
     report.ok("jobs", format_args!("{} running, {waiting} waiting", running.len()));
-    for (id, LeaseState { status, reported, expires }) in running {
+    for (id, LeaseReport { status, reported, expires }) in running {
         match status {
             LeaseStatus::Held => {}
             LeaseStatus::Overdue => report.warn(

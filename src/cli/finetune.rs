@@ -261,7 +261,7 @@ impl Observer for Display {
 
     fn flush(&self) {}
 
-    fn checkpointed(&self, _at: event::Place) {}
+    fn checkpointed(&self, _at: event::Position) {}
 
     fn cancelled(&self) -> bool {
         false

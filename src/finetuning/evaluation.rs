@@ -10,7 +10,7 @@ use crate::{
     inference::ModelId,
     message::Listed,
     registry::{ClassNameError, Label, find_class},
-    training::report::{Report, Tally, WORST},
+    training::report::{ClassificationReport, Tally, WORST},
 };
 
 /// The model's class of every class of the photos.
@@ -33,7 +33,7 @@ pub struct Evaluated {
     #[schema(required = true)]
     pub split: Option<String>,
     /// How good it is on them.
-    pub report: Report,
+    pub report: ClassificationReport,
     /// Photos that cannot be used, by path.
     pub skipped: Vec<Skipped>,
 }

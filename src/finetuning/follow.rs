@@ -18,7 +18,7 @@ use crate::{
     jobs::{self, Control, Progress, document},
     training::{
         Estimate,
-        event::{EpochMetrics, Event, Observer, Place},
+        event::{EpochMetrics, Event, Observer, Position},
         recipe::Recipe,
     },
 };
@@ -133,17 +133,17 @@ impl<'a> Follow<'a> {
     }
 
     /// Steps done in the phase.
-    fn steps(&self, at: Place) -> u64 {
+    fn steps(&self, at: Position) -> u64 {
         at.epoch * self.recipe.steps_per_epoch + at.step
     }
 
-    fn mark(&self, event: jobs::Event, at: Place) -> jobs::Event {
+    fn mark(&self, event: jobs::Event, at: Position) -> jobs::Event {
         let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         event.at(number(at.phase as u64 + 1), number(at.epoch + 1), self.steps(at))
     }
 
     /// Tells how far the run is: `step` of `steps` of a part of the phase of `at`.
-    fn progress(&self, stage: &str, at: Place, (step, steps): (u64, u64), part: Part) {
+    fn progress(&self, stage: &str, at: Position, (step, steps): (u64, u64), part: Part) {
         let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         let epochs = self.recipe.phases.get(at.phase).map_or(0, |phase| phase.epochs);
         let done = if steps > 0 { step as f64 / steps as f64 } else { 1.0 };
@@ -166,7 +166,7 @@ impl<'a> Follow<'a> {
         self.control.progress(Progress { remaining_seconds, details, ..Progress::default() });
     }
 
-    fn trains(&self, stage: &str, at: Place) {
+    fn trains(&self, stage: &str, at: Position) {
         let epochs = self.recipe.phases.get(at.phase).map_or(0, |phase| phase.epochs);
         self.progress(stage, at, (self.steps(at), epochs * self.recipe.steps_per_epoch), Part::Training);
     }
@@ -185,7 +185,7 @@ impl<'a> Follow<'a> {
         let EpochMetrics { phase, epoch, .. } = metrics;
         let mut event = jobs::Event::new("epoch");
         event.data = document(&Epoch::from(metrics).measured).unwrap_or_default();
-        let end = Place { phase, epoch, step: self.recipe.steps_per_epoch };
+        let end = Position { phase, epoch, step: self.recipe.steps_per_epoch };
         self.control.event(self.mark(event, end));
         self.knows(metrics.loss, metrics.accuracy, metrics.images_per_second);
         self.trains("training", end);
@@ -203,7 +203,7 @@ impl Observer for Follow<'_> {
             // With a place, so that it is reported once, however often the phase begins.
             Event::CacheTooSmall { phase, detail } => {
                 let event = jobs::Event::warning(detail);
-                self.control.event(self.mark(event, Place { phase, epoch: 0, step: 0 }));
+                self.control.event(self.mark(event, Position { phase, epoch: 0, step: 0 }));
             }
             Event::Warning { at, detail } => self.control.event(self.mark(jobs::Event::warning(detail), at)),
             Event::Caching { phase, done, total } => {
@@ -211,7 +211,7 @@ impl Observer for Follow<'_> {
                     let event = jobs::Event::new("caching").with("done", done).with("total", total);
                     self.control.event(event.at(u32::try_from(phase + 1).unwrap_or(u32::MAX), 0, done as u64));
                 }
-                let at = Place { phase, epoch: 0, step: 0 };
+                let at = Position { phase, epoch: 0, step: 0 };
                 self.progress("caching", at, (done as u64, total as u64), Part::Caching);
             }
             Event::Step { at, loss, accuracy, learning_rate, images_per_second } => {
@@ -225,7 +225,7 @@ impl Observer for Follow<'_> {
             Event::Exporting => {
                 let phase = self.recipe.phases.len().saturating_sub(1);
                 let epoch = self.recipe.phases.last().map_or(0, |phase| phase.epochs.saturating_sub(1));
-                let end = Place { phase, epoch, step: self.recipe.steps_per_epoch };
+                let end = Position { phase, epoch, step: self.recipe.steps_per_epoch };
                 self.control.event(self.mark(jobs::Event::new("exporting"), end));
                 self.trains("exporting", end);
             }
@@ -236,7 +236,7 @@ impl Observer for Follow<'_> {
         self.control.flush();
     }
 
-    fn checkpointed(&self, _at: Place) {
+    fn checkpointed(&self, _at: Position) {
         self.control.checkpointed();
     }
 

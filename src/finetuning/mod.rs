@@ -37,7 +37,7 @@ use crate::{
         self, Context, Estimate, Outcome, Samples, cache,
         event::Observer,
         recipe::{Recipe, Request},
-        report::Report,
+        report::ClassificationReport,
     },
 };
 
@@ -55,7 +55,7 @@ pub struct Finetuner {
     limits: Limits,
     /// Folder of all frontier caches.
     caches: PathBuf,
-    /// Held while a plan is measured: that takes sessions of the base, whose weights must not be in memory once per request.
+    /// Held while a plan reads weights of the base, to check it and to measure it: they must not be in memory once per request.
     measuring: Mutex<()>,
 }
 
@@ -86,7 +86,7 @@ pub struct Finetuned {
     /// Every epoch.
     pub history: Vec<Epoch>,
     /// How good it is on the validation images.
-    pub report: Report,
+    pub report: ClassificationReport,
     /// How its scores are calibrated; left out without validation images, and where the recipe says `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -94,7 +94,7 @@ pub struct Finetuned {
     /// How good it is on the test images, which nothing was chosen by; left out where the data set has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub test: Option<Report>,
+    pub test: Option<ClassificationReport>,
     /// What is to be known of it: few validation images, an accuracy that says nothing, learning rates that did not train.
     pub warnings: Vec<String>,
 }
@@ -150,6 +150,7 @@ impl Finetuner {
 
     /// What of `base` the recipe cannot be trained through; empty when it can be run.
     pub fn untrainable(&self, base: &ModelVersion, recipe: &Recipe) -> Vec<FieldProblem> {
+        let _one_at_a_time = self.measuring.lock().unwrap_or_else(PoisonError::into_inner);
         training::untrainable(base, recipe, self.choice(base).provider)
     }
 

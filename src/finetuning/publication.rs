@@ -12,8 +12,8 @@ use crate::{
     registry::{Metadata, Model, ModelVersion, Published, Stable, Staging, TrainedOn},
     telemetry::chain,
     training::{
-        Division, Error, Made, Publisher, Sample, Samples,
-        event::{Event, Observer, Place},
+        Error, Made, Publisher, Sample, Samples, TrainValSplit,
+        event::{Event, Observer, Position},
         recipe::{Publish, Recipe},
         report::wilson,
     },
@@ -123,7 +123,7 @@ impl Register<'_> {
     }
 
     /// The photos that the version was trained on, those of its base included.
-    fn trained_on(&self, division: &Division) -> TrainedOn {
+    fn trained_on(&self, division: &TrainValSplit) -> TrainedOn {
         let own = photos(self.samples, &division.train);
         // A list that cannot be read is one that nobody has.
         own.and(self.base.trained_on().ok().flatten().unwrap_or_default())
@@ -163,7 +163,7 @@ impl Register<'_> {
         let answers = if publication.served { "answers" } else { "does not answer" };
         let detail = format!("{name}@{version} {answers} requests for `{name}` without a version: {}", publication.detail);
         // Behind the last phase.
-        let at = Place { phase: self.recipe.phases.len(), epoch: 0, step: 0 };
+        let at = Position { phase: self.recipe.phases.len(), epoch: 0, step: 0 };
         self.observer.event(Event::Warning { at, detail });
     }
 
@@ -218,7 +218,7 @@ impl Register<'_> {
         }
         let lineage = version.metadata.lineage.as_ref().filter(|lineage| lineage.dataset == self.samples.fingerprint);
         let recipe = lineage.and_then(|lineage| serde_json::from_value::<Recipe>(lineage.recipe.clone()).ok());
-        let division = recipe.map(|recipe| Division::of(self.samples, recipe.validation.split, recipe.seed));
+        let division = recipe.map(|recipe| TrainValSplit::of(self.samples, recipe.validation.split, recipe.seed));
         division.map(|division| photos(self.samples, &division.train)).unwrap_or_default()
     }
 }

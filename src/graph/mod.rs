@@ -49,7 +49,7 @@ pub use self::{
     outputs::DeclaredOutput,
     scores::{Scores, Shapes},
     single_file::SingleFile,
-    weighted::{Role, Trainable, WeightedNode},
+    weighted::{Role, StoredWeight, WeightedNode},
 };
 
 /// Largest model file: protobuf messages end at 2 GiB.

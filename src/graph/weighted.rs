@@ -20,7 +20,7 @@ pub struct WeightedNode {
     /// The tensor that the first reader of [`Self::tensor`] makes, such as that of an activation.
     pub read_by: Option<String>,
     /// Its stored tensors, in the order of its inputs.
-    pub parameters: Vec<Trainable>,
+    pub parameters: Vec<StoredWeight>,
     /// Tensors made before it that it or a later node reads, the graph's input included: the frontier if training began here.
     ///
     /// More than one means that the node lies inside a block of parallel paths.
@@ -29,7 +29,7 @@ pub struct WeightedNode {
 
 /// A stored float32 tensor that can train.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trainable {
+pub struct StoredWeight {
     /// Its name.
     pub name: String,
     /// Its dimensions.
@@ -53,7 +53,7 @@ pub enum Role {
     Shift,
 }
 
-impl Trainable {
+impl StoredWeight {
     /// Number of its values.
     pub fn values(&self) -> u64 {
         self.shape.iter().map(|&side| side as u64).product()
@@ -117,7 +117,7 @@ struct Span {
     last: usize,
 }
 
-fn parameters(node: &NodeProto, stored: &HashMap<&str, Initializer<'_>>, is_sum: impl Fn(&str) -> bool) -> Vec<Trainable> {
+fn parameters(node: &NodeProto, stored: &HashMap<&str, Initializer<'_>>, is_sum: impl Fn(&str) -> bool) -> Vec<StoredWeight> {
     let role = |position: usize| match (node.op_type(), position) {
         ("Conv", 1) => Some(Role::Kernel),
         ("Gemm", 0 | 1) | ("MatMul", 0 | 1) => Some(Role::Matrix),
@@ -129,7 +129,7 @@ fn parameters(node: &NodeProto, stored: &HashMap<&str, Initializer<'_>>, is_sum:
     };
     let trainable = |(position, name): (usize, &String)| {
         let tensor = stored.get(name.as_str()).filter(|tensor| tensor.elem == Some(ElementType::F32))?;
-        Some(Trainable { name: name.clone(), shape: tensor.shape.clone(), role: role(position)? })
+        Some(StoredWeight { name: name.clone(), shape: tensor.shape.clone(), role: role(position)? })
     };
     if !node.domain().is_empty() {
         return Vec::new();
@@ -206,7 +206,7 @@ mod tests {
         let behind: Vec<_> = weighted.iter().filter(|node| last_frozen.is_none_or(|last| node.position > last)).collect();
         let values = |wanted: fn(Role) -> bool| {
             let parameters = behind.iter().flat_map(|node| &node.parameters);
-            parameters.filter(|weight| wanted(weight.role)).map(super::Trainable::values).sum()
+            parameters.filter(|weight| wanted(weight.role)).map(super::StoredWeight::values).sum()
         };
         let kernels = values(|role| !matches!(role, Role::Scale | Role::Shift));
         (behind[0].crossing.clone(), kernels, values(|role| role == Role::Shift))

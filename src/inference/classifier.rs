@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use super::{
     Error,
     answer::scores,
-    cuts::{graph_error, runtime_error},
+    session_cache::{graph_error, runtime_error},
     worker::row,
 };
 use crate::{
@@ -65,7 +65,7 @@ impl Classifier {
         // What subgraphs and functions make, an import could not measure.
         let session = match graph.is_flat() {
             true => runtime.background_session(source, choice, threads),
-            false => runtime.unfolded_session(source, choice),
+            false => runtime.unfolded_session(source, choice, Some(threads)),
         };
         let session = session.map_err(|source| runtime_error(&version, source))?;
         let mut classifier = Self { version, output, references, session, limits };

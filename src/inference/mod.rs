@@ -1,12 +1,11 @@
 //! One pipeline for all callers: image bytes → top-k classes or layer outputs.
 //!
-//! Owns model resolution, decoding, queues, workers and cuts; knows neither HTTP nor the formats of files.
+//! Owns model resolution, decoding, queues, workers and sessions; knows neither HTTP nor the formats of files.
 //! `Request` → `Plan` (resolved, checked) → `Answer`.
 
 mod answer;
 mod choice;
 mod classifier;
-mod cuts;
 mod engine;
 mod error;
 mod failures;
@@ -15,6 +14,7 @@ mod manage;
 mod models;
 mod plan;
 mod request;
+mod session_cache;
 mod view;
 mod worker;
 

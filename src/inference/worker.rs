@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::{
     Error, ImageAnswer, Plan,
     answer::assemble,
-    cuts::{Cuts, runtime_error},
+    session_cache::{SessionCache, runtime_error},
 };
 use crate::{
     config::{ProviderChoice, RuntimeConfig},
@@ -110,7 +110,7 @@ impl Worker {
             .spawn(move || {
                 match Queue::open(runtime, thread_version, choice, bound_bytes, max_batch) {
                     Ok(mut queue) => {
-                        report.send(Ok((queue.cuts.version().clone(), queue.cuts.provider()))).ok();
+                        report.send(Ok((queue.sessions.version().clone(), queue.sessions.provider()))).ok();
                         queue.run(&receiver);
                     }
                     Err(error) => drop(report.send(Err(error))),
@@ -179,7 +179,7 @@ impl Worker {
 
 /// The worker thread's side: sessions, and entries in the order they came.
 struct Queue {
-    cuts: Cuts,
+    sessions: SessionCache,
     model: String,
     references: Option<References>,
     max_batch: usize,
@@ -203,15 +203,15 @@ impl Queue {
         let shape =
             vec![fixed_batch.unwrap_or(1), preprocessing.channels(), preprocessing.height as usize, preprocessing.width as usize];
         let zeros = Tensor::new(shape.clone(), vec![0.0; shape.iter().product()]).expect("as many zeros as the shape has");
-        let mut cuts = Cuts::open(runtime, version.clone(), choice, bound_bytes)?;
-        let main = cuts.main_tensors();
-        cuts.session(&main)?.run(&zeros).map_err(|source| runtime_error(&version, source))?;
+        let mut sessions = SessionCache::open(runtime, version.clone(), choice, bound_bytes)?;
+        let main = sessions.main_tensors();
+        sessions.session(&main)?.run(&zeros).map_err(|source| runtime_error(&version, source))?;
         if version.metadata.output.as_ref().is_some_and(|output| output.found_by == FoundBy::Guess) {
-            judge(&mut cuts, fixed_batch.unwrap_or(1))?;
+            judge(&mut sessions, fixed_batch.unwrap_or(1))?;
         }
         let (model, references) = (version.metadata.name.clone(), version.references()?);
         Ok(Self {
-            cuts,
+            sessions,
             model,
             references,
             max_batch: fixed_batch.unwrap_or(max_batch),
@@ -290,8 +290,8 @@ impl Queue {
         data.resize(data.capacity(), 0.0);
         let shape = std::iter::once(size).chain(image.iter().copied()).collect();
         let input = Tensor::new(shape, data).expect("a batch is as many images as its shape says");
-        let version = self.cuts.version().clone();
-        let session = self.cuts.session(tensors)?;
+        let version = self.sessions.version().clone();
+        let session = self.sessions.session(tensors)?;
         let started = Instant::now();
         let outputs = session.run(&input).map_err(|source| runtime_error(&version, source))?;
         Ok((outputs, started.elapsed()))
@@ -299,9 +299,9 @@ impl Queue {
 }
 
 /// Finds out by trial runs what the output's numbers are.
-fn judge(cuts: &mut Cuts, batch: usize) -> Result<(), Error> {
-    let (version, main) = (cuts.version().clone(), cuts.main_tensors());
-    let session = cuts.session(&main)?;
+fn judge(sessions: &mut SessionCache, batch: usize) -> Result<(), Error> {
+    let (version, main) = (sessions.version().clone(), sessions.main_tensors());
+    let session = sessions.session(&main)?;
     let images = trial_images(&version.metadata.preprocessing).into_iter();
     let run = |image: Tensor| {
         let (shape, data) = image.into_parts();
@@ -310,7 +310,7 @@ fn judge(cuts: &mut Cuts, batch: usize) -> Result<(), Error> {
         Ok(row(&session.run(&input).map_err(|source| runtime_error(&version, source))?[0], 0).to_vec())
     };
     let rows = images.map(run).collect::<Result<Vec<_>, Error>>()?;
-    cuts.set_version(version.judged(OutputKind::by_values(&rows)));
+    sessions.set_version(version.judged(OutputKind::by_values(&rows)));
     Ok(())
 }
 

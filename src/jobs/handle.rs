@@ -13,7 +13,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use super::{
     error::Error,
     event::StoredEvent,
-    job::{Job, LeaseState, LeaseStatus, NewJob},
+    job::{Job, LeaseReport, LeaseStatus, NewJob},
     kind::Resource,
     store::{self, Admission, Listing, Reservation, Store},
     time::{Clock, Timestamp},
@@ -143,7 +143,7 @@ impl Jobs {
     }
 
     /// How the claim of a running job's worker stands.
-    pub fn lease(&self, job: &Job) -> Option<LeaseState> {
+    pub fn lease(&self, job: &Job) -> Option<LeaseReport> {
         let claim = job.claim.as_ref()?;
         let reported = claim.expires.minus(self.inner.config.lease);
         let status = match () {
@@ -152,7 +152,7 @@ impl Jobs {
             () if reported.plus(2 * self.heartbeat()) < self.now() => LeaseStatus::Overdue,
             () => LeaseStatus::Held,
         };
-        Some(LeaseState { status, reported, expires: claim.expires })
+        Some(LeaseReport { status, reported, expires: claim.expires })
     }
 
     /// How long a worker is silent at most.

@@ -76,7 +76,7 @@ pub struct Claim {
 
 /// How a worker's claim to a running job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeaseState {
+pub struct LeaseReport {
     /// What is known of the worker.
     pub status: LeaseStatus,
     /// When its worker reported last.

@@ -20,7 +20,7 @@ pub use error::Error;
 pub use event::{Event, Mark, StoredEvent};
 pub use files::{Attachment, Files, Receiving};
 pub use handle::{Changes, Jobs, Removal};
-pub use job::{Claim, Failure, Job, LeaseState, LeaseStatus, NewJob, Progress, Spec};
+pub use job::{Claim, Failure, Job, LeaseReport, LeaseStatus, NewJob, Progress, Spec};
 pub use kind::{AnyKind, Document, Kind, Kinds, PlanError, Planned, Resource, Task, document};
 pub use state::{State, Transition};
 pub use store::{Admission, Lease, Listing, Report, Reservation, Standing, Store};

@@ -14,4 +14,4 @@ pub use field_problem::FieldProblem;
 pub use listed::Listed;
 pub use server_path::{Folders, Foreign, ServerPath};
 pub use words::UnknownWord;
-pub(crate) use words::{quoted, spelled, word};
+pub(crate) use words::{quoted, spelled, word, words};

@@ -22,12 +22,17 @@ pub struct UnknownWord(Vec<String>);
 /// The words that there are.
 pub(crate) fn word<T: DeserializeOwned + ToSchema>(text: &str) -> Result<T, UnknownWord> {
     let reader = IntoDeserializer::<Error>::into_deserializer(text);
-    T::deserialize(reader).map_err(|_| match T::schema() {
+    T::deserialize(reader).map_err(|_| UnknownWord(words::<T>()))
+}
+
+/// The words of an enumeration; none of what is none.
+pub(crate) fn words<T: ToSchema>() -> Vec<String> {
+    match T::schema() {
         RefOr::T(Schema::Object(Object { enum_values: Some(words), .. })) => {
-            UnknownWord(words.iter().filter_map(|word| word.as_str()).map(str::to_owned).collect())
+            words.iter().filter_map(|word| word.as_str()).map(str::to_owned).collect()
         }
-        _ => UnknownWord(Vec::new()),
-    })
+        _ => Vec::new(),
+    }
 }
 
 /// The word that stands for `value`.

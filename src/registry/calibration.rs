@@ -29,7 +29,7 @@ pub struct Calibration {
     /// The same with a temperature, each fifth of the images with one that was fitted to the other four.
     #[schema(example = 0.021)]
     pub error_after: f64,
-    /// Their mean cross-entropy with the scores as trained, which is what the temperature makes least.
+    /// Their mean cross-entropy with the scores as trained.
     #[schema(example = 0.41)]
     pub loss_before: f64,
     /// The same with the temperatures of `error_after`.

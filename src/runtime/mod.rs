@@ -8,7 +8,7 @@ mod opt_out;
 mod priority;
 mod session;
 mod shared;
-mod stepper;
+mod training_session;
 
 use std::{
     num::NonZeroUsize,
@@ -25,7 +25,7 @@ pub use memory::trim;
 pub use priority::lower_priority;
 pub use session::Session;
 pub use shared::SharedWeights;
-pub use stepper::{Feed, Stepper, StepperSource, Stop};
+pub use training_session::{Feed, Stop, TrainingSession, TrainingSessionSource};
 
 use self::session::Use;
 use crate::{
@@ -79,7 +79,7 @@ pub enum Error {
         /// Its type.
         found: String,
     },
-    /// A tensor that a stepper does not carry, or that it has no value of yet.
+    /// A tensor that a training session does not carry, or that it has no value of yet.
     #[error("`{0}` is not carried from step to step, or has no value yet")]
     NotCarried(String),
     /// A tensor's data and shape disagree.
@@ -185,15 +185,25 @@ impl Runtime {
     /// # Errors
     /// [`Error::ProviderUnavailable`] when it is required and cannot be had; a graph that ONNX Runtime refuses.
     pub fn session(&self, source: SessionSource<'_>, choice: ProviderChoice) -> Result<Session, Error> {
-        on_provider(choice, |provider, note| Session::open(&self.environment, source, Use::Serving, provider, note))
+        on_provider(choice, |provider, note| {
+            Session::open(&self.environment, source, Use { threads: None, folds: true }, provider, note)
+        })
     }
 
-    /// A session that computes no constants of the graph before it runs, for graphs whose constants are not known to be small.
+    /// A session that computes no constants of the graph before it runs, for graphs whose constants are not known to be small;
+    /// with `threads` of its own, or with those of all sessions.
     ///
     /// # Errors
     /// As [`Self::session`].
-    pub fn unfolded_session(&self, source: SessionSource<'_>, choice: ProviderChoice) -> Result<Session, Error> {
-        on_provider(choice, |provider, note| Session::open(&self.environment, source, Use::Unfolded, provider, note))
+    pub fn unfolded_session(
+        &self,
+        source: SessionSource<'_>,
+        choice: ProviderChoice,
+        threads: Option<NonZeroUsize>,
+    ) -> Result<Session, Error> {
+        on_provider(choice, |provider, note| {
+            Session::open(&self.environment, source, Use { threads, folds: false }, provider, note)
+        })
     }
 
     /// A session with threads of its own, for work that shall not take those that serve.
@@ -208,15 +218,16 @@ impl Runtime {
         choice: ProviderChoice,
         threads: NonZeroUsize,
     ) -> Result<Session, Error> {
-        on_provider(choice, |provider, note| Session::open(&self.environment, source, Use::Background(threads), provider, note))
+        let purpose = Use { threads: Some(threads), folds: true };
+        on_provider(choice, |provider, note| Session::open(&self.environment, source, purpose, provider, note))
     }
 
     /// A session that is run step after step, on the provider that `choice` asks for.
     ///
     /// # Errors
     /// As [`Self::session`].
-    pub fn stepper(&self, source: StepperSource<'_>, choice: ProviderChoice) -> Result<Stepper, Error> {
-        on_provider(choice, |provider, note| Stepper::open(&self.environment, source, provider, note))
+    pub fn training_session(&self, source: TrainingSessionSource<'_>, choice: ProviderChoice) -> Result<TrainingSession, Error> {
+        on_provider(choice, |provider, note| TrainingSession::open(&self.environment, source, provider, note))
     }
 }
 

@@ -44,14 +44,10 @@ impl Session {
         provider: Provider,
         note: Option<String>,
     ) -> Result<Self, Error> {
-        let builder = builder(environment, source, provider, Memory::Shared)?;
-        let mut builder = match purpose {
-            Use::Serving => builder,
-            Use::Unfolded => {
-                builder.with_config_entry("optimization.disable_specified_optimizers", "ConstantFolding").map_err(plain)?
-            }
-            Use::Background(threads) => on_threads(builder, Some(threads))?,
-        };
+        let mut builder = on_threads(builder(environment, source, provider, Memory::Shared)?, purpose.threads)?;
+        if !purpose.folds {
+            builder = builder.with_config_entry("optimization.disable_specified_optimizers", "ConstantFolding").map_err(plain)?;
+        }
         let session = builder.commit_from_memory(source.graph)?;
         let half_input = session.inputs().first().is_some_and(|input| element(input.dtype()) == Some(TensorElementType::Float16));
         Ok(Self { session, half_input, provider: ProviderInEffect { provider, note } })
@@ -118,13 +114,11 @@ impl Session {
 
 /// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Use {
-    /// Runs as fast as it can.
-    Serving,
-    /// Runs without having computed any constant of the graph, which a graph can make as large as it likes.
-    Unfolded,
-    /// Runs beside what serves, on threads of its own.
-    Background(NonZeroUsize),
+pub(super) struct Use {
+    /// Threads of its own, beside those that serve; `None` to share these.
+    pub(super) threads: Option<NonZeroUsize>,
+    /// Whether constants of the graph are computed before it runs; a graph can make them as large as it likes.
+    pub(super) folds: bool,
 }
 
 /// Where a session's activations lie.

@@ -1,4 +1,4 @@
-//! Temperature scaling: one number that makes scores say how often they are right (Guo et al. 2017).
+//! Temperature scaling: one number that makes scores say how often they are right (Guo et al. 2017), as far as the images show it.
 //!
 //! Takes logits and classes; knows neither models nor images.
 
@@ -9,6 +9,12 @@ pub const MAX_VALUES: usize = 1 << 20;
 
 /// Parts of the images for the error after calibration: each is measured with a temperature that was fitted to the others.
 const FOLDS: usize = 5;
+
+/// How much a β of 1 ÷ T other than 1 costs: that of a normal prior around 1 with a standard deviation of a quarter.
+///
+/// Over 22 fine-tunings, fitted to 122 of the 153 validation images of hymenoptera and to 20, it has less loss on the others than
+/// no prior and wider ones, as have half an image that counts as wrong against one (Platt 1999) and none.
+const PRIOR: f64 = 16.0;
 
 /// Bounds of a temperature: where the likelihood rises beyond them, the bound it is.
 const BOUNDS: (f64, f64) = (0.01, 100.0);
@@ -55,10 +61,10 @@ impl Logits {
         self.truths.push(truth);
     }
 
-    /// The temperature with the least cross-entropy; `None` without images.
+    /// The most probable temperature: that with the least sum of cross-entropies and 8 (1 ÷ T − 1)²; `None` without images.
     ///
-    /// The targets are Platt's (1999): of n images at most n + 1 of n + 2 count as right, whatever the logits say, and the rest is
-    /// shared by the other classes. So the temperature is finite where all are right, and scores claim no more than n images show.
+    /// Of n images at most n + ½ of n + 1 count as right, whatever the logits say, and the rest is shared by the other classes:
+    /// Jeffreys' prior of a share. So a few images move the temperature little, and scores claim no more than n images show.
     pub fn fit(&self) -> Option<Fitted> {
         let all: Vec<usize> = (0..self.truths.len()).collect();
         let (mut errors, mut losses) = ([Reliability::default(), Reliability::default()], [0.0; 2]);
@@ -85,20 +91,17 @@ impl Logits {
         &self.values[image * self.classes..(image + 1) * self.classes]
     }
 
-    /// The temperature for `images`; 1 for none, and where none is better than another.
+    /// The temperature for `images`; 1 for none.
     ///
-    /// The cross-entropy is convex in β = 1 ÷ T, so its slope changes its sign once: bisection, on a logarithmic scale.
+    /// The sum is convex in β = 1 ÷ T, so its slope changes its sign once: bisection, on a logarithmic scale.
     fn temperature(&self, images: &[usize]) -> f32 {
-        let slope =
-            |temperature: f64| images.iter().map(|&image| self.slope(image, images.len(), temperature.recip())).sum::<f64>();
+        let of_images = |beta: f64| images.iter().map(|&image| self.slope(image, images.len(), beta)).sum::<f64>();
+        let slope = |beta: f64| of_images(beta) + PRIOR * (beta - 1.0);
         let (mut low, mut high) = BOUNDS;
-        if slope(low) == 0.0 && slope(high) == 0.0 {
-            return 1.0;
-        }
         for _ in 0..STEPS {
             let middle = (low * high).sqrt();
             // Scores of which the slope is positive in β are too sure of themselves.
-            if slope(middle) > 0.0 { low = middle } else { high = middle }
+            if slope(middle.recip()) > 0.0 { low = middle } else { high = middle }
         }
         (low * high).sqrt() as f32
     }
@@ -108,7 +111,7 @@ impl Logits {
         let (row, truth) = (self.row(image), self.truths[image]);
         let highest = row.iter().copied().fold(f32::MIN, f32::max);
         let below = |logit: f32| f64::from(logit - highest);
-        let right = (images + 1) as f64 / (images + 2) as f64;
+        let right = (images as f64 + 0.5) / (images + 1) as f64;
         let wrong = (1.0 - right) / (self.classes.max(2) - 1) as f64;
         let (mut sum, mut mean, mut target) = (0.0, 0.0, 0.0);
         for (class, logit) in row.iter().map(|&logit| below(logit)).enumerate() {
@@ -147,31 +150,40 @@ mod tests {
         logits
     }
 
-    #[track_caller]
-    fn check(images: &[(usize, &[f32])], expected: f32) {
-        let found = logits(images).fit().expect("there are images").temperature;
-        assert!((found / expected - 1.0).abs() < 1e-5, "{found} is not {expected}");
+    fn temperature(images: &[(usize, &[f32])]) -> f64 {
+        logits(images).fit().expect("there are images").temperature.into()
     }
 
-    /// With two classes and a margin m, the mean target is where the sigmoid of m ÷ T is: T = m ÷ ln(p ÷ (1 − p)).
+    /// With two classes, a margin m and the share t that counts as right of an image: m (n σ(m β) − right · t − wrong · (1 − t)) +
+    /// 16 (β − 1) = 0.
     #[test]
-    fn temperatures_are_those_that_can_be_worked_out() {
-        // One image that is right: its target is 2 of 3.
-        check(&[(0, &[10.0, 0.0])], 10.0 / 2.0_f32.ln());
-        // Three of four right with margin 6, n = 4: 5/6 · 3/4 + 1/6 · 1/4 = 2/3.
+    fn temperatures_are_where_images_and_prior_balance() {
+        for (margin, right, wrong) in [(10.0, 1, 0), (6.0, 3, 1), (0.5, 40, 0), (20.0, 90, 10), (3.0, 0, 5)] {
+            let row: [f32; 2] = [0.0, margin];
+            let images: Vec<(usize, &[f32])> = (0..right + wrong).map(|image| (usize::from(image < right), &row[..])).collect();
+            let (beta, margin) = (temperature(&images).recip(), f64::from(margin));
+            let sigma = |x: f64| 1.0 / (1.0 + (-x).exp());
+            let (right_share, count) = ((images.len() as f64 + 0.5) / (images.len() as f64 + 1.0), images.len() as f64);
+            let counted = f64::from(right) * right_share + f64::from(wrong) * (1.0 - right_share);
+            let slope = margin * (count * sigma(margin * beta) - counted);
+            assert!((slope + 16.0 * (beta - 1.0)).abs() < 1e-3, "margin {margin}, {right} right, {wrong} wrong: {beta}");
+        }
+    }
+
+    #[test]
+    fn few_images_move_a_temperature_little_and_many_as_far_as_they_show() {
         let right: (usize, &[f32]) = (1, &[-3.0, 3.0]);
-        check(&[right, right, right, (0, &[-3.0, 3.0])], 6.0 / 2.0_f32.ln());
-        // Three classes, all right, n = 1: 2/3 against 1/6 each.
-        check(&[(2, &[0.0, 0.0, 8.0])], 8.0 / 4.0_f32.ln());
-    }
-
-    #[test]
-    fn temperatures_are_bounded() {
-        // All wrong: the flatter the better.
-        check(&[(0, &[0.0, 50.0]), (0, &[0.0, 50.0])], BOUNDS.1 as f32);
-        // Margins that a temperature near 0 would have to stretch.
-        check(&[(0, &[1e-6, 0.0])], BOUNDS.0 as f32);
-        check(&[(0, &[0.5, 0.5]), (1, &[2.0, 2.0])], 1.0);
+        let found = temperature(&[right]);
+        assert!((found - 1.0).abs() < 0.15, "{found}");
+        // All right and ever so sure: of 30 images, 61 of 62 at most.
+        let sure = vec![(1, &[0.0, 100.0][..]); 30];
+        let score = softmax(sure[0].1, temperature(&sure) as f32)[1];
+        assert!((0.98..0.99).contains(&score), "{score}");
+        assert_eq!(temperature(&[(0, &[0.5, 0.5]), (1, &[2.0, 2.0])]), 1.0, "nothing is shown");
+        assert_eq!(temperature(&vec![(0, &[0.0, 50.0][..]); 1000]), BOUNDS.1, "all wrong: the flatter the better");
+        // Three of four right, many times over: where the sigmoid of 6 ÷ T is ¾.
+        let often: Vec<(usize, &[f32])> = (0..40_000).map(|image| (usize::from(image % 4 > 0), right.1)).collect();
+        assert!((temperature(&often) / (6.0 / 3.0_f64.ln()) - 1.0).abs() < 1e-3);
         assert_eq!(Logits::new(3).fit(), None);
     }
 

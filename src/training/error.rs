@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::{checkpoint::CheckpointError, event::Place, learner::LearnerError, recipe::LearningRate};
+use super::{checkpoint::CheckpointError, event::Position, learner::LearnerError, recipe::LearningRate};
 use crate::{message::ServerPath, preprocess::ImageError};
 
 /// Why training cannot go on.
@@ -94,7 +94,7 @@ pub enum Error {
         /// What it is.
         loss: f64,
         /// Where; the message counts phases and epochs from 1.
-        at: Place,
+        at: Position,
         /// The phase's.
         learning_rate: LearningRate,
     },

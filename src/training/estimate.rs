@@ -1,7 +1,7 @@
 //! What a recipe will cost before anything is queued: bytes of cache and memory, and minutes from a short measurement.
 //!
 //! The formula: floating-point operations of every pass over every image, divided by a speed that [`Speed::measure`] finds
-//! by running the frozen part of the first phase on a few images. Reading the cache and the optimizer count nothing.
+//! by running the frozen part on a few images. Reading the cache and the optimizer count nothing.
 
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ pub struct Estimate {
 /// What a phase costs, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PhaseEstimate {
-    /// To compute the tensors at its frontier that are cached; 0 when an earlier phase computes them, as it is or on the way to its own.
+    /// To compute the tensors at its frontier that are cached; 0 for those that an earlier phase's pass gave.
     pub caching_seconds: f64,
     /// For its epochs, with what they compute anew.
     pub training_seconds: f64,
@@ -64,7 +64,7 @@ pub struct PhaseEstimate {
 }
 
 impl Speed {
-    /// Runs the frozen part of the first phase on a few images of the data set, without storing anything.
+    /// Runs the frozen part on a few images of the data set, without storing anything.
     ///
     /// # Errors
     /// A graph that cannot be cut or run, an image that cannot be read.
@@ -82,7 +82,7 @@ impl Speed {
         let decode = started.elapsed() / decoded as u32;
         let count = PROBED.max(threads).min(samples.images.len());
         let picks: Vec<Pick> = (0..).take(count).map(|image| Pick { image, flipped: false }).collect();
-        let taken = cache::probe(context, recipe, phase, samples, &picks)?;
+        let taken = cache::probe(context, recipe, samples, &picks)?;
         let per_image = taken.as_secs_f64() / count as f64 - decode.as_secs_f64() / threads as f64;
         let flops_per_second = (phase.frozen_flops as f64 / per_image.max(1e-6)).max(LEAST_FLOPS);
         Ok(Self { flops_per_second, decode, threads })
@@ -93,9 +93,9 @@ impl Speed {
         images * flops / self.flops_per_second
     }
 
-    /// Seconds to compute `records` at the frontier.
-    fn frozen(&self, records: f64, phase: &Phase) -> f64 {
-        self.seconds(records, phase.frozen_flops as f64) + records * self.decode.as_secs_f64() / self.threads.max(1) as f64
+    /// Seconds to compute `records` with `flops` each, from the images on.
+    fn frozen(&self, records: f64, flops: f64) -> f64 {
+        self.seconds(records, flops) + records * self.decode.as_secs_f64() / self.threads.max(1) as f64
     }
 }
 
@@ -105,27 +105,26 @@ impl Estimate {
         let (train, val) = (recipe.validation.train as f64, recipe.validation.val as f64);
         let variants = if recipe.horizontal_flip { 2.0 } else { 1.0 };
         let records = train * variants + val;
-        let (mut cache_bytes, mut cached_bytes) = (0, 0);
+        // A pass gives the tensors of all phases.
+        let pass = recipe.phases.iter().map(|phase| phase.frozen_flops).max().unwrap_or(0) as f64;
+        let (mut cache_bytes, mut cached_bytes, mut passed) = (0, 0, 0.0_f64);
         let of_phase = |(index, phase): (usize, &Phase)| {
             let bytes = (phase.frontier_bytes_per_image as f64 * records) as u64;
-            let earlier = &recipe.phases[..index];
-            let is_new = !earlier.iter().any(|earlier| earlier.frontier == phase.frontier);
-            let on_the_way = earlier.iter().any(|earlier| earlier.frozen_flops > phase.frozen_flops);
             let share = if bytes == 0 { 1.0 } else { (bound as f64 / bytes as f64).min(1.0) };
-            let mut caching_seconds = 0.0;
-            if is_new {
+            if recipe.phases[..index].iter().all(|earlier| earlier.frontier != phase.frontier) {
                 cache_bytes += bytes;
                 cached_bytes += bytes.min(bound);
-                caching_seconds = if on_the_way { 0.0 } else { speed.frozen(records * share, phase) };
             }
-            let epoch = speed.frozen((train + val) * (1.0 - share), phase)
+            let caching_seconds = speed.frozen(records * (share - passed).max(0.0), pass);
+            passed = passed.max(share);
+            let epoch = speed.frozen((train + val) * (1.0 - share), pass)
                 + speed.seconds(train * PASSES_PER_STEP + val, phase.trained_flops as f64);
             PhaseEstimate { caching_seconds, training_seconds: phase.epochs as f64 * epoch, cached_share: share }
         };
         let phases: Vec<PhaseEstimate> = recipe.phases.iter().enumerate().map(of_phase).collect();
         let test = recipe.validation.test as f64;
         let last =
-            recipe.phases.last().map_or(0.0, |phase| speed.frozen(test, phase) + speed.seconds(test, phase.trained_flops as f64));
+            recipe.phases.last().map_or(0.0, |phase| speed.frozen(test, pass) + speed.seconds(test, phase.trained_flops as f64));
         let seconds: f64 = last + phases.iter().map(|phase| phase.caching_seconds + phase.training_seconds).sum::<f64>();
         let memory_bytes = recipe.memory_bytes();
         Self { cache_bytes, cached_bytes: cached_bytes.min(bound), memory_bytes, minutes: seconds / 60.0, phases }
@@ -166,9 +165,9 @@ mod tests {
         assert_eq!(estimate.cache_bytes, 20 * (8192 + 327_680));
         assert_eq!(estimate.cached_bytes, estimate.cache_bytes);
         let [head, top] = &recipe.phases[..] else { panic!("two phases") };
-        let frozen = |phase: &Phase| 20.0 * (phase.frozen_flops as f64 / 1e11 + 0.005);
+        let frozen = 20.0 * (head.frozen_flops as f64 / 1e11 + 0.005);
         let steps = |phase: &Phase| phase.epochs as f64 * (16.0 * 3.6 + 4.0) * phase.trained_flops as f64 / 1e11;
-        let seconds = frozen(head) + steps(head) + steps(top);
+        let seconds = frozen + steps(head) + steps(top);
         assert!((estimate.minutes * 60.0 - seconds).abs() < 1e-9, "{} is not {seconds}", estimate.minutes * 60.0);
     }
 

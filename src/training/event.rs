@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 /// Where a run is: phase and epoch from 0, steps done within the epoch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-pub struct Place {
+pub struct Position {
     /// Phase, from 0.
     pub phase: usize,
     /// Epoch within the phase, from 0.
@@ -24,7 +24,7 @@ pub enum Event {
     Resumed {
         /// Where.
         #[serde(flatten)]
-        at: Place,
+        at: Position,
     },
     /// Not all cached tensors of a phase fit, which an estimate may have said before.
     CacheTooSmall {
@@ -37,7 +37,7 @@ pub enum Event {
     Warning {
         /// Where; no two warnings of a run have the same place.
         #[serde(flatten)]
-        at: Place,
+        at: Position,
         /// In words.
         detail: String,
     },
@@ -54,7 +54,7 @@ pub enum Event {
     Step {
         /// Where; `step` counts this one.
         #[serde(flatten)]
-        at: Place,
+        at: Position,
         /// Loss of the batch, before the update.
         loss: f64,
         /// Share of the batch that was right, before the update.
@@ -68,7 +68,7 @@ pub enum Event {
     Evaluating {
         /// Where; `step` counts all of the epoch's.
         #[serde(flatten)]
-        at: Place,
+        at: Position,
     },
     /// An epoch has ended.
     Epoch(EpochMetrics),
@@ -104,7 +104,7 @@ pub trait Observer: Sync {
     fn flush(&self);
 
     /// A checkpoint is on disk: nothing before `at` will be done again.
-    fn checkpointed(&self, at: Place);
+    fn checkpointed(&self, at: Position);
 
     /// Whether the run should stop; asked several times a second, from another thread too.
     fn cancelled(&self) -> bool;

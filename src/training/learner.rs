@@ -13,7 +13,7 @@ use crate::{
             evaluation_graph, training_graph,
         },
     },
-    runtime::{self, Feed, Runtime, SessionSource, SharedWeights, Stepper, StepperSource, Stop},
+    runtime::{self, Feed, Runtime, SessionSource, SharedWeights, Stop, TrainingSession, TrainingSessionSource},
     tensor::Tensor,
 };
 
@@ -33,7 +33,7 @@ pub enum LearnerError {
 
 /// Where a learner runs.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct Placement<'a> {
     /// The runtime.
     pub runtime: &'a Runtime,
     /// Folder of the graph's external data.
@@ -66,8 +66,8 @@ pub struct Output {
 
 /// A part of a model in training.
 pub struct Learner {
-    train: Stepper,
-    evaluate: Stepper,
+    train: TrainingSession,
+    evaluate: TrainingSession,
     /// Whether the sessions have the same parameters.
     synced: bool,
     inputs: Vec<String>,
@@ -85,7 +85,7 @@ impl Learner {
     ///
     /// # Errors
     /// An operator without a gradient, a tensor that cannot be read, a graph that ONNX Runtime refuses.
-    pub fn new(place: Place<'_>, graph: &Graph, spec: &TrainingSpec, features: &str) -> Result<Self, LearnerError> {
+    pub fn new(place: Placement<'_>, graph: &Graph, spec: &TrainingSpec, features: &str) -> Result<Self, LearnerError> {
         let training = training_graph(graph, spec)?;
         let evaluation = evaluation_graph(graph, spec)?.giving(features);
         let mut learner = Self {
@@ -187,12 +187,14 @@ impl Learner {
     }
 }
 
-fn stepper(place: Place<'_>, training: &TrainingGraph) -> Result<Stepper, runtime::Error> {
+fn stepper(place: Placement<'_>, training: &TrainingGraph) -> Result<TrainingSession, runtime::Error> {
     let (graph, shared) = (training.graph.to_bytes(), SharedWeights::default());
     let carried = training.parameters.iter().chain(&training.state);
     let carried: Vec<(String, String)> = carried.map(|carried| (carried.input.clone(), carried.output.clone())).collect();
     let session = SessionSource { graph: &graph, folder: place.folder, shared: &shared };
-    place.runtime.stepper(StepperSource { session, carried: &carried, threads: Some(place.threads) }, place.provider)
+    place
+        .runtime
+        .training_session(TrainingSessionSource { session, carried: &carried, threads: Some(place.threads) }, place.provider)
 }
 
 fn feeds(inputs: &[String], batch: Batch) -> Vec<(&str, Feed)> {
@@ -222,7 +224,7 @@ mod tests {
     use crate::{
         arch::{Activation, Builder, Layer, LayerKind},
         config::{self, Provider, ProviderPolicy, Sources},
-        graph::gradient::{Labels, Optimizer, Trainable},
+        graph::gradient::{Labels, Optimizer, TrainableTensor},
         training::recipe::{LearningRate, Schedule},
     };
 
@@ -288,13 +290,13 @@ mod tests {
             logits: "predictions".to_owned(),
             batch: 4,
             labels: Labels::Classes,
-            trainable: TENSORS.iter().map(|name| Trainable { name: (*name).to_owned(), l2: l2(name) }).collect(),
+            trainable: TENSORS.iter().map(|name| TrainableTensor { name: (*name).to_owned(), l2: l2(name) }).collect(),
             optimizer: case.optimizer.clone(),
             provider: Provider::Cpu,
         };
         let (runtime, folder) = (runtime(), std::path::Path::new(""));
         let provider = ProviderChoice { provider: Provider::Cpu, policy: ProviderPolicy::Required };
-        let place = Place { runtime: &runtime, folder, threads: NonZeroUsize::MIN, provider };
+        let place = Placement { runtime: &runtime, folder, threads: NonZeroUsize::MIN, provider };
         Learner::new(place, &graph, &spec, "dense").expect("every operator has a gradient")
     }
 

@@ -7,24 +7,24 @@ pub mod batches;
 pub mod cache;
 mod calibration;
 pub mod checkpoint;
-mod division;
 mod error;
 mod estimate;
 pub mod event;
 pub mod learner;
+mod patience;
 mod random;
 pub mod recipe;
 pub mod report;
 mod samples;
-mod stopping;
+mod train_val_split;
 mod trainer;
 
-pub use division::Division;
 pub use error::Error;
 pub use estimate::{Estimate, PhaseEstimate, Speed};
+pub use patience::Patience;
 pub use random::{Purpose, Stream};
 pub use samples::{Sample, Samples};
-pub use stopping::{Verdict, Watch};
+pub use train_val_split::TrainValSplit;
 pub use trainer::{Context, Made, Outcome, Publisher, run, untrainable};
 
 #[cfg(test)]

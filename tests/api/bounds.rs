@@ -48,7 +48,7 @@ fn a_run_ends_at_its_limit() {
     let graph = fs::read(file("slow")).expect("a fixture");
     let source = SessionSource { graph: &graph, folder: &PathBuf::new(), shared: &SharedWeights::default() };
     let cpu = ProviderChoice { provider: Provider::Cpu, policy: ProviderPolicy::Required };
-    let mut session = runtime().unfolded_session(source, cpu).expect("a session");
+    let mut session = runtime().unfolded_session(source, cpu, None).expect("a session");
     let image = |value: f32| Tensor::new(vec![1, 3, 8, 8], vec![value; 192]).expect("an image");
     assert!(session.run_within(Duration::from_secs(60), &image(0.0)).is_ok(), "black takes no time");
     let late = session.run_within(Duration::from_millis(20), &image(255.0));

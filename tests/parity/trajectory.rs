@@ -21,10 +21,10 @@ use graft::{
     runtime::Runtime,
     tensor::{Dtype, little_endian, npz::NpzWriter},
     training::{
-        self, Division, Made, Publisher, Samples,
+        self, Made, Publisher, Samples, TrainValSplit,
         batches::Batches,
         cache,
-        event::{Event, Observer, Place},
+        event::{Event, Observer, Position},
         recipe::{Recipe, Request},
     },
 };
@@ -151,8 +151,8 @@ impl Bench {
     }
 
     /// What the trainer took for the step that ended at `at`.
-    fn images(&self, recipe: &Recipe, at: Place) -> Vec<String> {
-        let division = Division::of(&self.samples, recipe.validation.split, recipe.seed);
+    fn images(&self, recipe: &Recipe, at: Position) -> Vec<String> {
+        let division = TrainValSplit::of(&self.samples, recipe.validation.split, recipe.seed);
         let batches = Batches {
             train: &division.train,
             classes: &self.samples.labels(),
@@ -180,7 +180,7 @@ fn write_head(path: &Path, graph: &Graph) -> anyhow::Result<()> {
 
 /// Follows a run: every step's place and loss.
 #[derive(Default)]
-struct Losses(Mutex<Vec<(Place, f64)>>);
+struct Losses(Mutex<Vec<(Position, f64)>>);
 
 impl Observer for Losses {
     fn event(&self, event: Event) {
@@ -191,7 +191,7 @@ impl Observer for Losses {
 
     fn flush(&self) {}
 
-    fn checkpointed(&self, _at: Place) {}
+    fn checkpointed(&self, _at: Position) {}
 
     fn cancelled(&self) -> bool {
         false

@@ -6,9 +6,9 @@ use graft::{
     config::{self, Provider, ProviderChoice, ProviderPolicy},
     graph::{
         Graph,
-        gradient::{LABELS, Labels, SAMPLE_WEIGHTS, Trainable, TrainingGraph, TrainingSpec},
+        gradient::{LABELS, Labels, SAMPLE_WEIGHTS, TrainableTensor, TrainingGraph, TrainingSpec},
     },
-    runtime::{Feed, Runtime, SessionSource, SharedWeights, Stepper, StepperSource},
+    runtime::{Feed, Runtime, SessionSource, SharedWeights, TrainingSession, TrainingSessionSource},
     tensor::Tensor,
 };
 
@@ -48,7 +48,7 @@ impl Case {
             logits: self.graph.outputs()[0].name.clone(),
             batch: self.stored("sample/x").shape()[0],
             labels: if is_row { Labels::Classes } else { Labels::Probabilities },
-            trainable: self.parameters().into_iter().map(|name| Trainable { name, l2 }).collect(),
+            trainable: self.parameters().into_iter().map(|name| TrainableTensor { name, l2 }).collect(),
             optimizer: serde_json::from_value(serde_json::json!({"type": "sgd"})).expect("an optimizer"),
             provider,
         }
@@ -68,7 +68,7 @@ impl Case {
     }
 
     /// A session of `training` whose parameters have the stored values.
-    pub fn stepper(&self, training: &TrainingGraph) -> Stepper {
+    pub fn stepper(&self, training: &TrainingGraph) -> TrainingSession {
         let mut stepper = stepper_in(training, Path::new(""));
         for parameter in &training.parameters {
             stepper.set(&parameter.input, self.stored(&parameter.input)).expect("a parameter");
@@ -84,13 +84,13 @@ pub fn runtime() -> Runtime {
 }
 
 /// A session of `training`, whose external data lie in `folder`; its state is 0.
-pub fn stepper_in(training: &TrainingGraph, folder: &Path) -> Stepper {
+pub fn stepper_in(training: &TrainingGraph, folder: &Path) -> TrainingSession {
     let carried = training.parameters.iter().chain(&training.state);
     let carried: Vec<(String, String)> = carried.map(|tensor| (tensor.input.clone(), tensor.output.clone())).collect();
     let graph = training.graph.to_bytes();
     let session = SessionSource { graph: &graph, folder, shared: &SharedWeights::default() };
-    let source = StepperSource { session, carried: &carried, threads: None };
-    let mut stepper = runtime().stepper(source, CPU).expect("a graph that ONNX Runtime takes");
+    let source = TrainingSessionSource { session, carried: &carried, threads: None };
+    let mut stepper = runtime().training_session(source, CPU).expect("a graph that ONNX Runtime takes");
     for slot in &training.state {
         let zeros = vec![0.0; slot.shape.iter().product()];
         stepper.set(&slot.input, Tensor::new(slot.shape.clone(), zeros).expect("as many zeros")).expect("a slot");
@@ -99,7 +99,7 @@ pub fn stepper_in(training: &TrainingGraph, folder: &Path) -> Stepper {
 }
 
 /// Runs one step.
-pub fn step(stepper: &mut Stepper, feeds: &[(String, Feed)]) -> HashMap<String, Tensor> {
+pub fn step(stepper: &mut TrainingSession, feeds: &[(String, Feed)]) -> HashMap<String, Tensor> {
     stepper.step(feeds.iter().map(|(name, feed)| (name.as_str(), feed.clone()))).expect("a step")
 }
 

@@ -11,9 +11,9 @@ use graft::{
     runtime::{Runtime, SessionSource, SharedWeights},
     tensor::Tensor,
     training::{
-        Division, Error, Estimate, Sample, Samples,
+        Error, Estimate, Sample, Samples, TrainValSplit,
         batches::Pick,
-        cache::{Context, FrontierCache, Progress},
+        cache::{Context, Filled, FrontierCache},
         recipe::{Recipe, Request},
     },
     weights::seeded::Seeded,
@@ -124,7 +124,7 @@ fn files(root: &Path) -> Vec<(String, u64)> {
     entries(root).flat_map(|folder| entries(&folder.path()).map(file).collect::<Vec<_>>()).collect()
 }
 
-fn fill(cache: &mut FrontierCache<'_>, picks: &[Pick]) -> Vec<Progress> {
+fn fill(cache: &mut FrontierCache<'_>, picks: &[Pick]) -> Vec<Filled> {
     let mut seen = Vec::new();
     let result = cache.fill(picks, &mut |progress| {
         seen.push(progress);
@@ -166,7 +166,7 @@ fn several_tensors_come_back_as_the_serving_runtime_computes_them() {
     let mut cache =
         FrontierCache::open(bench.context(&root, 1 << 30), &recipe, &recipe.phases[0], &bench.samples).expect("opened");
     let seen = fill(&mut cache, &picks());
-    assert_eq!(seen.last(), Some(&Progress { done: IMAGES, total: IMAGES }));
+    assert_eq!(seen.last(), Some(&Filled { done: IMAGES, total: IMAGES }));
     assert_eq!(cache.warning(), None);
     let batch = cache.batch(&picks(), IMAGES + 1).expect("read");
     for (tensor, name) in batch.iter().zip(names) {
@@ -196,7 +196,7 @@ fn cached_resumed_and_computed_numbers_are_the_same_bits() {
     let root = bench.cache_root();
     let open =
         |bound| FrontierCache::open(bench.context(&root, bound), &recipe, &recipe.phases[0], &bench.samples).expect("opened");
-    let division = Division::of(&bench.samples, Some(0.2), 0);
+    let division = TrainValSplit::of(&bench.samples, Some(0.2), 0);
     let picks = division.picks(true);
     assert_eq!(picks.len(), 18, "8 images twice, 2 once");
     let computed = open(1 << 30).batch(&picks, 18).expect("computed");
@@ -210,7 +210,7 @@ fn cached_resumed_and_computed_numbers_are_the_same_bits() {
     assert!(matches!(stopped, Ok(()) | Err(Error::Cancelled)), "{stopped:?}");
     let mut cache = open(1 << 30);
     fill(&mut cache, &picks);
-    assert_eq!(fill(&mut open(1 << 30), &picks), [Progress { done: 18, total: 18 }], "nothing is left to do");
+    assert_eq!(fill(&mut open(1 << 30), &picks), [Filled { done: 18, total: 18 }], "nothing is left to do");
     let bits =
         |batch: Vec<Tensor>| batch.iter().flat_map(|tensor| tensor.data()).map(|value| value.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(cache.batch(&picks, 18).expect("read")), bits(computed));
@@ -230,9 +230,9 @@ fn one_pass_gives_every_phase_its_tensors() {
     };
     let mirrored = picks().into_iter().map(|pick| Pick { flipped: true, ..pick });
     let picks: Vec<Pick> = picks().into_iter().chain(mirrored).collect();
-    let whole = [Progress { done: 20, total: 20 }];
+    let whole = [Filled { done: 20, total: 20 }];
     fill(&mut open(&recipe, 0), &picks[..7]);
-    assert_eq!(fill(&mut open(&recipe, 0), &picks)[0], Progress { done: 7, total: 20 });
+    assert_eq!(fill(&mut open(&recipe, 0), &picks)[0], Filled { done: 7, total: 20 });
     let bits =
         |batch: Vec<Tensor>| batch.iter().flat_map(|tensor| tensor.data()).map(|value| value.to_bits()).collect::<Vec<_>>();
     let read = |phase: usize| {
@@ -274,7 +274,7 @@ fn what_does_not_fit_is_computed_anew() {
         FrontierCache::open(bench.context(&root, 4 * bytes), &recipe, &recipe.phases[0], &bench.samples).expect("opened");
     let warning = cache.warning().expect("six do not fit");
     assert!(warning.contains("6 of 10 images") && warning.contains("`training.cache_bytes`"), "{warning}");
-    assert_eq!(fill(&mut cache, &picks()).last(), Some(&Progress { done: 4, total: 4 }));
+    assert_eq!(fill(&mut cache, &picks()).last(), Some(&Filled { done: 4, total: 4 }));
     let batch = cache.batch(&picks(), IMAGES).expect("read and computed");
     assert!(close(batch[0].data(), &reference(&bench, &recipe.phases[0].frontier[0].tensor)));
 }
@@ -296,7 +296,7 @@ fn the_image_itself_can_be_the_frontier() {
         FrontierCache::open(bench.context(&root, 1 << 30), &recipe, &recipe.phases[0], &bench.samples).expect("opened");
     let flipped: Vec<Pick> = picks().into_iter().map(|pick| Pick { flipped: true, ..pick }).collect();
     let told = fill(&mut cache, &[picks(), flipped.clone()].concat());
-    assert_eq!(told[0], Progress { done: IMAGES, total: 2 * IMAGES }, "the same cache has the images as they are");
+    assert_eq!(told[0], Filled { done: IMAGES, total: 2 * IMAGES }, "the same cache has the images as they are");
     let mirrored = cache.batch(&flipped, IMAGES).expect("read").remove(0);
     let rows = |tensor: &Tensor| tensor.data().chunks_exact(8).map(<[f32]>::to_vec).collect::<Vec<_>>();
     let expected = rows(&plain).into_iter().map(|row| row.into_iter().rev().collect::<Vec<f32>>()).collect::<Vec<_>>();

@@ -8,11 +8,11 @@ use graft::{
     graph::{
         ExternalData, Graph, build,
         gradient::{
-            LABELS, LEARNING_RATE, LOSS, Labels, SAMPLE_WEIGHTS, Trainable, TrainingGraph, TrainingSpec, evaluation_graph,
+            LABELS, LEARNING_RATE, LOSS, Labels, SAMPLE_WEIGHTS, TrainableTensor, TrainingGraph, TrainingSpec, evaluation_graph,
             training_graph,
         },
     },
-    runtime::{Feed, SessionSource, SharedWeights, Stepper},
+    runtime::{Feed, SessionSource, SharedWeights, TrainingSession},
     tensor::Tensor,
     weights::seeded::Seeded,
 };
@@ -90,7 +90,7 @@ fn feeds(training: &TrainingGraph) -> Vec<(String, Feed)> {
     feeds
 }
 
-fn stepper(training: &TrainingGraph, whole: &Graph, folder: &Path) -> Stepper {
+fn stepper(training: &TrainingGraph, whole: &Graph, folder: &Path) -> TrainingSession {
     let mut stepper = case::stepper_in(training, folder);
     for parameter in &training.parameters {
         stepper.set(&parameter.input, whole.stored(&parameter.input).expect("stored")).expect("a parameter");
@@ -106,7 +106,7 @@ fn two_blocks_learn_and_are_served() {
         logits: "predictions".to_owned(),
         batch: BATCH,
         labels: Labels::Classes,
-        trainable: trainable.iter().map(|name| Trainable { name: name.clone(), l2: 0.0 }).collect(),
+        trainable: trainable.iter().map(|name| TrainableTensor { name: name.clone(), l2: 0.0 }).collect(),
         optimizer: serde_json::from_value(serde_json::json!({"type": "sgd", "momentum": 0.9})).expect("an optimizer"),
         provider: Provider::Cpu,
     };

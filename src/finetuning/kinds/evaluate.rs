@@ -143,7 +143,11 @@ impl Evaluate {
                 ..Progress::default()
             });
             let bytes = std::fs::read(dataset.file(image)).map_err(|error| parts.failure("disk", &error))?;
-            match classifier.classify(&bytes).map_err(|error| parts.failure("runtime", &error))? {
+            let failed = |error| {
+                let Failure { code, detail } = parts.failure("runtime", &error);
+                Failure::new(&code, format!("{}: {detail}", image.path))
+            };
+            match classifier.classify(&bytes).map_err(failed)? {
                 Ok(Classified { scores, novel }) => evaluation.count(&image.path, image.class, &scores, novel),
                 Err(error) => evaluation.skip(&image.path, error.to_string()),
             }

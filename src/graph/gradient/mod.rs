@@ -40,7 +40,7 @@ pub struct TrainingSpec {
     /// What the labels are.
     pub labels: Labels,
     /// Stored tensors that change; all others stay as they are.
-    pub trainable: Vec<Trainable>,
+    pub trainable: Vec<TrainableTensor>,
     /// How they change.
     pub optimizer: Optimizer,
     /// Where the graph will run; decides between forms of a gradient.
@@ -49,7 +49,7 @@ pub struct TrainingSpec {
 
 /// A stored tensor that training changes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Trainable {
+pub struct TrainableTensor {
     /// Its name.
     pub name: String,
     /// Factor of Keras's `regularizers.L2`: `l2 · Σ w²` is added to the loss; 0 for none.
@@ -184,7 +184,7 @@ fn make_graph(graph: &Graph, spec: &TrainingSpec, purpose: Purpose) -> Result<Tr
         Purpose::Gradients => (gradients, Vec::new()),
         Purpose::Update => optimizer::add(&mut tape, spec, &gradients),
     };
-    let parameter = |(trainable, output): (&Trainable, String)| Carried {
+    let parameter = |(trainable, output): (&TrainableTensor, String)| Carried {
         shape: tape.known().of(&trainable.name).unwrap_or_default().to_vec(),
         input: trainable.name.clone(),
         output,

@@ -33,7 +33,7 @@ fn spec(trainable: &[&str], provider: Provider) -> TrainingSpec {
         logits: "y".to_owned(),
         batch: 4,
         labels: Labels::Classes,
-        trainable: trainable.iter().map(|&name| Trainable { name: name.to_owned(), l2: 0.0 }).collect(),
+        trainable: trainable.iter().map(|&name| TrainableTensor { name: name.to_owned(), l2: 0.0 }).collect(),
         optimizer: optimizer(json!({"type": "sgd", "momentum": 0.9, "nesterov": true})),
         provider,
     }

@@ -4,7 +4,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{SUFFIX, is_other_float, rename};
+use super::values::is_read;
+use super::{SUFFIX, Stored, is_other_float, rename};
 use crate::graph::{
     Error, Graph,
     inspect::elem_type,
@@ -16,8 +17,8 @@ use crate::graph::{
     tensors::data_type,
 };
 
-/// Operators whose output is never a float.
-const WHOLE: [&str; 18] = [
+/// Operators whose first output is never a float.
+const WHOLE: [&str; 20] = [
     "And",
     "ArgMax",
     "ArgMin",
@@ -31,6 +32,8 @@ const WHOLE: [&str; 18] = [
     "Less",
     "LessOrEqual",
     "MatMulInteger",
+    "Multinomial",
+    "NonMaxSuppression",
     "NonZero",
     "Not",
     "QuantizeLinear",
@@ -39,7 +42,7 @@ const WHOLE: [&str; 18] = [
 ];
 
 /// `graph` in float32, as [`Graph::in_float32`] says.
-pub(super) fn convert(graph: &Graph) -> Result<Graph, Error> {
+pub(super) fn convert(graph: &Graph, stored: Stored) -> Result<Graph, Error> {
     let mut graph = graph.clone();
     graph.lift_constants(0)?;
     let nodes = std::mem::take(&mut graph.body.node);
@@ -47,17 +50,19 @@ pub(super) fn convert(graph: &Graph) -> Result<Graph, Error> {
     let quantizers = quantizers.map(|node| (Op { node }.output().to_owned(), node.clone())).collect();
     let whole = whole_inputs(&graph);
     let taken = nodes.iter().flat_map(order::outputs).map(str::to_owned).collect();
-    let mut conversion = Conversion { graph, quantizers, whole, names: HashMap::new(), taken };
+    let mut conversion = Conversion { graph, stored, quantizers, whole, names: HashMap::new(), taken };
     for node in nodes {
         conversion.node(node)?;
     }
     Ok(conversion.finish())
 }
 
-/// Inputs and stored tensors that are no floats.
+/// Inputs, stored tensors and others that are declared as no floats.
 fn whole_inputs(graph: &Graph) -> HashSet<String> {
     let is_float = |kind: i32| kind == data_type::FLOAT || is_other_float(kind);
-    let inputs = graph.body.input.iter().filter(|info| !is_float(elem_type(info))).map(|info| info.name().to_owned());
+    let declared = graph.body.value_info.iter().filter(|info| elem_type(info) != 0);
+    let inputs = graph.body.input.iter().chain(declared).filter(|info| !is_float(elem_type(info)));
+    let inputs = inputs.map(|info| info.name().to_owned());
     let stored = graph.body.initializer.iter().filter(|tensor| !is_float(tensor.data_type()));
     inputs.chain(stored.map(|tensor| tensor.name().to_owned())).collect()
 }
@@ -65,6 +70,7 @@ fn whole_inputs(graph: &Graph) -> HashSet<String> {
 struct Conversion {
     /// The graph, with the nodes converted so far.
     graph: Graph,
+    stored: Stored,
     /// Nodes that quantise, by output.
     quantizers: HashMap<String, NodeProto>,
     /// Tensors that are no floats.
@@ -107,15 +113,19 @@ impl Conversion {
     /// Adds `node` with the names that its inputs have now, its stored floats in float32.
     fn push(&mut self, mut node: NodeProto) -> Result<(), Error> {
         let op = Op { node: &node };
-        let is_whole = match op.kind() {
-            "Cast" => !self.is_cast_to_float(op),
-            "DequantizeLinear" => false,
-            "Where" => self.whole.contains(op.input(1)),
-            kind => WHOLE.contains(&kind) || self.whole.contains(op.input(0)),
+        let is_whole = |(at, output): &(usize, &String)| {
+            let by_operator = match (op.kind(), *at) {
+                ("Cast", _) => !self.is_cast_to_float(op),
+                ("DequantizeLinear", _) | ("DynamicQuantizeLinear", 1) => false,
+                ("Where" | "CastLike", _) => self.whole.contains(op.input(1)),
+                ("OneHot", _) => self.whole.contains(op.input(2)),
+                ("TopK" | "MaxPool" | "Unique" | "Dropout", 1..) => true,
+                (kind, _) => WHOLE.contains(&kind) || self.whole.contains(op.input(0)),
+            };
+            by_operator || self.whole.contains(*output)
         };
-        if is_whole {
-            self.whole.extend(order::outputs(&node).map(str::to_owned));
-        }
+        let whole: Vec<String> = node.output.iter().enumerate().filter(is_whole).map(|(_, output)| output.clone()).collect();
+        self.whole.extend(whole);
         for input in &node.input {
             self.store(input)?;
         }
@@ -123,7 +133,9 @@ impl Conversion {
         for tensor in node.attribute.iter_mut().filter_map(|attribute| attribute.t.as_mut()) {
             if is_other_float(tensor.data_type()) {
                 let name = tensor.name().to_owned();
-                *tensor = floats(&name, &sides(tensor), &self.graph.values(tensor)?);
+                if let Some(values) = self.graph.values(tensor)? {
+                    *tensor = floats(&name, &sides(tensor), &values);
+                }
             }
         }
         self.graph.body.node.push(node);
@@ -137,9 +149,18 @@ impl Conversion {
         }
         let stored = self.graph.body.initializer.iter().find(|tensor| tensor.name() == name);
         let Some(tensor) = stored.filter(|tensor| is_other_float(tensor.data_type())).cloned() else { return Ok(()) };
-        let values = self.graph.values(&tensor)?;
-        self.keep(name, &sides(&tensor), &values);
+        if let Some(values) = self.values(&tensor)? {
+            self.keep(name, &sides(&tensor), &values);
+        }
         Ok(())
+    }
+
+    /// The values of a stored tensor that becomes another; none where they are left out.
+    fn values(&self, tensor: &TensorProto) -> Result<Option<Vec<f32>>, Error> {
+        match self.stored {
+            Stored::Read => self.graph.values(tensor),
+            Stored::LeftOut => Ok(is_read(tensor.data_type()).then(Vec::new)),
+        }
     }
 
     /// Stores `values` for what was called `name`.
@@ -179,9 +200,12 @@ impl Conversion {
         let zero = match op.optional(2).map(|name| self.stored(name)) {
             None => None,
             Some(None) => return Ok(None),
-            Some(Some(zero)) => Some(self.graph.values(&zero)?),
+            Some(Some(zero)) => match self.graph.values(&zero)? {
+                None => return Ok(None),
+                zero => zero,
+            },
         };
-        let (values, scale) = (self.graph.values(tensor)?, self.graph.values(&scale)?);
+        let (Some(values), Some(scale)) = (self.values(tensor)?, self.graph.values(&scale)?) else { return Ok(None) };
         let sides = sides(tensor);
         let axis = op.axis("axis", 1, sides.len()).unwrap_or(0);
         let inner = sides.iter().skip(axis + 1).product::<usize>().max(1);
@@ -200,8 +224,7 @@ impl Conversion {
         let Some(quantizer) = self.quantizers.get(op.input(0)).cloned() else { return Ok(None) };
         let quantizer = Op { node: &quantizer };
         let Some(scale) = self.scalar(op.input(1))? else { return Ok(None) };
-        let zero_point = op.optional(2).and_then(|name| self.stored(name));
-        let kind = zero_point.as_ref().map_or(data_type::UINT8, |zero| zero.data_type());
+        let kind = self.quantized_type(quantizer);
         let zero = match op.optional(2) {
             Some(name) => match self.scalar(name)? {
                 Some(zero) => zero,
@@ -225,11 +248,21 @@ impl Conversion {
         Ok(Some(clip))
     }
 
+    /// The type that `quantizer` makes: that of its zero point, else what it says, else uint8.
+    fn quantized_type(&self, quantizer: Op<'_>) -> i32 {
+        match quantizer.optional(2) {
+            Some(zero) => self.stored(zero).map_or(0, |zero| zero.data_type()),
+            None => i32::try_from(quantizer.int("output_dtype", 0)).ok().filter(|kind| *kind != 0).unwrap_or(data_type::UINT8),
+        }
+    }
+
     /// The one value of a stored tensor.
     fn scalar(&self, name: &str) -> Result<Option<f32>, Error> {
         let Some(tensor) = self.stored(name) else { return Ok(None) };
-        let values = self.graph.values(&tensor)?;
-        Ok(values.first().copied().filter(|_| values.len() == 1))
+        Ok(match self.graph.values(&tensor)?.as_deref() {
+            Some(&[value]) => Some(value),
+            _ => None,
+        })
     }
 
     fn stored(&self, name: &str) -> Option<TensorProto> {

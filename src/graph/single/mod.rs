@@ -21,6 +21,15 @@ use super::{
 /// What is put behind the name of a tensor for its name in float32.
 const SUFFIX: &str = "float32";
 
+/// What a conversion does with the values of stored tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    /// Reads and converts them.
+    Read,
+    /// Leaves them out.
+    LeftOut,
+}
+
 impl Graph {
     /// The same model, computed in float32 throughout.
     ///
@@ -32,10 +41,20 @@ impl Graph {
     /// # Errors
     /// External data that cannot be read.
     pub fn in_float32(&self) -> Result<Self, Error> {
-        if !self.is_flat() || !self.is_mixed() {
-            return Ok(self.clone());
-        }
-        convert::convert(self)
+        self.converted(Stored::Read)
+    }
+
+    /// As [`Self::in_float32`], with stored tensors that have a name and a shape and no values: for what reads none, it takes no
+    /// memory for them.
+    ///
+    /// # Errors
+    /// As [`Self::in_float32`].
+    pub fn outline_in_float32(&self) -> Result<Self, Error> {
+        self.converted(Stored::LeftOut)
+    }
+
+    fn converted(&self, stored: Stored) -> Result<Self, Error> {
+        if self.is_flat() && self.is_mixed() { convert::convert(self, stored) } else { Ok(self.clone()) }
     }
 
     /// What `output` needs, as it is up to the tensors of `frontier` and in float32 behind them, and the tensor that then has the
@@ -52,7 +71,10 @@ impl Graph {
         let mut whole = self.cut(frontier)?;
         whole.lift_constants(0)?;
         let inputs: Vec<(&str, &[usize])> = frontier.iter().map(|&name| (name, &[][..])).collect();
-        let behind = self.in_float32()?.behind(&inputs, &[output])?;
+        let mut lifted = self.clone();
+        lifted.lift_constants(0)?;
+        // Cut first: the weights of what is frozen are read by nobody here.
+        let behind = lifted.behind(&inputs, &[output])?.in_float32()?;
         let mut names = HashMap::new();
         if whole.has_other_floats() {
             for &tensor in frontier {

@@ -176,3 +176,63 @@ fn what_float32_cannot_say_stays() {
     assert_eq!(kinds, ["QuantizeLinear", "Clip", "Gemm", "Clip", "Gemm", "Abs", "DequantizeLinear", "MatMulInteger"]);
     Graph::parse(single.to_bytes()).expect("it is whole");
 }
+
+#[test]
+fn ranges_are_those_of_the_quantiser() {
+    // Readers may leave a zero point of 0 out; without any the quantiser says the type, or it is uint8.
+    let bounds = |zero: &str, output_dtype: Option<i32>| {
+        let mut body = quantised();
+        body.node[5] = node("QuantizeLinear", &format!("hidden s {zero}"), "h8");
+        body.node[5].attribute.extend(output_dtype.map(|kind| int("output_dtype", kind.into())));
+        body.node[6] = node("DequantizeLinear", "h8 s", "hd");
+        body.initializer.push(stored("z0", data_type::INT8, &[], vec![0]));
+        let single = graph(body).expect("a valid graph").in_float32().expect("it is whole");
+        ["hd/min", "hd/max"].map(|name| (single.stored(name).expect("stored").data()[0] * 10.0).round())
+    };
+    assert_eq!(bounds("z0", None), [-128.0, 127.0]);
+    assert_eq!(bounds("", Some(data_type::INT8)), [-128.0, 127.0]);
+    assert_eq!(bounds("", Some(data_type::UINT16)), [0.0, 65_535.0]);
+    assert_eq!(bounds("", None), [0.0, 255.0]);
+}
+
+#[test]
+fn weights_that_are_not_read_stay() {
+    const INT4: i32 = 22;
+    let mut body = quantised();
+    body.node[0] = node("DequantizeLinear", "w1q s", "w1d");
+    body.initializer[0] = stored("w1q", INT4, &[3, 2], vec![1; 3]);
+    let whole = graph(body).expect("a valid graph");
+    for single in [whole.in_float32(), whole.outline_in_float32()].map(|single| single.expect("it is whole")) {
+        assert_eq!(nodes(&single)[0], "DequantizeLinear w1q s -> w1d");
+        let weighted = single.weighted("y").expect("a tensor of the graph");
+        assert!(weighted.iter().flat_map(|node| &node.parameters).all(|weight| !weight.name.contains("w1d")));
+    }
+}
+
+#[test]
+fn integers_that_floats_come_with_stay_integers() {
+    let mut body = in_halves();
+    body.node.push(node("TopK", "logits k", "best places"));
+    body.node.push(make::node("Cast", &["places"], &["as_floats"], vec![int("to", data_type::FLOAT16.into())]));
+    body.initializer.push(stored("k", 7, &[1], 1_i64.to_le_bytes().to_vec()));
+    let single = graph(body).expect("a valid graph").in_float32().expect("it is whole");
+    assert_eq!(nodes(&single).last().map(String::as_str), Some("Cast places -> as_floats"));
+}
+
+#[test]
+fn an_outline_has_shapes_and_no_values() {
+    for body in [in_halves(), quantised()] {
+        let whole = graph(body).expect("a valid graph");
+        let (outline, single) = (whole.outline_in_float32().expect("whole"), whole.in_float32().expect("whole"));
+        assert_eq!(nodes(&outline), nodes(&single));
+        let names =
+            |graph: &Graph| graph.initializers().map(|tensor| (tensor.name.to_owned(), tensor.shape.clone())).collect::<Vec<_>>();
+        assert_eq!(names(&outline), names(&single));
+        let weights = outline
+            .body
+            .initializer
+            .iter()
+            .filter(|tensor| tensor.name().ends_with("w1/float32") || tensor.name() == "w1d/float32");
+        assert!(weights.clone().count() == 1 && weights.flat_map(|tensor| &tensor.raw_data).all(|raw| raw.is_empty()));
+    }
+}

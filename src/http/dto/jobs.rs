@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::{
     finetuning::Epoch,
     http::openapi::{JobPlan, JobProgress, JobResult, JobSubject},
-    jobs::{Document, Failure, Job, LeaseState, LeaseStatus, Progress, Spec, State, StoredEvent, Timestamp},
+    jobs::{Document, Failure, Job, LeaseReport, LeaseStatus, Progress, Spec, State, StoredEvent, Timestamp},
 };
 
 /// The answer of `/jobs`.
@@ -164,15 +164,15 @@ impl From<Job> for AcceptedJob {
     }
 }
 
-impl From<LeaseState> for LeaseDto {
-    fn from(LeaseState { status, reported, expires }: LeaseState) -> Self {
+impl From<LeaseReport> for LeaseDto {
+    fn from(LeaseReport { status, reported, expires }: LeaseReport) -> Self {
         Self { status, reported, expires }
     }
 }
 
 impl JobDto {
     /// `job`, and how its worker's lease stands.
-    pub fn new(job: &Job, lease: Option<LeaseState>) -> Self {
+    pub fn new(job: &Job, lease: Option<LeaseReport>) -> Self {
         // Of a job that does not run, nobody knows when it ends.
         let runs = lease.is_some_and(|lease| lease.status == LeaseStatus::Held);
         Self {
@@ -194,7 +194,7 @@ impl JobDto {
 
 impl JobDetail {
     /// `job` with its worker's lease, and its `epoch` and `warning` events.
-    pub fn new(job: Job, lease: Option<LeaseState>, highlights: &[StoredEvent]) -> Self {
+    pub fn new(job: Job, lease: Option<LeaseReport>, highlights: &[StoredEvent]) -> Self {
         let text = |event: &StoredEvent| Some(event.event.data.get("text")?.as_str()?.to_owned());
         let (epochs, warnings): (Vec<_>, Vec<_>) = highlights.iter().partition(|event| event.event.is_epoch());
         let summary = JobDto::new(&job, lease);

@@ -11,7 +11,7 @@ use crate::{
     registry::{
         Assumption, Calibration, FoundBy, Label, Layer, Lineage, Metadata, Novelty, Output, OutputKind, Problem, WeightsOrigin,
     },
-    training::{recipe::Recipe, report::Report},
+    training::{recipe::Recipe, report::ClassificationReport},
 };
 
 /// The answer of `/models`.
@@ -157,10 +157,10 @@ pub struct LineageDto {
     #[schema(value_type = Recipe)]
     pub recipe: String,
     /// What was measured on the validation images, as in the job's report.
-    #[schema(value_type = Report)]
+    #[schema(value_type = ClassificationReport)]
     pub metrics: String,
     /// What was measured on the test images, where the data set has some.
-    #[schema(value_type = Option<Report>, nullable = false)]
+    #[schema(value_type = Option<ClassificationReport>, nullable = false)]
     pub test: Option<String>,
 }
 

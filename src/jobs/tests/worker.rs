@@ -11,8 +11,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::jobs::{
-    AnyKind, Attachment, Control, Ended, Event, Failure, Job, Kinds, LeaseState, LeaseStatus, NewJob, PlanError, Progress, State,
-    Stop, Worker, document,
+    AnyKind, Attachment, Control, Ended, Event, Failure, Job, Kinds, LeaseReport, LeaseStatus, NewJob, PlanError, Progress,
+    State, Stop, Worker, document,
     testing::{Bench, Does, KIND, LEASE},
 };
 
@@ -206,7 +206,7 @@ async fn the_job_of_a_dead_process_reads_so_and_goes_to_another_at_once() {
     let worker = worker(&bench, |job, _| Ok(json!(job.attempts)));
     assert_eq!(worker.run_one().await.expect("it works"), None, "its process lives");
     drop(crashed);
-    let lost = LeaseState { status: LeaseStatus::Lost, reported: bench.jobs.now(), expires: bench.jobs.now().plus(LEASE) };
+    let lost = LeaseReport { status: LeaseStatus::Lost, reported: bench.jobs.now(), expires: bench.jobs.now().plus(LEASE) };
     assert_eq!(lease().await, Some(lost));
     assert_eq!(worker.run_one().await.expect("it works").and_then(|ended| ended.state), Some(State::Succeeded));
     assert_eq!(lease().await, None, "nobody has it any more");

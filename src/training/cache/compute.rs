@@ -24,7 +24,7 @@ use crate::{
         base::trained,
         batches::Pick,
         error::{At, Error},
-        recipe::{Phase, Recipe},
+        recipe::Recipe,
     },
 };
 
@@ -82,7 +82,7 @@ struct Lane {
 }
 
 impl<'a> Computer<'a> {
-    /// Computes the tensors of `contents`, one after the other in a record.
+    /// What computes records of the tensors of all `contents`, in their order.
     pub(super) fn new(context: Context<'a>, recipe: &Recipe, contents: &[Content], samples: &'a Samples) -> Result<Self, Error> {
         let plan = Plan::of(&context);
         let frozen = Frozen::of(&context, recipe, contents)?;
@@ -90,15 +90,10 @@ impl<'a> Computer<'a> {
         Ok(Self { context, samples, preprocessing: recipe.preprocessing.clone(), frozen, plan, lanes })
     }
 
-    /// Library, provider, threads and types: what the last bits of a number depend on besides its content.
-    pub(super) fn engine(context: &Context<'_>, recipe: &Recipe, phase: &Phase) -> Result<String, Error> {
+    /// Library, provider and threads: what the last bits of a number depend on besides its content.
+    pub(super) fn engine(context: &Context<'_>) -> String {
         let threads = Plan::of(context).threads_per_lane;
-        let engine = format!("{} on {:?}, {threads} threads", context.runtime.build_info(), context.choice.provider);
-        let Some(last) = recipe.phases.last().filter(|last| last.frontier != phase.frontier) else { return Ok(engine) };
-        let base = Graph::read(&context.base.graph_path());
-        let base = base.map_err(|source| Error::Graph { model: context.model(), source: source.into() })?;
-        let frontier: Vec<&str> = last.frontier.iter().map(|tensor| tensor.tensor.as_str()).collect();
-        Ok(if base.is_mixed() { format!("{engine}, float32 behind {}", frontier.join(", ")) } else { engine })
+        format!("{} on {:?}, {threads} threads", context.runtime.build_info(), context.choice.provider)
     }
 
     /// Lets the sessions go; they are made again when they are needed.

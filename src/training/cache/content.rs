@@ -29,7 +29,8 @@ pub struct Content {
     pub(super) graph_sha256: String,
     pub(super) preprocessing: Preprocessing,
     pub(super) frontier: Vec<Frontier>,
-    /// Tensors that the same pass gives to other phases: they may keep the library from fusing operators.
+    /// Tensors that the same pass gives to other phases: they may keep the library from fusing operators, and of a base with
+    /// other numbers than float32 they decide where these end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) beside: Vec<String>,
     /// Whether mirrored images have records too, behind all others: with and without them it is the same cache.
@@ -42,7 +43,7 @@ pub struct Content {
 impl Content {
     /// What `phase` of `recipe` reads, for the images of `samples`, computed by `engine` (library and provider in words).
     pub fn of(recipe: &Recipe, phase: &Phase, samples: &Samples, engine: String) -> Self {
-        let on_the_way = phase.and_on_the_way(&recipe.phases).skip(1).flat_map(|other| &other.frontier);
+        let beside = recipe.frontiers().filter(|other| other.frontier != phase.frontier).flat_map(|other| &other.frontier);
         Self {
             format: FORMAT,
             fingerprint: recipe.fingerprint.clone(),
@@ -51,7 +52,7 @@ impl Content {
             graph_sha256: recipe.base.graph_sha256.clone(),
             preprocessing: recipe.preprocessing.clone(),
             frontier: phase.frontier.clone(),
-            beside: on_the_way.map(|tensor| tensor.tensor.clone()).collect(),
+            beside: beside.map(|tensor| tensor.tensor.clone()).collect(),
             flips: recipe.horizontal_flip,
             engine,
         }
@@ -85,6 +86,11 @@ impl Content {
     /// Records of the whole data set.
     pub fn records(&self) -> usize {
         self.images * (1 + usize::from(self.flips))
+    }
+
+    /// Bytes of all records.
+    pub(super) fn bytes(&self) -> u64 {
+        self.record_bytes().saturating_mul(self.records() as u64)
     }
 
     /// Where the record of `pick` lies.

@@ -53,9 +53,11 @@ pub struct Context<'a> {
 
 /// The tensors at the frontier of one phase, by image.
 pub struct FrontierCache<'a> {
+    /// Tensors of a record that come before its own: those of earlier phases.
+    first: usize,
     own: Part,
-    /// What other phases read, which is computed on the way.
-    beside: Vec<Part>,
+    /// What later phases read.
+    later: Vec<Part>,
     computer: Computer<'a>,
 }
 
@@ -67,7 +69,7 @@ struct Part {
 
 /// How far filling has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub struct Filled {
     /// Records that are there, those of earlier jobs included.
     pub done: usize,
     /// Records that will be there.
@@ -97,18 +99,15 @@ impl<'a> FrontierCache<'a> {
         if samples.fingerprint != recipe.fingerprint {
             return Err(Error::DatasetChanged { dataset: recipe.dataset.clone() });
         }
-        let content = |phase| Computer::engine(&context, recipe, phase).map(|engine| Content::of(recipe, phase, samples, engine));
-        let contents = phase.and_on_the_way(&recipe.phases).map(content).collect::<Result<Vec<_>, Error>>()?;
+        let contents = contents(recipe, samples, &Computer::engine(&context));
         let computer = Computer::new(context, recipe, &contents, samples)?;
-        let mut bound = context.bound;
-        let open = |content: Content| {
-            let store = Store::open(context.root, &content, bound)?;
-            bound = bound.saturating_sub(content.record_bytes().saturating_mul(store.limit() as u64));
-            Ok(Part { content, store })
-        };
-        let mut parts = contents.into_iter().map(open).collect::<Result<Vec<_>, Error>>()?.into_iter();
-        let own = parts.next().expect("the phase's own");
-        Ok(Self { own, beside: parts.collect(), computer })
+        let own =
+            contents.iter().position(|content| content.frontier() == phase.frontier).expect("the phase is one of the recipe's");
+        let stored = &contents[own..];
+        let mut parts = stored.iter().cloned().zip(Store::open(context.root, stored, context.bound)?);
+        let mut parts = parts.by_ref().map(|(content, store)| Part { content, store });
+        let first = contents[..own].iter().map(|content| content.frontier().len()).sum();
+        Ok(Self { first, own: parts.next().expect("its own"), later: parts.collect(), computer })
     }
 
     /// What the user should know: that not everything fits.
@@ -119,7 +118,7 @@ impl<'a> FrontierCache<'a> {
             format!(
                 "the cached tensors need {} bytes, of which {} fit: {} of {records} images are computed anew in every epoch; \
                  raise `training.cache_bytes`",
-                content.record_bytes().saturating_mul(records as u64),
+                content.bytes(),
                 content.record_bytes().saturating_mul(limit as u64),
                 records - limit
             )
@@ -128,40 +127,40 @@ impl<'a> FrontierCache<'a> {
 
     /// Computes those of `picks` that are to be stored and are not; `go_on` hears of progress, and ends it by saying false.
     ///
-    /// What other phases read on the way is stored with them.
+    /// What later phases read comes out of the same pass, and is stored too.
     /// May be stopped at any moment, by a kill too: what is there stays.
     ///
     /// # Errors
     /// [`Error::Cancelled`] when `go_on` said so; an image that cannot be read; a full disk.
-    pub fn fill(&mut self, picks: &[Pick], go_on: &mut dyn FnMut(Progress) -> bool) -> Result<(), Error> {
+    pub fn fill(&mut self, picks: &[Pick], go_on: &mut dyn FnMut(Filled) -> bool) -> Result<(), Error> {
         let Part { content, store } = &self.own;
         let total = picks.iter().filter(|pick| content.record(**pick) < store.limit()).count();
         let lacking: Vec<Pick> = picks.iter().filter(|pick| store.lacks(content.record(**pick))).copied().collect();
         let before = total - lacking.len();
-        if !go_on(Progress { done: before, total }) {
+        if !go_on(Filled { done: before, total }) {
             return Err(Error::Cancelled);
         }
         if lacking.is_empty() {
             return Ok(());
         }
         let (done, cancelled, ended) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        let (own, beside, computer) = (&self.own, &self.beside, &mut self.computer);
+        let (first, own, later, computer) = (self.first, &self.own, &self.later, &mut self.computer);
         let sink = |place: usize, record: &[&[f32]]| {
             if cancelled.load(Ordering::Relaxed) {
                 return Err(Error::Cancelled);
             }
-            let (first, mut rest) = record.split_at(own.content.frontier().len());
-            for part in beside {
+            let (values, mut rest) = record[first..].split_at(own.content.frontier().len());
+            for part in later {
                 let (values, others) = rest.split_at(part.content.frontier().len());
                 part.put(lacking[place], values)?;
                 rest = others;
             }
-            // Last: where it is, the others are.
-            own.put(lacking[place], first)?;
+            // Last: a kill in between leaves nothing undone.
+            own.put(lacking[place], values)?;
             done.fetch_add(1, Ordering::Relaxed);
             Ok(())
         };
-        let progress = || Progress { done: before + done.load(Ordering::Relaxed), total };
+        let progress = || Filled { done: before + done.load(Ordering::Relaxed), total };
         let caller = std::thread::current();
         std::thread::scope(|scope| {
             let work = scope.spawn(|| {
@@ -190,7 +189,7 @@ impl<'a> FrontierCache<'a> {
     }
 
     fn parts(&self) -> impl Iterator<Item = &Part> {
-        std::iter::once(&self.own).chain(&self.beside)
+        std::iter::once(&self.own).chain(&self.later)
     }
 
     /// Lets all records go where the disk is full: what else is written there, the end of this job too, needs room.
@@ -222,10 +221,10 @@ impl<'a> FrontierCache<'a> {
         }
         if !lacking.is_empty() {
             let shared = Mutex::new(&mut tensors);
-            let own = &self.own;
+            let (first, own) = (self.first, &self.own);
             let sink = |place: usize, record: &[&[f32]]| {
                 let (row, pick) = lacking[place];
-                let record = &record[..lengths.len()];
+                let record = &record[first..first + lengths.len()];
                 let mut tensors = shared.lock().unwrap_or_else(PoisonError::into_inner);
                 for (target, values) in rows_of(&mut tensors, &lengths, row).into_iter().zip(record) {
                     target.copy_from_slice(values);
@@ -251,19 +250,17 @@ impl Part {
     }
 }
 
-/// Time to compute `picks` of `phase` once the sessions are there; nothing is read from the cache or written to it.
+/// What one pass of the base gives: the tensors of all phases.
+fn contents(recipe: &Recipe, samples: &Samples, engine: &str) -> Vec<Content> {
+    recipe.frontiers().map(|phase| Content::of(recipe, phase, samples, engine.to_owned())).collect()
+}
+
+/// Time to compute `picks` once the sessions are there; nothing is read from the cache or written to it.
 ///
 /// # Errors
 /// A graph that cannot be cut or run, an image that cannot be read.
-pub(super) fn probe(
-    context: Context<'_>,
-    recipe: &Recipe,
-    phase: &Phase,
-    samples: &Samples,
-    picks: &[Pick],
-) -> Result<Duration, Error> {
-    let contents: Vec<Content> =
-        phase.and_on_the_way(&recipe.phases).map(|phase| Content::of(recipe, phase, samples, String::new())).collect();
+pub(super) fn probe(context: Context<'_>, recipe: &Recipe, samples: &Samples, picks: &[Pick]) -> Result<Duration, Error> {
+    let contents = contents(recipe, samples, "");
     let mut computer = Computer::new(context, recipe, &contents, samples)?;
     computer.run(picks, &|_, _| Ok(()))?;
     let started = Instant::now();

@@ -23,7 +23,7 @@ struct Cache {
 /// Removes caches below `root` until `needed` bytes more than theirs are within `bound`; gives the bytes that `own` may take.
 ///
 /// Caches in use stay, by this process or another.
-pub(super) fn make(root: &Path, own: &str, needed: u64, bound: u64) -> Result<u64, Error> {
+pub(super) fn make(root: &Path, own: &[String], needed: u64, bound: u64) -> Result<u64, Error> {
     let mut others = others(root, own)?;
     others.sort_by_key(|cache| cache.used);
     let mut total: u64 = others.iter().map(|cache| cache.bytes).sum();
@@ -38,12 +38,12 @@ pub(super) fn make(root: &Path, own: &str, needed: u64, bound: u64) -> Result<u6
     Ok(bound.saturating_sub(total))
 }
 
-fn others(root: &Path, own: &str) -> Result<Vec<Cache>, Error> {
+fn others(root: &Path, own: &[String]) -> Result<Vec<Cache>, Error> {
     let mut caches = Vec::new();
     for entry in fs::read_dir(root).at("list", root)? {
         let entry = entry.at("list", root)?;
         let path = entry.path();
-        if entry.file_name() == own || !path.is_dir() {
+        if own.iter().any(|own| entry.file_name() == own.as_str()) || !path.is_dir() {
             continue;
         }
         let used = fs::metadata(path.join(LOCK)).and_then(|lock| lock.modified()).unwrap_or(SystemTime::UNIX_EPOCH);

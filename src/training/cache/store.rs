@@ -41,15 +41,23 @@ struct TensorFile {
 }
 
 impl Store {
-    /// Opens or makes the cache of `content` below `root`; older caches go when all together exceed `bound` bytes.
+    /// Opens or makes the caches of `contents` below `root`; older caches go when all together exceed `bound` bytes.
     ///
-    /// What does not fit then is not stored: see [`Self::limit`].
-    pub(super) fn open(root: &Path, content: &Content, bound: u64) -> Result<Self, Error> {
-        let key = content.key();
-        let dir = root.join(&key);
-        let lock = lock(&dir)?;
-        let needed = content.record_bytes().saturating_mul(content.records() as u64);
-        let available = room::make(root, &key, needed.min(bound), bound)?;
+    /// Room is given in the order of `contents`; what does not fit then is not stored: see [`Self::limit`].
+    pub(super) fn open(root: &Path, contents: &[Content], bound: u64) -> Result<Vec<Self>, Error> {
+        let keys: Vec<String> = contents.iter().map(Content::key).collect();
+        let locks = keys.iter().map(|key| lock(&root.join(key))).collect::<Result<Vec<_>, Error>>()?;
+        let needed = contents.iter().map(Content::bytes).fold(0, u64::saturating_add);
+        let mut available = room::make(root, &keys, needed.min(bound), bound)?;
+        let open = |((content, key), lock): ((&Content, &String), File)| {
+            let store = Self::open_locked(root.join(key), lock, content, available)?;
+            available = available.saturating_sub(content.record_bytes().saturating_mul(store.limit as u64));
+            Ok(store)
+        };
+        contents.iter().zip(&keys).zip(locks).map(open).collect()
+    }
+
+    fn open_locked(dir: PathBuf, lock: File, content: &Content, available: u64) -> Result<Self, Error> {
         let limit = usize::try_from(available / content.record_bytes().max(1)).unwrap_or(usize::MAX).min(content.records());
         let description = dir.join(CONTENT);
         fs::write(&description, content.to_json()).at("write", &description)?;

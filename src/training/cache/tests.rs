@@ -61,7 +61,11 @@ fn found(store: &Store, number: usize) -> bool {
 }
 
 fn open(root: &Path, content: &Content) -> Store {
-    Store::open(root, content, BOUND).expect("opened")
+    within(root, content, BOUND)
+}
+
+fn within(root: &Path, content: &Content, bound: u64) -> Store {
+    Store::open(root, std::slice::from_ref(content), bound).expect("opened").remove(0)
 }
 
 #[test]
@@ -119,11 +123,11 @@ fn what_was_put_comes_back_in_a_later_process() {
 fn a_record_past_the_limit_is_not_stored() {
     let root = tempfile::tempdir().expect("a folder");
     let content = content("f", 5);
-    let store = Store::open(root.path(), &content, 3 * 28 + 27).expect("opened");
+    let store = within(root.path(), &content, 3 * 28 + 27);
     assert_eq!(store.limit(), 3);
     put(&store, 3);
     assert!(!store.lacks(3) && !found(&store, 3));
-    let nothing = Store::open(root.path(), &content, 0).expect("opened");
+    let nothing = within(root.path(), &content, 0);
     assert_eq!(nothing.limit(), 0);
 }
 
@@ -142,13 +146,35 @@ fn caches_not_used_for_the_longest_time_make_room() {
     let (old, older, used) = (aged("a", 1), aged("b", 2), aged("c", 3));
     let holder = open(root.path(), &content("c", 2000));
     let there = |key: &str| root.path().join(key).is_dir();
-    let store = Store::open(root.path(), &content("d", 2000), 430_000).expect("opened");
+    let store = within(root.path(), &content("d", 2000), 430_000);
     assert!(there(&old) && !there(&older) && there(&used));
     assert_eq!(store.limit(), 4000, "it fits");
-    let more = Store::open(root.path(), &content("e", 2000), 200_000).expect("opened");
+    let more = within(root.path(), &content("e", 2000), 200_000);
     assert!(!there(&old) && there(&used), "in use");
     assert!(more.limit() < 4000, "the one in use takes some");
     drop(holder);
+}
+
+#[test]
+fn caches_of_one_pass_have_room_together() {
+    let root = tempfile::tempdir().expect("a folder");
+    let of_images = |name: &str| content(name, 2000);
+    let bytes = 4000 * 28;
+    let other = open(root.path(), &of_images("other"));
+    (0..4000).for_each(|number| put(&other, number));
+    let key = of_images("other").key();
+    drop(other);
+    let contents = [of_images("a"), of_images("b")];
+    for filled in [false, true, true] {
+        let stores = Store::open(root.path(), &contents, 4 * bytes).expect("opened");
+        assert!(stores.iter().all(|store| store.limit() == 4000), "both fit, filled or not");
+        assert!(root.path().join(&key).is_dir(), "and what is there stays");
+        assert!(stores.iter().all(|store| (0..4000).all(|number| store.lacks(number) != filled)));
+        stores.iter().for_each(|store| (0..4000).for_each(|number| put(store, number)));
+    }
+    let limits: Vec<usize> = Store::open(root.path(), &contents, bytes + 280).expect("opened").iter().map(Store::limit).collect();
+    assert_eq!(limits, [4000, 10], "the first has room first");
+    assert!(!root.path().join(&key).is_dir());
 }
 
 proptest! {

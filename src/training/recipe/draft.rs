@@ -6,8 +6,8 @@ use super::{
     optimizer::{self, Rule},
     preset::{PhaseDefaults, Preset},
     problem::{Choice, Problem, Problems, quoted, shown},
-    request::{EarlyStoppingRequest, HeadRequest, LayerRef, PhaseRequest, Request},
-    resolved::{BatchNorm, CalibrationMethod, ClassWeighting, EarlyStopping, Monitor, Pool, Publish, StartFrom},
+    request::{EarlyStoppingRequest, HeadRequest, LayerRef, MapPool, PhaseRequest, Request},
+    resolved::{BatchNorm, CalibrationMethod, ClassWeighting, EarlyStopping, Monitor, Publish, StartFrom},
 };
 use crate::{
     message::excerpt,
@@ -49,7 +49,7 @@ pub(super) struct Draft {
 
 #[derive(Debug)]
 pub(super) struct HeadDraft {
-    pub(super) pool: Pool,
+    pub(super) pool: MapPool,
     pub(super) hidden: Vec<usize>,
     pub(super) dropout: f64,
     pub(super) keep_fc: bool,
@@ -121,6 +121,7 @@ fn required(problems: &mut Problems, field: &str, value: Option<&str>) -> String
 }
 
 fn head(request: Option<&HeadRequest>, preset: Preset, problems: &mut Problems) -> HeadDraft {
+    // A head that is described has what it says and no more; a named optimizer likewise.
     let dropout = if request.is_none() { preset.dropout() } else { 0.0 };
     let none = HeadRequest::default();
     let request = request.unwrap_or(&none);
@@ -141,7 +142,7 @@ fn head(request: Option<&HeadRequest>, preset: Preset, problems: &mut Problems) 
         hidden.iter().take(layers).enumerate().map(checked).collect()
     });
     HeadDraft {
-        pool: problems.choice("head.pool", request.pool.as_ref(), Pool::Avg),
+        pool: problems.choice("head.pool", request.pool.as_ref(), MapPool::Avg),
         hidden,
         dropout: problems.within("head.dropout", request.dropout, dropout, 0.0..1.0),
         keep_fc,

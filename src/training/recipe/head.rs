@@ -5,6 +5,7 @@
 use super::{
     draft::HeadDraft,
     problem::Problems,
+    request::MapPool,
     resolved::{Head, Pool},
 };
 use crate::{
@@ -24,7 +25,7 @@ pub(super) fn head(draft: &HeadDraft, metadata: &Metadata, classes: usize, probl
     let layer = if draft.keep_fc { kept(metadata, problems)? } else { base_without_top(metadata) };
     let (pool, inputs) = match (layer.layout(), layer.shape.as_slice()) {
         (Layout::Vector, &[units]) => (Pool::None, units),
-        (CHANNELS_FIRST, &[_, _, channels]) if draft.pool == Pool::Avg => (Pool::Avg, channels),
+        (CHANNELS_FIRST, &[_, _, channels]) if draft.pool == MapPool::Avg => (Pool::Avg, channels),
         (CHANNELS_FIRST, &[height, width, channels]) => (Pool::Flatten, height * width * channels),
         _ => {
             let detail = format!(

@@ -46,7 +46,7 @@ impl<'a> Foundation<'a> {
         head: &'a Head,
         batch_norm: BatchNorm,
     ) -> Result<Self, crate::graph::Error> {
-        let graph = graph.in_float32()?;
+        let graph = graph.outline_in_float32()?;
         let weighted = graph.weighted(&head.tensor)?;
         let architecture = arch::by_name(&metadata.architecture, true);
         let blocks = architecture.as_ref().map(|architecture| architecture.transfer.blocks.clone()).unwrap_or_default();
@@ -170,7 +170,7 @@ impl<'a> Foundation<'a> {
             known.or_else(|| positions.get(node.read_by.as_deref()?)).copied().unwrap_or(1)
         };
         let per_node = |node: &WeightedNode| {
-            let weight = |weight: &crate::graph::Trainable| match weight.role {
+            let weight = |weight: &crate::graph::StoredWeight| match weight.role {
                 Role::Kernel => 2 * weight.values() * of_output(node),
                 Role::Matrix => 2 * weight.values(),
                 Role::Bias | Role::Scale | Role::Shift => 0,

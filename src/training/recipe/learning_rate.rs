@@ -5,8 +5,6 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::problem::Words;
-
 /// How the learning rate moves within a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -50,10 +48,6 @@ impl LearningRate {
             }
         }
     }
-}
-
-impl Words for Schedule {
-    const WORDS: &'static [&'static str] = &["constant", "cosine"];
 }
 
 #[cfg(test)]

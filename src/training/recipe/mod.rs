@@ -20,7 +20,7 @@ use resolve::preprocessing;
 pub use learning_rate::{LearningRate, Schedule};
 pub use optimizer::OptimizerRequest;
 pub use preset::Preset;
-pub use problem::{Choice, Problem, Words};
+pub use problem::{Choice, Problem};
 pub use request::{EarlyStoppingRequest, HeadRequest, LayerRef, PhaseRequest, PreprocessingRequest, Request};
 pub use resolved::{
     Base, BatchNorm, CalibrationMethod, ClassCount, ClassWeighting, EarlyStopping, Frontier, Head, Monitor, Parameter, Phase,

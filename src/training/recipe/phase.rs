@@ -98,7 +98,7 @@ impl Foundation<'_> {
             Role::Scale => affine && !self.unscaled.contains(&node.tensor),
             Role::Shift => affine,
         };
-        let parameter = |weight: &crate::graph::Trainable| Parameter {
+        let parameter = |weight: &crate::graph::StoredWeight| Parameter {
             name: weight.name.clone(),
             shape: weight.shape.clone(),
             regularized: matches!(weight.role, Role::Kernel | Role::Matrix),

@@ -8,18 +8,17 @@ use utoipa::ToSchema;
 use super::{
     learning_rate::{LearningRate, Schedule},
     optimizer::Rule,
-    problem::Words,
     resolved::StartFrom,
 };
 
-/// A recipe by its name; every field of a request goes before it.
+/// A recipe by its name; it alters no field that a request gives.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
     /// graft's own.
     #[default]
     Default,
-    /// That of Keras's guide to transfer learning.
+    /// That of Keras's example of fine-tuning InceptionV3 (<https://keras.io/api/applications>).
     Keras,
 }
 
@@ -53,7 +52,7 @@ impl Preset {
         }
     }
 
-    /// Dropout of a head of which nothing is said.
+    /// Dropout of a head that a request does not describe.
     pub(super) fn dropout(self) -> f64 {
         match self {
             Self::Default => 0.5,
@@ -67,8 +66,4 @@ impl PhaseDefaults {
         self.rule.learning_rate = LearningRate { initial, decay: 0.0, schedule };
         self
     }
-}
-
-impl Words for Preset {
-    const WORDS: &'static [&'static str] = &["default", "keras"];
 }

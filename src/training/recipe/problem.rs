@@ -8,8 +8,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::message::excerpt;
+use crate::message::{excerpt, words};
 
 pub use crate::message::FieldProblem as Problem;
 
@@ -21,12 +22,6 @@ pub enum Choice<T> {
     Known(T),
     /// Something else.
     Unknown(serde_json::Value),
-}
-
-/// An enumeration whose words can be listed.
-pub trait Words {
-    /// The words, as on the wire.
-    const WORDS: &'static [&'static str];
 }
 
 /// Collects problems.
@@ -67,11 +62,11 @@ impl Problems {
     }
 
     /// The word chosen, or `default`; a problem when there is no such word.
-    pub(super) fn choice<T: Words + Copy>(&mut self, field: &str, choice: Option<&Choice<T>>, default: T) -> T {
+    pub(super) fn choice<T: ToSchema + Copy>(&mut self, field: &str, choice: Option<&Choice<T>>, default: T) -> T {
         match choice {
             Some(Choice::Known(value)) => *value,
             Some(Choice::Unknown(value)) => {
-                self.add(field, format!("is {}; use {}", shown(value), quoted(T::WORDS)));
+                self.add(field, format!("is {}; use {}", shown(value), quoted(&words::<T>())));
                 default
             }
             None => default,

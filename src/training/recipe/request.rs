@@ -11,8 +11,8 @@ use super::{
     learning_rate::Schedule,
     optimizer::OptimizerRequest,
     preset::Preset,
-    problem::{Choice, Problem, Words},
-    resolved::{BatchNorm, CalibrationMethod, ClassWeighting, Monitor, Pool, Publish, StartFrom},
+    problem::{Choice, Problem},
+    resolved::{BatchNorm, CalibrationMethod, ClassWeighting, Monitor, Publish, StartFrom},
 };
 use crate::{
     message::{excerpt, serde_message},
@@ -47,11 +47,11 @@ pub struct Request {
     #[schema(value_type = Option<Publish>)]
     pub publish: Option<Choice<Publish>>,
     /// What the fields mean that are left out, of the request and of its phases: graft's `default`, or `keras` for Keras's usual
-    /// recipe. Whatever is said goes before it.
+    /// recipe. It alters no field that is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Preset>)]
     pub recipe: Option<Choice<Preset>>,
-    /// The new layers; default: average pooling, one hidden layer of 1024, dropout 0.5, which `keras` leaves out.
+    /// The new layers; default: average pooling, one hidden layer of 1024, and dropout 0.5, which `keras` leaves out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<HeadRequest>,
     /// What trains, in order; default: 10 epochs of the head, then 1 of the top blocks with it, with `keras` 3.
@@ -95,17 +95,27 @@ pub struct Request {
 pub struct HeadRequest {
     /// How a map becomes a vector: `avg` (default) or `flatten`. Not with `keep_fc`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Pool>)]
-    pub pool: Option<Choice<Pool>>,
+    #[schema(value_type = Option<MapPool>)]
+    pub pool: Option<Choice<MapPool>>,
     /// Units of the hidden layers (relu); default `[1024]`, with `keep_fc` `[]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Vec<i64>>,
-    /// Share of values left out before the last layer, 0 to under 1; default 0.
+    /// Share of values left out before the last layer, 0 to under 1; default 0, in a head that is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
     /// Whether VGG16's own `fc1` and `fc2` stay below the head; default false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_fc: Option<bool>,
+}
+
+/// How a map becomes a vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MapPool {
+    /// Mean over height and width.
+    Avg,
+    /// Everything, in the order height, width, channel.
+    Flatten,
 }
 
 /// One phase: what trains, how long, and by which rule.
@@ -184,14 +194,6 @@ pub struct PreprocessingRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Orientation>)]
     pub orientation: Option<Choice<Orientation>>,
-}
-
-impl Words for Resize {
-    const WORDS: &'static [&'static str] = &["nearest", "bilinear", "bicubic", "opencv_bilinear"];
-}
-
-impl Words for Orientation {
-    const WORDS: &'static [&'static str] = &["exif", "ignore"];
 }
 
 impl Request {

@@ -20,7 +20,7 @@ use crate::{
     message::Listed,
     preprocess::{Orientation, Preprocessing},
     registry::{Metadata, ModelVersion},
-    training::{Division, Samples, batches},
+    training::{Samples, TrainValSplit, batches},
 };
 
 /// Share of every class for validation when nothing else is said.
@@ -177,7 +177,12 @@ fn default_phases(metadata: &Metadata, preset: Preset, warnings: &mut Vec<String
     std::iter::once(head).chain(top).collect()
 }
 
-fn validation(draft: &Draft, samples: &Samples, problems: &mut Problems, warnings: &mut Vec<String>) -> (Division, Validation) {
+fn validation(
+    draft: &Draft,
+    samples: &Samples,
+    problems: &mut Problems,
+    warnings: &mut Vec<String>,
+) -> (TrainValSplit, Validation) {
     let has_folder = samples.images.iter().any(|image| image.split == Split::Val);
     let split = match (has_folder, draft.validation_split) {
         (true, Some(_)) => {
@@ -187,7 +192,7 @@ fn validation(draft: &Draft, samples: &Samples, problems: &mut Problems, warning
         (true, None) => None,
         (false, share) => Some(share.unwrap_or(VALIDATION_SPLIT)),
     };
-    let division = Division::of(samples, split, draft.seed);
+    let division = TrainValSplit::of(samples, split, draft.seed);
     let counts = division.counts(samples).into_iter().zip(&samples.classes);
     let classes: Vec<ClassCount> =
         counts.map(|([train, val, test], name)| ClassCount { name: name.clone(), train, val, test }).collect();

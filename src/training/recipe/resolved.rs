@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{learning_rate::LearningRate, problem::Words};
+use super::learning_rate::LearningRate;
 use crate::{graph::gradient::Optimizer, preprocess::Preprocessing};
 
 /// What a job does.
@@ -159,12 +159,11 @@ pub struct Phase {
     pub trained_flops: u64,
 }
 
-impl Phase {
-    /// This phase and those of `phases` whose frontiers lie on the way to its own: one pass of the base gives them all.
-    pub fn and_on_the_way<'a>(&'a self, phases: &'a [Self]) -> impl Iterator<Item = &'a Self> {
-        let first = |(at, phase): &(usize, &Self)| phases[..*at].iter().all(|earlier| earlier.frontier != phase.frontier);
-        let before = phases.iter().enumerate().filter(first).map(|(_, phase)| phase);
-        std::iter::once(self).chain(before.filter(|phase| phase.frozen_flops < self.frozen_flops))
+impl Recipe {
+    /// The phases of which no earlier one has the same frontier: one pass of the base over an image gives all their tensors.
+    pub fn frontiers(&self) -> impl Iterator<Item = &Phase> {
+        let is_new = |(at, phase): &(usize, &Phase)| self.phases[..*at].iter().all(|earlier| earlier.frontier != phase.frontier);
+        self.phases.iter().enumerate().filter(is_new).map(|(_, phase)| phase)
     }
 }
 
@@ -324,32 +323,4 @@ impl StartFrom {
     fn of_stored() -> Self {
         Self::Last
     }
-}
-
-impl Words for StartFrom {
-    const WORDS: &'static [&'static str] = &["best", "last"];
-}
-
-impl Words for Pool {
-    const WORDS: &'static [&'static str] = &["avg", "flatten"];
-}
-
-impl Words for Publish {
-    const WORDS: &'static [&'static str] = &["if_better", "always", "never"];
-}
-
-impl Words for ClassWeighting {
-    const WORDS: &'static [&'static str] = &["none", "balanced"];
-}
-
-impl Words for BatchNorm {
-    const WORDS: &'static [&'static str] = &["frozen", "affine"];
-}
-
-impl Words for CalibrationMethod {
-    const WORDS: &'static [&'static str] = &["temperature", "none"];
-}
-
-impl Words for Monitor {
-    const WORDS: &'static [&'static str] = &["val_loss"];
 }

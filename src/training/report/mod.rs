@@ -19,7 +19,7 @@ pub const WORST: usize = 20;
 
 /// What a classifier did on labelled images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Report {
+pub struct ClassificationReport {
     /// Images.
     pub images: u64,
     /// Those whose most probable class is theirs.

@@ -4,12 +4,12 @@
 
 use std::fmt;
 
-use super::{ClassReport, Report};
+use super::{ClassReport, ClassificationReport};
 
 /// Classes up to which all are shown, and the confusion matrix.
 const SHOWN_CLASSES: usize = 20;
 
-impl fmt::Display for Report {
+impl fmt::Display for ClassificationReport {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { images, correct, accuracy_interval: [low, high], .. } = self;
         let (Some(accuracy), Some(loss)) = (self.accuracy, self.loss) else {
@@ -39,7 +39,7 @@ impl fmt::Display for Report {
     }
 }
 
-impl Report {
+impl ClassificationReport {
     /// Indices of the classes that are shown: all when they are few, otherwise those that have images or were taken for one's.
     fn shown(&self) -> Vec<usize> {
         let few = self.classes.len() <= SHOWN_CLASSES;

@@ -2,7 +2,7 @@
 //!
 //! Knows labels and probabilities; knows no model.
 
-use super::{ClassReport, Reliability, Report, Worst, wilson};
+use super::{ClassReport, ClassificationReport, Reliability, Worst, wilson};
 
 /// Least probability in the loss, Keras's `epsilon`: a probability of 0 would make it infinite.
 const LEAST: f32 = 1e-7;
@@ -75,7 +75,7 @@ impl<'a> Tally<'a> {
     }
 
     /// The report on what was counted.
-    pub fn finish(self) -> Report {
+    pub fn finish(self) -> ClassificationReport {
         let width = self.classes.len();
         let confusion: Vec<Vec<u64>> = self.confusion.chunks(width.max(1)).map(<[u64]>::to_vec).collect();
         let images: u64 = self.confusion.iter().sum();
@@ -86,7 +86,7 @@ impl<'a> Tally<'a> {
             let taken = confusion.iter().map(|row| row[class]).sum();
             ClassReport { name: name.clone(), images: own, precision: share(hits, taken), recall: share(hits, own) }
         };
-        Report {
+        ClassificationReport {
             images,
             correct,
             accuracy: share(correct, images),
@@ -134,7 +134,7 @@ mod tests {
         let worst: Vec<_> = report.worst.iter().map(|worst| (worst.path.as_str(), worst.predicted.as_str())).collect();
         assert_eq!(worst, [("4", "b"), ("2", "b")]);
         let text = serde_json::to_string(&report).expect("JSON");
-        assert_eq!(serde_json::from_str::<Report>(&text).expect("a report"), report);
+        assert_eq!(serde_json::from_str::<ClassificationReport>(&text).expect("a report"), report);
     }
 
     #[test]

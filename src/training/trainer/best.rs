@@ -9,12 +9,12 @@ use super::{
 use crate::{
     registry::{MeasuredOn, Novelty, References},
     training::{
-        Division, Error, Purpose, Stream,
+        Error, Purpose, Stream, TrainValSplit,
         cache::FrontierCache,
         calibration::{Fitted, Logits, MAX_VALUES, softmax},
         learner::Learner,
         recipe::CalibrationMethod,
-        report::Report,
+        report::ClassificationReport,
     },
 };
 
@@ -32,9 +32,9 @@ pub(super) struct Best {
     /// Of its features; `None` where their vectors are too long to keep some.
     pub(super) novelty: Option<(Novelty, References)>,
     /// On the validation images, calibrated.
-    pub(super) report: Report,
+    pub(super) report: ClassificationReport,
     /// On the test images, likewise; `None` without any.
-    pub(super) test: Option<Report>,
+    pub(super) test: Option<ClassificationReport>,
     /// The class that each validation image is given, in their order.
     pub(super) predicted: Vec<usize>,
     /// Probabilities of the images on which the exported model is compared, likewise.
@@ -61,7 +61,8 @@ impl Best {
     }
 }
 
-/// Features of training images, of every class as many, as far as it has them; `None` where their vectors are too long to keep enough.
+/// Features of training images: of every class as many, give or take one, as far as it has them; `None` where their vectors are too
+/// long to keep enough.
 fn references(run: &Run<'_>, learner: &mut Learner, cache: &mut FrontierCache<'_>) -> Result<Option<References>, Error> {
     let most = References::most(run.recipe.head.inputs);
     if most < LEAST_REFERENCES {
@@ -74,7 +75,7 @@ fn references(run: &Run<'_>, learner: &mut Learner, cache: &mut FrontierCache<'_
 }
 
 /// Up to `most` training images, ascending: class by class in turn, in an order drawn with `seed`.
-fn drawn(division: &Division, classes: &[usize], seed: u64, most: usize) -> Vec<u32> {
+fn drawn(division: &TrainValSplit, classes: &[usize], seed: u64, most: usize) -> Vec<u32> {
     if division.train.len() <= most {
         return division.train.clone();
     }
@@ -85,6 +86,8 @@ fn drawn(division: &Division, classes: &[usize], seed: u64, most: usize) -> Vec<
         Stream::new(seed, Purpose::References, 0, 0, class as u64).shuffle(images);
     }
     let longest = by_class.iter().map(Vec::len).max().unwrap_or(0);
+    // The last turn may not reach all classes: whose it is, is drawn too.
+    Stream::new(seed, Purpose::References, 0, 0, u64::MAX).shuffle(&mut by_class);
     let turns = (0..longest).flat_map(|turn| by_class.iter().filter_map(move |images| images.get(turn)));
     let mut drawn: Vec<u32> = turns.take(most).copied().collect();
     drawn.sort_unstable();
@@ -147,7 +150,7 @@ mod tests {
         // 60 images of class 0, 6 of class 1, 3 of class 2; every tenth is for validation.
         let classes: Vec<usize> = (0..69).map(|image| usize::from(image >= 60) + usize::from(image >= 66)).collect();
         let (val, train): (Vec<u32>, Vec<u32>) = (0..69).partition(|image| image % 10 == 9);
-        let division = Division { train: train.clone(), val, test: Vec::new() };
+        let division = TrainValSplit { train: train.clone(), val, test: Vec::new() };
         let counts = |most: usize, seed: u64| {
             let drawn = drawn(&division, &classes, seed, most);
             assert!(drawn.is_sorted_by(|a, b| a < b) && drawn.iter().all(|image| train.contains(image)), "{drawn:?}");
@@ -156,6 +159,8 @@ mod tests {
         assert_eq!(counts(9, 0), [3, 3, 3]);
         assert_eq!(counts(20, 0), [11, 6, 3]);
         assert_eq!(counts(1000, 0), [54, 6, 3]);
+        let of_one: std::collections::HashSet<_> = (0..20).map(|seed| counts(1, seed)).collect();
+        assert_eq!(of_one.len(), 3, "every class has its turn to be first");
         assert_eq!(drawn(&division, &classes, 7, 9), drawn(&division, &classes, 7, 9));
         assert_ne!(drawn(&division, &classes, 7, 9), drawn(&division, &classes, 8, 9));
     }

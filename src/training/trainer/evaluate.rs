@@ -9,7 +9,7 @@ use crate::training::{
     cache::FrontierCache,
     calibration::softmax,
     learner::{Batch, Learner},
-    report::{Report, Tally, WORST},
+    report::{ClassificationReport, Tally, WORST},
 };
 
 /// What a learner makes of an image.
@@ -27,7 +27,7 @@ pub(super) fn report(
     learner: &mut Learner,
     cache: &mut FrontierCache<'_>,
     temperature: f32,
-) -> Result<Report, Error> {
+) -> Result<ClassificationReport, Error> {
     measured(run, learner, cache, &run.division.val, temperature)
 }
 
@@ -37,7 +37,7 @@ pub(super) fn test(
     learner: &mut Learner,
     cache: &mut FrontierCache<'_>,
     temperature: f32,
-) -> Result<Option<Report>, Error> {
+) -> Result<Option<ClassificationReport>, Error> {
     if run.division.test.is_empty() {
         return Ok(None);
     }
@@ -51,7 +51,7 @@ fn measured(
     cache: &mut FrontierCache<'_>,
     images: &[u32],
     temperature: f32,
-) -> Result<Report, Error> {
+) -> Result<ClassificationReport, Error> {
     let mut tally = Tally::new(&run.recipe.classes, WORST);
     classify(run, learner, cache, images, |image, seen| {
         let sample = &run.samples.images[image as usize];

@@ -23,13 +23,13 @@ use self::{
     trainable::spec,
 };
 use super::{
-    Division, Error, Samples,
+    Error, Samples, TrainValSplit,
     cache::{self, FrontierCache},
     checkpoint::{CheckpointError, Checkpoints},
-    event::{EpochMetrics, Event, Observer, Place},
+    event::{EpochMetrics, Event, Observer, Position},
     learner::{self, Learner, LearnerError},
     recipe::{Phase, Pool, Recipe},
-    report::Report,
+    report::ClassificationReport,
 };
 use crate::{
     graph::{BuildError, Graph},
@@ -76,7 +76,7 @@ pub trait Publisher: Sync {
 #[derive(Debug, Clone, Copy)]
 pub struct Made<'a> {
     /// The images that it was trained on and validated with.
-    pub division: &'a Division,
+    pub division: &'a TrainValSplit,
     /// The class that it gives each validation image, in their order.
     pub predicted: &'a [usize],
 }
@@ -87,9 +87,9 @@ pub struct Outcome {
     /// The version registered.
     pub version: ModelVersion,
     /// What the best epoch does on the validation images.
-    pub report: Report,
+    pub report: ClassificationReport,
     /// And on the test images, which no epoch was chosen by; `None` without any.
-    pub test: Option<Report>,
+    pub test: Option<ClassificationReport>,
     /// Every epoch.
     pub history: Vec<EpochMetrics>,
     /// Which of them was the best.
@@ -118,7 +118,7 @@ struct Run<'a> {
     recipe: &'a Recipe,
     samples: &'a Samples,
     observer: &'a dyn Observer,
-    division: Division,
+    division: TrainValSplit,
     /// Class of every image.
     classes: Vec<usize>,
     trained: Trained,
@@ -139,7 +139,7 @@ impl<'a> Run<'a> {
             observer.flush();
         }
         Ok(Self {
-            division: Division::of(samples, recipe.validation.split, recipe.seed),
+            division: TrainValSplit::of(samples, recipe.validation.split, recipe.seed),
             classes: samples.images.iter().map(|image| image.class).collect(),
             checkpointed: Instant::now(),
             context,
@@ -175,7 +175,7 @@ impl<'a> Run<'a> {
         let graph = self.trained.behind(&phase.frontier).map_err(|source| graph_error(&self.context, source))?;
         let spec = spec(&self.trained, self.recipe, phase, self.context.cache.choice.provider);
         let cache::Context { runtime, threads, choice, base, .. } = self.context.cache;
-        let place = learner::Place { runtime, folder: base.dir(), threads, provider: choice };
+        let place = learner::Placement { runtime, folder: base.dir(), threads, provider: choice };
         Learner::new(place, &graph, &spec, self.vector().1).map_err(|source| self.failed(source))
     }
 
@@ -205,9 +205,9 @@ impl<'a> Run<'a> {
 
     /// Why no checkpoint was written; weights that are no numbers have no loss either.
     fn unwritten(&self, error: CheckpointError) -> Error {
-        let Place { phase, epoch, step } = self.progress.at;
+        let Position { phase, epoch, step } = self.progress.at;
         let steps = self.recipe.steps_per_epoch;
-        let at = if step == 0 { Place { phase, epoch: epoch.saturating_sub(1), step: steps } } else { self.progress.at };
+        let at = if step == 0 { Position { phase, epoch: epoch.saturating_sub(1), step: steps } } else { self.progress.at };
         match (error, self.recipe.phases.get(phase)) {
             (CheckpointError::NotFinite { .. }, Some(phase)) => {
                 Error::Diverged { loss: f64::NAN, at, learning_rate: phase.learning_rate }

@@ -13,13 +13,13 @@ use crate::{
     runtime::Stop,
     tensor::Tensor,
     training::{
-        Error, Watch,
+        Error, Patience,
         batches::{Batch, Batches, Epoch},
         cache::FrontierCache,
-        event::{EpochMetrics, Event, Observer, Place},
+        event::{EpochMetrics, Event, Observer, Position},
         learner::{self, Learner},
         recipe::{Phase, StartFrom},
-        report::Report,
+        report::ClassificationReport,
     },
 };
 
@@ -38,10 +38,10 @@ impl Run<'_> {
         interruptible(observer, &stops, || self.epochs(phase, &mut learner, &mut cache))?;
         let (number, next) = (self.progress.at.phase, self.progress.at.phase + 1);
         if let Some(detail) = warnings::of_phase(self.recipe, &self.progress.history, number) {
-            self.observer.event(Event::Warning { at: Place { phase: number, epoch: phase.epochs, step: 0 }, detail });
+            self.observer.event(Event::Warning { at: Position { phase: number, epoch: phase.epochs, step: 0 }, detail });
         }
-        self.progress.at = Place { phase: next, epoch: 0, step: 0 };
-        self.progress.watch = Watch::default();
+        self.progress.at = Position { phase: next, epoch: 0, step: 0 };
+        self.progress.patience = Patience::default();
         self.tensors.state.clear();
         if self.recipe.phases.get(next).is_some_and(|next| next.start_from == StartFrom::Best) {
             // What a phase taught the base after its best epoch goes too: what is missing here starts as in the base.
@@ -103,7 +103,7 @@ impl Run<'_> {
         let labels: Vec<i64> = batch.labels.iter().map(|&label| label as i64).collect();
         let fed = learner::Batch { inputs, labels: labels.clone(), weights: batch.weights };
         let output = learner.step(fed, masks, learning_rate, done + 1).map_err(|source| self.failed(source))?;
-        let at = Place { step: at.step + 1, ..at };
+        let at = Position { step: at.step + 1, ..at };
         if !output.loss.is_finite() {
             return Err(Error::Diverged { loss: output.loss.into(), at, learning_rate: phase.learning_rate });
         }
@@ -124,8 +124,8 @@ impl Run<'_> {
     }
 
     /// Records the epoch; whether the phase ends with it.
-    fn end_epoch(&mut self, learner: &Learner, report: &Report) -> Result<bool, Error> {
-        let Place { phase, epoch, .. } = self.progress.at;
+    fn end_epoch(&mut self, learner: &Learner, report: &ClassificationReport) -> Result<bool, Error> {
+        let Position { phase, epoch, .. } = self.progress.at;
         if let Some(loss) = report.loss.filter(|loss| !loss.is_finite()) {
             let learning_rate = self.recipe.phases[phase].learning_rate;
             return Err(Error::Diverged { loss, at: self.progress.at, learning_rate });
@@ -148,9 +148,9 @@ impl Run<'_> {
             self.tensors.now.extend(parameters);
             self.tensors.best.clone_from(&self.tensors.now);
         }
-        let stopping = self.recipe.early_stopping.as_ref();
-        let stop = metrics.val_loss.is_some_and(|loss| self.progress.watch.observe(epoch, loss, stopping).stop);
-        self.progress.at = Place { phase, epoch: epoch + 1, step: 0 };
+        let (patience, stopping) = (&mut self.progress.patience, self.recipe.early_stopping.as_ref());
+        let stop = metrics.val_loss.zip(stopping).is_some_and(|(loss, stopping)| patience.ends(epoch, loss, stopping));
+        self.progress.at = Position { phase, epoch: epoch + 1, step: 0 };
         self.progress.running = Running::default();
         self.observer.event(Event::Epoch(metrics));
         if stop {
@@ -227,7 +227,7 @@ mod tests {
 
         fn flush(&self) {}
 
-        fn checkpointed(&self, _: Place) {}
+        fn checkpointed(&self, _: Position) {}
 
         fn cancelled(&self) -> bool {
             false

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     tensor::Tensor,
     training::{
-        Watch,
+        Patience,
         checkpoint::Checkpoint,
-        event::{EpochMetrics, Place},
+        event::{EpochMetrics, Position},
     },
 };
 
@@ -19,11 +19,12 @@ use crate::{
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Progress {
     /// What comes next.
-    pub(super) at: Place,
+    pub(super) at: Position,
     /// Of the epoch at hand.
     pub(super) running: Running,
     /// Early stopping in the phase at hand.
-    pub(super) watch: Watch,
+    #[serde(rename = "watch")]
+    pub(super) patience: Patience,
     /// The epochs that have ended.
     pub(super) history: Vec<EpochMetrics>,
     /// Which of them was best.

@@ -9,10 +9,10 @@ use crate::{
     runtime::{SessionSource, SharedWeights},
     tensor::Tensor,
     training::{
-        Division, Error, cache,
+        Error, TrainValSplit, cache,
         calibration::Fitted,
-        event::{Event, Place},
-        report::Report,
+        event::{Event, Position},
+        report::ClassificationReport,
     },
 };
 
@@ -37,7 +37,7 @@ impl Run<'_> {
         let measured = interruptible(observer, &stops, || Best::measure(&self, &mut learner, &mut cache))?;
         drop(learner);
         if let Some(detail) = warnings::of_report(&measured.report) {
-            let at = Place { phase: self.recipe.phases.len() - 1, epoch: last.epochs, step: self.recipe.steps_per_epoch };
+            let at = Position { phase: self.recipe.phases.len() - 1, epoch: last.epochs, step: self.recipe.steps_per_epoch };
             self.observer.event(Event::Warning { at, detail });
         }
         let version = match self.context.publisher.published()? {
@@ -120,7 +120,7 @@ impl Run<'_> {
         Ok((graph, calibration))
     }
 
-    fn lineage(&self, report: &Report, test: Option<&Report>) -> Lineage {
+    fn lineage(&self, report: &ClassificationReport, test: Option<&ClassificationReport>) -> Lineage {
         let json = |value: Result<serde_json::Value, _>| value.expect("plain data are JSON");
         Lineage {
             job: self.context.job.to_owned(),
@@ -136,7 +136,7 @@ impl Run<'_> {
 
     /// The images on which the exported model is compared: the first for validation, or of those trained on without any.
     pub(super) fn compared(&self) -> &[u32] {
-        let Division { train, val, .. } = &self.division;
+        let TrainValSplit { train, val, .. } = &self.division;
         let images = if val.is_empty() { train } else { val };
         &images[..images.len().min(COMPARED)]
     }

@@ -23,7 +23,7 @@ pub(super) fn spec(trained: &Trained, recipe: &Recipe, phase: &Phase, provider: 
         logits: trained.output().to_owned(),
         batch: recipe.batch_size,
         labels: Labels::Classes,
-        trainable: trainable.map(|(name, regularized)| gradient::Trainable { name, l2: l2(regularized) }).collect(),
+        trainable: trainable.map(|(name, regularized)| gradient::TrainableTensor { name, l2: l2(regularized) }).collect(),
         optimizer: phase.optimizer.clone(),
         provider,
     }

@@ -6,14 +6,14 @@ use super::progress::best;
 use crate::training::{
     event::EpochMetrics,
     recipe::{Phase, Recipe, StartFrom},
-    report::Report,
+    report::ClassificationReport,
 };
 
 /// By what part of the loss of guessing a training loss must rise to count: less is noise.
 const NOTICEABLE: f64 = 0.1;
 
 /// All that is to say of a run of `recipe` with these epochs, whose best one `report` is on.
-pub(super) fn of_run(recipe: &Recipe, history: &[EpochMetrics], report: &Report) -> Vec<String> {
+pub(super) fn of_run(recipe: &Recipe, history: &[EpochMetrics], report: &ClassificationReport) -> Vec<String> {
     let phases = (0..recipe.phases.len()).filter_map(|phase| of_phase(recipe, history, phase));
     recipe.validation.warning().into_iter().chain(phases).chain(of_report(report)).collect()
 }
@@ -58,9 +58,10 @@ pub(super) fn of_phase(recipe: &Recipe, history: &[EpochMetrics], number: usize)
 }
 
 /// What is to say of the accuracy of the best epoch.
-pub(super) fn of_report(report: &Report) -> Option<String> {
+pub(super) fn of_report(report: &ClassificationReport) -> Option<String> {
     let (accuracy, commonest) = (report.accuracy?, report.classes.iter().max_by_key(|class| class.images)?);
-    (report.correct <= commonest.images).then(|| {
+    // Of one class alone nothing is better than its name.
+    (report.correct <= commonest.images && commonest.images < report.images).then(|| {
         format!(
             "the accuracy on the validation images, {accuracy:.4}, is no better than always naming their commonest class, `{}`, \
              which gives {:.4}; look at the worst photos and their labels, or train longer or at another learning rate",

@@ -250,7 +250,7 @@ fn session(runtime: &Runtime, staging: &Staging, graph: &Graph) -> Result<Sessio
     let shared = SharedWeights::default();
     let source = SessionSource { graph: &graph, folder: staging.dir(), shared: &shared };
     let cpu = ProviderChoice { provider: Provider::Cpu, policy: ProviderPolicy::Required };
-    Ok(runtime.unfolded_session(source, cpu)?)
+    Ok(runtime.unfolded_session(source, cpu, None)?)
 }
 
 /// The outputs for a batch of `images`.

@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{config::Provider, tensor::Tensor};
 
-/// What a [`Stepper`] is made from.
+/// What a [`TrainingSession`] is made from.
 #[derive(Debug, Clone, Copy)]
-pub struct StepperSource<'a> {
+pub struct TrainingSessionSource<'a> {
     /// The graph and its files.
     pub session: SessionSource<'a>,
     /// Input and output of each tensor that is carried from step to step; without an output the input keeps its value.
@@ -38,7 +38,7 @@ pub enum Feed {
 }
 
 /// A session and the values that it carries; owned by the one thread that runs it.
-pub struct Stepper {
+pub struct TrainingSession {
     session: ort::session::Session,
     binding: IoBinding,
     carried: Vec<Carried>,
@@ -66,10 +66,10 @@ impl Stop {
     }
 }
 
-impl Stepper {
+impl TrainingSession {
     pub(super) fn open(
         environment: &Environment,
-        source: StepperSource<'_>,
+        source: TrainingSessionSource<'_>,
         provider: Provider,
         note: Option<String>,
     ) -> Result<Self, Error> {

@@ -1,6 +1,6 @@
 //! The sessions of one model: its graph cut at the layers asked for, built on first use, few kept.
 //!
-//! Owned by the model's worker thread. Large matrices are shared by all cuts; what each holds alone is bounded.
+//! Owned by the model's worker thread. Large matrices are shared by all sessions; what each holds alone is bounded.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The sessions of one version.
-pub(super) struct Cuts {
+pub(super) struct SessionCache {
     runtime: Runtime,
     version: ModelVersion,
     choice: ProviderChoice,
@@ -32,7 +32,7 @@ struct Cut {
     private_bytes: u64,
 }
 
-impl Cuts {
+impl SessionCache {
     /// Reads the graph and its shared weights, and builds the session that answers by default.
     pub(super) fn open(runtime: Runtime, version: ModelVersion, choice: ProviderChoice, bound_bytes: u64) -> Result<Self, Error> {
         let graph = Graph::read(&version.graph_path()).map_err(|source| graph_error(&version, source))?;
@@ -42,10 +42,10 @@ impl Cuts {
             }
             Provider::Cuda => SharedWeights::default(),
         };
-        let mut cuts = Self { runtime, version, choice, graph, shared, cached: Vec::new(), bound_bytes };
-        let cut = cuts.build(&cuts.main_tensors())?;
-        cuts.cached.push(cut);
-        Ok(cuts)
+        let mut sessions = Self { runtime, version, choice, graph, shared, cached: Vec::new(), bound_bytes };
+        let cut = sessions.build(&sessions.main_tensors())?;
+        sessions.cached.push(cut);
+        Ok(sessions)
     }
 
     /// The tensors that the first session gives: the classes and what novelty is measured on, or the default features of a model
@@ -111,8 +111,11 @@ impl Cuts {
         let bytes = graph.to_bytes();
         let source = SessionSource { graph: &bytes, folder: self.version.dir(), shared: &self.shared.within(&graph) };
         // What subgraphs and functions make, an import could not measure.
-        let made = if graph.is_flat() { Runtime::session } else { Runtime::unfolded_session };
-        let session = made(&self.runtime, source, self.choice).map_err(|source| runtime_error(&self.version, source))?;
+        let session = match graph.is_flat() {
+            true => self.runtime.session(source, self.choice),
+            false => self.runtime.unfolded_session(source, self.choice, None),
+        };
+        let session = session.map_err(|source| runtime_error(&self.version, source))?;
         info!(
             model = self.version.metadata.name,
             version = self.version.metadata.version,

@@ -17,7 +17,7 @@ use crate::datasets::Split;
 
 /// Positions of the images of all parts, ascending; disjoint, and together all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Division {
+pub struct TrainValSplit {
     /// Trained on.
     pub train: Vec<u32>,
     /// Measured on after every epoch, to choose the best.
@@ -26,7 +26,7 @@ pub struct Division {
     pub test: Vec<u32>,
 }
 
-impl Division {
+impl TrainValSplit {
     /// The folders' own division, when `split` is `None`. What folders keep for the test stays there in any case.
     ///
     /// Otherwise `split` is the share of every class for validation, drawn with `seed`: rounded to whole photos, half away
@@ -129,7 +129,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::Division;
+    use super::TrainValSplit;
     use crate::{
         datasets::Split,
         training::{Sample, Samples},
@@ -161,7 +161,7 @@ mod tests {
     fn twins_are_on_the_same_side() {
         let samples = contents(&["a", "b", "a", "c", "b", "a"], &["d", "d", "d", "e"]);
         for seed in 0..20 {
-            let division = Division::of(&samples, Some(0.5), seed);
+            let division = TrainValSplit::of(&samples, Some(0.5), seed);
             let contents = |positions: &[u32]| {
                 let file = |&position: &u32| samples.images[position as usize].file.clone();
                 positions.iter().map(file).collect::<BTreeSet<_>>()
@@ -175,10 +175,10 @@ mod tests {
     #[test]
     fn a_photo_of_two_classes_is_trained_on() {
         let samples = contents(&["a", "b"], &["a", "c", "d"]);
-        let division = Division::of(&samples, Some(0.9), 1);
+        let division = TrainValSplit::of(&samples, Some(0.9), 1);
         assert_eq!((division.train, division.val), (vec![0, 2], vec![1, 3, 4]));
         let twice = contents(&["a"], &["a"]);
-        assert_eq!(Division::of(&twice, Some(0.5), 1).val, Vec::<u32>::new());
+        assert_eq!(TrainValSplit::of(&twice, Some(0.5), 1).val, Vec::<u32>::new());
     }
 
     #[test]
@@ -186,7 +186,7 @@ mod tests {
         #[track_caller]
         fn check(classes: &[usize], share: f64, expected: &[(usize, usize)]) {
             let samples = samples(classes);
-            let counts = Division::of(&samples, Some(share), 1).counts(&samples);
+            let counts = TrainValSplit::of(&samples, Some(share), 1).counts(&samples);
             assert_eq!(counts, expected.iter().map(|&(train, val)| [train, val, 0]).collect::<Vec<_>>());
         }
         check(&[10, 5, 2, 1], 0.2, &[(8, 2), (4, 1), (1, 1), (1, 0)]);
@@ -200,7 +200,7 @@ mod tests {
         let mut samples = samples(&[2, 2]);
         samples.images[1].split = Split::Val;
         samples.images[2].split = Split::Train;
-        let division = Division::of(&samples, None, 1);
+        let division = TrainValSplit::of(&samples, None, 1);
         assert_eq!((division.train, division.val), (vec![0, 2, 3], vec![1]));
     }
 
@@ -211,14 +211,14 @@ mod tests {
         let test: Vec<u32> = (0..20).step_by(2).collect();
         for split in [None, Some(0.0), Some(0.4), Some(0.99)] {
             for seed in 0..10 {
-                let division = Division::of(&samples, split, seed);
+                let division = TrainValSplit::of(&samples, split, seed);
                 assert_eq!(division.test, test, "{split:?}");
                 let others = [division.train.as_slice(), &division.val].concat();
                 assert!(others.len() == 10 && others.iter().all(|position| position % 2 == 1), "{division:?}");
                 assert!(division.picks(true).iter().all(|pick| pick.image % 2 == 1), "{division:?}");
             }
         }
-        let division = Division::of(&samples, Some(0.4), 1);
+        let division = TrainValSplit::of(&samples, Some(0.4), 1);
         assert_eq!(division.counts(&samples), [[3, 2, 5], [3, 2, 5]]);
         assert!(division.test_picks().iter().map(|pick| pick.image).eq(test));
     }
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn seeds_draw_differently() {
         let samples = samples(&[50, 50]);
-        assert_ne!(Division::of(&samples, Some(0.2), 1), Division::of(&samples, Some(0.2), 2));
+        assert_ne!(TrainValSplit::of(&samples, Some(0.2), 1), TrainValSplit::of(&samples, Some(0.2), 2));
     }
 
     proptest! {
@@ -235,8 +235,8 @@ mod tests {
             classes in prop::collection::vec(0_usize..40, 0..6), share in 0.0..1.0, seed in any::<u64>()
         ) {
             let samples = samples(&classes);
-            let division = Division::of(&samples, Some(share), seed);
-            prop_assert_eq!(&division, &Division::of(&samples, Some(share), seed));
+            let division = TrainValSplit::of(&samples, Some(share), seed);
+            prop_assert_eq!(&division, &TrainValSplit::of(&samples, Some(share), seed));
             let mut all = [division.train.as_slice(), &division.val].concat();
             all.sort_unstable();
             prop_assert!(all.into_iter().eq(0..samples.images.len() as u32));
