@@ -150,7 +150,7 @@ fn identity(recipe: &Recipe) -> anyhow::Result<String> {
     // Nor does what is to be known of it: that changes with the repository.
     recipe.warnings.clear();
     let hash = Sha256::digest(serde_json::to_vec(&recipe)?);
-    Ok(hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::encode(&hash[..16]))
 }
 
 /// The id of the run in `folder`: the same until the run has ended, so that it registers one version however often it goes on.

@@ -133,7 +133,7 @@ impl Inbox {
                 return Ok(Err(ImageError::TooManyBytes { bytes, limit }.to_string()));
             }
         }
-        let sha256: String = Sha256::digest(&contents).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256: String = hex::encode(Sha256::digest(&contents));
         let target = self.staging.image_path(&sha256);
         if !target.exists() {
             // What is no image is skipped with its reason later.

@@ -201,7 +201,7 @@ pub(super) fn fingerprint(classes: &[ClassCount], images: &[ImageEntry]) -> Stri
     for ImageEntry { path, class, split, sha256 } in images {
         hash.update(format!("{path}\n{}\n{split}\n{sha256}\n", classes[*class].name));
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(hash.finalize())
 }
 
 fn read_document(dir: &Path) -> Result<Document, Error> {

@@ -11,6 +11,7 @@ use super::{Finetuner, name::has_labels};
 use crate::{
     registry::{Metadata, Model, ModelVersion, Published, Stable, Staging, TrainedOn},
     telemetry::chain,
+    tensor::argmax,
     training::{
         Error, Made, Publisher, Sample, Samples, TrainValSplit,
         event::{Event, Observer, Position},
@@ -196,7 +197,7 @@ impl Register<'_> {
             let bytes = std::fs::read(&image.file).map_err(|error| error.to_string())?;
             let classified = classifier.as_mut().map(|classifier| classifier.classify(&bytes));
             let classified = classified.transpose().map_err(|error| chain(&error))?;
-            let best = classified.and_then(Result::ok).map(|classified| best(&classified.scores));
+            let best = classified.and_then(Result::ok).map(|classified| argmax(&classified.scores));
             other += u64::from(best == Some(image.class));
         }
         let images = common.len() as u64;
@@ -269,11 +270,6 @@ fn photos(samples: &Samples, positions: &[u32]) -> TrainedOn {
     let mut photos = TrainedOn::default();
     positions.iter().for_each(|&at| photos.insert(samples.images[at as usize].content()));
     photos
-}
-
-/// Of equal scores the first counts.
-fn best(scores: &[f32]) -> usize {
-    (0..scores.len()).fold(0, |best, at| if scores[at] > scores[best] { at } else { best })
 }
 
 fn decided(served: bool, reason: Reason, detail: &str, comparison: Option<Comparison>) -> (bool, Publication) {

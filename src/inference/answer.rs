@@ -6,7 +6,7 @@ use super::{Class, Distance, Error, ImageAnswer, LayerSpec, Normalize, Plan, Poo
 use crate::{
     graph::Layout,
     registry::{Label, Layer, Novelty, OutputKind, References},
-    tensor::Tensor,
+    tensor::{Tensor, softmax},
 };
 
 /// Shapes the raw outputs of one image, those of `tensors` in their order, into its answer, without warnings.
@@ -150,13 +150,6 @@ pub(super) fn scores(raw: &[f32], kind: OutputKind) -> Option<Vec<f32>> {
     // A probability of 0 has the logarithm −∞.
     let counts = |value: &f32| value.is_finite() || kind == OutputKind::LogProbabilities && *value == f32::NEG_INFINITY;
     (raw.iter().all(counts) && scores.iter().all(|score| score.is_finite())).then_some(scores)
-}
-
-fn softmax(logits: &[f32]) -> Vec<f32> {
-    let highest = logits.iter().copied().fold(f32::MIN, f32::max);
-    let exponents: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - highest).exp()).collect();
-    let sum: f64 = exponents.iter().sum();
-    exponents.iter().map(|exponent| (exponent / sum) as f32).collect()
 }
 
 /// The `top_k` best classes, best first; ties go to the lower index. `None` when there are fewer scores than that.

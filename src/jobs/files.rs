@@ -173,7 +173,7 @@ impl Receiving {
             flush(&dir)
         });
         kept.await.map_err(io::Error::other).and_then(|kept| kept).map_err(|source| files.refused(source))?;
-        let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex::encode(hasher.finalize());
         Ok(Attachment { path: files.path(&id), id, name, bytes, sha256, is_kept: false })
     }
 }

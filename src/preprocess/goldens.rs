@@ -138,7 +138,7 @@ fn check_hashes(picture: &str, decoded: &Decoded, hashes: &Hashes) {
                 interleaved(decoded, stretch(filter.parse().expect("a filter"), side, side))
             }
         };
-        let digest: String = Sha256::digest(&rgb).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest: String = hex::encode(Sha256::digest(&rgb));
         assert_eq!(&digest, hash, "{picture} {what}");
     }
 }
@@ -167,7 +167,7 @@ fn opencv_bilinear_is_opencvs() {
         };
         let decoded = Decoded { width, height, rgb: (0..width * height * 3).map(byte).collect(), orientation: 1 };
         let got = interleaved(&decoded, stretch(Resize::OpencvBilinear, to_height, to_width));
-        let digest: String = Sha256::digest(&got)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest: String = hex::encode(&Sha256::digest(&got)[..8]);
         assert_eq!(digest, fields[4], "{width} × {height} to {to_width} × {to_height}");
         cases += 1;
     }

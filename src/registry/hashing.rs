@@ -33,7 +33,7 @@ impl<W: Write> HashingWriter<W> {
     /// When flushing fails.
     pub fn finish(mut self, source: impl Into<String>) -> io::Result<(W, WeightsOrigin)> {
         self.inner.flush()?;
-        let sha256 = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex::encode(self.hash.finalize());
         Ok((self.inner, WeightsOrigin { source: source.into(), sha256, bytes: self.bytes }))
     }
 }

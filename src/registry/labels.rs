@@ -168,10 +168,7 @@ mod tests {
         let line = |(index, label): (usize, &Label)| format!("{index} {} {}\n", label.wnid.as_deref().unwrap(), label.label);
         let digest = Sha256::digest(labels.iter().enumerate().map(line).collect::<String>());
         // Of the same lines, written from Keras's `imagenet_class_index.json`.
-        assert_eq!(
-            digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
-            "a4d329d6522458b6c896d6e672b1c76c03b7b7933ee7b3a8e0303cafa57e406d"
-        );
+        assert_eq!(hex::encode(digest), "a4d329d6522458b6c896d6e672b1c76c03b7b7933ee7b3a8e0303cafa57e406d");
     }
 
     #[test]

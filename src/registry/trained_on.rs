@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeSet,
-    fmt::Write as _,
     fs::File,
     io::{self, BufRead, BufReader},
     path::Path,
@@ -55,7 +54,7 @@ impl TrainedOn {
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
         let mut text = String::with_capacity(self.0.len() * 65);
         for hash in &self.0 {
-            hash.iter().for_each(|byte| write!(text, "{byte:02x}").expect("a string takes whatever is written"));
+            text.push_str(&hex::encode(hash));
             text.push('\n');
         }
         write_synced(&folder.join(TRAINED_ON), text.as_bytes())
@@ -82,15 +81,8 @@ impl ModelVersion {
 
 /// 64 hexadecimal digits as bytes.
 fn hash(sha256: &str) -> Option<[u8; 32]> {
-    let digits = sha256.as_bytes();
     let mut hash = [0; 32];
-    if digits.len() != 2 * hash.len() {
-        return None;
-    }
-    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(hash)
+    hex::decode_to_slice(sha256, &mut hash).ok().map(|()| hash)
 }
 
 #[cfg(test)]

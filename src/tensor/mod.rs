@@ -1,12 +1,14 @@
-//! Host tensors: a shape and contiguous float32 data, and the `.npy` and `.npz` files that carry them.
+//! Host tensors: a shape and contiguous float32 data, what scores in them come down to, and the `.npy` and `.npz` files that carry them.
 //!
 //! Knows nothing of images, graphs or sessions.
 
 mod encode;
 pub mod npy;
 pub mod npz;
+mod scores;
 
 pub use encode::{Dtype, NotFinite, little_endian};
+pub use scores::{argmax, softmax};
 
 /// A dense float32 tensor in C order.
 #[derive(Debug, Clone, PartialEq)]

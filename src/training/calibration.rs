@@ -3,6 +3,7 @@
 //! Takes logits and classes; knows neither models nor images.
 
 use super::report::{Reliability, cross_entropy};
+use crate::tensor::{argmax, softmax};
 
 /// Most logits of all images together that a temperature is fitted to; images beyond are left out evenly.
 pub const MAX_VALUES: usize = 1 << 20;
@@ -74,9 +75,9 @@ impl Logits {
             for image in held {
                 let truth = self.truths[image];
                 for ((error, loss), temperature) in errors.iter_mut().zip(&mut losses).zip([1.0, temperature]) {
-                    let scores = softmax(self.row(image), temperature);
-                    let (best, score) = best(&scores);
-                    error.add(score, best == truth);
+                    let scores = calibrated(self.row(image), temperature);
+                    let best = argmax(&scores);
+                    error.add(scores[best], best == truth);
                     *loss += cross_entropy(scores[truth]) / all.len() as f64;
                 }
             }
@@ -124,20 +125,9 @@ impl Logits {
     }
 }
 
-/// The softmax of `logits`, each divided by `temperature` as the graph does it.
-pub fn softmax(logits: &[f32], temperature: f32) -> Vec<f32> {
-    let divided = || logits.iter().map(|logit| logit / temperature);
-    let highest = divided().fold(f32::MIN, f32::max);
-    let exponents: Vec<f64> = divided().map(|logit| f64::from(logit - highest).exp()).collect();
-    let sum: f64 = exponents.iter().sum();
-    exponents.into_iter().map(|exponent| (exponent / sum) as f32).collect()
-}
-
-/// The most probable class, the first of equal ones, and its probability.
-fn best(probabilities: &[f32]) -> (usize, f32) {
-    let better = |best: usize, at: usize| if probabilities[at] > probabilities[best] { at } else { best };
-    let best = (0..probabilities.len()).fold(0, better);
-    (best, probabilities.get(best).copied().unwrap_or_default())
+/// The probabilities of `logits`, each divided by `temperature` as the graph does it.
+pub fn calibrated(logits: &[f32], temperature: f32) -> Vec<f32> {
+    softmax(&logits.iter().map(|logit| logit / temperature).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -177,7 +167,7 @@ mod tests {
         assert!((found - 1.0).abs() < 0.15, "{found}");
         // All right and ever so sure: of 30 images, 61 of 62 at most.
         let sure = vec![(1, &[0.0, 100.0][..]); 30];
-        let score = softmax(sure[0].1, temperature(&sure) as f32)[1];
+        let score = calibrated(sure[0].1, temperature(&sure) as f32)[1];
         assert!((0.98..0.99).contains(&score), "{score}");
         assert_eq!(temperature(&[(0, &[0.5, 0.5]), (1, &[2.0, 2.0])]), 1.0, "nothing is shown");
         assert_eq!(temperature(&vec![(0, &[0.0, 50.0][..]); 1000]), BOUNDS.1, "all wrong: the flatter the better");
@@ -211,10 +201,8 @@ mod tests {
     }
 
     #[test]
-    fn probabilities_neither_overflow_nor_vanish_and_keep_their_ranks() {
-        assert_eq!(softmax(&[1000.0, 1000.0], 1.0), [0.5, 0.5]);
-        assert_eq!(softmax(&[-1000.0, 0.0], 1.0), [0.0, 1.0]);
-        let (cool, warm) = (softmax(&[1.0, 3.0, 2.0], 0.5), softmax(&[1.0, 3.0, 2.0], 4.0));
+    fn probabilities_keep_their_ranks() {
+        let (cool, warm) = (calibrated(&[1.0, 3.0, 2.0], 0.5), calibrated(&[1.0, 3.0, 2.0], 4.0));
         assert!([&cool, &warm].iter().all(|scores| scores[1] > scores[2] && scores[2] > scores[0]), "{cool:?} {warm:?}");
         assert!(cool[1] > warm[1]);
     }

@@ -60,7 +60,7 @@ impl Content {
 
     /// Hexadecimal, the name of the cache's folder.
     pub fn key(&self) -> String {
-        Sha256::digest(self.to_json()).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(Sha256::digest(self.to_json()))
     }
 
     /// The content as JSON, for people who look into the folder.

@@ -232,7 +232,7 @@ fn base(metadata: &Metadata, graph: &Graph) -> Base {
         version: metadata.version,
         architecture: metadata.architecture.clone(),
         weights_sha256: metadata.weights.sha256.clone(),
-        graph_sha256: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        graph_sha256: hex::encode(hash),
         pretrained: metadata.pretrained,
     }
 }

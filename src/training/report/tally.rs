@@ -3,6 +3,7 @@
 //! Knows labels and probabilities; knows no model.
 
 use super::{ClassReport, ClassificationReport, Reliability, Worst, wilson};
+use crate::tensor::argmax;
 
 /// Least probability in the loss, Keras's `epsilon`: a probability of 0 would make it infinite.
 const LEAST: f32 = 1e-7;
@@ -46,8 +47,7 @@ impl<'a> Tally<'a> {
     /// Counts an image of class `truth` that was given `probabilities`, one per class, and gives the most probable one. Of equal
     /// ones the first counts.
     pub fn add(&mut self, path: &str, truth: usize, probabilities: &[f32]) -> usize {
-        let better = |best: usize, at: usize| if probabilities[at] > probabilities[best] { at } else { best };
-        let predicted = (0..probabilities.len()).fold(0, better);
+        let predicted = argmax(probabilities);
         let own = probabilities[truth];
         self.confusion[truth * self.classes.len() + predicted] += 1;
         let before = |&(at, probability): &(usize, f32)| probability > own || (probability == own && at < truth);

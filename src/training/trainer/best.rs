@@ -8,10 +8,11 @@ use super::{
 };
 use crate::{
     registry::{MeasuredOn, Novelty, References},
+    tensor::argmax,
     training::{
         Error, Purpose, Stream, TrainValSplit,
         cache::FrontierCache,
-        calibration::{Fitted, Logits, MAX_VALUES, softmax},
+        calibration::{Fitted, Logits, MAX_VALUES, calibrated},
         learner::Learner,
         recipe::CalibrationMethod,
         report::ClassificationReport,
@@ -49,7 +50,7 @@ impl Best {
         let calibration = logits.fit().filter(|_| run.recipe.calibration == CalibrationMethod::Temperature);
         let temperature = calibration.map_or(1.0, |fitted| fitted.temperature);
         let mut trained = Vec::new();
-        evaluate::classify(run, learner, cache, run.compared(), |_, seen| trained.push(softmax(seen.logits, temperature)))?;
+        evaluate::classify(run, learner, cache, run.compared(), |_, seen| trained.push(calibrated(seen.logits, temperature)))?;
         Ok(Self {
             calibration,
             novelty: references.map(|references| (novelty(run, &references, distances), references)),
@@ -118,8 +119,7 @@ fn validate(
         if predicted.len() % apart == 0 {
             logits.add(run.classes[image as usize], row);
         }
-        // Of equal ones the first counts.
-        predicted.push((0..row.len()).fold(0, |best, at| if row[at] > row[best] { at } else { best }));
+        predicted.push(argmax(row));
         distances.extend(references.map(|references| references.distance(features)));
     })?;
     Ok(Validated { logits, distances, predicted })

@@ -7,7 +7,7 @@ use crate::training::{
     Error,
     batches::Pick,
     cache::FrontierCache,
-    calibration::softmax,
+    calibration::calibrated,
     learner::{Batch, Learner},
     report::{ClassificationReport, Tally, WORST},
 };
@@ -55,7 +55,7 @@ fn measured(
     let mut tally = Tally::new(&run.recipe.classes, WORST);
     classify(run, learner, cache, images, |image, seen| {
         let sample = &run.samples.images[image as usize];
-        tally.add(&sample.path, sample.class, &softmax(seen.logits, temperature));
+        tally.add(&sample.path, sample.class, &calibrated(seen.logits, temperature));
     })?;
     Ok(tally.finish())
 }

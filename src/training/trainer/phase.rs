@@ -11,7 +11,7 @@ use std::{
 use super::{Run, evaluate, progress::Running, warnings};
 use crate::{
     runtime::Stop,
-    tensor::Tensor,
+    tensor::{Tensor, argmax},
     training::{
         Error, Patience,
         batches::{Batch, Batches, Epoch},
@@ -208,12 +208,11 @@ fn masks(learner: &Learner, epoch: &Epoch<'_>, batch: &Batch) -> Vec<Tensor> {
     (0..).zip(learner.masks()).map(mask).collect()
 }
 
-/// How many rows have their label's logit on top; the first of equal ones counts.
+/// How many rows have their label's logit on top.
 fn right(logits: &Tensor, labels: &[i64]) -> u64 {
     let width = logits.shape().last().copied().unwrap_or(1).max(1);
-    let best = |row: &[f32]| (0..row.len()).fold(0, |best, at| if row[at] > row[best] { at } else { best });
     let rows = logits.data().chunks_exact(width).zip(labels);
-    rows.filter(|(row, label)| best(row) as i64 == **label).count() as u64
+    rows.filter(|(row, label)| argmax(row) as i64 == **label).count() as u64
 }
 
 #[cfg(test)]

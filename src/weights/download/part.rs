@@ -48,7 +48,7 @@ impl Part {
 
     /// MD5 of what it holds, hexadecimal.
     pub(super) fn md5(&self) -> String {
-        hex(&self.hasher.clone().finalize())
+        hex::encode(self.hasher.clone().finalize())
     }
 
     /// Appends `bytes`.
@@ -96,7 +96,7 @@ pub(super) fn md5_of(path: &Path) -> Result<Option<String>, Error> {
     };
     let mut hasher = Md5::new();
     hash(&mut file, &mut hasher).map_err(|source| Error::write(path, source))?;
-    Ok(Some(hex(&hasher.finalize())))
+    Ok(Some(hex::encode(hasher.finalize())))
 }
 
 fn hash(file: &mut File, hasher: &mut Md5) -> io::Result<u64> {
@@ -111,8 +111,4 @@ fn hash(file: &mut File, hasher: &mut Md5) -> io::Result<u64> {
             }
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -32,7 +32,7 @@ fn check(case: &Value) {
         assert_eq!(found, first, "{} {}", layer.name, spec.name);
         assert_eq!(tensor.data().last().map(|value| value.to_bits()), Some(bits(&expected["last"])), "{}", spec.name);
         let bytes: Vec<u8> = tensor.data().iter().flat_map(|value| value.to_le_bytes()).collect();
-        let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest: String = hex::encode(Sha256::digest(&bytes));
         assert_eq!(expected["sha256"], digest, "{} {}", layer.name, spec.name);
     }
 }

@@ -23,7 +23,7 @@ fn case(file: &str) -> Vec<u8> {
 /// SHA-256 of the RGB bytes, or `refused`.
 fn outcome(bytes: &[u8]) -> String {
     match decode(bytes, &LIMITS) {
-        Ok(decoded) => Sha256::digest(&decoded.rgb).iter().map(|byte| format!("{byte:02x}")).collect(),
+        Ok(decoded) => hex::encode(Sha256::digest(&decoded.rgb)),
         Err(_) => "refused".to_owned(),
     }
 }

@@ -18,7 +18,7 @@ fn body(salt: u8) -> Vec<u8> {
 }
 
 fn md5(bytes: &[u8]) -> String {
-    Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Md5::digest(bytes))
 }
 
 fn options() -> Options {
