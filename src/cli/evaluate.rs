@@ -11,7 +11,7 @@ use super::{
     Global, answer,
     batch::{self, BATCH},
     context::{block_on, engine, open},
-    predict::Overrides,
+    predict::{Overrides, Scores},
     progress::{Progress, Unit},
     read_as::ReadAsFlags,
 };
@@ -47,6 +47,8 @@ pub(super) struct Evaluate {
     json: bool,
     #[command(flatten)]
     overrides: Overrides,
+    #[command(flatten)]
+    scores: Scores,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -82,7 +84,12 @@ impl Evaluate {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<()> {
         let config = global.config(&[])?;
         let engine = engine(&config, open(&config)?)?;
-        let request = Request { top_k: Some(1), on_error: OnError::Skip, ..self.overrides.request(Some(&self.model))? };
+        let request = Request {
+            top_k: Some(1),
+            on_error: OnError::Skip,
+            uncalibrated: self.scores.uncalibrated(),
+            ..self.overrides.request(Some(&self.model))?
+        };
         let mut plan = engine.plan(&request)?;
         // One class is asked for where it is not known yet how many there are; the report needs all of them.
         let labels = plan.version.metadata.labels.clone();

@@ -51,7 +51,7 @@ pub(super) struct Finetune {
     /// A JSON file with any fields of the body of `POST /jobs/finetune`
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
-    /// Keras's usual recipe instead of graft's, as `{"recipe": "keras"}` in the file: what the file says goes before it
+    /// Use Keras's usual recipe for whatever the recipe file leaves out; the same as `"recipe": "keras"` in that file
     #[arg(long)]
     keras: bool,
     /// What initial weights, order and split are derived from [default: 0]
@@ -193,9 +193,10 @@ fn print(made: &Finetuned) -> anyhow::Result<()> {
     }
     answer::line(format_args!("{model}@{version}: epoch {} of phase {} was the best", best.epoch, best.phase))?;
     let Publication { served, detail, .. } = publication;
-    let (answers, named) = if *served { ("answers", model.clone()) } else { ("does not answer", format!("{model}@{version}")) };
+    let made = format!("{model}@{version}");
+    let (answers, named) = if *served { ("answers", model) } else { ("does not answer", &made) };
     Ok(answer::line(format_args!(
-        "it {answers} requests for {model} without a version: {detail}; try `graft predict --model {named} PHOTO`"
+        "{made} {answers} requests for {model} without a version: {detail}; try `graft predict --model {named} PHOTO`"
     ))?)
 }
 

@@ -62,7 +62,7 @@ enum Command {
     Import(import::Import),
     /// Make a model with untrained, seeded weights (Keras's `weights=None`)
     Init(init::Init),
-    /// List the models of the repository
+    /// List the models of the repository; `*` answers requests without a version, `!` does because somebody chose it
     Models(models::Models),
     /// List a model's layers: index, name, output shape
     Layers(layers::Layers),
@@ -70,7 +70,7 @@ enum Command {
     Predict(predict::Predict),
     /// Write layer outputs of images or folders to .npy or .npz
     Features(features::Features),
-    /// Teach a model new classes from a folder of photos
+    /// Teach a model new classes from a folder of photos: the new head alone, then with the top blocks, unless a recipe says otherwise
     Finetune(finetune::Finetune),
     /// Report how good a model is on a folder of labelled photos
     Evaluate(evaluate::Evaluate),

@@ -5,9 +5,7 @@ use clap::Args;
 use super::{Global, answer};
 use crate::registry::{Metadata, Stable};
 
-/// List the models of the repository, and what in it is ignored.
-///
-/// `*` is the version that answers requests without one, `!` the same where somebody chose it.
+/// The models of the repository, and what in it is ignored.
 #[derive(Debug, Args)]
 pub(super) struct Models {}
 

@@ -27,6 +27,8 @@ pub(super) struct Predict {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     options: ImageOptions,
+    #[command(flatten)]
+    scores: Scores,
     /// How many classes, or all where there are fewer [default: 5]
     #[arg(long)]
     top_k: Option<usize>,
@@ -45,7 +47,7 @@ pub(super) struct ImageOptions {
     overrides: Overrides,
 }
 
-/// How images become input and scores, where the model's own way is not wanted.
+/// How images become input, where the model's own way is not wanted.
 #[derive(Debug, Args)]
 pub(super) struct Overrides {
     /// nearest, bilinear or bicubic as Pillow does it, or opencv_bilinear [default: the model's]
@@ -60,9 +62,21 @@ pub(super) struct Overrides {
     /// ignore or exif [default: the model's]
     #[arg(long)]
     orientation: Option<Orientation>,
+}
+
+/// Which scores a model gives.
+#[derive(Debug, Args)]
+pub(super) struct Scores {
     /// none: scores as they were trained, of a model that calibrates them
     #[arg(long, value_enum)]
     calibration: Option<CalibrationFlag>,
+}
+
+impl Scores {
+    /// Whether they are to be as they were trained.
+    pub(super) fn uncalibrated(&self) -> bool {
+        self.calibration == Some(CalibrationFlag::None)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -91,7 +105,6 @@ impl Overrides {
             preprocess: self.preprocess,
             channel_order: self.channel_order,
             orientation: self.orientation,
-            uncalibrated: self.calibration == Some(CalibrationFlag::None),
             ..Request::default()
         })
     }
@@ -104,7 +117,12 @@ impl Predict {
         let files = files::images(&self.paths)?;
         let engine = engine(&config, open(&config)?)?;
         // One class is asked for where it is not known yet how many there are.
-        let request = Request { top_k: Some(self.top_k.unwrap_or(1)), on_error: OnError::Skip, ..self.options.request()? };
+        let request = Request {
+            top_k: Some(self.top_k.unwrap_or(1)),
+            on_error: OnError::Skip,
+            uncalibrated: self.scores.uncalibrated(),
+            ..self.options.request()?
+        };
         let plan = engine.plan(&request)?;
         let plan = if self.top_k.is_none() { plan.with_default_classes() } else { plan };
         plan.notes.iter().for_each(|note| eprintln!("{note}"));

@@ -137,7 +137,8 @@ impl Finetuner {
     /// Everything that is wrong, each with its field and a way out.
     pub fn resolve(&self, request: &Request, base: &ModelVersion, samples: &Samples) -> Result<Recipe, Vec<FieldProblem>> {
         let resolved = request.resolve(base, samples);
-        let name = Name::look_up(self, request, &samples.classes);
+        let validation = resolved.as_ref().map_or(0, |recipe| recipe.validation.val);
+        let name = Name::look_up(self, request, &samples.classes, validation);
         let (mut recipe, warnings) = match (resolved, name) {
             (Ok(recipe), Ok(warnings)) => (recipe, warnings),
             (Ok(_), Err(problem)) => return Err(vec![problem]),

@@ -14,11 +14,16 @@ use crate::{
 pub(super) struct Name;
 
 impl Name {
-    /// What to know of the name before the job starts.
+    /// What to know of the name before the job starts, which validates with as many images as `validation` says.
     ///
     /// # Errors
     /// A name of the catalogue; a model of that name with other labels, unless the request says that it is to be replaced.
-    pub(super) fn look_up(finetuner: &Finetuner, request: &Request, classes: &[String]) -> Result<Vec<String>, FieldProblem> {
+    pub(super) fn look_up(
+        finetuner: &Finetuner,
+        request: &Request,
+        classes: &[String],
+        validation: usize,
+    ) -> Result<Vec<String>, FieldProblem> {
         let Some(name) = request.name.as_deref() else { return Ok(Vec::new()) };
         check_reserved(name)?;
         let mut warnings = Vec::new();
@@ -29,14 +34,14 @@ impl Name {
             if !replace && !has_labels(model, classes) {
                 return Err(FieldProblem::new("name", taken(model)));
             }
-            warnings.push(of_existing(model, classes, request));
+            warnings.push(of_existing(model, classes, request, validation));
         }
         let default = finetuner.engine.configured_default();
         if name == default || Some(name) == starter() {
             warnings.push(format!("name: `{name}` answers requests that name no model (`models.default`)"));
         } else if !choose(&snapshot, default, Needs::CLASSES, |_| false).is_ok_and(|choice| choice.version.metadata.pretrained) {
             warnings.push(format!(
-                "name: no other model is trained, so `{name}` will answer requests that name no model, unless `models.default` is"
+                "name: no other model is trained: `{name}` will answer requests that name no model, until `models.default` is trained"
             ));
         }
         Ok(warnings)
@@ -74,7 +79,7 @@ fn taken(model: &Model) -> String {
 }
 
 /// What happens to a name that exists.
-fn of_existing(model: &Model, classes: &[String], request: &Request) -> String {
+fn of_existing(model: &Model, classes: &[String], request: &Request, validation: usize) -> String {
     let (name, stable) = (&model.name, model.stable.version);
     let publish = match &request.publish {
         Some(Choice::Known(publish)) => *publish,
@@ -86,6 +91,9 @@ fn of_existing(model: &Model, classes: &[String], request: &Request) -> String {
         }
         (Publish::Never, _) => format!("version {stable} goes on answering (`publish`)"),
         (Publish::Always, _) => "the new version will answer in its place (`publish`)".to_owned(),
+        (Publish::IfBetter, true) if validation == 0 => {
+            format!("version {stable} goes on answering, as no validation image tells which is better (`publish`)")
+        }
         (Publish::IfBetter, true) => {
             format!(
                 "the new version answers in its place unless it is worse on validation images than version {stable} (`publish`)"

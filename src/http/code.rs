@@ -58,7 +58,7 @@ list! {
     UnsupportedMediaType => UNSUPPORTED_MEDIA_TYPE, "Unsupported media type";
     /// No representation that `Accept` allows.
     NotAcceptable => NOT_ACCEPTABLE, "Not acceptable";
-    /// More bytes than `server.max_body_bytes`, or `datasets.max_upload_bytes` for archives.
+    /// More bytes than `server.max_body_bytes`, `datasets.max_upload_bytes` for archives, or `models.max_import_bytes` for imports.
     BodyTooLarge => PAYLOAD_TOO_LARGE, "Body too large";
     /// More images than `server.max_images`.
     TooManyImages => PAYLOAD_TOO_LARGE, "Too many images";
@@ -107,7 +107,7 @@ list! {
     /// The job has ended.
     JobFinished => CONFLICT, "The job has ended";
     /// The job cannot be done as asked; `problems` names every reason.
-    InvalidRecipe => UNPROCESSABLE_ENTITY, "Invalid recipe";
+    InvalidRecipe => UNPROCESSABLE_ENTITY, "The job cannot be done as asked";
     /// The `Idempotency-Key` came with another body before.
     IdempotencyKeyReused => UNPROCESSABLE_ENTITY, "Idempotency key used with another body";
     /// The first request with this `Idempotency-Key` is still being accepted.

@@ -51,7 +51,7 @@ parameters! {
         which: ModelQuery,
         /// Classes per image, best first; 5 without. All when the model has fewer; who asked for more is warned.
         top_k: Option<usize>,
-        /// `none`: scores as they were trained, of a model that calibrates them; without, and of any other, as the model gives them.
+        /// `none`: the scores of a calibrated model as it was trained; calibrated without.
         calibration: Option<CalibrationSwitch>,
         /// From which input.
         input: InputQuery,
@@ -81,7 +81,7 @@ parameters! {
         encoding_format: Option<EncodingFormat>,
         /// Classes per image from the same pass, all when the model has fewer; none without. Not with `application/x-npy`.
         pub top_k: Option<usize>,
-        /// `none`: scores as they were trained, of a model that calibrates them; without, and of any other, as the model gives them.
+        /// `none`: the scores that `top_k` gives of a calibrated model, as it was trained; calibrated without.
         calibration: Option<CalibrationSwitch>,
         /// From which input.
         input: InputQuery,

@@ -26,15 +26,22 @@ pub struct Foreign<T>(pub T);
 
 /// The folders of a server, with the settings by which a client may know them.
 #[derive(Debug, Clone)]
-pub struct Folders(Arc<[(PathBuf, &'static str)]>);
+pub struct Folders(Arc<[(PathBuf, String)]>);
 
 impl Folders {
     /// `folders`, each with its setting; one may be within another.
-    pub fn new<'a>(folders: impl IntoIterator<Item = (&'a Path, &'static str)>) -> Self {
-        let mut folders: Vec<_> = folders.into_iter().map(|(path, setting)| (absolute(path), setting)).collect();
+    pub fn new<'a>(folders: impl IntoIterator<Item = (&'a Path, &'a str)>) -> Self {
+        let mut folders: Vec<_> = folders.into_iter().map(|(path, setting)| (absolute(path), setting.to_owned())).collect();
         // The innermost comes first: the repository is usually in the data folder.
         folders.sort_by_key(|(path, _)| std::cmp::Reverse(path.components().count()));
         Self(folders.into())
+    }
+
+    /// The same, with the file at `path` called `name`, as the client calls it.
+    #[must_use]
+    pub fn and(&self, path: &Path, name: &str) -> Self {
+        let own = (absolute(path), name.to_owned());
+        Self(std::iter::once(own).chain(self.0.iter().cloned()).collect())
     }
 
     /// What `write` makes, with every [`ServerPath`] that it writes on this thread as a client may read it.
@@ -127,6 +134,9 @@ mod tests {
         check(&image, "/srv/data/x", "a file of the server");
         check(&[("/data", "data.dir"), ("/data/models", "models.dir")], "/data/models/vgg16", "models.dir/vgg16");
         check(&[("/", "data.dir")], "/cache/x", "data.dir/cache/x");
+        let received = Folders::new([(Path::new("/data"), "data.dir")]).and(Path::new("/data/imports/7/file"), "vgg.h5");
+        let failed = Failed { path: "/data/imports/7/file".into() };
+        assert_eq!(received.for_client(|| failed.to_string()), "cannot write vgg.h5");
     }
 
     #[test]

@@ -4,12 +4,13 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use serde::Deserialize;
 
 use super::metadata::Label;
+use crate::message::ServerPath;
 
 /// The 1000 classes of ILSVRC 2012 in Keras's order: WordNet id, tab, name (Keras's `imagenet_class_index.json`).
 const IMAGENET: &str = include_str!("imagenet_classes.tsv");
@@ -35,31 +36,30 @@ pub fn numbered_labels(count: usize) -> Vec<Label> {
 #[derive(Debug, thiserror::Error)]
 pub enum LabelsError {
     /// The file cannot be read.
-    #[error("cannot read the labels `{}`", .path.display())]
+    #[error("cannot read the labels `{path}`")]
     Read {
         /// The file.
-        path: PathBuf,
+        path: ServerPath,
         /// What the system said.
         #[source]
         source: io::Error,
     },
     /// It looks like JSON, but is none, or another.
     #[error(
-        "the labels `{}` are neither a JSON list of names nor Keras's class index ({{\"0\": [\"n01440764\", \"tench\"], …}})",
-        .path.display()
+        "the labels `{path}` are neither a JSON list of names nor Keras's class index ({{\"0\": [\"n01440764\", \"tench\"], …}})"
     )]
     Json {
         /// The file.
-        path: PathBuf,
+        path: ServerPath,
         /// Line and rule.
         #[source]
         source: serde_json::Error,
     },
     /// A rule is broken.
-    #[error("the labels `{}` {rule}", .path.display())]
+    #[error("the labels `{path}` {rule}")]
     Rule {
         /// The file.
-        path: PathBuf,
+        path: ServerPath,
         /// What is wrong, with the line or the class.
         rule: String,
     },
@@ -74,10 +74,10 @@ pub enum LabelsError {
 /// characters, and when indices are not 0 to n−1.
 pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<Label>, LabelsError> {
     let path = path.as_ref();
-    let read = |source| LabelsError::Read { path: path.to_owned(), source };
+    let read = |source| LabelsError::Read { path: path.into(), source };
     let mut bytes = Vec::new();
     File::open(path).map_err(read)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
-    let broken = |rule| LabelsError::Rule { path: path.to_owned(), rule };
+    let broken = |rule| LabelsError::Rule { path: path.into(), rule };
     if bytes.len() as u64 > MAX_BYTES {
         return Err(broken(format!("are larger than {MAX_BYTES} bytes")));
     }
@@ -86,7 +86,7 @@ pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<Label>, LabelsError> {
         broken(format!("are not UTF-8 text (line {line})"))
     })?;
     let text = text.trim_start_matches('\u{feff}');
-    let json = |source| LabelsError::Json { path: path.to_owned(), source };
+    let json = |source| LabelsError::Json { path: path.into(), source };
     match text.trim_start().chars().next() {
         Some('[') => from_list(&serde_json::from_str::<Vec<String>>(text).map_err(json)?),
         Some('{') => from_index(serde_json::from_str(text).map_err(json)?),

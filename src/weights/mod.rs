@@ -7,10 +7,11 @@ pub mod keras;
 pub mod pytorch;
 pub mod seeded;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::{
     arch::{Architecture, Layer},
+    message::ServerPath,
     tensor::Tensor,
 };
 
@@ -40,7 +41,7 @@ impl<F: FnMut(usize, &Layer) -> Result<Vec<Tensor>, Error>> WeightSource for F {
 pub fn open(path: &Path, name: &str) -> Result<(Architecture, Box<dyn WeightSource>), Error> {
     // A pipe would be waited for without end.
     if path.exists() && !path.is_file() {
-        return Err(Error::NotAFile { path: path.to_owned() });
+        return Err(Error::NotAFile { path: path.into() });
     }
     if pytorch::is_safetensors(path) {
         let file = pytorch::StateDict::open(path, name)?;
@@ -54,25 +55,25 @@ pub fn open(path: &Path, name: &str) -> Result<(Architecture, Box<dyn WeightSour
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A folder, a pipe or a device.
-    #[error("{} is not a file", path.display())]
+    #[error("{path} is not a file")]
     NotAFile {
         /// What is there.
-        path: PathBuf,
+        path: ServerPath,
     },
     /// A file cannot be read as Keras weights.
-    #[error("cannot read weights from {}", path.display())]
+    #[error("cannot read weights from {path}")]
     Keras {
         /// The file.
-        path: PathBuf,
+        path: ServerPath,
         /// What was expected and what was found.
         #[source]
         source: Box<keras::Error>,
     },
     /// A file cannot be read as PyTorch weights.
-    #[error("cannot read weights from {}", path.display())]
+    #[error("cannot read weights from {path}")]
     PyTorch {
         /// The file.
-        path: PathBuf,
+        path: ServerPath,
         /// What was expected and what was found.
         #[source]
         source: Box<pytorch::Error>,

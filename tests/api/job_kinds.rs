@@ -86,7 +86,7 @@ fn onnx() -> Vec<u8> {
 async fn no_file_is_imported_unless_the_configuration_says_so() {
     let app = Setup::empty().with(Tiny::Colours, "colours").start().await;
     let answer = app.send(app.post_image("/jobs/import?name=flowers", onnx())).await;
-    answer.problem(403, "disabled", "takes no files as this server is configured (`models.max_import_bytes`)");
+    answer.problem(403, "disabled", "is off; set `models.max_import_bytes` to the size of the largest file that it may take");
 }
 
 #[tokio::test]
@@ -153,6 +153,38 @@ async fn what_cannot_be_imported_is_refused_or_fails_with_the_reason() {
     let job = ended(&app, accepted.header("location")).await;
     assert_eq!((&job["state"], &job["error"]["code"]), (&json!("failed"), &json!("import")), "{job}");
     app.get("/models/a").await.problem(404, "unknown_model", "a");
+    // What a client reads names its file, and no folder of the server.
+    let failed = async |query: &str, name: &str, bytes: Vec<u8>| {
+        let form = Form::new().part("file", Part::bytes(bytes).file_name(name.to_owned()));
+        let asked = app.ask(reqwest::Method::POST, &format!("/jobs/import{query}")).multipart(form);
+        let accepted = app.send(asked).await;
+        assert_eq!(accepted.status, 202, "{}", accepted.text());
+        let job = ended(&app, accepted.header("location")).await;
+        let detail = job["error"]["detail"].as_str().unwrap_or_else(|| panic!("it failed: {job}")).to_owned();
+        assert!(!detail.contains("imports") && !detail.contains("data.dir"), "{detail}");
+        detail
+    };
+    let cut = b"\x89HDF\r\n\x1a\n and more".to_vec();
+    let detail = failed("?name=a&architecture=vgg16", "mine.h5", cut).await;
+    assert!(detail.starts_with("cannot read weights from mine.h5"), "{detail}");
+    let detail = failed("?name=a&labels=[\"a\",\"b\"]", "mine.onnx", onnx()).await;
+    assert!(detail.contains("the list holds 2 labels, but the graph has"), "{detail}");
+    let both = send("?name=a&architecture=vgg16&labels=[\"a\"]", onnx()).await;
+    assert!(problems(both).contains("is for ONNX classifiers"));
+}
+
+#[tokio::test]
+async fn a_key_is_of_one_kind_of_job() {
+    let app = Setup::empty().with(Tiny::Colours, "colours").configured(|config| config.jobs.workers = 0).start().await;
+    let dataset = upload(&app, drawings(4, 1)).await;
+    let body = json!({"dataset": dataset, "name": "shapes", "phases": [{"trainable": "head"}]});
+    let send = async |route: &str| {
+        let request = app.ask(reqwest::Method::POST, route).header("Content-Type", "application/json");
+        app.send(request.header("Idempotency-Key", "k").body(body.to_string())).await
+    };
+    assert_eq!(send("/jobs/finetune").await.status, 202);
+    send("/jobs/evaluate").await.problem(422, "idempotency_key_reused", "use a new key");
+    assert_eq!(send("/jobs/finetune").await.status, 202);
 }
 
 #[tokio::test]

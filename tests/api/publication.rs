@@ -135,6 +135,9 @@ async fn without_validation_images_nothing_takes_a_place_and_with_few_the_newer_
     let dataset = upload(&app, drawings(10, 1)).await;
     let blind = with(bad(&dataset), "validation_split", json!(0.0));
     assert_eq!(outcome(&trained(&app, &blind).await), (1, true, "new_name"));
+    let dry = app.ask(Method::POST, "/jobs/finetune?dry_run=true").header("Content-Type", "application/json");
+    let dry = app.send(dry.body(blind.to_string())).await.ok().json()["warnings"].to_string();
+    assert!(dry.contains("version 1 goes on answering, as no validation image tells which is better"), "{dry}");
     assert_eq!(outcome(&trained(&app, &blind).await), (2, false, "no_validation"));
     assert_eq!(answering(&app).await, "1");
     // The first was trained on every image: none is left that tells.

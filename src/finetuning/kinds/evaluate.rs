@@ -132,16 +132,19 @@ impl Evaluate {
         let classifier = parts.finetuner.classifier(version.clone());
         let mut classifier = classifier.map_err(|error| parts.failure("runtime", &error))?;
         let (started, total) = (Instant::now(), images(&dataset, subject.split.as_deref()).count());
-        for (done, image) in images(&dataset, subject.split.as_deref()).enumerate() {
-            if control.cancelled() {
-                return Err(Failure::new("cancelled", "the job was stopped"));
-            }
+        let report = |done: usize| {
             let elapsed = started.elapsed().as_secs_f64();
             control.progress(Progress {
                 remaining_seconds: (done > 0).then(|| elapsed / done as f64 * (total - done) as f64),
                 details: document(&EvaluateProgress { stage: "evaluating", done, total }).unwrap_or_default(),
                 ..Progress::default()
             });
+        };
+        for (done, image) in images(&dataset, subject.split.as_deref()).enumerate() {
+            if control.cancelled() {
+                return Err(Failure::new("cancelled", "the job was stopped"));
+            }
+            report(done);
             let bytes = std::fs::read(dataset.file(image)).map_err(|error| parts.failure("disk", &error))?;
             let failed = |error| {
                 let Failure { code, detail } = parts.failure("runtime", &error);
@@ -152,6 +155,7 @@ impl Evaluate {
                 Err(error) => evaluation.skip(&image.path, error.to_string()),
             }
         }
+        report(total);
         Ok(evaluation.finish(ModelId::of(&version), subject.split.as_deref(), &[]))
     }
 }

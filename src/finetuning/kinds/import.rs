@@ -32,7 +32,7 @@ pub struct Import {
 #[schema(as = ImportRequest)]
 #[serde(default, deny_unknown_fields)]
 pub struct Request {
-    /// Name of the model.
+    /// Name of the model; required.
     #[schema(value_type = String, required = true, example = "flowers")]
     name: Option<String>,
     /// The network whose weights the file holds (HDF5 of Keras, or safetensors of PyTorch); an ONNX classifier without.
@@ -140,6 +140,10 @@ impl Import {
         else {
             return Err(PlanError::Invalid(problems));
         };
+        if architecture.is_some() && (settings.is_some() || labels.is_some()) {
+            let field = if settings.is_some() { "settings" } else { "labels" };
+            return Err(invalid(field, "is for ONNX classifiers; weights of an architecture have it from there: leave one of them out"));
+        }
         let settings: OnnxSettings = settings.unwrap_or_default();
         if settings.labels.is_some() {
             return Err(invalid("settings", "has `labels`, a file of the server; send the labels as `labels`, a list"));
@@ -148,8 +152,12 @@ impl Import {
             return Err(invalid("labels", format!("has more than {MAX_LABELS} entries")));
         }
         let stable = self.stable(&name)?;
-        let warning = stable.filter(|_| !replace).map(|stable| {
-            format!("name: `{name}` exists; its version {} goes on answering, until another is chosen (`replace`)", stable.version)
+        let warning = stable.filter(|stable| !replace || stable.pinned).map(|Stable { version, pinned }| {
+            let way_out = match pinned {
+                true => format!("is pinned; `DELETE /models/{name}/stable` ends that"),
+                false => "goes on answering; `replace=true` lets the new one answer".to_owned(),
+            };
+            format!("name: `{name}` exists, and its version {version} {way_out}")
         });
         Ok(Planned {
             subject: Subject { name, file: excerpt(&file.name).to_string(), bytes: file.bytes },
@@ -172,7 +180,11 @@ impl Import {
         if let Some(made) = versions.iter().find(|version| version.metadata.job.as_ref() == Some(&task.id)) {
             return Ok(made.clone());
         }
-        let prepared = self.prepared(task).map_err(|error| parts.failure("import", &error))?;
+        // Text that is made on the way has the client's name of the file, too.
+        let labels = self.labels(&task.id);
+        let folders = parts.folders.and(&self.files.path(&task.id), &task.subject.file).and(&labels, "the list");
+        let prepared = folders.for_client(|| self.prepared(task));
+        let prepared = prepared.map_err(|error| parts.failure_among(&folders, "import", &error))?;
         if control.cancelled() {
             return Err(Failure::new("cancelled", "the job was stopped"));
         }
@@ -191,9 +203,13 @@ impl Import {
         prepare_onnx(repository, &self.parts.runtime, name, &file, &OnnxSettings { labels, ..settings.clone() })
     }
 
+    fn labels(&self, id: &str) -> PathBuf {
+        self.files.path(id).with_file_name("labels.json")
+    }
+
     /// A file with the labels, beside the one that is imported.
     fn write_labels(&self, id: &str, labels: &[String]) -> Result<PathBuf, ImportError> {
-        let path = self.files.path(id).with_file_name("labels.json");
+        let path = self.labels(id);
         let written = std::fs::write(&path, json!(labels).to_string());
         written.map_err(|source| ImportError::File { path: path.clone().into(), source })?;
         Ok(path)

@@ -165,7 +165,7 @@ pub struct NoveltyDto {
     /// To the nearest of them, 0 to 2.
     #[schema(example = 1.13)]
     pub distance: f32,
-    /// What 95 % of the validation images do not exceed.
+    /// What 95 % of the validation images (without any, of the training images) do not exceed.
     #[schema(example = 0.97)]
     pub threshold: f32,
     /// Whether the distance exceeds it: the classes then say little.

@@ -79,7 +79,7 @@ pub struct JobDto {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
     pub finished: Option<Timestamp>,
-    /// Whether somebody asked to cancel it; it stops within two seconds.
+    /// Whether somebody asked to cancel it.
     pub cancel_requested: bool,
     /// How its worker stands, while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,7 +146,7 @@ pub struct LeaseDto {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FailureDto {
     /// What went wrong, as a program reads it.
-    #[schema(example = "not_finite")]
+    #[schema(example = "disk_full")]
     pub code: String,
     /// What went wrong, in words.
     pub detail: String,

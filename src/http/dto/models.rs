@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use crate::{
     config::Provider,
+    finetuning::Publication,
     graph::Layout,
     inference::{ModelView, VersionView},
     preprocess::Preprocessing,
@@ -64,7 +65,8 @@ pub struct VersionDto {
     pub architecture: String,
     /// False when its weights are untrained.
     pub pretrained: bool,
-    /// False for what a job registered without publishing it: it answers when it is asked for, or chosen.
+    /// False for what a job registered without publishing it: it answers when it is asked for, or chosen, or where no published version
+    /// is left.
     pub published: bool,
     /// How images become its input.
     pub input: Preprocessing,
@@ -162,12 +164,15 @@ pub struct LineageDto {
     /// What was measured on the test images, where the data set has some.
     #[schema(value_type = Option<ClassificationReport>, nullable = false)]
     pub test: Option<String>,
+    /// Whether it was to answer requests that name no version, and why; left out by an earlier graft.
+    #[schema(value_type = Option<Publication>, nullable = false)]
+    pub publication: Option<String>,
 }
 
 /// Where a version's weights came from.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WeightsDto {
-    /// `keras:FILENAME`, `url:ADDRESS`, `seed:N` or `onnx:FILENAME`.
+    /// `keras:FILENAME`, `pytorch:FILENAME`, `onnx:FILENAME`, `url:ADDRESS`, `seed:N`, or `finetuned:NAME@VERSION` with the base.
     #[schema(example = "keras:vgg16_weights_tf_dim_ordering_tf_kernels.h5")]
     pub source: String,
     /// SHA-256 of the stored weights, hexadecimal.

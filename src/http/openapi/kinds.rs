@@ -10,7 +10,7 @@ use utoipa::{
         ContentBuilder, Ref, RefOr, Required, ResponseBuilder, ResponsesBuilder,
         path::{self, HttpMethod, OperationBuilder, ParameterIn, PathItem, Paths, PathsBuilder},
         request_body::RequestBodyBuilder,
-        schema::{AllOfBuilder, ObjectBuilder, OneOfBuilder, Schema},
+        schema::{AllOfBuilder, ObjectBuilder, OneOfBuilder, Schema, Type},
     },
 };
 
@@ -53,11 +53,14 @@ pub fn submission<R: IntoResponses>(kind: &Description, parameters: &[Parameter]
         ResponseBuilder::new().description(description).content("application/json", json(body)).build()
     };
     let body = RequestBodyBuilder::new().description(Some("What to do")).required(Some(Required::True));
+    if !kind.fields.is_empty() {
+        schemas.push((named("Form"), RefOr::T(form(kind))));
+    }
     let body = match kind.fields.is_empty() {
         true => body.content("application/json", ContentBuilder::new().schema(Some(own(REQUEST))).example(example(kind)).build()),
         false => body
             .content("application/octet-stream", binary("The file; the fields are in the query"))
-            .content("multipart/form-data", json(RefOr::T(form(kind)))),
+            .content("multipart/form-data", json(RefOr::Ref(Ref::from_schema_name(named("Form"))))),
     };
     let mut accepted = answer("Accepted", "Accepted");
     headers::refer(&mut accepted, headers::CREATED);
@@ -101,7 +104,14 @@ pub fn fields(kind: &Description) -> Vec<Parameter> {
 fn form(kind: &Description) -> Schema {
     let file = ObjectBuilder::from(bytes()).description(Some("The file, whatever the field is called"));
     let file = ObjectBuilder::new().property("file", file).required("file");
-    request_fields(kind).into_iter().fold(file, |form, (name, schema)| form.property(name, schema)).into()
+    request_fields(kind).into_iter().fold(file, |form, (name, schema)| form.property(name, as_field(schema))).into()
+}
+
+/// A list is one field with JSON: as an array, generated clients would send a field for each of its entries.
+fn as_field(schema: RefOr<Schema>) -> RefOr<Schema> {
+    let RefOr::T(Schema::Array(array)) = schema else { return schema };
+    let json = ObjectBuilder::new().schema_type(Type::String).content_media_type("application/json");
+    RefOr::T(json.description(array.description.map(|about| about + " As JSON")).into())
 }
 
 fn request_fields(kind: &Description) -> BTreeMap<String, RefOr<Schema>> {
@@ -161,13 +171,27 @@ fn at(kind: Description, place: usize) -> Described {
 
 /// The fields of all `types`, each of which may be left out.
 fn any(types: Vec<Described>) -> Schema {
-    let mut whole = ObjectBuilder::new().description(Some("By the job's `kind`; fields of other kinds are left out"));
+    let whole = ObjectBuilder::new().description(Some("By the job's `kind`; fields of other kinds are left out"));
+    let mut properties = BTreeMap::new();
     for described in types {
         let own = described.schemas.into_iter().find(|(name, _)| *name == described.name);
         let Some((_, RefOr::T(Schema::Object(object)))) = own else { continue };
-        whole = object.properties.into_iter().fold(whole, |whole, (name, schema)| whole.property(name, schema));
+        for (name, schema) in object.properties {
+            properties.entry(name).or_insert_with(Vec::new).push(schema);
+        }
     }
-    whole.into()
+    properties.into_iter().fold(whole, |whole, (name, schemas)| whole.property(name, of_kinds(schemas))).into()
+}
+
+/// The schema of a field that several kinds may have, described where they agree.
+fn of_kinds(schemas: Vec<RefOr<Schema>>) -> RefOr<Schema> {
+    let differ = schemas.iter().any(|schema| *schema != schemas[0]);
+    match schemas.into_iter().next_back() {
+        Some(RefOr::T(Schema::Object(object))) if differ => {
+            RefOr::T(ObjectBuilder::from(object).description(None::<String>).into())
+        }
+        last => last.unwrap_or_default(),
+    }
 }
 
 /// One of `types`.

@@ -39,7 +39,9 @@ pub async fn receive(
     let limit = files.max_bytes();
     if limit == 0 {
         let (path, setting) = (uri.path(), files.setting());
-        return Err(ApiError::Disabled(format!("`{path}` takes no files as this server is configured (`{setting}`)")));
+        return Err(ApiError::Disabled(format!(
+            "`{path}` is off; set `{setting}` to the size of the largest file that it may take, in bytes"
+        )));
     }
     if body::declared_length(headers).is_some_and(|declared| declared as u64 > limit.saturating_add(MAX_FIELD_BYTES as u64)) {
         return Err(files.too_large().into());

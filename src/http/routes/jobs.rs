@@ -42,7 +42,8 @@ const PAGE: u32 = 20;
 const MAX_PAGE: u32 = 100;
 
 /// What may go wrong with a submission.
-const SUBMISSION: Codes = PARAMETERS | BODY | codes! { InvalidRecipe IdempotencyKeyReused IdempotencyInProgress QueueFull };
+const SUBMISSION: Codes =
+    PARAMETERS | BODY | codes! { InvalidRecipe IdempotencyKeyReused IdempotencyInProgress QueueFull StorageFull };
 
 parameters! {
     /// What `POST /jobs/KIND` takes besides its body.
@@ -128,11 +129,12 @@ async fn submit(extract::State(state): extract::State<State>, taken: Taken, requ
     let query = Query::of(&mut parts, taken.declared).await?;
     let SubmissionQuery { dry_run, key } = SubmissionQuery::read(&query)?;
     let asked = match kind.files() {
-        None => Asked::json(&json::bytes(state.intake(), &parts.headers, body).await?)?,
+        None => Asked::json(taken.name, &json::bytes(state.intake(), &parts.headers, body).await?)?,
         Some(files) => {
             let (request, file) =
                 job_file::receive(&state, files, taken.fields, &query, (&parts.uri, &parts.headers, body)).await?;
-            Asked { hash: hash(&[request.to_string().as_bytes(), file.sha256.as_bytes()]), request, file: Some(file) }
+            let hash = hash(&[taken.name.as_bytes(), request.to_string().as_bytes(), file.sha256.as_bytes()]);
+            Asked { hash, request, file: Some(file) }
         }
     };
     if dry_run == Some(true) {
@@ -173,7 +175,7 @@ pub async fn show(extract::State(state): extract::State<State>, path: JobPath) -
 
 /// Cancel a job
 ///
-/// A waiting one ends at once; a running one within two seconds. Refused when it has ended.
+/// A waiting one ends at once; a running one within two seconds, an import after the step at hand. Refused when it has ended.
 #[utoipa::path(post, path = "/jobs/{id}/cancel", operation_id = "cancel_job", tag = "jobs", params(JobPath), responses(
     (status = 200, description = "It is cancelled", body = JobDto),
     (status = 202, description = "It will stop", body = JobDto),
@@ -197,13 +199,13 @@ pub async fn cancel(extract::State(state): extract::State<State>, path: JobPath)
 struct Asked {
     request: Value,
     file: Option<Attachment>,
-    /// SHA-256 of all that was sent, hexadecimal.
+    /// SHA-256 of the kind and of all that was sent, hexadecimal.
     hash: String,
 }
 
 impl Asked {
-    fn json(bytes: &Bytes) -> Result<Self, ApiError> {
-        Ok(Self { request: json::parse(bytes)?, file: None, hash: hash(&[bytes]) })
+    fn json(kind: &str, bytes: &Bytes) -> Result<Self, ApiError> {
+        Ok(Self { request: json::parse(bytes)?, file: None, hash: hash(&[kind.as_bytes(), bytes]) })
     }
 }
 

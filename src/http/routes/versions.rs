@@ -86,7 +86,7 @@ pub async fn unchoose(extract::State(state): extract::State<State>, path: WholeM
 /// Delete a version
 ///
 /// Refused while a job uses it, and when it is all that the default model has. If it was the stable one, the newest
-/// published one counts. Requests that run on it finish. No later version gets its number.
+/// published one counts, and where none is published, the newest. Requests that run on it finish. No later version gets its number.
 #[utoipa::path(delete, path = "/models/{model}/versions/{version}", operation_id = "delete_version", tag = "models", params(VersionPath), responses((status = 204, description = "It is gone"), Problems<{ VERSION | codes!(VersionInUse) }>))]
 pub async fn remove(extract::State(state): extract::State<State>, path: VersionPath) -> Result<StatusCode, ApiError> {
     let VersionPath { model, version } = path;

@@ -34,10 +34,13 @@ pub(super) fn of_phase(recipe: &Recipe, history: &[EpochMetrics], number: usize)
     }
     // With a penalty the loss is more than the cross-entropy.
     if phase.l2 == 0.0 && losses.iter().all(|&loss| loss > guessing) {
-        let way_out = if to < from {
-            format!("it still falls: train for more epochs, or try a learning rate of {lower} instead of {rate}")
-        } else {
-            format!("try a learning rate of {lower} instead of {rate}, or more epochs")
+        let falls = losses.len() > 1 && losses.is_sorted_by(|earlier, later| earlier >= later) && to < from;
+        let way_out = match falls {
+            true if from - to < NOTICEABLE * guessing => {
+                format!("it hardly moves: try a learning rate that is higher than {rate}, or more epochs")
+            }
+            true => format!("it still falls: train for more epochs, or try a learning rate of {lower} instead of {rate}"),
+            false => format!("try a learning rate of {lower} instead of {rate}, or more epochs"),
         };
         return Some(format!(
             "phase {name}: the training loss stays above that of guessing among {} classes, {guessing:.3}, and ends at {to:.3}; {way_out}",
@@ -140,6 +143,12 @@ mod tests {
                  falls: train for more epochs, or try a learning rate of 0.001 instead of 0.05",
             ),
         );
+        let ends = |losses: &[(f64, f64)], way_out: &str| {
+            let said = "phase 1: the training loss stays above that of guessing among 2 classes, 0.693, and ends at";
+            check(json!({}), &[losses], Some(&format!("{said} {:.3}; {way_out}", losses[losses.len() - 1].0)));
+        };
+        ends(&[(9.0, 0.6), (0.7, 0.5), (0.8, 0.5)], "try a learning rate of 0.001 instead of 0.05, or more epochs");
+        ends(&[(0.71, 0.6), (0.7, 0.5)], "it hardly moves: try a learning rate that is higher than 0.05, or more epochs");
         check(json!({"l2": 0.1}), &[&[(1.8, 0.6), (0.9, 0.5)]], None);
     }
 
@@ -179,6 +188,11 @@ mod tests {
             )
         );
         assert!(said(1).is_some(), "five of ten");
+        let mut alone = Tally::new(&classes, 0);
+        for _ in 0..3 {
+            alone.add("photo", 1, &[0.1, 0.9]);
+        }
+        assert_eq!(of_report(&alone.finish()), None, "of one class nothing is better than its name");
         assert_eq!(of_report(&Tally::new(&classes, 0).finish()), None, "nothing was measured");
     }
 }

@@ -57,7 +57,7 @@ pub enum Error {
         name: String,
     },
     /// The weights of another architecture that graft knows.
-    #[error("expected the weights of {expected}, found those of {found}; try `graft import {found}` with this file")]
+    #[error("expected the weights of {expected}, found those of {found}; import this file as `{found}`")]
     OtherArchitecture {
         /// What was asked for.
         expected: String,

@@ -102,7 +102,7 @@ impl WeightSource for KerasFile {
 
 fn at(path: &Path) -> impl FnOnce(Error) -> super::Error {
     let path = path.to_owned();
-    move |source| super::Error::Keras { path, source: Box::new(source) }
+    move |source| super::Error::Keras { path: path.into(), source: Box::new(source) }
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ fn wrong_files_say_what_was_expected_and_found() {
         "expected Keras weights (attribute `layer_names`, or a group `layers` or `model_weights`), found `temperature`",
     );
     check(&read("float64.h5"), "expected float32 in `layer_0/kernel`, found float64");
-    check(&read("vgg16_notop_shapes.h5"), "expected the weights of toy, found those of vgg16; try `graft import vgg16`");
+    check(&read("vgg16_notop_shapes.h5"), "expected the weights of toy, found those of vgg16; import this file as `vgg16`");
     check(&with_nan(read("legacy.h5")), "expected finite weights, found NaN in kernel of layer 4 `conv2d`");
     let missing = replaced(read("keras_3.weights.h5"), b"conv2d_2\0", b"conv2d_3\0");
     check(&missing, "expected `layers/conv2d_2/vars` in the file, found nothing there (for layer 5 `conv2d_1`)");
@@ -132,7 +132,7 @@ fn another_architecture_is_named() {
         of("inception_v3"),
         "expected conv2d kernel [3, 3, 3, 32] for layer 1 `conv2d`, found [3, 3, 3, 4] in `layers/conv2d/vars/0`",
     );
-    check("vgg16_notop_shapes.h5", of("inception_v3"), "try `graft import vgg16` with this file");
+    check("vgg16_notop_shapes.h5", of("inception_v3"), "import this file as `vgg16`");
     let mut wider = toy(true);
     wider.layers[5].weights[0].shape[3] = 9;
     check(

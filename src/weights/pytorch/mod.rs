@@ -178,5 +178,5 @@ fn read_floats(file: &mut File, stored: &Stored, elements: usize) -> Result<Vec<
 
 fn at(path: &Path) -> impl FnOnce(Error) -> super::Error {
     let path = path.to_owned();
-    move |source| super::Error::PyTorch { path, source: Box::new(source) }
+    move |source| super::Error::PyTorch { path: path.into(), source: Box::new(source) }
 }

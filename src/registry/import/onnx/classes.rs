@@ -5,6 +5,7 @@
 use super::conventions;
 use crate::{
     graph::Graph,
+    message::ServerPath,
     registry::{
         Assumption, Label, Layer,
         import::{ImportError, OnnxSettings},
@@ -43,7 +44,8 @@ pub(super) fn labels(
     let refused = |reason: String| ImportError::Setting { setting: "labels", reason };
     let labels = read_labels(path).map_err(|error| refused(error.to_string()))?;
     if labels.len() != classes {
-        return Err(refused(format!("{} holds {} labels, but the graph has {classes} classes", path.display(), labels.len())));
+        let path = ServerPath::from(path);
+        return Err(refused(format!("{path} holds {} labels, but the graph has {classes} classes", labels.len())));
     }
     Ok((labels, None))
 }
