@@ -22,14 +22,14 @@ use crate::{
     datasets::Datasets,
     finetuning::{Finetuned, Finetuner, Place, Publication},
     inference::Engine,
-    message::FieldProblem,
+    message::{FieldProblem, word},
     preprocess::Limits,
     registry::{Calibration, make_folder},
     runtime::{Runtime, lower_priority},
     training::{
         Samples,
         event::{self, Event, Observer},
-        recipe::{Preset, Recipe, Request, Validation},
+        recipe::{Preset, Publish, Recipe, Request, Validation},
     },
 };
 
@@ -54,6 +54,12 @@ pub(super) struct Finetune {
     /// Use Keras's usual recipe for whatever the recipe file leaves out; the same as `"recipe": "keras"` in that file
     #[arg(long)]
     keras: bool,
+    /// Take the name of a model with other labels
+    #[arg(long)]
+    replace: bool,
+    /// Whether the result answers requests without a version where the name exists: if_better, always or never [default: if_better]
+    #[arg(long, value_parser = word::<Publish>)]
+    publish: Option<Publish>,
     /// What initial weights, order and split are derived from [default: 0]
     #[arg(long)]
     seed: Option<i64>,
@@ -122,6 +128,8 @@ impl Finetune {
         request.base = self.base.clone().or(request.base);
         request.name = self.name.clone().or(request.name);
         request.seed = self.seed.or(request.seed);
+        request.replace = self.replace.then_some(true).or(request.replace);
+        request.publish = self.publish.map(Into::into).or(request.publish);
         if self.keras {
             request.recipe = Some(Preset::Keras.into());
         }

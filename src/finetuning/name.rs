@@ -2,7 +2,7 @@
 //!
 //! Decides what is refused before the job is accepted; what becomes of its result is decided when there is one.
 
-use super::Finetuner;
+use super::{Finetuner, publication::FEW};
 use crate::{
     inference::{Needs, choose},
     message::{FieldProblem, Listed},
@@ -36,6 +36,9 @@ impl Name {
             }
             warnings.push(of_existing(model, classes, request, validation));
         }
+        if snapshot.model(name).is_none() && publish(request) == Publish::Never {
+            warnings.push(format!("name: no model is called `{name}`, so the new one answers under it, whatever `publish` says"));
+        }
         let default = finetuner.engine.configured_default();
         if name == default || Some(name) == starter() {
             warnings.push(format!("name: `{name}` answers requests that name no model (`models.default`)"));
@@ -58,7 +61,8 @@ pub(super) fn check_reserved(name: &str) -> Result<(), FieldProblem> {
 
 /// The known model whose weights, with or without a top, are called `name`.
 fn reserved(name: &str) -> Option<&'static str> {
-    let own = name.strip_suffix("_notop").unwrap_or(name);
+    let name = name.to_ascii_lowercase();
+    let own = name.strip_suffix("_notop").unwrap_or(&name);
     known_model(own).map(|known| known.name)
 }
 
@@ -81,11 +85,7 @@ fn taken(model: &Model) -> String {
 /// What happens to a name that exists.
 fn of_existing(model: &Model, classes: &[String], request: &Request, validation: usize) -> String {
     let (name, stable) = (&model.name, model.stable.version);
-    let publish = match &request.publish {
-        Some(Choice::Known(publish)) => *publish,
-        _ => Publish::default(),
-    };
-    let then = match (publish, has_labels(model, classes)) {
+    let then = match (publish(request), has_labels(model, classes)) {
         _ if model.stable.pinned => {
             format!("version {stable} is pinned and goes on answering; `DELETE /models/{name}/stable` ends that")
         }
@@ -96,12 +96,20 @@ fn of_existing(model: &Model, classes: &[String], request: &Request, validation:
         }
         (Publish::IfBetter, true) => {
             format!(
-                "the new version answers in its place unless it is worse on validation images than version {stable} (`publish`)"
+                "the new version answers in its place unless it is worse on validation images than version {stable}, of which it takes \
+                 {FEW} to tell (`publish`)"
             )
         }
         (Publish::IfBetter, false) => "the new version will answer in its place, with other labels (`replace`)".to_owned(),
     };
     format!("name: `{name}` exists; {then}")
+}
+
+fn publish(request: &Request) -> Publish {
+    match &request.publish {
+        Some(Choice::Known(publish)) => *publish,
+        _ => Publish::default(),
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +121,7 @@ mod tests {
         let check = |name: &str, expected| assert_eq!(reserved(name), expected, "{name}");
         check("vgg16", Some("vgg16"));
         check("inception_v3_notop", Some("inception_v3"));
+        check("VGG16_NoTop", Some("vgg16"));
         check("my_vgg16", None);
         check("_notop", None);
     }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Fewer images in common say too little to keep a version back.
-const FEW: usize = 20;
+pub(super) const FEW: usize = 20;
 
 /// Whether a version answers requests that name none, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -280,32 +280,36 @@ fn decided(served: bool, reason: Reason, detail: &str, comparison: Option<Compar
 fn judged(publish: Publish, no_validation: bool, comparison: Option<Comparison>) -> (bool, Publication) {
     let right = comparison.as_ref().and_then(|comparison| Some((comparison.accuracy?, comparison.other_accuracy?)));
     let images = comparison.as_ref().map_or(0, |comparison| comparison.images);
-    let (published, reason, detail) = match (publish, right) {
-        (Publish::Always, _) => (true, Reason::Always, "the request says so (`publish`)".to_owned()),
-        (Publish::Never, _) => (false, Reason::Never, "the request says so (`publish`)".to_owned()),
-        _ if no_validation => {
+    let (published, reason, detail) = match publish {
+        Publish::Always => (true, Reason::Always, "the request says so (`publish`)".to_owned()),
+        Publish::Never => (false, Reason::Never, "the request says so (`publish`)".to_owned()),
+        Publish::IfBetter if no_validation => {
             let detail = "no validation image tells whether it is better than the version that answers; make it stable if it is";
             (false, Reason::NoValidation, detail.to_owned())
         }
-        _ if comparison.is_none() => {
+        Publish::IfBetter if comparison.is_none() => {
             let detail = "the version that answers could not be measured; the log says why, and this one can be made stable";
             (false, Reason::NotMeasured, detail.to_owned())
         }
-        (_, right) if images < FEW as u64 => {
+        Publish::IfBetter if images < FEW as u64 => {
             let known = right.map(|(own, other)| format!(" ({own:.4}, the other {other:.4})")).unwrap_or_default();
             let detail = format!("{images} images that neither version was trained on say too little of which is better{known}");
             (true, Reason::FewImages, detail)
         }
-        (_, Some((own, other))) => {
+        Publish::IfBetter => {
+            let (own, other) = right.unwrap_or_default();
             let (published, reason, word) = match own.total_cmp(&other) {
                 std::cmp::Ordering::Greater => (true, Reason::Better, "more than"),
                 std::cmp::Ordering::Equal => (true, Reason::Equal, "as many as"),
                 std::cmp::Ordering::Less => (false, Reason::Worse, "fewer than"),
             };
-            let detail = format!("it has {own:.4} of {images} images right, {word} the version that answered: {other:.4}");
+            let count = |share: f64| (share * images as f64).round();
+            let (own_count, other_count) = (count(own), count(other));
+            let detail = format!(
+                "it has {own_count} of {images} images right ({own:.4}), {word} the version that answered: {other_count} ({other:.4})"
+            );
             (published, reason, detail)
         }
-        (_, None) => (false, Reason::NoValidation, "there is nothing to compare on".to_owned()),
     };
     (published, Publication { served: published, reason, detail, comparison })
 }
@@ -360,7 +364,10 @@ mod tests {
         let better = || judged(Publish::IfBetter, false, Some(comparison(20, 11, 10)));
         let (published, publication) = pinned(Stable { version: 1, pinned: true }, better());
         assert_eq!((published, publication.served, publication.reason), (true, false, Reason::Pinned));
-        assert!(publication.detail.starts_with("version 1 is pinned and goes on answering; it has 0.5500"), "{publication:?}");
+        assert!(
+            publication.detail.starts_with("version 1 is pinned and goes on answering; it has 11 of 20 images right (0.5500)"),
+            "{publication:?}"
+        );
         assert_eq!(pinned(Stable { version: 1, pinned: false }, better()), better());
     }
 }

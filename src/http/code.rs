@@ -112,7 +112,7 @@ list! {
     IdempotencyKeyReused => UNPROCESSABLE_ENTITY, "Idempotency key used with another body";
     /// The first request with this `Idempotency-Key` is still being accepted.
     IdempotencyInProgress => CONFLICT, "Still being accepted";
-    /// A job or the configuration needs the version.
+    /// A job or the configuration needs the version, or it was chosen.
     VersionInUse => CONFLICT, "Version in use";
     /// The configuration does not allow it; the detail names the setting.
     Disabled => FORBIDDEN, "Not allowed here";

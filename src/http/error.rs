@@ -237,10 +237,12 @@ impl ApiError {
 
 /// What is sent to `path` instead of another method, where many try one from a browser.
 fn way_out(path: &str) -> &'static str {
-    if path.ends_with("/predict") || path.ends_with("/features") {
-        "send `POST` with a photo (`curl -F image=@photo.jpg`), or try it at `/docs`"
-    } else {
-        "the `Allow` header names what is"
+    match path.trim_matches('/').split('/').collect::<Vec<_>>()[..] {
+        [.., "predict" | "features"] => "send `POST` with a photo (`curl -F image=@photo.jpg`), or try it at `/docs`",
+        ["models", _] => "`DELETE /models/NAME/versions/N` deletes a version, and the model goes with its last",
+        ["jobs", _] => "`POST /jobs/finetune` and its like make a job, `POST /jobs/ID/cancel` stops one",
+        ["jobs"] => "`POST /jobs/finetune` and its like make a job; `/docs` lists them",
+        _ => "the `Allow` header names what is (`curl -i` shows it)",
     }
 }
 

@@ -49,6 +49,17 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         .map_err(|error| ApiError::MalformedBody(format!("cannot read the JSON body: {}", serde_message(&error))))
 }
 
+/// The same, of an object: a list would be taken for its fields in their order.
+///
+/// # Errors
+/// As [`parse`].
+pub fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    match text(bytes)?.trim_ascii_start() {
+        [b'[', ..] => Err(ApiError::MalformedBody("the JSON body is a list; send an object with names".to_owned())),
+        _ => parse(bytes),
+    }
+}
+
 /// The text of a JSON body, without the mark that some systems begin UTF-8 with.
 ///
 /// # Errors

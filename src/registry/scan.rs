@@ -144,8 +144,14 @@ impl Scanner<'_> {
 
     fn pinned(&mut self, path: &Path, versions: &[ModelVersion]) -> Option<u32> {
         match read_stable(path) {
-            Ok(Some(chosen)) if versions.iter().any(|version| version.metadata.version == chosen) => return Some(chosen),
-            Ok(Some(chosen)) => self.problem(path, format!("names version {chosen}, which is not there; the newest counts")),
+            Ok(Some(chosen)) => {
+                // What somebody chose is not replaced by what nobody did.
+                if versions.iter().all(|version| version.metadata.version != chosen) {
+                    let way_out = "no other answers in its place until one is chosen, or the file is removed";
+                    self.problem(path, format!("names version {chosen}, which is not there, or is not whole; {way_out}"));
+                }
+                return Some(chosen);
+            }
             Ok(None) => {}
             Err(reason) => self.problem(path, format!("{reason}; the newest version counts")),
         }

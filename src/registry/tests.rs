@@ -208,17 +208,17 @@ fn stable_chooses_a_version_and_a_wrong_one_is_a_problem() {
     assert_eq!(listed(&repository.scan().unwrap()), ["m [1, 2] 1"]);
     let unknown = repository.pin("m", 9).unwrap_err().to_string();
     assert_eq!(unknown, "model `m` has no version 9 in the repository");
-    let check = |text: &str, expected: &str| {
+    let check = |text: &str, stable: u32, expected: &str| {
         fs::write(root.path().join("m/stable"), text).unwrap();
         let snapshot = repository.scan().unwrap();
-        assert_eq!(listed(&snapshot), ["m [1, 2] 2"]);
+        assert_eq!(listed(&snapshot), [format!("m [1, 2] {stable}")]);
         assert_eq!(snapshot.problems.len(), 1, "{text}");
         assert!(snapshot.problems[0].reason.contains(expected), "{}", snapshot.problems[0].reason);
     };
-    check("9\n", "names version 9, which is not there; the newest counts");
-    check("newest", "does not hold a version number");
-    check("", "does not hold a version number");
-    check(&"1".repeat(1000), "does not hold a version number");
+    check("9\n", 9, "names version 9, which is not there, or is not whole; no other answers in its place");
+    check("newest", 2, "does not hold a version number");
+    check("", 2, "does not hold a version number");
+    check(&"1".repeat(1000), 2, "does not hold a version number");
 }
 
 #[test]

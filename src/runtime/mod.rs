@@ -22,7 +22,7 @@ use tracing::warn;
 
 pub use library::{SEARCHED, locate};
 pub use memory::trim;
-pub use priority::lower_priority;
+pub use priority::{lower_priority, thread_time};
 pub use session::Session;
 pub use shared::SharedWeights;
 pub use training_session::{Feed, Stop, TrainingSession, TrainingSessionSource};

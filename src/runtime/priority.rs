@@ -1,4 +1,4 @@
-//! The priority of threads that train: serving goes first.
+//! The priority of threads that train, since serving goes first, and what a thread has had of the processor.
 //!
 //! Knows nothing of what the threads do.
 
@@ -17,6 +17,20 @@ pub fn lower_priority(nice: u8) {
     if let Err(error) = lowered {
         tracing::warn!(%error, nice, "cannot lower the priority of training; it competes with serving");
     }
+}
+
+/// Processor time of the calling thread so far: what others do does not count.
+#[cfg(target_os = "linux")]
+pub fn thread_time() -> std::time::Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    std::time::Duration::try_from(time).unwrap_or_default()
+}
+
+/// Time since it was asked first: what others do counts here.
+#[cfg(not(target_os = "linux"))]
+pub fn thread_time() -> std::time::Duration {
+    static FIRST: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    FIRST.elapsed()
 }
 
 /// Does nothing here.

@@ -3,7 +3,7 @@
 //! The formula: floating-point operations of every pass over every image, divided by a speed that [`Speed::measure`] finds
 //! by running the frozen part on a few images. Reading the cache and the optimizer count nothing.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,6 +14,7 @@ use super::{
     cache::{self, Context},
     recipe::{Phase, Recipe},
 };
+use crate::runtime::thread_time;
 
 /// Forward passes that one training step costs: forward, two products backward, and what plain operators lose.
 ///
@@ -74,12 +75,12 @@ impl Speed {
         let Some(phase) = phase.filter(|_| !samples.images.is_empty()) else {
             return Ok(Self { flops_per_second: LEAST_FLOPS, decode: Duration::ZERO, threads });
         };
-        let started = Instant::now();
+        let started = thread_time();
         let decoded = PROBED.min(samples.images.len());
         for image in &samples.images[..decoded] {
             cache::image(&image.file, &recipe.preprocessing, &context.limits)?;
         }
-        let decode = started.elapsed() / decoded as u32;
+        let decode = thread_time().saturating_sub(started) / decoded as u32;
         let count = PROBED.max(threads).min(samples.images.len());
         let picks: Vec<Pick> = (0..).take(count).map(|image| Pick { image, flipped: false }).collect();
         let taken = cache::probe(context, recipe, samples, &picks)?;

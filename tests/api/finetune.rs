@@ -173,6 +173,12 @@ async fn a_field_of_another_type_or_name_is_named() {
         (json!({"phases": [{}, {"epochs": "ten"}]}), "phases[1].epochs", "invalid type: string \"ten\", expected a whole number"),
         (json!({"head": {"hiden": [1]}}), "head.hiden", "unknown field `hiden`, expected one of `pool`, `hidden`"),
         (json!(["dataset"]), "", "is not a JSON object"),
+        (json!({"head": ["flatten", [7]]}), "head", "is a list; write it as an object with names"),
+        (json!({"phases": [{"trainable": "head"}, [1, "head"]]}), "phases[1]", "is a list; write it as an object with names"),
+        (json!({"phases": [{"optimizer": "adam"}]}), "phases[0].optimizer", "write it as `{\"type\": \"adam\"}`"),
+        (json!({"epochs": 3}), "epochs", "; it belongs in `phases[]`"),
+        (json!({"dropout": 0.5}), "dropout", "; it belongs in `head`"),
+        (json!({"head": {"pool": "none"}}), "head.pool", "is `none`; use `avg` or `flatten`"),
     ] {
         let body = submit(&app, &recipe).await.problem(422, "invalid_recipe", "`problems` names each");
         let of_field = |problem: &&Value| problem["field"] == field;

@@ -70,6 +70,7 @@ async fn what_cannot_be_measured_is_refused_with_every_reason() {
     assert_eq!(split, ["split is `dev`; use `train`, `val`, `test` or `all`"]);
     let unknown = refused(json!({"model": "colors", "dataset": dataset})).await;
     assert_eq!(unknown, ["model unknown model `colors`; did you mean `colours`?"]);
+    assert_eq!(refused(json!(["colours", dataset])).await, [" is not a JSON object"]);
     let field = refused(json!({"modle": "colours"})).await;
     assert!(field[0].contains("unknown field `modle`"), "{field:?}");
 }
@@ -139,6 +140,8 @@ async fn what_cannot_be_imported_is_refused_or_fails_with_the_reason() {
     assert!(problems(send("?name=vgg16", onnx()).await).contains("kept for weights of vgg16"));
     assert!(problems(send("?name=a&architecture=alexnet", onnx()).await).contains("it may be `vgg16`"));
     assert!(problems(send("?name=a&settings={\"mod\":1}", onnx()).await).contains("unknown field `mod`"));
+    assert!(problems(send("?name=a&settings=[]", onnx()).await).contains("is an array"));
+    assert!(problems(send("?name=a&settings={\"mean\":1e39}", onnx()).await).contains("too large for float32"));
     assert!(
         problems(send("?name=a&settings={\"labels\":\"/etc/passwd\"}", onnx()).await).contains("send the labels as `labels`")
     );

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Parts, dataset_resource, invalid, known, version_resource};
+use super::{Parts, dataset_resource, invalid, known, read, version_resource};
 use crate::{
     datasets::{Dataset, Split},
     finetuning::{Evaluated, Evaluation, Truths},
     inference::{Classified, ModelId},
     jobs::{Attachment, Control, Failure, Kind, PlanError, Planned, Progress, Task, document},
-    message::{FieldProblem, Listed, excerpt, serde_message},
+    message::{FieldProblem, Listed, excerpt},
     registry::{Metadata, ModelVersion, named_model},
     runtime,
 };
@@ -83,8 +83,7 @@ impl Evaluate {
     }
 
     fn planned(&self, request: &Value) -> Result<Planned<Self>, PlanError> {
-        let read: Result<Request, _> = serde_path_to_error::deserialize(request);
-        let request = read.map_err(|error| invalid(&error.path().to_string(), serde_message(error.inner()).to_string()))?;
+        let request: Request = read(request)?;
         let mut problems = Vec::new();
         let version = known(self.version(request.model.as_deref()), &mut problems)?;
         let dataset = known(self.parts.dataset(request.dataset.as_deref()), &mut problems)?;

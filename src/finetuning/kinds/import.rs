@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{Parts, invalid, known};
+use super::{Parts, invalid, known, read};
 use crate::{
     arch,
     finetuning::name::check_reserved,
@@ -124,8 +124,10 @@ impl Import {
     }
 
     fn planned(&self, request: &Value, file: Option<&Attachment>) -> Result<Planned<Self>, PlanError> {
-        let read: Result<Request, _> = serde_path_to_error::deserialize(request);
-        let request = read.map_err(|error| invalid(&error.path().to_string(), serde_message(error.inner()).to_string()))?;
+        if matches!(&request["settings"], Value::Array(_)) {
+            return Err(invalid("settings", "is an array; write it as an object with names"));
+        }
+        let request: Request = read(request)?;
         let Some(file) = file else {
             return Err(invalid("file", "is missing; send it as the body, or as a file of a form (`-F file=@model.onnx`)"));
         };
@@ -145,6 +147,10 @@ impl Import {
             return Err(invalid(field, "is for ONNX classifiers; weights of an architecture have it from there: leave one of them out"));
         }
         let settings: OnnxSettings = settings.unwrap_or_default();
+        // What is planned is stored as JSON, which has no infinity.
+        if serde_json::to_value(&settings).and_then(serde_json::from_value::<OnnxSettings>).is_err() {
+            return Err(invalid("settings", "has a number that is too large for float32"));
+        }
         if settings.labels.is_some() {
             return Err(invalid("settings", "has `labels`, a file of the server; send the labels as `labels`, a list"));
         }
@@ -307,6 +313,9 @@ fn nested<T: for<'de> Deserialize<'de>>(field: &str, value: Option<Nested<T>>) -
         None => Ok(None),
         Some(Nested::Is(value)) => Ok(Some(value)),
         Some(Nested::Text(text)) => {
+            if field == "settings" && text.trim_start().starts_with('[') {
+                return Err(invalid(field, "is an array; write it as an object with names"));
+            }
             let read = serde_json::from_str(&text);
             read.map(Some).map_err(|error| invalid(field, format!("cannot be read as JSON: {}", serde_message(&error))))
         }

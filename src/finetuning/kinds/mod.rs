@@ -4,6 +4,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{RefOr, schema::Schema},
@@ -15,7 +17,7 @@ use crate::{
     datasets::{self, Dataset, Datasets},
     inference::Engine,
     jobs::{Failure, Kind, Kinds, PlanError, Resource},
-    message::{FieldProblem, Folders},
+    message::{FieldProblem, Folders, serde_message},
     registry::{ModelVersion, Repository},
     runtime::Runtime,
     telemetry::chain,
@@ -171,6 +173,15 @@ pub fn version_resource(model: &str, version: u32) -> Resource {
 
 fn invalid(field: &str, detail: impl Into<String>) -> PlanError {
     PlanError::Invalid(vec![FieldProblem::new(field, detail)])
+}
+
+/// The request, which is an object: a list would be taken for its fields in their order.
+fn read<T: DeserializeOwned>(request: &Value) -> Result<T, PlanError> {
+    if !request.is_object() {
+        return Err(invalid("", "is not a JSON object"));
+    }
+    serde_path_to_error::deserialize(request)
+        .map_err(|error| invalid(&error.path().to_string(), serde_message(error.inner()).to_string()))
 }
 
 /// What was found, or `None` with what is wrong among the problems.

@@ -29,7 +29,7 @@ use crate::{
         parameters::parameters,
         state::State,
     },
-    inference::{Error, ModelId},
+    inference::{Error, ModelId, VersionView},
     jobs::{Error as JobsError, Removal, Resource},
 };
 
@@ -68,7 +68,7 @@ pub async fn choose(
     let model = path.model.0;
     let (parts, body) = request.into_parts();
     let bytes = json::bytes(state.intake(), &parts.headers, body).await?;
-    let StableVersion { version } = json::parse(&bytes)?;
+    let StableVersion { version } = json::object(&bytes)?;
     state.engine().pin(&model, version).await?;
     Ok(Json(ModelDetail::new(&state.engine().model(&model)?, false)))
 }
@@ -85,8 +85,9 @@ pub async fn unchoose(extract::State(state): extract::State<State>, path: WholeM
 
 /// Delete a version
 ///
-/// Refused while a job uses it, and when it is all that the default model has. If it was the stable one, the newest
-/// published one counts, and where none is published, the newest. Requests that run on it finish. No later version gets its number.
+/// Refused while a job uses it, when it is all that the default model has, and while it was chosen, or is the only one that was
+/// published, and others are there: which of them is to answer somebody has to say. If it was the stable one, the newest published
+/// one counts. The model goes with its last version. Requests that run on it finish. No later version gets its number.
 #[utoipa::path(delete, path = "/models/{model}/versions/{version}", operation_id = "delete_version", tag = "models", params(VersionPath), responses((status = 204, description = "It is gone"), Problems<{ VERSION | codes!(VersionInUse) }>))]
 pub async fn remove(extract::State(state): extract::State<State>, path: VersionPath) -> Result<StatusCode, ApiError> {
     let VersionPath { model, version } = path;
@@ -98,6 +99,15 @@ pub async fn remove(extract::State(state): extract::State<State>, path: VersionP
 async fn remove_unused(state: State, model: String, version: u32) -> Result<(), ApiError> {
     state.engine().rescan().await?;
     let view = state.engine().model(&model)?;
+    let published = |other: &VersionView| other.version.metadata.published && other.version.metadata.version != version;
+    if view.stable.version == version && view.versions.len() > 1 && (view.stable.pinned || !view.versions.iter().any(published)) {
+        let why = if view.stable.pinned { "was chosen for" } else { "is the only one that was published of" };
+        let detail = format!(
+            "version {version} {why} `{model}`; choose which answers in its place first (`PUT /models/{model}/stable`), or delete \
+             the others before it"
+        );
+        return Err(ApiError::VersionInUse(detail));
+    }
     let numbers = view.versions.iter().map(|known| known.version.metadata.version);
     let others: Vec<Resource> = numbers.filter(|other| *other != version).map(|other| version_resource(&model, other)).collect();
     let others = (model == state.engine().configured_default()).then_some(others.as_slice());

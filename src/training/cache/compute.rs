@@ -9,6 +9,7 @@ use std::{
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
+    time::{Duration, Instant},
 };
 
 use super::{Context, content::Content};
@@ -17,7 +18,7 @@ use crate::{
     config::Provider,
     graph::{BuildError, Graph},
     preprocess::{self, ImageError, Limits, Preprocessing},
-    runtime::{Session, SessionSource, SharedWeights},
+    runtime::{Session, SessionSource, SharedWeights, thread_time},
     tensor::Tensor,
     training::{
         Samples,
@@ -106,6 +107,13 @@ impl<'a> Computer<'a> {
     ///
     /// Ends early, with what was handed on, when `sink` fails; the first error counts.
     pub(super) fn run(&mut self, picks: &[Pick], sink: &Sink<'_>) -> Result<(), Error> {
+        self.timed(picks, sink).map(drop)
+    }
+
+    /// As [`Self::run`], with the time that it takes on a machine that does nothing else, as far as that can be told.
+    pub(super) fn timed(&mut self, picks: &[Pick], sink: &Sink<'_>) -> Result<Duration, Error> {
+        let alone = self.context.choice.provider == Provider::Cpu && self.plan.threads_per_lane == NonZeroUsize::MIN;
+        let (started, lanes_in_all) = (Instant::now(), self.plan.lanes as u32);
         let next = AtomicUsize::new(0);
         let (work, lanes) = (
             Work {
@@ -122,13 +130,15 @@ impl<'a> Computer<'a> {
             if result.is_err() {
                 next.store(picks.len(), Ordering::Relaxed);
             }
-            result
+            // A new thread's clock begins at 0.
+            result.map(|()| thread_time())
         };
         thread::scope(|scope| {
             let handles: Vec<_> = lanes.iter_mut().map(|lane| scope.spawn(|| run(lane))).collect();
             let results =
                 handles.into_iter().map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            results.fold(Ok(()), Result::and)
+            let busy = results.fold(Ok(Duration::ZERO), |sum: Result<Duration, Error>, busy| Ok(sum? + busy?));
+            Ok(if alone { busy? / lanes_in_all } else { busy.map(|_| started.elapsed())? })
         })
     }
 }

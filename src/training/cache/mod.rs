@@ -14,7 +14,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 pub(super) use compute::image;
@@ -263,9 +263,7 @@ pub(super) fn probe(context: Context<'_>, recipe: &Recipe, samples: &Samples, pi
     let contents = contents(recipe, samples, "");
     let mut computer = Computer::new(context, recipe, &contents, samples)?;
     computer.run(picks, &|_, _| Ok(()))?;
-    let started = Instant::now();
-    computer.run(picks, &|_, _| Ok(()))?;
-    Ok(started.elapsed())
+    computer.timed(picks, &|_, _| Ok(()))
 }
 
 /// Row `row` of every tensor.

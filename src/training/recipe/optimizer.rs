@@ -173,6 +173,7 @@ fn optimizer(field: &str, request: &OptimizerRequest, problems: &mut Problems) -
                     optimizer.set(name, &value).expect("the value is of the parameter's type");
                 }
             }
+            _ if name == "lr" => problems.add(place, "is called `learning_rate`"),
             (Some(kind), None) => problems.add(place, foreign(kind)),
             (None, None) if KINDS.iter().all(|kind| kind.parameter(name).is_none()) => {
                 problems.add(place, "is not a parameter of any optimizer; leave it out");
@@ -197,5 +198,5 @@ fn checked(field: &str, parameter: &Parameter, value: &Value, problems: &mut Pro
 
 fn foreign(kind: &Kind) -> String {
     let own: Vec<&str> = kind.parameters.iter().map(|parameter| parameter.name).collect();
-    format!("is not a parameter of `{}`, which has {} besides its rate; leave it out", kind.name, quoted(&own))
+    format!("is not a parameter of `{}`, which has {} besides its `learning_rate`; leave it out", kind.name, quoted(&own))
 }

@@ -3,9 +3,12 @@
 //! Defaults and rules are those of [`super::Recipe`]; numbers are signed so that a negative one is a problem with a field.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use serde_path_to_error::Segment;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 use super::{
     learning_rate::Schedule,
@@ -204,7 +207,8 @@ impl Request {
         if !value.is_object() {
             return (Self::default(), vec![problem("", "is not a JSON object; send `{\"dataset\": …, \"name\": …}`".to_owned())]);
         }
-        let (mut value, mut problems) = (value.clone(), Vec::new());
+        let mut value = value.clone();
+        let mut problems = lists(&mut value);
         loop {
             let error = match serde_path_to_error::deserialize::<_, Self>(&value) {
                 Ok(request) => return (request, problems),
@@ -212,7 +216,8 @@ impl Request {
             };
             let path: Vec<Segment> = error.path().iter().cloned().collect();
             let field = if path.is_empty() { String::new() } else { excerpt(&error.path().to_string()).to_string() };
-            problems.push(problem(&field, format!("cannot be read: {}", serde_message(error.inner()))));
+            let hint = hint(&path, &value);
+            problems.push(problem(&field, format!("cannot be read: {}{hint}", serde_message(error.inner()))));
             if problems.len() == MAX_PROBLEMS || !take_out(&mut value, &path) {
                 // Of what was not read nothing can be said.
                 problems.push(problem("", "has more that cannot be read; mend these first".to_owned()));
@@ -230,6 +235,50 @@ impl Request {
         let named = named_model(base).map_err(|error| Problem { field: "base".to_owned(), detail: error.to_string() })?;
         Ok(Some(named))
     }
+}
+
+/// Takes lists out that stand for objects, which would be read as their fields in order.
+fn lists(value: &mut Value) -> Vec<Problem> {
+    let parts = value.as_object_mut().into_iter().flatten().flat_map(|(name, part)| match (name.as_str(), part) {
+        ("phases", Value::Array(phases)) => {
+            phases.iter_mut().enumerate().map(|(index, phase)| (format!("phases[{index}]"), phase)).collect()
+        }
+        (name @ ("head" | "early_stopping" | "preprocessing"), part) => vec![(name.to_owned(), part)],
+        _ => Vec::new(),
+    });
+    let is_list = |(_, part): &(String, &mut Value)| part.is_array();
+    let problem = |(field, part): (String, &mut Value)| {
+        *part = json!({});
+        Problem { field, detail: "is a list; write it as an object with names".to_owned() }
+    };
+    parts.filter(is_list).map(problem).take(MAX_PROBLEMS).collect()
+}
+
+/// What was probably meant where the field at `path` of `value` cannot be read.
+fn hint(path: &[Segment], value: &Value) -> String {
+    let names: Vec<&str> =
+        path.iter().filter_map(|segment| if let Segment::Map { key } = segment { Some(&**key) } else { None }).collect();
+    match names[..] {
+        ["phases", "optimizer"] => "; write it as `{\"type\": \"adam\"}`".to_owned(),
+        ["head", "hidden"] => "; write it as `[1024]`".to_owned(),
+        ["early_stopping"] => "; write it as `{\"patience\": 3}`".to_owned(),
+        [name] if value.get(name).is_some() => belongs(name),
+        _ => String::new(),
+    }
+}
+
+/// Where a field belongs that is not one of the request's own.
+fn belongs(name: &str) -> String {
+    let has = |schema: RefOr<Schema>| matches!(schema, RefOr::T(Schema::Object(object)) if object.properties.contains_key(name));
+    let parts = [
+        ("phases[]", PhaseRequest::schema()),
+        ("head", HeadRequest::schema()),
+        ("early_stopping", EarlyStoppingRequest::schema()),
+        ("preprocessing", PreprocessingRequest::schema()),
+    ];
+    let is_own = has(Request::schema());
+    let found = parts.into_iter().filter(|_| !is_own).find(|(_, schema)| has(schema.clone()));
+    found.map_or_else(String::new, |(place, _)| format!("; it belongs in `{place}`"))
 }
 
 /// Takes the field at `path` out of `value`, or of a list's entry the list that it is in; whether there was one.

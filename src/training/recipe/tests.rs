@@ -257,7 +257,7 @@ fn phases_are_checked() {
             "phases[3].learning_rate is given here and in `optimizer`; leave one `learning_rate` out",
             "phases[3].optimizer.schedule is `step`; use `constant` or `cosine`",
             "phases[4].optimizer.beta_1 is 1; it must be at least 0 and less than 1",
-            "phases[4].optimizer.momentum is not a parameter of `adam`, which has `beta_1`, `beta_2` or `epsilon` besides its rate; leave it out",
+            "phases[4].optimizer.momentum is not a parameter of `adam`, which has `beta_1`, `beta_2` or `epsilon` besides its `learning_rate`; leave it out",
             "phases[5].start_from is `first`; use `best` or `last`",
             "phases[5].optimizer.type is missing; use `sgd`, `rmsprop` or `adam`",
             "phases[5].optimizer.learning_rate is 0; it must be more than 0 and at most 1000000000",
@@ -268,11 +268,11 @@ fn phases_are_checked() {
         json!({"phases": [{"trainable": "head", "optimizer": {"type": "sgd", "lr": 1, "momentum": "much", "nesterov": 1}},
             {"trainable": "head", "optimizer": {"lr": 1, "rho": 0.5}}, {"trainable": "head", "optimizer": {"type": 7}}]}),
         &[
-            "phases[0].optimizer.lr is not a parameter of `sgd`, which has `momentum` or `nesterov` besides its rate; leave it out",
+            "phases[0].optimizer.lr is called `learning_rate`",
             "phases[0].optimizer.momentum is `much`; it must be a number",
             "phases[0].optimizer.nesterov is `1`; it must be true or false",
             "phases[1].optimizer.type is missing; use `sgd`, `rmsprop` or `adam`",
-            "phases[1].optimizer.lr is not a parameter of any optimizer; leave it out",
+            "phases[1].optimizer.lr is called `learning_rate`",
             "phases[2].optimizer.type is `7`; use `sgd`, `rmsprop` or `adam`",
         ],
     );
