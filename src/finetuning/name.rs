@@ -1,4 +1,4 @@
-//! What the name of a model that a job is to make stands for already.
+//! What already stands under the name that a job gives its model.
 //!
 //! Decides what is refused before the job is accepted; what becomes of its result is decided when there is one.
 

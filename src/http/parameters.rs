@@ -1,6 +1,6 @@
 //! A route's parameters as one declaration: names, types and words, from which come the check, the values and the document.
 //!
-//! Knows not which parameters there are; where they were found is [`super::query`]'s.
+//! Does not know which parameters there are; where they were found is [`super::query`]'s.
 
 mod value;
 

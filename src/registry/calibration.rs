@@ -1,6 +1,6 @@
 //! What a version says of the calibration of its scores: the temperature in its graph, and what that changed.
 //!
-//! Temperatures are found by training; this keeps what is said to what the graph has.
+//! Training finds temperatures; this checks that the metadata agree with the graph.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,6 +1,6 @@
 //! The kinds of jobs: a file each, and its word in the list below.
 //!
-//! Who asks for a job, keeps it or runs it knows kinds by what they say of themselves alone.
+//! Routes, store and worker know a kind only by what it declares.
 
 use std::{path::PathBuf, sync::Arc};
 

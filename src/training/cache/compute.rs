@@ -137,8 +137,8 @@ impl<'a> Computer<'a> {
             let handles: Vec<_> = lanes.iter_mut().map(|lane| scope.spawn(|| run(lane))).collect();
             let results =
                 handles.into_iter().map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            let busy = results.fold(Ok(Duration::ZERO), |sum: Result<Duration, Error>, busy| Ok(sum? + busy?));
-            Ok(if alone { busy? / lanes_in_all } else { busy.map(|_| started.elapsed())? })
+            let busy = results.sum::<Result<Duration, Error>>()?;
+            Ok(if alone { busy / lanes_in_all } else { started.elapsed() })
         })
     }
 }
