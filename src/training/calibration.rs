@@ -13,8 +13,9 @@ const FOLDS: usize = 5;
 
 /// How much a β of 1 ÷ T other than 1 costs: that of a normal prior around 1 with a standard deviation of a quarter.
 ///
-/// Over 21 fine-tunings, fitted to 122 of the 153 validation images of hymenoptera and to 20, it has less loss on the others than
-/// no prior and wider ones, as have half an image that counts as wrong against one (Platt 1999) and none.
+/// Fitted to 20 of the 153 validation images of hymenoptera, the cross-entropy of the others is 0.131 on EfficientNet-Lite0 and 0.107
+/// on InceptionV3, where without a prior it is 0.143 and 0.117; on VGG16, which is far too sure, 0.309 instead of 0.256, and 0.504
+/// uncalibrated. Fitted to 122 there is no difference above 0.002.
 const PRIOR: f64 = 16.0;
 
 /// Bounds of a temperature: where the likelihood rises beyond them, the bound it is.
