@@ -200,7 +200,7 @@ def jobs(caller: Caller, data: str) -> None:
     done = caller.until(accepted.id, wire.JobState.SUCCEEDED, wire.JobState.FAILED)
     assert done.state == wire.JobState.SUCCEEDED, done
     assert len(done.history) == 2 and isinstance(done.result, wire.FinetuneResult), done
-    assert isinstance(done.result.report, wire.Report) and done.result.model == "warmth", done
+    assert isinstance(done.result.report, wire.ClassificationReport) and done.result.model == "warmth", done
     events = caller.call(stream_job_events, 200, str, accepted.id)
     assert events.count("event: epoch") == 2 and "event: end" in events, events
     last = events.count("\nid: ") + events.startswith("id: ")
@@ -208,7 +208,7 @@ def jobs(caller: Caller, data: str) -> None:
     late = caller.call(cancel_job, 409, wire.Problem, accepted.id)
     assert late.code == wire.Code.JOB_FINISHED, late
     lineage = caller.call(get_model, 200, wire.ModelDetail, "warmth").versions[0].lineage
-    assert isinstance(lineage.recipe, wire.Recipe) and isinstance(lineage.metrics, wire.Report), lineage
+    assert isinstance(lineage.recipe, wire.Recipe) and isinstance(lineage.metrics, wire.ClassificationReport), lineage
 
     endless = wire.PhaseRequest(epochs=10_000, trainable="head")
     recipe = wire.FinetuneRequest(dataset=data, name="endless", base="colours", phases=[endless])
