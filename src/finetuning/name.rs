@@ -17,7 +17,8 @@ impl Name {
     /// What to know of the name before the job starts, which validates with as many images as `validation` says.
     ///
     /// # Errors
-    /// A name of the catalogue; a model of that name with other labels, unless the request says that it is to be replaced.
+    /// A name of the catalogue; a model of that name with other labels, unless the request says that it is to be replaced; one
+    /// whose chosen version cannot be read.
     pub(super) fn look_up(
         finetuner: &Finetuner,
         request: &Request,
@@ -30,6 +31,9 @@ impl Name {
         // A repository that cannot be read is found out by what reads it next.
         let snapshot = finetuner.repository.scan().unwrap_or_default();
         if let Some(model) = snapshot.model(name) {
+            if model.version(model.stable.version).is_none() {
+                return Err(FieldProblem::new("name", unreadable(model)));
+            }
             let replace = request.replace.unwrap_or(false);
             if !replace && !has_labels(model, classes) {
                 return Err(FieldProblem::new("name", taken(model)));
@@ -70,6 +74,15 @@ fn reserved(name: &str) -> Option<&'static str> {
 pub(super) fn has_labels(model: &Model, classes: &[String]) -> bool {
     let stable = model.version(model.stable.version);
     stable.is_some_and(|version| version.metadata.labels.iter().map(|label| &label.label).eq(classes))
+}
+
+/// What is chosen and not there has no labels to keep to.
+fn unreadable(model: &Model) -> String {
+    let (name, chosen) = (&model.name, model.stable.version);
+    format!(
+        "is `{name}`, for which version {chosen} was chosen, which is not there or not whole; choose another \
+         (`PUT /models/{name}/stable`) or take the choice back (`DELETE /models/{name}/stable`) first"
+    )
 }
 
 fn taken(model: &Model) -> String {

@@ -140,6 +140,10 @@ impl Register<'_> {
         let Some(model) = model else {
             return decided(true, Reason::NewName, "no model had this name", None);
         };
+        if model.version(model.stable.version).is_none() {
+            let detail = "the version that was chosen cannot be read; take the choice back, or make this one stable";
+            return decided(false, Reason::NotMeasured, detail, None);
+        }
         let comparison = match has_labels(model, &self.recipe.classes) {
             false if self.recipe.replace && self.recipe.publish != Publish::Never => {
                 return pinned(model.stable, decided(true, Reason::Replaced, "it replaces a model with other labels", None));

@@ -149,6 +149,10 @@ async fn a_choice_that_cannot_be_read_has_no_other_in_its_place() {
     let app = setup.start().await;
     let answer = app.send(app.post_image("/predict?model=shapes", plain([9; 3]))).await;
     answer.problem(404, "unknown_version", "model `shapes` has no version 7; it has 1, 2");
+    let dataset = upload(&app, drawings(5, 1)).await;
+    let recipe = json!({"dataset": dataset, "name": "shapes", "phases": [{"trainable": "head"}]});
+    let refused = submit(&app, &recipe).await.problem(422, "invalid_recipe", "problem")["problems"].to_string();
+    assert!(refused.contains("version 7 was chosen, which is not there or not whole"), "{refused}");
     pin(&app, 2).await;
     assert_eq!(app.send(app.post_image("/predict?model=shapes", plain([9; 3]))).await.ok().header("graft-version"), "2");
 }
