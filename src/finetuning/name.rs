@@ -89,7 +89,7 @@ fn taken(model: &Model) -> String {
     let labels = model.version(model.stable.version).map(|version| &version.metadata.labels);
     let labels = Listed::of(labels.into_iter().flatten().map(|label| &label.label));
     format!(
-        "is `{}`, a model with other labels ({labels:#}); choose another name, or say `\"replace\": true` to let its users get the \
+        "is `{}`, a model with other labels ({labels:#}); choose another name, or say `\"replace\": true` (`--replace`) to let its users get the \
          new ones",
         model.name
     )

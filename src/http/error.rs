@@ -249,7 +249,7 @@ fn way_out(path: &str) -> &'static str {
 fn engine_code(error: &EngineError) -> Code {
     match error {
         EngineError::UnknownModel { .. } => Code::UnknownModel,
-        EngineError::UnknownVersion { .. } => Code::UnknownVersion,
+        EngineError::UnknownVersion { .. } | EngineError::ChoiceGone { .. } => Code::UnknownVersion,
         EngineError::UnknownLayer { .. } => Code::UnknownLayer,
         EngineError::TopK { .. }
         | EngineError::NotPoolable { .. }

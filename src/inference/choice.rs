@@ -183,7 +183,8 @@ fn stable(model: &Model) -> Option<&ModelVersion> {
 fn not_the_default(snapshot: &Snapshot, default: &str, chosen: &ModelVersion) -> Option<Note> {
     let fault = match snapshot.model(default).and_then(stable) {
         _ if chosen.metadata.name == default => return None,
-        None => DefaultFault::Absent,
+        None if snapshot.model(default).is_none() => DefaultFault::Absent,
+        None => DefaultFault::Unusable,
         Some(version) if !version.metadata.pretrained => DefaultFault::Untrained,
         Some(_) => DefaultFault::Unusable,
     };

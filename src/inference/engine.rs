@@ -364,7 +364,7 @@ impl Engine {
         Err(Error::Untrained { model: version.metadata.name.clone() })
     }
 
-    fn snapshot(&self) -> Arc<Snapshot> {
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.inner.snapshot.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

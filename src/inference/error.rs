@@ -29,6 +29,20 @@ pub enum Error {
         /// Versions there are, ascending.
         available: Vec<u32>,
     },
+    /// The version that was chosen to answer is not there.
+    #[error(
+        "version {version} was chosen for model `{name}`, and is not there or not whole; it has {:#}: choose one \
+         (`PUT /models/{name}/stable`), or take the choice back (`DELETE /models/{name}/stable`)",
+        Listed::of(.available)
+    )]
+    ChoiceGone {
+        /// The model.
+        name: String,
+        /// What was chosen.
+        version: u32,
+        /// Versions there are, ascending.
+        available: Vec<u32>,
+    },
     /// The model has no such layer.
     #[error("unknown layer `{}` for {model}{}", excerpt(.layer), layer_hint(.model, .holders, .nearest))]
     UnknownLayer {

@@ -11,14 +11,16 @@ use crate::{
 /// A version in `snapshot`, the stable one without `version`.
 ///
 /// # Errors
-/// [`Error::UnknownModel`], [`Error::UnknownVersion`].
+/// [`Error::UnknownModel`], [`Error::UnknownVersion`], [`Error::ChoiceGone`].
 pub fn find(snapshot: &Snapshot, name: &str, version: Option<u32>) -> Result<ModelVersion, Error> {
     let model = find_model(snapshot, name)?;
     let wanted = version.unwrap_or(model.stable.version);
-    let unknown = || Error::UnknownVersion {
-        name: name.to_owned(),
-        version: wanted,
-        available: model.versions.iter().map(|version| version.metadata.version).collect(),
+    let unknown = || {
+        let (name, available) = (name.to_owned(), model.versions.iter().map(|version| version.metadata.version).collect());
+        match version {
+            Some(version) => Error::UnknownVersion { name, version, available },
+            None => Error::ChoiceGone { name, version: wanted, available },
+        }
     };
     model.versions.iter().find(|version| version.metadata.version == wanted).cloned().ok_or_else(unknown)
 }

@@ -2,7 +2,7 @@
 //!
 //! Knows neither HTTP nor who may ask.
 
-use super::{Engine, Error};
+use super::{Engine, Error, find::find_model};
 use crate::{
     graph::{Graph, SingleFile},
     registry::{self, ModelVersion, Repository},
@@ -22,9 +22,12 @@ impl Engine {
     /// # Errors
     /// Unknown model; a repository that cannot be written.
     pub async fn unpin(&self, name: &str) -> Result<(), Error> {
+        // The version that was chosen need not be there.
         self.rescan().await?;
-        let version = self.version(name, None)?.metadata.version;
-        self.change(name, version, |repository, name, _| repository.unpin(name)).await
+        let (repository, model) = (self.repository().clone(), find_model(&self.snapshot(), name)?.name.clone());
+        let changed = tokio::task::spawn_blocking(move || repository.unpin(&model)).await;
+        self.rescan().await?;
+        Ok(changed.expect("the repository does not panic")?)
     }
 
     /// Deletes a version; requests that run on it finish.

@@ -142,13 +142,14 @@ impl Repository {
         }
     }
 
-    /// Deletes a version; it vanishes at once for readers, and no other will have its number. A choice of it goes too.
+    /// Deletes a version; it vanishes at once for readers, and no other will have its number. A choice of it goes too, and with the last version any choice.
     ///
     /// # Errors
     /// When there is no such whole version, or the file system refuses.
     pub fn remove(&self, name: &str, version: u32) -> Result<(), Error> {
         let numbers = Numbers::lock(&self.root)?;
         let found = self.find(name, version)?;
+        let is_last = self.scan()?.model(name).is_some_and(|model| model.versions.len() == 1);
         numbers.give(name, numbers.last(name)?)?;
         let folder = self.root.join(name);
         let prefix = format!("{REMOVED_PREFIX}{name}-{version}-");
@@ -156,7 +157,7 @@ impl Repository {
         let target = removed.path().join(version.to_string());
         fs::rename(found.dir(), &target).at("remove", found.dir())?;
         let stable = folder.join(STABLE);
-        if scan::read_stable(&stable).is_ok_and(|chosen| chosen == Some(version)) {
+        if scan::read_stable(&stable).is_ok_and(|chosen| chosen == Some(version) || is_last && chosen.is_some()) {
             fs::remove_file(&stable).at("remove", &stable)?;
         }
         sync(&folder)?;

@@ -14,7 +14,7 @@ use rustix::{
 
 use super::{
     error::{At, Error},
-    files::{Document, FORMAT, GRAPH, METADATA, WEIGHTS, sync, write_synced},
+    files::{Document, FORMAT, GRAPH, METADATA, STABLE, WEIGHTS, sync, write_synced},
     hidden::{HiddenFolder, STAGING_PREFIX},
     metadata::{Metadata, valid_name},
     numbers::Numbers,
@@ -95,10 +95,15 @@ impl Staging {
         sync(&self.weights_path())?;
         let repository = self.repository.clone();
         let numbers = Numbers::lock(repository.root())?;
-        if !holds(repository.scan()?.model(&self.name).map(|model| model.stable)) {
+        let stable = repository.scan()?.model(&self.name).map(|model| model.stable);
+        if !holds(stable) {
             return Ok(Published::Refused(self));
         }
         let model = repository.root().join(&self.name);
+        if stable.is_none() {
+            // Left by a model of which nothing whole is there: nobody has chosen a version of this one.
+            let _ = fs::remove_file(model.join(STABLE));
+        }
         let mut document = Document { format: FORMAT, graph_bytes, metadata };
         let claimed = self.claim(&numbers, &model, &mut document);
         if claimed.is_err() {

@@ -128,7 +128,11 @@ async fn a_pinned_version_stays_until_the_choice_is_taken_back() {
     );
     assert_eq!(answering(&app).await, "1");
     let delete = async |version: u32| app.send(app.ask(Method::DELETE, &format!("/models/shapes/versions/{version}"))).await;
-    delete(1).await.problem(409, "version_in_use", "version 1 was chosen for `shapes`; choose which answers in its place first");
+    delete(1).await.problem(
+        409,
+        "version_in_use",
+        "version 1 answers for `shapes`, and this one was chosen; choose which answers in its place first",
+    );
     let model = app.send(app.ask(Method::DELETE, "/models/shapes/stable")).await.ok().json();
     assert_eq!((&model["stable"], &model["pinned"]), (&json!(2), &json!(false)));
     assert_eq!(answering(&app).await, "2", "it was found better when it was made");
@@ -136,25 +140,39 @@ async fn a_pinned_version_stays_until_the_choice_is_taken_back() {
     let kept = trained(&app, &with(good(&dataset), "publish", json!("never"))).await;
     assert_eq!(outcome(&kept), (3, false, "never"));
     assert_eq!(delete(1).await.status, 204);
-    delete(2).await.problem(409, "version_in_use", "version 2 is the only one that was published of `shapes`");
+    delete(2).await.problem(409, "version_in_use", "version 2 answers for `shapes`, and no other was published");
     pin(&app, 3).await;
     assert_eq!((delete(2).await.status, answering(&app).await.as_str()), (204, "3"));
+    let unset = app.send(app.ask(Method::DELETE, "/models/shapes/stable")).await;
+    unset.problem(409, "version_in_use", "no version of `shapes` was published");
 }
 
 #[tokio::test]
 async fn a_choice_that_cannot_be_read_has_no_other_in_its_place() {
-    let setup = Setup::empty().with(Tiny::Colours, "shapes").with(Tiny::Colours, "shapes");
+    let setup = Setup::empty().with(Tiny::Colours, "shapes").with(Tiny::Colours, "shapes").with(Tiny::Convolutions, "seeded");
     let stable = setup.config().models.dir.join("shapes/stable");
-    std::fs::write(stable, "7").expect("written");
+    std::fs::write(&stable, "7").expect("written");
     let app = setup.start().await;
     let answer = app.send(app.post_image("/predict?model=shapes", plain([9; 3]))).await;
-    answer.problem(404, "unknown_version", "model `shapes` has no version 7; it has 1, 2");
+    answer.problem(404, "unknown_version", "version 7 was chosen for model `shapes`, and is not there or not whole; it has 1, 2");
     let dataset = upload(&app, drawings(5, 1)).await;
-    let recipe = json!({"dataset": dataset, "name": "shapes", "phases": [{"trainable": "head"}]});
+    let recipe = json!({"dataset": dataset, "base": "seeded", "name": "shapes", "phases": [{"trainable": "head"}]});
     let refused = submit(&app, &recipe).await.problem(422, "invalid_recipe", "problem")["problems"].to_string();
     assert!(refused.contains("version 7 was chosen, which is not there or not whole"), "{refused}");
-    pin(&app, 2).await;
-    assert_eq!(app.send(app.post_image("/predict?model=shapes", plain([9; 3]))).await.ok().header("graft-version"), "2");
+    let predicted =
+        async || app.send(app.post_image("/predict?model=shapes", plain([9; 3]))).await.ok().header("graft-version").to_owned();
+    pin(&app, 1).await;
+    assert_eq!(predicted().await, "1");
+    std::fs::write(&stable, "7").expect("written");
+    app.send(app.ask(Method::DELETE, "/models/shapes/stable")).await.ok();
+    assert_eq!(predicted().await, "2", "the way out of a choice that is gone");
+    // What nobody can read goes with the last version.
+    std::fs::write(&stable, "7").expect("written");
+    for version in [1, 2] {
+        let path = format!("/models/shapes/versions/{version}");
+        assert_eq!(app.send(app.ask(Method::DELETE, &path)).await.status, 204);
+    }
+    assert!(!stable.exists());
 }
 
 #[tokio::test]

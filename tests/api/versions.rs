@@ -81,7 +81,7 @@ async fn a_number_is_not_given_again() {
 async fn a_deleted_version_is_gone_at_once() {
     let app = unwatched().spawn().await;
     choose(&app, "colours", "{\"version\":1}").await.ok();
-    delete(&app, "colours", "1").await.problem(409, "version_in_use", "version 1 was chosen for `colours`");
+    delete(&app, "colours", "1").await.problem(409, "version_in_use", "version 1 answers for `colours`, and this one was chosen");
     choose(&app, "colours", "{\"version\":2}").await.ok();
     assert_eq!(delete(&app, "colours", "1").await.status, 204);
     assert_eq!(answering(&app).await, "2");

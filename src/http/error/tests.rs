@@ -19,6 +19,7 @@ fn engine_errors() -> Vec<(EngineError, u16, Code)> {
     vec![
         (EngineError::UnknownModel { name: model(), nearest: Vec::new(), known: Default::default() }, 404, Code::UnknownModel),
         (EngineError::UnknownVersion { name: model(), version: 9, available: vec![1] }, 404, Code::UnknownVersion),
+        (EngineError::ChoiceGone { name: model(), version: 9, available: vec![1] }, 404, Code::UnknownVersion),
         (
             EngineError::UnknownLayer {
                 layer: "fc9".to_owned(),

@@ -75,10 +75,16 @@ pub async fn choose(
 
 /// Take the choice of a version back
 ///
-/// The newest published version answers again, as it does where nobody chose one. Without a choice nothing changes.
-#[utoipa::path(delete, path = "/models/{model}/stable", operation_id = "unset_stable_version", tag = "models", params(WholeModelPath), responses((status = 200, description = "The model, as in `/models`", body = ModelDetail), Problems<MODEL>))]
+/// The newest published version answers again, as it does where nobody chose one. Without a choice nothing changes. Refused
+/// where no version was published.
+#[utoipa::path(delete, path = "/models/{model}/stable", operation_id = "unset_stable_version", tag = "models", params(WholeModelPath), responses((status = 200, description = "The model, as in `/models`", body = ModelDetail), Problems<{ MODEL | codes!(VersionInUse) }>))]
 pub async fn unchoose(extract::State(state): extract::State<State>, path: WholeModelPath) -> Result<Json<ModelDetail>, ApiError> {
     let model = path.model.0;
+    let view = state.engine().model(&model)?;
+    if view.stable.pinned && !view.versions.iter().any(|version| version.version.metadata.published) {
+        let detail = format!("no version of `{model}` was published: without a choice none is to answer; choose another instead");
+        return Err(ApiError::VersionInUse(detail));
+    }
     state.engine().unpin(&model).await?;
     Ok(Json(ModelDetail::new(&state.engine().model(&model)?, false)))
 }
@@ -101,9 +107,9 @@ async fn remove_unused(state: State, model: String, version: u32) -> Result<(), 
     let view = state.engine().model(&model)?;
     let published = |other: &VersionView| other.version.metadata.published && other.version.metadata.version != version;
     if view.stable.version == version && view.versions.len() > 1 && (view.stable.pinned || !view.versions.iter().any(published)) {
-        let why = if view.stable.pinned { "was chosen for" } else { "is the only one that was published of" };
+        let why = if view.stable.pinned { "this one was chosen" } else { "no other was published" };
         let detail = format!(
-            "version {version} {why} `{model}`; choose which answers in its place first (`PUT /models/{model}/stable`), or delete \
+            "version {version} answers for `{model}`, and {why}; choose which answers in its place first (`PUT /models/{model}/stable`), or delete \
              the others before it"
         );
         return Err(ApiError::VersionInUse(detail));
