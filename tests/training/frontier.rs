@@ -241,6 +241,12 @@ fn one_pass_gives_every_phase_its_tensors() {
         bits(cache.batch(&picks, 20).expect("read"))
     };
     let read: Vec<_> = (0..3).map(read).collect();
+    // What else a pass gives is part of what it is.
+    let caches = || std::fs::read_dir(&root).expect("a folder").count();
+    let (before, mut flat) = (caches(), recipe.clone());
+    flat.phases[0].frontier[0].pooled = false;
+    open(&flat, 1);
+    assert_eq!(caches(), before + 2, "its own, and that of the last phase");
     for (phase, read) in phases.into_iter().zip(read) {
         std::fs::remove_dir_all(&root).expect("removed");
         std::fs::create_dir(&root).expect("made");

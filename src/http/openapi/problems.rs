@@ -1,4 +1,6 @@
 //! What the document says of problems: the codes that each route may answer with, by status, and the shape of them all.
+//!
+//! Knows no route.
 
 use std::collections::BTreeMap;
 

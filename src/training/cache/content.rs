@@ -52,7 +52,9 @@ impl Content {
             graph_sha256: recipe.base.graph_sha256.clone(),
             preprocessing: recipe.preprocessing.clone(),
             frontier: phase.frontier.clone(),
-            beside: beside.map(|tensor| tensor.tensor.clone()).collect(),
+            beside: beside
+                .map(|Frontier { tensor, pooled, .. }| tensor.clone() + if *pooled { ", pooled" } else { "" })
+                .collect(),
             flips: recipe.horizontal_flip,
             engine,
         }

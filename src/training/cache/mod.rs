@@ -104,8 +104,8 @@ impl<'a> FrontierCache<'a> {
         let own =
             contents.iter().position(|content| content.frontier() == phase.frontier).expect("the phase is one of the recipe's");
         let stored = &contents[own..];
-        let mut parts = stored.iter().cloned().zip(Store::open(context.root, stored, context.bound)?);
-        let mut parts = parts.by_ref().map(|(content, store)| Part { content, store });
+        let stores = Store::open(context.root, stored, context.bound)?;
+        let mut parts = stored.iter().cloned().zip(stores).map(|(content, store)| Part { content, store });
         let first = contents[..own].iter().map(|content| content.frontier().len()).sum();
         Ok(Self { first, own: parts.next().expect("its own"), later: parts.collect(), computer })
     }
