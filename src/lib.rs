@@ -8,6 +8,7 @@ pub mod message;
 pub mod config;
 pub mod telemetry;
 pub mod tensor;
+pub mod work;
 
 pub mod plot;
 

@@ -15,7 +15,7 @@ use crate::{
     datasets::Datasets,
     finetuning::kinds::{self, Parts},
     http,
-    inference::Engine,
+    inference::{Engine, Settings},
     jobs::{self, Jobs, Worker},
     preprocess::Limits,
     registry::Repository,
@@ -48,14 +48,14 @@ impl App {
             runtime.check(*choice)?;
         }
         clean(&repository);
-        let engine = Engine::new(runtime.clone(), repository.clone(), &config.models, &config.images, &config.runtime)?;
+        let engine = Engine::new(runtime.clone(), repository.clone(), Settings::of(&config))?;
         engine.refuse_untrained()?;
         let jobs = Jobs::open(&config.jobs, &config.data.dir, jobs::system_clock()).await?;
         let limits = Limits::from(&config.images);
         let datasets = Datasets::open(config.datasets.clone(), &config.data.dir, limits)?;
         let kinds = kinds::kinds(&Parts::new(runtime, repository, datasets.clone(), engine.clone(), &config));
         let workers = (0..config.jobs.workers).map(|_| Worker::new(jobs.clone(), kinds.clone())).collect();
-        let state = http::State::new(engine.clone(), datasets, config.server.clone(), &config.images, Some(telemetry.clone()));
+        let state = http::State::new(engine.clone(), datasets, config.server.clone(), Some(telemetry.clone()));
         let state = state.with_jobs(jobs, kinds);
         let ServerConfig { host, port, .. } = config.server;
         let listener = TcpListener::bind((host, port)).await;

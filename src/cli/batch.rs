@@ -11,7 +11,7 @@ use anyhow::bail;
 
 use super::progress::Progress;
 use crate::{
-    inference::{Engine, Image, ImageAnswer, Plan},
+    inference::{Admission, Engine, Image, ImageAnswer, Plan},
     preprocess::ImageError,
 };
 
@@ -63,7 +63,7 @@ pub(super) fn exit_code(bad: usize) -> ExitCode {
 pub(super) async fn run(engine: &Engine, plan: &Plan, files: &[PathBuf]) -> anyhow::Result<Vec<Result<ImageAnswer, String>>> {
     let read: Vec<Result<Image, String>> = files.iter().map(|file| read(file, engine.limits().max_bytes)).collect();
     let images = read.iter().flatten().cloned().collect();
-    let mut answers = engine.run(plan.clone(), images).await?.images.into_iter();
+    let mut answers = engine.run(plan.clone(), images, &Admission::local()).await?.images.into_iter();
     let mut next = || answers.next().expect("each image has an outcome").map_err(|error| error.to_string());
     Ok(read.into_iter().map(|image| image.and_then(|_| next())).collect())
 }

@@ -5,7 +5,7 @@ use anyhow::{Context as _, anyhow, bail};
 use super::Global;
 use crate::{
     config::{self, Config},
-    inference::{self, Engine},
+    inference::{self, Engine, Settings},
     registry::{ModelVersion, Repository, Snapshot, named_model},
     runtime::Runtime,
 };
@@ -52,7 +52,7 @@ pub(super) fn open(config: &Config) -> anyhow::Result<Repository> {
 /// An engine over `repository`, for commands that answer without a server.
 pub(super) fn engine(config: &Config, repository: Repository) -> anyhow::Result<Engine> {
     let runtime = Runtime::open(&config.runtime)?;
-    Ok(Engine::new(runtime, repository, &config.models, &config.images, &config.runtime)?)
+    Ok(Engine::new(runtime, repository, Settings::of(config))?)
 }
 
 /// A tokio runtime for one command.

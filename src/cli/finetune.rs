@@ -21,16 +21,17 @@ use super::{
 use crate::{
     datasets::Datasets,
     finetuning::{Finetuned, Finetuner, Place, Publication},
-    inference::Engine,
+    inference::{Engine, Settings},
     message::{FieldProblem, word},
     preprocess::Limits,
     registry::{Calibration, make_folder},
-    runtime::{Runtime, lower_priority},
+    runtime::Runtime,
     training::{
         Samples,
         event::{self, Event, Observer},
         recipe::{Preset, Publish, Recipe, Request, Validation},
     },
+    work::lower_priority,
 };
 
 /// Teach a model new classes from a folder of labelled photos.
@@ -81,7 +82,7 @@ impl Finetune {
             return Err(problems(found));
         }
         let runtime = Runtime::open(&config.runtime)?;
-        let engine = Engine::new(runtime.clone(), repository.clone(), &config.models, &config.images, &config.runtime)?;
+        let engine = Engine::new(runtime.clone(), repository.clone(), Settings::of(&config))?;
         let finetuner = Finetuner::new(runtime, repository, engine, &config);
         let (base, notes) = finetuner.base(&request).map_err(unusable_base)?;
         notes.iter().for_each(|note| eprintln!("{note}"));

@@ -22,6 +22,9 @@ pub struct ServerConfig {
     pub max_request_pixels: u64,
     /// Bytes of requests and answers in memory at once, over all requests; default 512 MiB; `GRAFT__SERVER__MAX_BUFFERED_BYTES`.
     pub max_buffered_bytes: usize,
+    /// Most that one client, an address or a key, may have of what all share, in percent: memory, connections, places in queues,
+    /// uploads, event streams; but always what one request may need; default 50; `GRAFT__SERVER__MAX_CLIENT_PERCENT`.
+    pub max_client_percent: u8,
     /// Largest answer in bytes, before compression; default 64 MiB; `GRAFT__SERVER__MAX_RESPONSE_BYTES`.
     pub max_response_bytes: usize,
     /// Time for a request's header, from its first byte on; default 30 s; `GRAFT__SERVER__HEADER_TIMEOUT_MS`.
@@ -45,6 +48,7 @@ pub(super) const KEYS: &[Key] = &[
     integer("server.max_images", 1, 4096),
     integer("server.max_request_pixels", 1, 1 << 40),
     integer("server.max_buffered_bytes", 1 << 10, 1 << 40),
+    integer("server.max_client_percent", 1, 100),
     integer("server.max_response_bytes", 1 << 10, 1 << 34),
     milliseconds("server.header_timeout_ms", 100),
     milliseconds("server.keep_alive_timeout_ms", 100),
@@ -55,6 +59,11 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 impl ServerConfig {
+    /// What one request and its answer may take: body, values and bytes.
+    pub fn request_bytes(&self) -> u64 {
+        self.max_body_bytes as u64 + 3 * self.max_response_bytes as u64
+    }
+
     pub(super) fn from_values(values: &Values) -> Result<Self, ConfigError> {
         let why = "a request of that size could never be queued";
         values.at_most("server.max_images", "runtime.queue_images", why)?;
@@ -68,6 +77,7 @@ impl ServerConfig {
             max_images: values.size("server.max_images"),
             max_request_pixels: values.integer("server.max_request_pixels"),
             max_buffered_bytes: values.size("server.max_buffered_bytes"),
+            max_client_percent: u8::try_from(values.integer("server.max_client_percent")).expect("a percentage fits"),
             max_response_bytes: values.size("server.max_response_bytes"),
             header_timeout: values.duration("server.header_timeout_ms"),
             keep_alive_timeout: values.duration("server.keep_alive_timeout_ms"),

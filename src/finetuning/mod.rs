@@ -39,6 +39,7 @@ use crate::{
         recipe::{Recipe, Request},
         report::ClassificationReport,
     },
+    work,
 };
 
 /// Plans and runs fine-tuning on the models of an engine.
@@ -164,7 +165,7 @@ impl Finetuner {
         let cache = self.cache(base);
         let measured = || {
             // A thread of its own: what is lowered here must not serve.
-            runtime::lower_priority(self.nice);
+            work::lower_priority(self.nice);
             Estimate::measured(cache, recipe, samples)
         };
         let estimate = std::thread::scope(|scope| scope.spawn(measured).join());

@@ -2,13 +2,7 @@
 //!
 //! Knows bytes alone; what they hold is [`super::images`]'s, how fast they come [`super::pace`]'s.
 
-use std::{
-    error::Error,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::error::Error;
 
 use axum::{
     body::Body,
@@ -18,20 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 
 use super::error::ApiError;
-
-/// Bytes of requests and answers that may be in memory at once, over all requests.
-#[derive(Debug, Clone)]
-pub struct Budget {
-    used: Arc<AtomicUsize>,
-    bound: usize,
-}
-
-/// A request's share of the [`Budget`], given back when dropped.
-#[derive(Debug)]
-pub struct Reservation {
-    budget: Budget,
-    held: AtomicUsize,
-}
+use crate::{inference::Admission, work::Exceeded};
 
 /// Why a body stopped; travels through multipart readers as an error's source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,9 +23,12 @@ pub enum BodyFault {
         /// The bound in bytes.
         limit: usize,
     },
-    /// More than all requests together may have.
+    /// More than all requests together may have, or those of one client.
     #[error("too many bytes of requests and answers are in memory")]
-    Busy,
+    Busy {
+        /// Whether it is the client's share that is used up.
+        of_client: bool,
+    },
     /// The connection failed.
     #[error("the body ended early")]
     Interrupted,
@@ -78,45 +62,9 @@ pub enum BodyFault {
     },
 }
 
-impl Budget {
-    /// At most `bound` bytes.
-    pub fn new(bound: usize) -> Self {
-        Self { used: Arc::default(), bound }
-    }
-
-    /// Whether `bytes` more would fit now.
-    fn fits(&self, bytes: usize) -> bool {
-        self.used.load(Ordering::Relaxed).checked_add(bytes).is_some_and(|used| used <= self.bound)
-    }
-
-    /// An empty share.
-    pub fn reserve(&self) -> Reservation {
-        Reservation { budget: self.clone(), held: AtomicUsize::new(0) }
-    }
-}
-
-impl Reservation {
-    /// Raises the share to `total` bytes; smaller totals change nothing. One caller at a time.
-    ///
-    /// # Errors
-    /// [`BodyFault::Busy`] when the budget does not hold them.
-    pub fn raise_to(&self, total: usize) -> Result<(), BodyFault> {
-        let more = total.saturating_sub(self.held.load(Ordering::Relaxed));
-        let fits = |used: usize| used.checked_add(more).filter(|used| *used <= self.budget.bound);
-        self.budget.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|_| BodyFault::Busy)?;
-        self.held.fetch_add(more, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Bytes held.
-    pub fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.held(), Ordering::Relaxed);
+impl From<Exceeded> for BodyFault {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::Busy { of_client: exceeded == Exceeded::Client }
     }
 }
 
@@ -124,7 +72,7 @@ impl From<BodyFault> for ApiError {
     fn from(fault: BodyFault) -> Self {
         match fault {
             BodyFault::TooLarge { limit } => Self::BodyTooLarge { limit },
-            BodyFault::Busy => Self::Busy,
+            BodyFault::Busy { of_client } => Self::Busy { of_client },
             BodyFault::Interrupted => Self::BodyInterrupted,
             BodyFault::PartTooLong { .. } => Self::MalformedBody(format!("cannot read the form: {fault}")),
             BodyFault::Silent { ms, setting } => Self::BodySilent { ms, setting },
@@ -159,19 +107,19 @@ pub fn declared_length(headers: &HeaderMap) -> Option<usize> {
 ///
 /// # Errors
 /// [`BodyFault::TooLarge`] or [`BodyFault::Busy`].
-pub fn admit(headers: &HeaderMap, limit: usize, reservation: &Reservation) -> Result<(), BodyFault> {
+pub fn admit(headers: &HeaderMap, limit: usize, admission: &Admission) -> Result<(), BodyFault> {
     let declared = declared_length(headers).unwrap_or(0);
     if declared > limit {
         return Err(BodyFault::TooLarge { limit });
     }
-    if reservation.budget.fits(declared) { Ok(()) } else { Err(BodyFault::Busy) }
+    Ok(admission.check(declared)?)
 }
 
-/// `chunks`, counted against `limit` and the reservation as they arrive.
+/// `chunks`, counted against `limit` and the memory as they arrive.
 pub fn metered<S>(
     chunks: S,
     limit: usize,
-    reservation: Arc<Reservation>,
+    admission: Admission,
 ) -> impl Stream<Item = Result<Bytes, BodyFault>> + Send + Unpin + use<S>
 where
     S: Stream<Item = Result<Bytes, BodyFault>> + Send + Unpin,
@@ -183,7 +131,7 @@ where
         if received > limit {
             return Err(BodyFault::TooLarge { limit });
         }
-        reservation.raise_to(received)?;
+        admission.take(chunk.len())?;
         Ok(chunk)
     })
 }
@@ -210,23 +158,24 @@ where
     Ok(all.freeze())
 }
 
-/// `bytes` as an answer's body, for which `memory` stays reserved until the last of it has been sent.
-pub fn outgoing(bytes: Vec<u8>, memory: Arc<Reservation>) -> Body {
+/// `bytes` as an answer's body, for which `admission` holds its memory until the last of it has been sent.
+pub fn outgoing(bytes: Vec<u8>, admission: Admission) -> Body {
     struct Held {
         bytes: Vec<u8>,
-        _memory: Arc<Reservation>,
+        _admission: Admission,
     }
     impl AsRef<[u8]> for Held {
         fn as_ref(&self) -> &[u8] {
             &self.bytes
         }
     }
-    Body::from(Bytes::from_owner(Held { bytes, _memory: memory }))
+    Body::from(Bytes::from_owner(Held { bytes, _admission: admission }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{http::testing, work::Client};
 
     fn body(chunks: &[&'static str]) -> impl Stream<Item = Result<Bytes, BodyFault>> + Send + Unpin {
         let chunks: Vec<Result<Bytes, BodyFault>> = chunks.iter().map(|text| Ok(Bytes::from_static(text.as_bytes()))).collect();
@@ -234,12 +183,12 @@ mod tests {
     }
 
     async fn check(chunks: &[&'static str], limit: usize, bound: usize, expected: Result<&'static str, BodyFault>) {
-        let budget = Budget::new(bound);
-        let reservation = Arc::new(budget.reserve());
-        let got = collect(metered(body(chunks), limit, Arc::clone(&reservation)), None).await;
+        let admissions = testing::admissions(bound);
+        let admission = admissions.admit(&Client::local(), None);
+        let got = collect(metered(body(chunks), limit, admission.clone()), None).await;
         assert_eq!(got, expected.map(Bytes::from), "{chunks:?} of at most {limit}");
-        drop(reservation);
-        assert_eq!(budget.used.load(Ordering::Relaxed), 0, "what was reserved is given back");
+        drop(admission);
+        assert_eq!(admissions.memory().used(), 0, "what was reserved is given back");
     }
 
     #[tokio::test]
@@ -248,47 +197,34 @@ mod tests {
         check(&["abcd"], 4, 100, Ok("abcd")).await;
         check(&["ab", "c", "d"], 4, 100, Ok("abcd")).await;
         check(&["ab", "cde"], 4, 100, Err(BodyFault::TooLarge { limit: 4 })).await;
-        check(&["ab", "cde"], 100, 4, Err(BodyFault::Busy)).await;
-    }
-
-    #[test]
-    fn the_budget_is_shared() {
-        let budget = Budget::new(10);
-        let [first, second] = [budget.reserve(), budget.reserve()];
-        assert_eq!(first.raise_to(6), Ok(()));
-        assert_eq!(first.raise_to(4), Ok(()));
-        assert_eq!(first.held(), 6);
-        assert_eq!(second.raise_to(5), Err(BodyFault::Busy));
-        drop(first);
-        assert_eq!(second.raise_to(5), Ok(()));
-        assert_eq!(second.raise_to(usize::MAX), Err(BodyFault::Busy));
+        check(&["ab", "cde"], 100, 4, Err(BodyFault::Busy { of_client: true })).await;
     }
 
     #[test]
     fn an_answer_holds_its_memory_until_it_is_sent() {
-        let budget = Budget::new(10);
-        let memory = Arc::new(budget.reserve());
-        memory.raise_to(6).expect("the budget is free");
-        let body = outgoing(vec![0; 6], memory);
-        assert_eq!(budget.reserve().raise_to(5), Err(BodyFault::Busy));
+        let admissions = testing::admissions(10);
+        let admission = admissions.admit(&Client::local(), None);
+        admission.take(6).expect("the budget is free");
+        let body = outgoing(vec![0; 6], admission);
+        assert_eq!(admissions.memory().used(), 6);
         drop(body);
-        assert_eq!(budget.reserve().raise_to(5), Ok(()));
+        assert_eq!(admissions.memory().used(), 0);
     }
 
     #[test]
     fn a_declared_length_is_refused_before_reading() {
-        let budget = Budget::new(8);
+        let admission = testing::admissions(8).admit(&Client::local(), None);
         for (declared, expected) in [
             (None, Ok(())),
             (Some("8"), Ok(())),
-            (Some("9"), Err(BodyFault::Busy)),
+            (Some("9"), Err(BodyFault::Busy { of_client: true })),
             (Some("11"), Err(BodyFault::TooLarge { limit: 10 })),
         ] {
             let mut headers = HeaderMap::new();
             if let Some(length) = declared {
                 headers.insert(header::CONTENT_LENGTH, length.parse().expect("valid"));
             }
-            assert_eq!(admit(&headers, 10, &budget.reserve()), expected, "{declared:?}");
+            assert_eq!(admit(&headers, 10, &admission), expected, "{declared:?}");
         }
     }
 }

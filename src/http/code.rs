@@ -138,6 +138,9 @@ pub const PARAMETERS: Codes = codes!(InvalidParameter);
 /// What a body may come to while it arrives and is read.
 pub const BODY: Codes = codes! { MalformedBody UnsupportedMediaType BodyTooLarge BodyTimeout Busy };
 
+/// What an answer may come to that is written within the memory of all.
+pub const ANSWER: Codes = codes! { Busy ResponseTooLarge };
+
 /// What the name of a model may come to.
 pub const MODEL: Codes = PARAMETERS | codes!(UnknownModel);
 

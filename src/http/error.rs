@@ -67,14 +67,6 @@ pub enum ApiError {
         /// The bound.
         limit: usize,
     },
-    /// More pixels than `server.max_request_pixels`, over all images.
-    #[error("the images have {pixels} pixels together, more than {limit} (`server.max_request_pixels`); split the request")]
-    TooManyPixels {
-        /// Sum over the images' headers.
-        pixels: u64,
-        /// The bound.
-        limit: u64,
-    },
     /// A request without a single image.
     #[error("the request holds no image; {0}")]
     NoImages(&'static str),
@@ -102,13 +94,13 @@ pub enum ApiError {
     #[error("the body ended early")]
     BodyInterrupted,
     /// Too many bytes of other requests and their answers are in memory.
-    #[error("graft is holding as many bytes of requests and answers as it may (`server.max_buffered_bytes`); try again shortly")]
-    Busy,
-    /// No answer within `server.request_timeout_ms`.
-    #[error("no answer within {ms} ms (`server.request_timeout_ms`); send fewer images or try again")]
-    Timeout {
-        /// The bound in milliseconds.
-        ms: u128,
+    #[error(
+        "graft is holding as many bytes of requests and answers as it may{}; try again shortly",
+        if *.of_client { " of one client (`server.max_client_percent`)" } else { " (`server.max_buffered_bytes`)" }
+    )]
+    Busy {
+        /// Whether it is the client's share that is used up.
+        of_client: bool,
     },
     /// Configured models are not loaded and warm.
     #[error("{} of the configured models cannot answer yet; `missing` names each", .0.len())]
@@ -139,11 +131,19 @@ pub enum ApiError {
     /// A version that must stay.
     #[error("{0}")]
     VersionInUse(String),
+    /// As many jobs are being planned as may.
+    #[error("as many jobs and dry runs are being planned as may, of all or of this client; try again shortly")]
+    TooManyPlans,
     /// As many event streams as may be open are.
-    #[error("{limit} event streams are open (`jobs.max_streams`); try again shortly, or poll the job itself")]
+    #[error(
+        "{limit} event streams are open{}; try again shortly, or poll the job itself",
+        if *.of_client { ", the share of one client (`server.max_client_percent`)" } else { " (`jobs.max_streams`)" }
+    )]
     TooManyStreams {
         /// The bound.
-        limit: usize,
+        limit: u64,
+        /// Whether it is the client's share that is used up.
+        of_client: bool,
     },
     /// The job store refused or failed.
     #[error(transparent)]
@@ -204,13 +204,11 @@ impl ApiError {
             Self::NotAcceptable(_) => Code::NotAcceptable,
             Self::BodyTooLarge { .. } => Code::BodyTooLarge,
             Self::TooManyImages { .. } => Code::TooManyImages,
-            Self::TooManyPixels { .. } => Code::TooManyPixels,
             Self::NoImages(_) => Code::NoImages,
             Self::BadImages(_) => Code::BadImages,
             Self::ResponseTooLarge(_) => Code::ResponseTooLarge,
             Self::BodySilent { .. } | Self::BodyTooSlow { .. } => Code::BodyTimeout,
-            Self::Busy => Code::Busy,
-            Self::Timeout { .. } => Code::Timeout,
+            Self::Busy { .. } => Code::Busy,
             Self::NotReady(_) => Code::NotReady,
             Self::JsonTooLarge { .. } => Code::BodyTooLarge,
             Self::InvalidRecipe(_) => Code::InvalidRecipe,
@@ -218,6 +216,7 @@ impl ApiError {
             Self::NoJobs => Code::NotFound,
             Self::DatasetInUse { .. } => Code::DatasetInUse,
             Self::VersionInUse(_) => Code::VersionInUse,
+            Self::TooManyPlans => Code::Busy,
             Self::TooManyStreams { .. } => Code::TooManyStreams,
             Self::Jobs(error) => jobs_code(error),
             Self::Engine(error) => engine_code(error),
@@ -260,6 +259,9 @@ fn engine_code(error: &EngineError) -> Code {
         EngineError::NotFinite { .. } => Code::NotFinite,
         EngineError::Untrained { .. } => Code::UntrainedModel,
         EngineError::QueueFull { .. } => Code::QueueFull,
+        EngineError::TooManyPixels { .. } => Code::TooManyPixels,
+        EngineError::LargeImages { .. } => Code::Busy,
+        EngineError::Late { .. } => Code::Timeout,
         EngineError::TooLargeToLoad { .. } => Code::ModelTooLarge,
         EngineError::ShuttingDown => Code::ShuttingDown,
         EngineError::Shared(error) => engine_code(error),

@@ -1,13 +1,11 @@
 //! The images of a request: one raw body, multipart, or JSON with base64, as named byte slices; and the parameters beside them.
 //!
-//! Bounds their number, their bytes and their pixels (from headers alone); decodes no pixel.
+//! Bounds their number and their bytes; what they hold is the engine's to look at.
 
 mod json;
 mod mangled;
 mod multipart;
 mod value;
-
-use std::sync::Arc;
 
 use axum::{
     body::{Body, HttpBody},
@@ -16,18 +14,11 @@ use axum::{
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 
-use super::{
-    body::{self, Reservation},
-    error::ApiError,
-    intake::Intake,
-    parameters::Parameter,
-    problem::ImageProblem,
-    query::Place,
-};
+use super::{body, error::ApiError, intake::Intake, parameters::Parameter, problem::ImageProblem, query::Place};
 use crate::{
-    inference,
+    inference::{self, Admission},
     message::excerpt,
-    preprocess::{self, ImageError},
+    preprocess::ImageError,
 };
 
 /// Longest name of an image, in bytes.
@@ -59,11 +50,11 @@ pub struct Caption {
     fault: Option<String>,
 }
 
-/// A request's images, in order, and their share of the memory for request bodies.
+/// A request's images, in order, and what it holds.
 #[derive(Debug)]
 pub struct Images {
     images: Vec<NamedImage>,
-    reservation: Arc<Reservation>,
+    admission: Admission,
 }
 
 /// What a body holds: images, and parameters as name and value.
@@ -82,12 +73,12 @@ impl Images {
         kind: Kind,
         headers: &HeaderMap,
         body: Body,
+        admission: Admission,
         allowed: &'static [Parameter],
     ) -> Result<(Self, Vec<(String, String)>), ApiError> {
-        let reservation = Arc::new(intake.budget.reserve());
-        body::admit(headers, intake.max_body_bytes, &reservation)?;
+        body::admit(headers, intake.max_body_bytes, &admission)?;
         let declared = body::declared_length(headers);
-        let mut chunks = body::metered(intake.chunks(body), intake.max_body_bytes, Arc::clone(&reservation));
+        let mut chunks = body::metered(intake.chunks(body), intake.max_body_bytes, admission.clone());
         let read = match kind {
             Kind::Raw => {
                 let image = NamedImage::new(None, body::collect(chunks, declared).await?);
@@ -95,7 +86,7 @@ impl Images {
             }
             Kind::Json => {
                 let bytes = body::collect(chunks, declared).await?;
-                json::read(bytes, intake.max_images, allowed, &reservation).await?
+                json::read(bytes, intake.max_images, allowed, &admission).await?
             }
             Kind::Multipart => multipart::read(headers, chunks, intake, allowed).await?,
             Kind::Urlencoded => {
@@ -103,11 +94,8 @@ impl Images {
             }
         };
         let Read { images, parameters } = read;
-        // Headers of hostile files may be long: not on a thread that serves connections.
-        let intake = intake.clone();
-        let check = tokio::task::spawn_blocking(move || check_images(&images, &intake).map(|()| images));
-        let images = check.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-        Ok((Self { images, reservation }, parameters))
+        check_number(&images, intake)?;
+        Ok((Self { images, admission }, parameters))
     }
 
     /// What each image is called in the answer: the name given, else the position from 0.
@@ -125,10 +113,10 @@ impl Images {
         self.images.len()
     }
 
-    /// The engine's form of them; the memory stays reserved while the second part lives.
-    pub fn into_parts(self) -> (Vec<inference::Image>, Arc<Reservation>) {
+    /// The engine's form of them, and what the request holds.
+    pub fn into_parts(self) -> (Vec<inference::Image>, Admission) {
         let images = self.images.into_iter().map(|image| inference::Image { bytes: image.bytes }).collect();
-        (images, self.reservation)
+        (images, self.admission)
     }
 }
 
@@ -234,17 +222,12 @@ fn unsupported(what: &str) -> ApiError {
     ))
 }
 
-fn check_images(images: &[NamedImage], intake: &Intake) -> Result<(), ApiError> {
+fn check_number(images: &[NamedImage], intake: &Intake) -> Result<(), ApiError> {
     if images.is_empty() {
         return Err(ApiError::NoImages("send at least one"));
     }
     if images.len() > intake.max_images {
         return Err(ApiError::TooManyImages { limit: intake.max_images });
-    }
-    let headers = images.iter().filter_map(|image| preprocess::header(&image.bytes, &intake.limits).ok());
-    let pixels = headers.fold(0u64, |sum, header| sum.saturating_add(u64::from(header.width) * u64::from(header.height)));
-    if pixels > intake.max_pixels {
-        return Err(ApiError::TooManyPixels { pixels, limit: intake.max_pixels });
     }
     Ok(())
 }

@@ -1,18 +1,25 @@
 //! The door for request bodies: the bounds on one request and the memory that all requests share.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
-use axum::body::Body;
+use axum::{
+    body::Body,
+    extract::FromRequestParts,
+    http::{Extensions, request::Parts},
+};
 use bytes::Bytes;
 use futures_util::Stream;
 
 use super::{
-    body::{BodyFault, Budget},
+    body::BodyFault,
+    client::client,
     pace::{Pace, paced},
+    state::State,
 };
 use crate::{
-    config::{ImagesConfig, ServerConfig},
-    preprocess::Limits,
+    config::ServerConfig,
+    inference::{Admission, Admissions},
+    work::Lane,
 };
 
 /// Bounds on bodies and the images in them; cheap to clone.
@@ -20,33 +27,38 @@ use crate::{
 pub struct Intake {
     /// Largest body in bytes.
     pub max_body_bytes: usize,
+    /// Largest answer in bytes.
+    pub max_response_bytes: usize,
     /// Most images in one request.
     pub max_images: usize,
-    /// Most pixels of all images of one request.
-    pub max_pixels: u64,
-    /// Bounds on each image; one beyond them is the engine's to refuse by name, and is not counted here.
-    pub limits: Limits,
     /// How slowly a body may arrive.
     pub pace: Pace,
-    /// Memory for bodies, over all requests.
-    pub budget: Budget,
+    /// What lets requests in.
+    pub admissions: Admissions,
+    /// Where answers are written; any number may wait, as each has its memory.
+    pub encoding: Lane,
 }
 
 impl Intake {
-    /// The bounds that `server` and `images` configure, with the whole memory free.
-    pub fn new(server: &ServerConfig, images: &ImagesConfig) -> Self {
+    /// The bounds that `server` configures, and the engine's.
+    pub fn new(server: &ServerConfig, admissions: Admissions) -> Self {
         Self {
             max_body_bytes: server.max_body_bytes,
+            max_response_bytes: server.max_response_bytes,
             max_images: server.max_images,
-            max_pixels: server.max_request_pixels,
-            limits: Limits::from(images),
             pace: Pace {
                 idle: server.body_idle_timeout,
                 setting: "server.body_idle_timeout_ms",
                 bytes_per_second: server.min_body_bytes_per_second,
             },
-            budget: Budget::new(server.max_buffered_bytes),
+            admissions,
+            encoding: Lane::new("encode", threads(), usize::MAX),
         }
+    }
+
+    /// Lets the request with these `extensions` begin.
+    pub fn admit(&self, extensions: &Extensions) -> Admission {
+        self.admissions.admit(&client(extensions), None)
     }
 
     /// The chunks of `body` while they arrive fast enough.
@@ -63,4 +75,18 @@ impl Intake {
     ) -> impl Stream<Item = Result<Bytes, BodyFault>> + Send + Unpin + use<> {
         paced(body, Pace { idle, setting, ..self.pace })
     }
+}
+
+/// What a handler's answer is written with.
+impl FromRequestParts<State> for Admission {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Infallible> {
+        Ok(state.intake().admit(&parts.extensions))
+    }
+}
+
+/// Threads that write answers at once: those of the machine.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }

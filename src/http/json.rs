@@ -1,37 +1,46 @@
-//! Small JSON bodies within bounds, for routes that take settings and not images.
+//! JSON within bounds: small bodies, for routes that take settings and not images, and answers of any kind.
 //!
 //! Knows nothing of what the JSON means.
 
-use std::sync::Arc;
+use std::io::{self, Write};
 
 use axum::{
+    Extension,
     body::Body,
-    http::{HeaderMap, header},
+    http::{HeaderMap, header, request::Parts},
+    response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     body::{self, BodyFault},
     error::ApiError,
     intake::Intake,
 };
-use crate::message::{excerpt, serde_message};
+use crate::{
+    inference::Admission,
+    message::{excerpt, serde_message},
+};
 
 /// No recipe comes near.
 const MAX_BYTES: usize = 1 << 20;
+
+/// Memory that an answer takes at a time while it is written.
+const CHUNK: usize = 64 << 10;
 
 /// The bytes of a JSON body.
 ///
 /// # Errors
 /// Another type, more than 1 MiB, a body that does not arrive.
-pub async fn bytes(intake: &Intake, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+pub async fn bytes(intake: &Intake, parts: &Parts, body: Body) -> Result<Bytes, ApiError> {
+    let headers = &parts.headers;
     check_type(headers)?;
     let limit = MAX_BYTES.min(intake.max_body_bytes);
-    let reservation = Arc::new(intake.budget.reserve());
+    let admission = intake.admit(&parts.extensions);
     let reading = async {
-        body::admit(headers, limit, &reservation)?;
-        let chunks = body::metered(intake.chunks(body), limit, Arc::clone(&reservation));
+        body::admit(headers, limit, &admission)?;
+        let chunks = body::metered(intake.chunks(body), limit, admission.clone());
         body::collect(chunks, body::declared_length(headers)).await
     };
     reading.await.map_err(|fault| match fault {
@@ -73,6 +82,67 @@ pub fn text(bytes: &[u8]) -> Result<&[u8], ApiError> {
     }
 }
 
+/// The answer 200 with what `make` makes, made and written away from the async threads, within the memory of all answers.
+///
+/// # Errors
+/// [`ApiError::ResponseTooLarge`], [`ApiError::Busy`].
+pub async fn answer<T: Serialize>(
+    intake: &Intake,
+    admission: Admission,
+    make: impl FnOnce() -> T + Send + 'static,
+) -> Result<Response, ApiError> {
+    let limit = intake.max_response_bytes;
+    let held = admission.clone();
+    let work = move || written(&make(), limit, &held);
+    let bytes = intake.encoding.run(admission.id(), work).await.expect("any number may wait")?;
+    let media_type = [(header::CONTENT_TYPE, "application/json")];
+    Ok((media_type, Extension(admission.clone()), body::outgoing(bytes, admission)).into_response())
+}
+
+/// `value` as JSON of at most `limit` bytes, for which memory is taken as it grows.
+///
+/// # Errors
+/// As [`answer`].
+pub fn written(value: &impl Serialize, limit: usize, admission: &Admission) -> Result<Vec<u8>, ApiError> {
+    let mut writer = Metered { bytes: Vec::new(), taken: 0, limit, admission };
+    let Err(error) = serde_json::to_writer(&mut writer, value) else { return Ok(writer.bytes) };
+    match body::fault_in(&error) {
+        Some(BodyFault::TooLarge { limit }) => Err(ApiError::ResponseTooLarge(format!(
+            "the answer has more than {limit} bytes (`server.max_response_bytes`); ask for less of it"
+        ))),
+        Some(fault) => Err(fault.into()),
+        None => Err(ApiError::internal(error)),
+    }
+}
+
+/// JSON that is being written.
+struct Metered<'a> {
+    bytes: Vec<u8>,
+    taken: usize,
+    limit: usize,
+    admission: &'a Admission,
+}
+
+impl Write for Metered<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let needed = self.bytes.len() + bytes.len();
+        if needed > self.limit {
+            return Err(io::Error::other(BodyFault::TooLarge { limit: self.limit }));
+        }
+        if needed > self.taken {
+            let more = (needed - self.taken).max(CHUNK.min(self.limit - self.taken));
+            self.admission.take(more).map_err(|exceeded| io::Error::other(BodyFault::from(exceeded)))?;
+            self.taken += more;
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = value.split(';').next().unwrap_or_default().trim();
@@ -89,20 +159,37 @@ fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::testing::intake;
+    use crate::{http::testing::intake, work::Client};
 
     async fn check(content_type: Option<&str>, body: &'static str, expected: Result<&str, &str>) {
-        let mut headers = HeaderMap::new();
+        let mut request = axum::http::Request::new(());
         if let Some(kind) = content_type {
-            headers.insert(header::CONTENT_TYPE, kind.parse().expect("valid"));
+            request.headers_mut().insert(header::CONTENT_TYPE, kind.parse().expect("valid"));
         }
-        let got = bytes(&intake(), &headers, Body::from(body)).await;
+        let got = bytes(&intake(), &request.into_parts().0, Body::from(body)).await;
         let got = got.and_then(|bytes| parse::<serde_json::Value>(&bytes));
         let got = got.map(|json| json.to_string()).map_err(|error| error.to_string());
         match expected {
             Ok(expected) => assert_eq!(got.as_deref(), Ok(expected)),
             Err(expected) => assert!(got.as_ref().is_err_and(|error| error.contains(expected)), "{got:?}"),
         }
+    }
+
+    #[test]
+    fn an_answer_takes_memory_as_it_grows() {
+        let admissions = crate::http::testing::admissions(300_000);
+        let written = |count: usize, limit: usize| {
+            let admission = admissions.admit(&Client::local(), None);
+            let bytes = super::written(&"x".repeat(count), limit, &admission).map_err(|error| error.to_string());
+            (bytes.map(|bytes| bytes.len()), admissions.memory().used())
+        };
+        assert_eq!(written(10, 1000), (Ok(12), 1000));
+        assert_eq!(written(100_000, 1_000_000), (Ok(100_002), 100_001 + CHUNK as u64));
+        let (refused, held) = written(100_000, 10_000);
+        assert!(refused.is_err_and(|error| error.contains("more than 10000 bytes (`server.max_response_bytes`)")));
+        assert!(held <= 10_000, "{held}");
+        assert!(written(400_000, 1_000_000).0.is_err_and(|error| error.contains("try again shortly")));
+        assert_eq!(admissions.memory().used(), 0);
     }
 
     #[tokio::test]

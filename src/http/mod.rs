@@ -4,7 +4,9 @@
 
 mod accept;
 mod body;
+mod client;
 mod code;
+mod compress;
 mod connection;
 mod dto;
 mod encode;
@@ -20,6 +22,7 @@ mod json;
 mod observe;
 mod openapi;
 mod pace;
+mod page;
 mod parameters;
 mod problem;
 mod query;

@@ -10,22 +10,27 @@ mod schemas;
 mod shared;
 mod yaml;
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
 
 use axum::{
     Router,
     extract::{Path, Request},
-    http::header,
+    http::{HeaderMap, HeaderValue},
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
+use bytes::Bytes;
 use utoipa::openapi::{Info, License, OpenApi, Tag, tag::TagBuilder};
 use utoipa_swagger_ui::Config;
 
 pub use kinds::{JobPlan, JobProgress, JobResult, JobSubject, fields, submission};
 pub use problems::Problems;
 
-use super::{error::ApiError, router};
+use super::{compress::Fixed, error::ApiError, router};
 
 static YAML: LazyLock<String> = LazyLock::new(|| {
     let yaml = openapi().to_yaml().expect("a document made of strings and maps is YAML");
@@ -57,19 +62,36 @@ pub(super) fn routes() -> Router {
         .route("/docs/{*file}", get(async |Path(file): Path<String>, request: Request| browser(&file, &request)))
 }
 
-async fn yaml() -> Response {
-    ([(header::CONTENT_TYPE, "application/yaml")], openapi_yaml()).into_response()
+async fn yaml(headers: HeaderMap) -> Response {
+    static FIXED: LazyLock<Fixed> =
+        LazyLock::new(|| Fixed::new(HeaderValue::from_static("application/yaml"), Bytes::from_static(openapi_yaml().as_bytes())));
+    FIXED.answer(&headers)
 }
 
 /// A file of Swagger UI, which is part of the binary.
-fn browser(file: &str, request: &Request) -> Response {
-    // The validator badge would call a public server.
-    let config = Config::from("../openapi.yaml").validator_url("none").try_it_out_enabled(true);
-    match utoipa_swagger_ui::serve(file, Arc::new(config)) {
-        Ok(Some(file)) => ([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response(),
+fn browser(name: &str, request: &Request) -> Response {
+    /// Those that were asked for. A plain mutex: looked into, and filled once for each.
+    static FILES: Mutex<BTreeMap<String, Fixed>> = Mutex::new(BTreeMap::new());
+    let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(file) = files.get(name) {
+        return file.answer(request.headers());
+    }
+    match browser_file(name) {
+        Ok(Some(file)) => files.entry(name.to_owned()).or_insert(file).answer(request.headers()),
         Ok(None) => ApiError::NotFound { path: request.uri().path().to_owned() }.into_response(),
         Err(error) => ApiError::internal(error.to_string()).into_response(),
     }
+}
+
+fn browser_file(name: &str) -> Result<Option<Fixed>, Box<dyn std::error::Error>> {
+    // The validator badge would call a public server.
+    let config = Config::from("../openapi.yaml").validator_url("none").try_it_out_enabled(true);
+    let Some(file) = utoipa_swagger_ui::serve(name, Arc::new(config))? else { return Ok(None) };
+    let bytes = match file.bytes {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => bytes.into(),
+    };
+    Ok(Some(Fixed::new(HeaderValue::from_str(&file.content_type)?, bytes)))
 }
 
 fn info() -> Info {

@@ -5,22 +5,14 @@ use std::any::Any;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
-    http::header,
     middleware,
     response::{IntoResponse, Response},
 };
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    compression::{
-        CompressionLayer, CompressionLevel,
-        predicate::{Predicate, SizeAbove},
-    },
-    trace::TraceLayer,
-};
+use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    encoding,
+    compress, encoding,
     error::{ApiError, Panicked},
     intake::Intake,
     observe, openapi, request_id,
@@ -28,9 +20,6 @@ use super::{
     state::State,
     unread,
 };
-
-/// Smaller answers are not worth compressing.
-const MIN_COMPRESSED_BYTES: u64 = 1024;
 
 /// Every route over `state`.
 pub fn router(state: State) -> Router {
@@ -73,32 +62,17 @@ pub(super) fn around(routes: Router, intake: &Intake) -> Router {
         .on_request(())
         .on_response(|response: &Response, latency, span: &tracing::Span| observe::log_end(response, latency, span))
         .on_failure(());
-    let compression = CompressionLayer::new()
-        .quality(CompressionLevel::Fastest)
-        .compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES).and(OnlyText));
     routes
         .route_layer(middleware::from_fn(encoding::decode))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable())
-        .layer(compression)
+        .layer(middleware::from_fn_with_state(intake.encoding.clone(), compress::compress))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(observe::record))
         .layer(trace)
         .layer(middleware::from_fn_with_state(intake.clone(), unread::forget))
         .layer(middleware::from_fn(request_id::assign))
-}
-
-/// JSON and text shrink; arrays of floats do not, and cost time. Events must not wait for more of them.
-#[derive(Debug, Clone, Copy)]
-struct OnlyText;
-
-impl Predicate for OnlyText {
-    fn should_compress<B: axum::body::HttpBody>(&self, response: &axum::http::Response<B>) -> bool {
-        let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let text = ["application/json", "application/yaml", "text/"].iter().any(|kind| media_type.starts_with(kind));
-        text && !media_type.starts_with("text/event-stream")
-    }
 }
 
 async fn not_found(request: Request) -> ApiError {
@@ -123,7 +97,7 @@ mod tests {
     use axum::{
         Json,
         body::Body,
-        http::StatusCode,
+        http::{StatusCode, header},
         routing::{get, post},
     };
     use serde_json::Value;
@@ -136,7 +110,7 @@ mod tests {
             Router::new()
                 .route("/fails", get(async || ApiError::internal("the disk is on fire").into_response()))
                 .route("/panics", get(async || -> () { panic!("the disk is on fire") }))
-                .route("/full", post(async || ApiError::Busy))
+                .route("/full", post(async || ApiError::Busy { of_client: false }))
                 .route("/large", get(async || Json("x".repeat(10_000))))
                 .route("/events", get(async || ([(header::CONTENT_TYPE, "text/event-stream")], "x".repeat(10_000))))
                 .route("/array", get(async || ([(header::CONTENT_TYPE, "application/x-npy")], vec![0u8; 10_000])))

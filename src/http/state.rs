@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::{error::ApiError, intake::Intake};
 use crate::{
-    config::{ImagesConfig, ServerConfig},
+    config::ServerConfig,
     datasets::Datasets,
     inference::Engine,
     jobs::{self, Jobs, Kinds, Removal, Resource},
     telemetry::Telemetry,
+    work::{Budget, Lane},
 };
 
 /// A cheap handle to the server's shared parts.
@@ -36,20 +37,28 @@ pub(super) struct JobsPart {
     pub jobs: Jobs,
     /// The kinds of jobs that are accepted.
     pub kinds: Kinds,
-    /// One permit per open event stream.
-    pub streams: Arc<Semaphore>,
+    /// One place per open event stream.
+    pub streams: Budget,
+    /// Where jobs are planned.
+    pub plans: Plans,
 }
 
+/// Where jobs are planned: seconds of work for some.
+pub(super) struct Plans {
+    /// Places of those that are planned or wait for that.
+    pub places: Budget,
+    /// Threads on which they are.
+    pub lane: Lane,
+}
+
+/// Jobs that are planned at once, and how many may be planned or wait for it.
+const PLANNED_AT_ONCE: usize = 2;
+const PLANS: u64 = 16;
+
 impl State {
-    /// State over `engine` and `datasets`, with the bounds of `server` and `images`; without `telemetry`, `/metrics` is empty.
-    pub fn new(
-        engine: Engine,
-        datasets: Datasets,
-        server: ServerConfig,
-        images: &ImagesConfig,
-        telemetry: Option<Telemetry>,
-    ) -> Self {
-        let intake = Intake::new(&server, images);
+    /// State over `engine` and `datasets`, with the bounds of `server`; without `telemetry`, `/metrics` is empty.
+    pub fn new(engine: Engine, datasets: Datasets, server: ServerConfig, telemetry: Option<Telemetry>) -> Self {
+        let intake = Intake::new(&server, engine.admissions().clone());
         let closing = watch::channel(false).0;
         Self { inner: Arc::new(Inner { engine, datasets, server, intake, telemetry, closing }), jobs: None }
     }
@@ -57,8 +66,10 @@ impl State {
     /// The same with jobs, of which those of `kinds` are accepted.
     #[must_use]
     pub fn with_jobs(self, jobs: Jobs, kinds: Kinds) -> Self {
-        let streams = Arc::new(Semaphore::new(jobs.config().max_streams));
-        Self { jobs: Some(Arc::new(JobsPart { jobs, kinds, streams })), ..self }
+        let percent = self.server().max_client_percent;
+        let streams = Budget::shared(jobs.config().max_streams as u64, percent, 1);
+        let plans = Plans { places: Budget::shared(PLANS, percent, 1), lane: Lane::new("plan", PLANNED_AT_ONCE, usize::MAX) };
+        Self { jobs: Some(Arc::new(JobsPart { jobs, kinds, streams, plans })), ..self }
     }
 
     /// What answers.

@@ -11,19 +11,24 @@ use axum::{
 use serde_json::Value;
 use tower::ServiceExt;
 
-use super::{body::Budget, intake::Intake, pace::Pace};
-use crate::{config::ServerConfig, preprocess::Limits};
+use super::{intake::Intake, pace::Pace};
+use crate::{config::ServerConfig, inference::Admissions, work::Lane};
 
 /// Bounds small enough to run into.
 pub fn intake() -> Intake {
     Intake {
         max_body_bytes: 1000,
+        max_response_bytes: 1000,
         max_images: 3,
-        max_pixels: 1_000_000,
-        limits: Limits { max_bytes: 1000, max_pixels: 1_000_000 },
         pace: Pace { idle: Duration::from_secs(5), setting: "server.body_idle_timeout_ms", bytes_per_second: 1 },
-        budget: Budget::new(2000),
+        admissions: admissions(2000),
+        encoding: Lane::new("test", 1, usize::MAX),
     }
+}
+
+/// What lets requests in, `bytes` of them.
+pub fn admissions(bytes: usize) -> Admissions {
+    Admissions::new(&ServerConfig { max_buffered_bytes: bytes, max_client_percent: 100, ..server() })
 }
 
 /// The answer to `request`; the body is null when it is not JSON.
@@ -43,6 +48,7 @@ pub fn server() -> ServerConfig {
         max_images: 8,
         max_request_pixels: 1_000_000,
         max_buffered_bytes: 1 << 22,
+        max_client_percent: 50,
         max_response_bytes: 1 << 20,
         header_timeout: Duration::from_secs(10),
         keep_alive_timeout: Duration::from_secs(10),

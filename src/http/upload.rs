@@ -52,7 +52,7 @@ pub async fn receive(state: &State, request: Request) -> Result<Dataset, ApiErro
     match Kind::of(&parts.headers)? {
         Kind::Archive(kind) => archive(state, said, &parts, kind, body).await,
         Kind::Form => form::archive(state, said, &parts, body).await,
-        Kind::Folder => folder(state, said, &parts.headers, body).await,
+        Kind::Folder => folder(state, said, &parts, body).await,
     }
 }
 
@@ -92,10 +92,10 @@ fn is_urlencoded(headers: &HeaderMap) -> bool {
     text.starts_with("application/x-www-form-urlencoded")
 }
 
-async fn folder(state: &State, mut said: Said, headers: &HeaderMap, body: Body) -> Result<Dataset, ApiError> {
-    let reservation = std::sync::Arc::new(state.intake().budget.reserve());
-    body::admit(headers, MAX_JSON_BYTES, &reservation).map_err(json_fault)?;
-    let chunks = body::metered(state.intake().chunks(body), MAX_JSON_BYTES, reservation);
+async fn folder(state: &State, mut said: Said, parts: &Parts, body: Body) -> Result<Dataset, ApiError> {
+    let (headers, admission) = (&parts.headers, state.intake().admit(&parts.extensions));
+    body::admit(headers, MAX_JSON_BYTES, &admission).map_err(json_fault)?;
+    let chunks = body::metered(state.intake().chunks(body), MAX_JSON_BYTES, admission);
     let bytes = body::collect(chunks, body::declared_length(headers)).await.map_err(json_fault)?;
     let request: FolderRequest = serde_json::from_slice(json::text(&bytes)?).map_err(|error| {
         ApiError::MalformedBody(format!("cannot read the JSON body: {}; it is {{\"path\": \"…\"}}", serde_message(&error)))

@@ -7,8 +7,8 @@ use std::num::NonZeroUsize;
 use super::{
     Error,
     answer::scores,
+    queue::row,
     session_cache::{graph_error, runtime_error},
-    worker::row,
 };
 use crate::{
     config::ProviderChoice,

@@ -1,32 +1,31 @@
-//! The engine: resolves a request, decodes its images, queues them, and shapes the answer.
+//! The engine: which model answers a request, what is loaded, and what the repository holds.
+//!
+//! How an answer is computed is in [`super::run`].
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{Arc, PoisonError, RwLock},
-    time::{Duration, Instant},
 };
 
-use futures_util::future::{join_all, try_join_all};
-use tokio::sync::Semaphore;
 use tracing::{error, warn};
 
 use super::{
-    Answer, Choice, Error, Image, ModelView, Needs, Note, OnError, Plan, Readiness, Request, Timings,
+    Admissions, Choice, Error, ModelView, Needs, Note, Plan, Readiness, Request,
     choice::{self, choose},
+    decoding::Decoding,
     failures::Failures,
     find::{find, find_model},
     models::Models,
     plan, view,
-    worker::{Ran, Task, Worker},
+    worker::Worker,
 };
 use crate::{
-    config::{ImagesConfig, ModelsConfig, RuntimeConfig},
+    config::{Config, ImagesConfig, ModelsConfig, RuntimeConfig, ServerConfig},
     message::Folders,
-    preprocess::{self, ImageError, Limits, Warning},
-    registry::{Metadata, ModelVersion, Repository, Snapshot},
+    preprocess::Limits,
+    registry::{ModelVersion, Repository, Snapshot},
     runtime::Runtime,
     telemetry::chain,
-    tensor::Tensor,
 };
 
 /// The handle that HTTP and the command line share; cheap to clone.
@@ -46,36 +45,50 @@ struct Inner {
     scanning: tokio::sync::Mutex<()>,
     /// Why models are not loaded that should be.
     failures: Failures,
-    /// One permit per decoding thread; decoding runs on the blocking pool.
-    decoders: Arc<Semaphore>,
+    decoding: Decoding,
+    admissions: Admissions,
 }
 
-type Prepared = (Tensor, Vec<Warning>);
+/// What an engine goes by.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    /// What is loaded.
+    pub models: &'a ModelsConfig,
+    /// What an image may cost.
+    pub images: &'a ImagesConfig,
+    /// Threads and queues.
+    pub runtime: &'a RuntimeConfig,
+    /// What a request may cost.
+    pub server: &'a ServerConfig,
+}
+
+impl<'a> Settings<'a> {
+    /// Those of `config`.
+    pub fn of(config: &'a Config) -> Self {
+        Self { models: &config.models, images: &config.images, runtime: &config.runtime, server: &config.server }
+    }
+}
 
 impl Engine {
     /// An engine over a repository, scanned once; nothing is loaded yet.
     ///
     /// # Errors
     /// The repository cannot be read.
-    pub fn new(
-        runtime: Runtime,
-        repository: Repository,
-        config: &ModelsConfig,
-        images: &ImagesConfig,
-        runtime_config: &RuntimeConfig,
-    ) -> Result<Self, Error> {
+    pub fn new(runtime: Runtime, repository: Repository, settings: Settings<'_>) -> Result<Self, Error> {
+        let Settings { models, images, runtime: runtime_config, server } = settings;
         let snapshot = repository.scan()?;
         view::warn_of_new(&snapshot, &Snapshot::default());
         let snapshot = RwLock::new(Arc::new(snapshot));
         let inner = Inner {
-            config: config.clone(),
+            config: models.clone(),
             limits: Limits::from(images),
-            models: Models::new(runtime, config, runtime_config.clone()),
+            models: Models::new(runtime, models, runtime_config.clone(), server),
             failures: Failures::new(Folders::new([(repository.root(), "models.dir")])),
             repository,
             snapshot,
             scanning: tokio::sync::Mutex::default(),
-            decoders: Arc::new(Semaphore::new(runtime_config.decode_threads)),
+            decoding: Decoding::new(images, server, runtime_config),
+            admissions: Admissions::new(server),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -110,81 +123,9 @@ impl Engine {
         choose(snapshot, &self.inner.config.default, needs, |version| self.inner.failures.is_broken(version))
     }
 
-    /// Decodes `images` and runs `plan` on them, loading the model when it is not.
-    ///
-    /// # Errors
-    /// [`Error::BadImages`] unless the plan skips them, a full queue, a model that does not load.
-    pub async fn run(&self, plan: Plan, images: Vec<Image>) -> Result<Answer, Error> {
-        let worker = match self.load(&plan.version).await {
-            Err(error) if !plan.version.dir().exists() => return Err(self.gone(&plan.version).await.unwrap_or(error)),
-            loaded => loaded?,
-        };
-        let plan = Plan { version: worker.version().clone(), ..plan };
-        let _admitted = worker.admit(images.len())?;
-        let started = Instant::now();
-        let prepared = self.prepare(&plan, images).await;
-        let decode = started.elapsed();
-        if plan.on_error == OnError::Fail {
-            let bad = |(position, image): (usize, &Result<Prepared, ImageError>)| Some((position, image.as_ref().err()?.clone()));
-            let bad: Vec<_> = prepared.iter().enumerate().filter_map(bad).collect();
-            if !bad.is_empty() {
-                return Err(Error::BadImages(bad));
-            }
-        }
-        let ran = self.infer(plan, &worker, prepared).await?;
-        let timings = timings(decode, &ran);
-        let images = ran.into_iter().map(|image| image.map(|ran| ran.answer)).collect();
-        Ok(Answer { images, timings })
-    }
-
-    /// That `version` left the repository since it was planned with.
-    async fn gone(&self, version: &ModelVersion) -> Option<Error> {
-        self.rescan().await.err().or_else(|| {
-            let Metadata { name, version, .. } = &*version.metadata;
-            find(&self.snapshot(), name, Some(*version)).err()
-        })
-    }
-
-    /// Decoding and preprocessing, at most `decode_threads` images at a time.
-    async fn prepare(&self, plan: &Plan, images: Vec<Image>) -> Vec<Result<Prepared, ImageError>> {
-        let spec = Arc::new(plan.preprocessing.clone());
-        let tasks = images.into_iter().map(|image| {
-            let (spec, limits, decoders) = (Arc::clone(&spec), self.inner.limits, Arc::clone(&self.inner.decoders));
-            async move {
-                let _decoder = decoders.acquire_owned().await.expect("the decoders' semaphore is never closed");
-                let decode = move || Ok(preprocess::prepare(preprocess::decode(&image.bytes, &limits)?, &spec));
-                let done = tokio::task::spawn_blocking(decode).await;
-                done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
-            }
-        });
-        join_all(tasks).await
-    }
-
-    async fn infer(
-        &self,
-        plan: Plan,
-        worker: &Worker,
-        prepared: Vec<Result<Prepared, ImageError>>,
-    ) -> Result<Vec<Result<Ran, ImageError>>, Error> {
-        let version = plan.version.clone();
-        let task = Arc::new(Task::new(plan));
-        let runs = prepared.into_iter().enumerate().map(|(position, image)| {
-            let task = Arc::clone(&task);
-            async move {
-                let (input, warnings) = match image {
-                    Ok(prepared) => prepared,
-                    Err(error) => return Ok(Err(error)),
-                };
-                let mut ran = worker.infer(input, task, position).await?;
-                ran.answer.warnings = warnings;
-                Ok(Ok(ran))
-            }
-        });
-        let ran = try_join_all(runs).await;
-        if let Err(Error::WorkerGone { .. }) = ran {
-            self.inner.models.forget(&version);
-        }
-        ran
+    /// What lets requests in.
+    pub fn admissions(&self) -> &Admissions {
+        &self.inner.admissions
     }
 
     /// Every model served, by name, ascending.
@@ -294,7 +235,7 @@ impl Engine {
     }
 
     /// The worker of a version, loaded if it is not; a failure to load it is noted, so that it does not answer unasked.
-    async fn load(&self, version: &ModelVersion) -> Result<Arc<Worker>, Error> {
+    pub(super) async fn load(&self, version: &ModelVersion) -> Result<Arc<Worker>, Error> {
         let loaded = match self.may_serve(version) {
             Ok(()) => self.inner.models.load(version).await,
             Err(error) => Err(error),
@@ -344,6 +285,10 @@ impl Engine {
         Ok(())
     }
 
+    pub(super) fn decoding(&self) -> &Decoding {
+        &self.inner.decoding
+    }
+
     pub(super) fn loaded_models(&self) -> &Models {
         &self.inner.models
     }
@@ -367,11 +312,4 @@ impl Engine {
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.inner.snapshot.read().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// Wall times of a request; a run that several of its images shared counts once.
-fn timings(decode: Duration, ran: &[Result<Ran, ImageError>]) -> Timings {
-    let ran = || ran.iter().flatten();
-    let runs: BTreeMap<u64, Duration> = ran().map(|ran| (ran.run, ran.inference)).collect();
-    Timings { decode, queue: ran().map(|ran| ran.queue).max().unwrap_or_default(), inference: runs.values().sum() }
 }

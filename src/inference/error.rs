@@ -121,13 +121,43 @@ pub enum Error {
         /// The model.
         model: String,
     },
-    /// More images wait than the queue holds.
-    #[error("the queue of {model} is full ({capacity} images wait); try again shortly")]
+    /// More images wait than the queue holds, of all clients or of one.
+    #[error(
+        "the queue of {model} is full ({capacity} images{} wait); try again shortly",
+        if *.of_client { " of this client, its share (`server.max_client_percent`)," } else { "" }
+    )]
     QueueFull {
         /// The model.
         model: String,
         /// Images that may wait.
         capacity: usize,
+        /// Whether it is one client's share that is full.
+        of_client: bool,
+    },
+    /// More pixels than one request may have.
+    #[error("the images have {pixels} pixels together, more than {limit} (`server.max_request_pixels`); split the request")]
+    TooManyPixels {
+        /// Sum over the images' headers.
+        pixels: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// As many large images wait as may.
+    #[error(
+        "as many images of more than {} million pixels wait as may{}; try again shortly, or send smaller ones",
+        pixels / 1_000_000, if *.of_client { " of one client (`server.max_client_percent`)" } else { "" }
+    )]
+    LargeImages {
+        /// What counts as large.
+        pixels: u64,
+        /// Whether it is one client's share that is full.
+        of_client: bool,
+    },
+    /// No answer in time.
+    #[error("no answer within {ms} ms (`server.request_timeout_ms`); send fewer images or try again")]
+    Late {
+        /// The bound in milliseconds.
+        ms: u128,
     },
     /// The model alone is larger than the bound on loaded weights.
     #[error("{model} needs {bytes} bytes, but `models.max_loaded_bytes` is {bound}")]

@@ -1,138 +1,296 @@
 //! Loaded models: workers by version, configured ones pinned, the others within a bound of bytes, least recently used out.
+//!
+//! Loading is a task of its own, one per version: requests wait for it, and it goes on whoever leaves. Bytes are counted until a
+//! model's thread has ended ([`Room`]), so that the bound holds while one goes and another comes.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeSet, HashMap, VecDeque},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use tokio::sync::{Notify, Semaphore};
 use tracing::{info, warn};
 
-use super::{Error, ModelId, view, worker::Worker};
+use super::{
+    Error, ModelId, view,
+    worker::{Capacity, Worker},
+};
 use crate::{
-    config::{ModelsConfig, RuntimeConfig},
+    config::{ModelsConfig, RuntimeConfig, ServerConfig},
     registry::ModelVersion,
     runtime::Runtime,
 };
 
-/// The loaded models of an engine.
+/// The loaded models of an engine; cheap to clone.
+#[derive(Clone)]
 pub(super) struct Models {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     runtime: Runtime,
     runtime_config: RuntimeConfig,
+    capacity: Capacity,
     max_loaded_bytes: u64,
-    /// Models that stay loaded. A plain mutex: looked into and replaced only.
-    pinned: Mutex<BTreeSet<String>>,
-    /// Least recently used first. A plain mutex: held for look-ups only, never while a model loads.
-    loaded: Mutex<VecDeque<Arc<Worker>>>,
-    /// One model loads at a time, so that the bound on bytes holds; asynchronous, because loading takes seconds.
-    loading: tokio::sync::Mutex<()>,
+    /// A plain mutex: held for look-ups only, never while a model loads.
+    state: Mutex<State>,
+    /// Told when a model's bytes are free, or may become so.
+    freed: Notify,
+    /// One model is read at a time: it takes disk and processor.
+    reading: Semaphore,
+}
+
+#[derive(Default)]
+struct State {
+    /// Names of models that stay loaded.
+    pinned: BTreeSet<String>,
+    /// Least recently used first.
+    loaded: VecDeque<Arc<Worker>>,
+    /// By folder and sum of the weights: a folder may be published anew.
+    loading: HashMap<Key, Loading>,
+    /// Bytes of those that load.
+    coming: u64,
+    /// Bytes of all that is in memory: loaded, being loaded, and not yet gone.
+    held: u64,
+}
+
+type Key = (PathBuf, String);
+type Loading = Shared<BoxFuture<'static, Result<Arc<Worker>, Arc<Error>>>>;
+
+/// Bytes of a model that is in memory, given back when dropped.
+pub(super) struct Room {
+    models: Arc<Inner>,
+    bytes: u64,
+}
+
+/// Bytes of a model that is on its way, given back when dropped.
+struct Coming {
+    models: Arc<Inner>,
+    bytes: u64,
 }
 
 impl Models {
-    pub(super) fn new(runtime: Runtime, models: &ModelsConfig, runtime_config: RuntimeConfig) -> Self {
-        let max_loaded_bytes = models.max_loaded_bytes;
-        let (pinned, loaded) = (Mutex::default(), Mutex::default());
-        Self { runtime, runtime_config, max_loaded_bytes, pinned, loaded, loading: tokio::sync::Mutex::new(()) }
+    pub(super) fn new(runtime: Runtime, models: &ModelsConfig, runtime_config: RuntimeConfig, server: &ServerConfig) -> Self {
+        let inner = Inner {
+            runtime,
+            capacity: Capacity::new(&runtime_config, server),
+            runtime_config,
+            max_loaded_bytes: models.max_loaded_bytes,
+            state: Mutex::default(),
+            freed: Notify::new(),
+            reading: Semaphore::new(1),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Says which models stay loaded.
     pub(super) fn pin(&self, names: impl IntoIterator<Item = String>) {
-        *self.pinned.lock().unwrap_or_else(PoisonError::into_inner) = names.into_iter().collect();
+        self.inner.lock().pinned = names.into_iter().collect();
     }
 
     /// Whether any model is loaded.
     pub(super) fn any_loaded(&self) -> bool {
-        !self.lock().is_empty()
-    }
-
-    /// The worker of a version when it is loaded; it becomes the most recently used.
-    pub(super) fn loaded(&self, version: &ModelVersion) -> Option<Arc<Worker>> {
-        let mut loaded = self.lock();
-        let position = loaded.iter().position(|worker| serves(worker, version))?;
-        let worker = loaded.remove(position).expect("the position was just found");
-        loaded.push_back(Arc::clone(&worker));
-        Some(worker)
+        !self.inner.lock().loaded.is_empty()
     }
 
     /// The worker of a version without touching its place in the order.
     pub(super) fn peek(&self, version: &ModelVersion) -> Option<Arc<Worker>> {
-        self.lock().iter().find(|worker| serves(worker, version)).cloned()
+        self.inner.lock().loaded.iter().find(|worker| serves(worker, version)).cloned()
     }
 
-    /// The worker of `version`, loading it when it is not.
+    /// The worker of `version`, which becomes the most recently used; a task loads it when it is not.
     ///
     /// # Errors
-    /// A model larger than the bound, or one that does not load.
+    /// A model larger than the bound leaves room for, or one that does not load.
     pub(super) async fn load(&self, version: &ModelVersion) -> Result<Arc<Worker>, Error> {
-        if let Some(worker) = self.loaded(version) {
-            return Ok(worker);
-        }
-        let _one_at_a_time = self.loading.lock().await;
-        if let Some(worker) = self.loaded(version) {
-            return Ok(worker);
-        }
-        let dropped = self.make_room(version)?;
-        let (runtime, config, wanted) = (self.runtime.clone(), self.runtime_config.clone(), version.clone());
-        let started = std::time::Instant::now();
-        let start = move || {
-            dropped.into_iter().for_each(unload);
-            Worker::start(runtime, wanted, &config)
+        let loading = {
+            let mut state = self.inner.lock();
+            if let Some(worker) = state.used(version) {
+                return Ok(worker);
+            }
+            let key = key(version);
+            match state.loading.get(&key) {
+                Some(loading) => loading.clone(),
+                None => {
+                    self.inner.check_size(&state, version)?;
+                    let loading = self.start(version);
+                    state.loading.insert(key, loading.clone());
+                    loading
+                }
+            }
         };
-        let model = || ModelId::describe(version);
-        let worker = tokio::task::spawn_blocking(start).await.map_err(|_| Error::WorkerGone { model: model() })??;
-        info!(model = model(), ms = started.elapsed().as_millis() as u64, "loaded and warm");
-        if !version.metadata.pretrained {
-            warn!(model = model(), pretrained = false, "these weights are UNTRAINED: answers mean nothing");
-        }
-        if worker.version().metadata.correction != version.metadata.correction {
-            view::warn_of(worker.version());
-        }
-        let worker = Arc::new(worker);
-        self.lock().push_back(Arc::clone(&worker));
-        Ok(worker)
+        loading.await.map_err(Error::Shared)
+    }
+
+    /// Starts the task that loads `version`.
+    fn start(&self, version: &ModelVersion) -> Loading {
+        let (models, version) = (Arc::clone(&self.inner), version.clone());
+        let model = ModelId::describe(&version);
+        let task = tokio::spawn(async move {
+            let loaded = load(&models, &version).await;
+            let mut state = models.lock();
+            state.loading.remove(&key(&version));
+            let (worker, mut coming) = loaded.map_err(Arc::new)?;
+            let worker = Arc::new(worker);
+            state.loaded.push_back(Arc::clone(&worker));
+            // From one count into the other, before anyone looks at either.
+            state.coming -= std::mem::take(&mut coming.bytes);
+            drop(state);
+            Ok(worker)
+        });
+        let gone = move |_| Err(Arc::new(Error::WorkerGone { model }));
+        task.map(|outcome| outcome.unwrap_or_else(gone)).boxed().shared()
     }
 
     /// Forgets a worker whose thread died, so that the next request loads the model again.
     pub(super) fn forget(&self, version: &ModelVersion) {
-        self.lock().retain(|worker| !serves(worker, version));
+        self.inner.lock().loaded.retain(|worker| !serves(worker, version));
     }
 
     /// Forgets every worker that `keep` does not want: versions that left the repository.
     pub(super) fn retain(&self, keep: impl Fn(&ModelVersion) -> bool) {
-        let mut loaded = self.lock();
-        let (kept, gone): (_, VecDeque<_>) = std::mem::take(&mut *loaded).into_iter().partition(|worker| keep(worker.version()));
-        *loaded = kept;
-        // Sessions take their time to end: nobody waits for the lock meanwhile.
-        drop(loaded);
+        let mut state = self.inner.lock();
+        let (kept, gone): (_, VecDeque<_>) =
+            std::mem::take(&mut state.loaded).into_iter().partition(|worker| keep(worker.version()));
+        state.loaded = kept;
+        // Nobody waits for the lock while they end.
+        drop(state);
         drop(gone);
     }
+}
 
-    /// Takes models out of the list until `version` fits.
-    fn make_room(&self, version: &ModelVersion) -> Result<Vec<Arc<Worker>>, Error> {
-        let needed = version.metadata.weights.bytes;
-        if needed > self.max_loaded_bytes {
-            return Err(Error::TooLargeToLoad { model: ModelId::describe(version), bytes: needed, bound: self.max_loaded_bytes });
+/// Loads `version` once there is room.
+async fn load(models: &Arc<Inner>, version: &ModelVersion) -> Result<(Worker, Coming), Error> {
+    let coming = models.make_room(version).await?;
+    let room = models.room(version).await;
+    let _reading = models.reading.acquire().await.expect("the semaphore is never closed");
+    let (models, wanted) = (Arc::clone(models), version.clone());
+    let started = std::time::Instant::now();
+    let start = move || Worker::start(models.runtime.clone(), wanted, &models.runtime_config, models.capacity, room);
+    let model = || ModelId::describe(version);
+    let worker = tokio::task::spawn_blocking(start).await.map_err(|_| Error::WorkerGone { model: model() })??;
+    info!(model = model(), ms = started.elapsed().as_millis() as u64, "loaded and warm");
+    if !version.metadata.pretrained {
+        warn!(model = model(), pretrained = false, "these weights are UNTRAINED: answers mean nothing");
+    }
+    if worker.version().metadata.correction != version.metadata.correction {
+        view::warn_of(worker.version());
+    }
+    Ok((worker, coming))
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses a version that would not fit if all that may go went, before anything goes.
+    fn check_size(&self, state: &State, version: &ModelVersion) -> Result<(), Error> {
+        let (name, needed) = (&version.metadata.name, version.metadata.weights.bytes);
+        let stays = |worker: &&Arc<Worker>| state.pinned.contains(name_of(worker)) && name_of(worker) != name;
+        let staying: u64 = state.loaded.iter().filter(stays).map(|worker| bytes(worker)).sum();
+        let bound = self.max_loaded_bytes.saturating_sub(staying);
+        if needed > bound {
+            return Err(Error::TooLargeToLoad { model: ModelId::describe(version), bytes: needed, bound });
         }
-        let pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut loaded = self.lock();
-        let mut dropped = Vec::new();
-        while loaded.iter().map(|worker| bytes(worker)).sum::<u64>() + needed > self.max_loaded_bytes {
-            let name = |worker: &Arc<Worker>| worker.version().metadata.name.clone();
-            let replaced = loaded.iter().position(|worker| name(worker) == version.metadata.name);
-            let unpinned = loaded.iter().position(|worker| !pinned.contains(&name(worker)));
-            let Some(position) = unpinned.or(replaced) else {
-                let free = self.max_loaded_bytes - loaded.iter().map(|worker| bytes(worker)).sum::<u64>();
-                return Err(Error::TooLargeToLoad { model: ModelId::describe(version), bytes: needed, bound: free });
+        Ok(())
+    }
+
+    /// Takes models out of the list until `version` fits beside the others, and counts it as coming.
+    async fn make_room(self: &Arc<Self>, version: &ModelVersion) -> Result<Coming, Error> {
+        let bytes = version.metadata.weights.bytes;
+        loop {
+            // Listens before it looks, so that nothing is missed between the two.
+            let freed = self.freed.notified();
+            {
+                let mut state = self.lock();
+                self.check_size(&state, version)?;
+                let gone = state.evict(version, self.max_loaded_bytes);
+                let fits = state.wanted() + bytes <= self.max_loaded_bytes;
+                if fits {
+                    state.coming += bytes;
+                }
+                drop(state);
+                drop(gone);
+                if fits {
+                    return Ok(Coming { models: Arc::clone(self), bytes });
+                }
+            }
+            freed.await;
+        }
+    }
+
+    /// Waits until what had to go has gone.
+    async fn room(self: &Arc<Self>, version: &ModelVersion) -> Room {
+        let bytes = version.metadata.weights.bytes;
+        loop {
+            let freed = self.freed.notified();
+            {
+                let mut state = self.lock();
+                if state.held + bytes <= self.max_loaded_bytes {
+                    state.held += bytes;
+                    return Room { models: Arc::clone(self), bytes };
+                }
+            }
+            freed.await;
+        }
+    }
+}
+
+impl State {
+    /// The worker of a version when it is loaded; it becomes the most recently used.
+    fn used(&mut self, version: &ModelVersion) -> Option<Arc<Worker>> {
+        let position = self.loaded.iter().position(|worker| serves(worker, version))?;
+        let worker = self.loaded.remove(position)?;
+        self.loaded.push_back(Arc::clone(&worker));
+        Some(worker)
+    }
+
+    /// Bytes of what is loaded and what is to be.
+    fn wanted(&self) -> u64 {
+        self.coming + self.loaded.iter().map(|worker| bytes(worker)).sum::<u64>()
+    }
+
+    /// Takes out what has to go for `version`: idle models before busy ones, which end when they have answered, and an earlier
+    /// version of the same model last.
+    fn evict(&mut self, version: &ModelVersion, bound: u64) -> Vec<Arc<Worker>> {
+        let mut gone = Vec::new();
+        while self.wanted() + version.metadata.weights.bytes > bound {
+            let may_go = |worker: &Arc<Worker>| !self.pinned.contains(name_of(worker));
+            let idle = self.loaded.iter().position(|worker| may_go(worker) && worker.is_idle());
+            let busy = || self.loaded.iter().position(may_go);
+            let replaced = || self.loaded.iter().position(|worker| name_of(worker) == version.metadata.name);
+            let Some(worker) = idle.or_else(busy).or_else(replaced).and_then(|position| self.loaded.remove(position)) else {
+                break;
             };
-            let worker = loaded.remove(position).expect("the position was just found");
-            info!(model = name(&worker), version = worker.version().metadata.version, "unloading to make room");
-            dropped.push(worker);
+            info!(model = name_of(&worker), version = worker.version().metadata.version, "unloading to make room");
+            gone.push(worker);
         }
-        Ok(dropped)
+        gone
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Worker>>> {
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.models.lock().held -= self.bytes;
+        self.models.freed.notify_waiters();
     }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.models.lock().coming -= self.bytes;
+        self.models.freed.notify_waiters();
+    }
+}
+
+fn key(version: &ModelVersion) -> Key {
+    (version.dir().to_owned(), version.metadata.weights.sha256.clone())
 }
 
 fn serves(worker: &Worker, version: &ModelVersion) -> bool {
@@ -143,13 +301,6 @@ fn bytes(worker: &Worker) -> u64 {
     worker.version().metadata.weights.bytes
 }
 
-/// Waits for the last request that uses `worker`, then for its thread.
-fn unload(mut worker: Arc<Worker>) {
-    loop {
-        match Arc::try_unwrap(worker) {
-            Ok(last) => return last.join(),
-            Err(shared) => worker = shared,
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+fn name_of(worker: &Worker) -> &str {
+    &worker.version().metadata.name
 }

@@ -1,6 +1,7 @@
 //! The sessions of one model: its graph cut at the layers asked for, built on first use, few kept.
 //!
-//! Owned by the model's worker thread. Large matrices are shared by all sessions; what each holds alone is bounded.
+//! Owned by the model's worker thread; what a session is built from is shared, so that another thread builds it beside those that
+//! serve. Large matrices are shared by all sessions; what each holds alone is bounded.
 
 use std::sync::Arc;
 
@@ -16,17 +17,23 @@ use crate::{
 
 /// The sessions of one version.
 pub(super) struct SessionCache {
-    runtime: Runtime,
-    version: ModelVersion,
-    choice: ProviderChoice,
-    graph: Graph,
-    shared: SharedWeights,
+    blueprint: Arc<Blueprint>,
     /// The cut at the model's main output first, never dropped; the others by last use, oldest first.
     cached: Vec<Cut>,
     bound_bytes: u64,
 }
 
-struct Cut {
+/// What sessions of one version are built from.
+pub(super) struct Blueprint {
+    runtime: Runtime,
+    version: ModelVersion,
+    choice: ProviderChoice,
+    graph: Graph,
+    shared: SharedWeights,
+}
+
+/// A session that gives certain tensors.
+pub(super) struct Cut {
     tensors: Vec<String>,
     session: Session,
     private_bytes: u64,
@@ -42,10 +49,56 @@ impl SessionCache {
             }
             Provider::Cuda => SharedWeights::default(),
         };
-        let mut sessions = Self { runtime, version, choice, graph, shared, cached: Vec::new(), bound_bytes };
-        let cut = sessions.build(&sessions.main_tensors())?;
-        sessions.cached.push(cut);
-        Ok(sessions)
+        let blueprint = Arc::new(Blueprint { runtime, version, choice, graph, shared });
+        let main = blueprint.build(&blueprint.main_tensors())?;
+        Ok(Self { blueprint, cached: vec![main], bound_bytes })
+    }
+
+    /// What further sessions are built from.
+    pub(super) fn blueprint(&self) -> &Arc<Blueprint> {
+        &self.blueprint
+    }
+
+    /// Provider of the first session.
+    pub(super) fn provider(&self) -> ProviderInEffect {
+        self.cached.first().expect("the first session is built in `open`").session.provider().clone()
+    }
+
+    /// Whether there is a session whose outputs are `tensors`, in this order.
+    pub(super) fn has(&self, tensors: &[String]) -> bool {
+        self.cached.iter().any(|cut| cut.tensors == tensors)
+    }
+
+    /// The session whose outputs are `tensors`, in this order, if there is one; it becomes the most recently used.
+    pub(super) fn session(&mut self, tensors: &[String]) -> Option<&mut Session> {
+        let position = self.cached.iter().position(|cut| cut.tensors == tensors)?;
+        if position > 0 {
+            let cut = self.cached.remove(position);
+            self.cached.push(cut);
+        }
+        let last = if position == 0 { 0 } else { self.cached.len() - 1 };
+        self.cached.get_mut(last).map(|cut| &mut cut.session)
+    }
+
+    /// Adds a session, in place of the least recently used ones where it does not fit beside them.
+    pub(super) fn insert(&mut self, cut: Cut) {
+        let before = self.cached.len();
+        let held = |cached: &[Cut]| cached.iter().map(|cut| cut.private_bytes).sum::<u64>();
+        while self.cached.len() > 1 && held(&self.cached[1..]) + cut.private_bytes > self.bound_bytes {
+            let dropped = self.cached.remove(1);
+            debug!(model = self.blueprint.version.metadata.name, tensors = ?dropped.tensors, "dropped a cut");
+        }
+        if self.cached.len() < before {
+            trim();
+        }
+        self.cached.push(cut);
+    }
+}
+
+impl Blueprint {
+    /// The version served.
+    pub(super) fn version(&self) -> &ModelVersion {
+        &self.version
     }
 
     /// The tensors that the first session gives: the classes and what novelty is measured on, or the default features of a model
@@ -60,54 +113,11 @@ impl SessionCache {
         std::iter::once(output.tensor.clone()).chain(novelty).collect()
     }
 
-    /// The version served.
-    pub(super) fn version(&self) -> &ModelVersion {
-        &self.version
-    }
-
-    /// Replaces what is known of the version; its files are the same.
-    pub(super) fn set_version(&mut self, version: ModelVersion) {
-        self.version = version;
-    }
-
-    /// Provider of the first session.
-    pub(super) fn provider(&self) -> ProviderInEffect {
-        self.cached.first().expect("the first session is built in `open`").session.provider().clone()
-    }
-
-    /// The session whose outputs are `tensors`, in this order.
-    pub(super) fn session(&mut self, tensors: &[String]) -> Result<&mut Session, Error> {
-        if let Some(position) = self.cached.iter().position(|cut| cut.tensors == tensors) {
-            if position > 0 {
-                let cut = self.cached.remove(position);
-                self.cached.push(cut);
-            }
-            let last = if position == 0 { 0 } else { self.cached.len() - 1 };
-            return Ok(&mut self.cached[last].session);
-        }
-        self.make_room(self.private_bytes_of(tensors)?);
-        let cut = self.build(tensors)?;
-        self.cached.push(cut);
-        Ok(&mut self.cached.last_mut().expect("pushed above").session)
-    }
-
-    /// Drops the least recently used cuts until `needed` more bytes fit, or only the main one is left.
-    fn make_room(&mut self, needed: u64) {
-        let before = self.cached.len();
-        while self.cached.len() > 1
-            && self.cached[1..].iter().map(|cut| cut.private_bytes).sum::<u64>() + needed > self.bound_bytes
-        {
-            let dropped = self.cached.remove(1);
-            debug!(model = self.version.metadata.name, tensors = ?dropped.tensors, "dropped a cut");
-        }
-        if self.cached.len() < before {
-            trim();
-        }
-    }
-
-    fn build(&self, tensors: &[String]) -> Result<Cut, Error> {
+    /// A session whose outputs are `tensors`, in this order: seconds of work where the graph is large.
+    pub(super) fn build(&self, tensors: &[String]) -> Result<Cut, Error> {
         let started = std::time::Instant::now();
-        let graph = self.cut(tensors)?;
+        let names: Vec<&str> = tensors.iter().map(String::as_str).collect();
+        let graph = self.graph.cut(&names).map_err(|source| graph_error(&self.version, source))?;
         let bytes = graph.to_bytes();
         let source = SessionSource { graph: &bytes, folder: self.version.dir(), shared: &self.shared.within(&graph) };
         // What subgraphs and functions make, an import could not measure.
@@ -125,15 +135,6 @@ impl SessionCache {
             "built a session"
         );
         Ok(Cut { tensors: tensors.to_vec(), session, private_bytes: self.private_bytes(&graph) })
-    }
-
-    fn cut(&self, tensors: &[String]) -> Result<Graph, Error> {
-        let names: Vec<&str> = tensors.iter().map(String::as_str).collect();
-        self.graph.cut(&names).map_err(|source| graph_error(&self.version, source))
-    }
-
-    fn private_bytes_of(&self, tensors: &[String]) -> Result<u64, Error> {
-        Ok(self.private_bytes(&self.cut(tensors)?))
     }
 
     fn private_bytes(&self, graph: &Graph) -> u64 {

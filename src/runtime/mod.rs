@@ -5,7 +5,6 @@
 mod library;
 mod memory;
 mod opt_out;
-mod priority;
 mod session;
 mod shared;
 mod training_session;
@@ -22,7 +21,6 @@ use tracing::warn;
 
 pub use library::{SEARCHED, locate};
 pub use memory::trim;
-pub use priority::{lower_priority, thread_time};
 pub use session::Session;
 pub use shared::SharedWeights;
 pub use training_session::{Feed, Stop, TrainingSession, TrainingSessionSource};

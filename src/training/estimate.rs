@@ -14,7 +14,7 @@ use super::{
     cache::{self, Context},
     recipe::{Phase, Recipe},
 };
-use crate::runtime::thread_time;
+use crate::work::thread_time;
 
 /// Forward passes that one training step costs: forward, two products backward, and what plain operators lose.
 ///

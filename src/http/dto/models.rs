@@ -20,7 +20,11 @@ use crate::{
 pub struct ModelsAnswer {
     /// By name, ascending; without labels, which `/models/{m}` has.
     pub models: Vec<ModelDetail>,
-    /// What the repository holds but does not serve.
+    /// What to give as `after` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub next: Option<String>,
+    /// What the repository holds but does not serve; the first 100.
     #[schema(value_type = Vec<ProblemDto>)]
     pub problems: Vec<Problem>,
 }
@@ -198,6 +202,10 @@ pub struct ProviderDto {
 pub struct LayersAnswer {
     /// In index order.
     pub layers: Vec<LayerDto>,
+    /// What to give as `after` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub next: Option<usize>,
 }
 
 /// A layer whose output can be asked for.

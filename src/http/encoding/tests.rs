@@ -37,8 +37,8 @@ fn bare(bytes: &[u8]) -> Vec<u8> {
 fn router() -> Router {
     let intake = testing::intake();
     let echo = async |request: Request| {
-        let reservation = Arc::new(testing::intake().budget.reserve());
-        let chunks = metered(testing::intake().chunks(request.into_body()), 1000, reservation);
+        let admission = testing::intake().admit(request.extensions());
+        let chunks = metered(testing::intake().chunks(request.into_body()), 1000, admission);
         let bytes = collect(chunks, None).await.map_err(ApiError::from)?;
         Ok::<_, ApiError>(axum::Json(String::from_utf8_lossy(&bytes).into_owned()))
     };

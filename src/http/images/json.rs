@@ -19,7 +19,8 @@ use super::{
     value::{Name, Short, Value},
 };
 use crate::{
-    http::{body::Reservation, error::ApiError, json::text, parameters::Parameter, query::unknown},
+    http::{body::BodyFault, error::ApiError, json::text, parameters::Parameter, query::unknown},
+    inference::Admission,
     message::{excerpt, serde_message},
 };
 
@@ -36,10 +37,15 @@ pub async fn read(
     body: Bytes,
     max_images: usize,
     allowed: &'static [Parameter],
-    reservation: &Reservation,
+    admission: &Admission,
 ) -> Result<Read, ApiError> {
-    reservation.raise_to(reservation.held().saturating_add(copies(&body)))?;
-    tokio::task::spawn_blocking(move || parse(&body, max_images, allowed)).await.map_err(ApiError::internal)?
+    admission.take(copies(&body)).map_err(BodyFault::from)?;
+    let held = admission.clone();
+    let read = move || {
+        let _held = held;
+        parse(&body, max_images, allowed)
+    };
+    tokio::task::spawn_blocking(read).await.map_err(ApiError::internal)?
 }
 
 /// Bytes that reading holds beside the body: what base64 decodes to, and an image's text once more without its white space,

@@ -41,23 +41,12 @@ fn content_types_choose_the_reader() {
 }
 
 #[test]
-fn pixels_are_counted_over_all_images() {
-    let mut png = std::io::Cursor::new(Vec::new());
-    image::RgbImage::new(20, 10).write_to(&mut png, image::ImageFormat::Png).expect("a small image encodes");
-    let image = NamedImage::new(None, png.into_inner().into());
-    let junk = NamedImage::new(None, Bytes::from_static(b"junk"));
-    let within = |max_images, max_pixels, one| {
-        let mut intake = intake();
-        (intake.max_images, intake.max_pixels, intake.limits.max_pixels) = (max_images, max_pixels, one);
-        intake
-    };
-    assert!(check_images(&[image.clone(), junk.clone()], &within(2, 200, 200)).is_ok());
-    let error = check_images(&[image.clone(), image.clone()], &within(2, 399, 200)).expect_err("400 pixels are too many");
-    assert!(matches!(error, ApiError::TooManyPixels { pixels: 400, limit: 399 }), "{error}");
-    // Too large alone: refused by name, as a bad image.
-    assert!(check_images(&[image], &within(1, 199, 199)).is_ok());
-    assert!(matches!(check_images(&[junk.clone(), junk], &within(1, 1, 1)), Err(ApiError::TooManyImages { limit: 1 })));
-    assert!(matches!(check_images(&[], &within(1, 1, 1)), Err(ApiError::NoImages(_))));
+fn images_are_counted() {
+    let junk = || NamedImage::new(None, Bytes::from_static(b"junk"));
+    let within = |max_images| Intake { max_images, ..intake() };
+    assert!(check_number(&[junk(), junk()], &within(2)).is_ok());
+    assert!(matches!(check_number(&[junk(), junk()], &within(1)), Err(ApiError::TooManyImages { limit: 1 })));
+    assert!(matches!(check_number(&[], &within(1)), Err(ApiError::NoImages(_))));
 }
 
 /// A router that answers with the names and sizes of the images it got.
@@ -69,7 +58,10 @@ fn router(intake: &Intake) -> Router {
             post(async move |request: Request| {
                 let (parts, body) = request.into_parts();
                 let kind = Kind::of(&parts.headers, &body)?;
-                let (images, parameters) = Images::read(&intake, kind, &parts.headers, body, PredictQuery::declared()).await?;
+                let (images, parameters) = {
+                    let admission = intake.admit(&parts.extensions);
+                    Images::read(&intake, kind, &parts.headers, body, admission, PredictQuery::declared()).await?
+                };
                 let captions = images.captions();
                 let (images, _reserved) = images.into_parts();
                 let sizes = captions.iter().zip(&images).map(|(caption, image)| json!([caption.as_ref(), image.bytes.len()]));
@@ -155,8 +147,8 @@ async fn several_images_as_json() {
 #[tokio::test]
 async fn a_full_budget_is_temporary() {
     let intake = intake();
-    let others = intake.budget.reserve();
-    others.raise_to(1999).expect("the budget is 2000");
+    let others = intake.admit(&axum::http::Extensions::new());
+    others.take(1999).expect("the budget is 2000");
     let (status, headers, body) = answer(&router(&intake), request("image/jpeg", "abc")).await;
     assert_eq!((status.as_u16(), body["code"].as_str()), (503, Some("busy")));
     assert!(headers.contains_key(header::RETRY_AFTER));

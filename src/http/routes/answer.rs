@@ -1,12 +1,14 @@
 //! What `/predict` and `/features` have in common: running a plan in time, and the headers of its answer.
 
-use std::sync::Arc;
-
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::{
+    Extension,
+    http::{HeaderMap, HeaderName, HeaderValue},
+    response::{IntoResponse, Response},
+};
 
 use crate::{
     http::{
-        body::Reservation,
+        body::{BodyFault, outgoing},
         code::{BODY, Codes, VERSION, codes},
         dto::TimingsDto,
         error::ApiError,
@@ -14,12 +16,15 @@ use crate::{
         observe::{self, SERVER_TIMING},
         state::State,
     },
-    inference::{Answer, Error, ModelId, Plan},
+    inference::{Admission, Answer, Error, ModelId, Plan},
 };
 
 const GRAFT_MODEL: HeaderName = HeaderName::from_static("graft-model");
 const GRAFT_VERSION: HeaderName = HeaderName::from_static("graft-version");
 const GRAFT_PRETRAINED: HeaderName = HeaderName::from_static("graft-pretrained");
+/// An answer that is written faster than a thread is found for it, in bytes.
+const SMALL: usize = 64 << 10;
+
 /// Longest warning in a header, in characters.
 const MAX_WARNING: usize = 500;
 
@@ -32,18 +37,15 @@ pub const IMAGES: Codes = BODY
         NoImages BadImages TooManyImages TooManyPixels NoClasses UntrainedModel ModelTooLarge QueueFull Timeout ShuttingDown
     };
 
-/// Runs `plan` on `images`, with `answer_bytes` of memory reserved for what comes of it; the reservation comes with it.
-///
-/// Dropping the future, as a client that leaves does, drops what still waits.
+/// Runs `plan` on `images`, with `answer_bytes` of memory taken for what comes of it; what the request holds comes with it.
 ///
 /// # Errors
-/// The engine's, [`ApiError::Busy`], or [`ApiError::Timeout`].
-pub async fn run(state: &State, plan: Plan, images: Images, answer_bytes: usize) -> Result<(Answer, Arc<Reservation>), ApiError> {
-    let (model, captions, bound) = (plan.model().name, images.captions(), state.server().request_timeout);
-    let (images, reservation) = images.into_parts();
-    reservation.raise_to(reservation.held().saturating_add(answer_bytes))?;
-    let outcome = tokio::time::timeout(bound, state.engine().run(plan, images)).await;
-    let outcome = outcome.map_err(|_| ApiError::Timeout { ms: bound.as_millis() })?;
+/// The engine's, or [`ApiError::Busy`].
+pub async fn run(state: &State, plan: Plan, images: Images, answer_bytes: usize) -> Result<(Answer, Admission), ApiError> {
+    let (model, captions) = (plan.model().name, images.captions());
+    let (images, admission) = images.into_parts();
+    admission.take(answer_bytes).map_err(BodyFault::from)?;
+    let outcome = state.engine().run(plan, images, &admission).await;
     match &outcome {
         Ok(answer) => {
             let answered = answer.images.iter().filter(|image| image.is_ok()).count();
@@ -53,7 +55,32 @@ pub async fn run(state: &State, plan: Plan, images: Images, answer_bytes: usize)
         Err(_) => {}
     }
     let answer = outcome.map_err(|error| ApiError::from_engine(error, &captions))?;
-    Ok((answer, reservation))
+    Ok((answer, admission))
+}
+
+/// The answer that `make` writes, of up to `bytes`, for which `admission` has memory: a small one at once, others away from the async
+/// threads.
+///
+/// # Errors
+/// Those of `make`.
+pub async fn encoded(
+    state: &State,
+    headers: HeaderMap,
+    admission: Admission,
+    bytes: usize,
+    make: impl FnOnce() -> Result<Vec<u8>, ApiError> + Send + 'static,
+) -> Result<Response, ApiError> {
+    let body = if bytes <= SMALL {
+        make()?
+    } else {
+        let held = admission.clone();
+        let work = move || {
+            let _held = held;
+            make()
+        };
+        state.intake().encoding.run(admission.id(), work).await.expect("any number may wait")?
+    };
+    Ok((headers, Extension(admission.clone()), outgoing(body, admission)).into_response())
 }
 
 /// The headers that say who answered.

@@ -26,12 +26,12 @@ pub async fn asked<Q: Parameters, P>(
     let (mut parts, body) = request.into_parts();
     let kind = Kind::of(&parts.headers, &body);
     let (query, kind) = (Query::of(&mut parts, Q::declared()).await?, kind?);
-    let intake = state.intake();
+    let (intake, admission) = (state.intake(), state.intake().admit(&parts.extensions));
     if let Some(place) = kind.place() {
-        let (images, pairs) = Images::read(intake, kind, &parts.headers, body, Q::declared()).await?;
+        let (images, pairs) = Images::read(intake, kind, &parts.headers, body, admission, Q::declared()).await?;
         return Ok((plan(Q::read(&query.and(place, pairs)?)?, &parts.headers)?, images));
     }
     let planned = plan(Q::read(&query)?, &parts.headers)?;
-    let (images, _) = Images::read(intake, kind, &parts.headers, body, Q::declared()).await?;
+    let (images, _) = Images::read(intake, kind, &parts.headers, body, admission, Q::declared()).await?;
     Ok((planned, images))
 }

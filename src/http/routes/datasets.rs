@@ -14,14 +14,16 @@ use crate::{
     datasets::{Datasets, Error},
     finetuning::kinds::dataset_resource,
     http::{
-        code::{BODY, Codes, PARAMETERS, codes},
+        code::{ANSWER, BODY, Codes, PARAMETERS, codes},
         dto::{DatasetDto, DatasetsAnswer},
         error::ApiError,
+        json,
         openapi::Problems,
         parameters::{NoParameters, parameters},
         state::State,
         upload::{self, DatasetsQuery},
     },
+    inference::Admission,
     jobs::{Error as JobsError, Removal},
 };
 
@@ -60,10 +62,14 @@ pub async fn list(extract::State(state): extract::State<State>, _: NoParameters)
 /// One data set
 ///
 /// With the files that were skipped, and why.
-#[utoipa::path(get, path = "/datasets/{id}", operation_id = "get_dataset", tag = "datasets", params(DatasetPath), responses((status = 200, description = "The data set", body = DatasetDto), Problems<{ PARAMETERS | codes!(UnknownDataset) }>))]
-pub async fn show(extract::State(state): extract::State<State>, path: DatasetPath) -> Result<Json<DatasetDto>, ApiError> {
+#[utoipa::path(get, path = "/datasets/{id}", operation_id = "get_dataset", tag = "datasets", params(DatasetPath), responses((status = 200, description = "The data set", body = DatasetDto), Problems<{ PARAMETERS | ANSWER | codes!(UnknownDataset) }>))]
+pub async fn show(
+    extract::State(state): extract::State<State>,
+    path: DatasetPath,
+    admission: Admission,
+) -> Result<Response, ApiError> {
     let summary = on_disk(&state, move |datasets| datasets.summary(&path.id)).await?;
-    Ok(Json(DatasetDto::new(summary, true)))
+    json::answer(state.intake(), admission, move || DatasetDto::new(summary, true)).await
 }
 
 /// Delete a data set

@@ -7,7 +7,7 @@ use axum::{
 };
 
 use super::{
-    answer::{IMAGES, answer_headers, plan_headers, run},
+    answer::{IMAGES, answer_headers, encoded, plan_headers, run},
     asked::asked,
     models::ModelPath,
     versions::VersionPath,
@@ -15,7 +15,6 @@ use super::{
 use crate::{
     http::{
         accept::Format,
-        body::outgoing,
         code::{Codes, codes},
         dto::{FeaturesAnswer, TimingsDto},
         encode::Output,
@@ -76,13 +75,12 @@ async fn answer(state: &State, plan: Plan, form: Form, images: Images) -> Result
     let warnings = plan.notes.iter().map(Into::into).collect();
     let input = plan.other_preprocessing().cloned();
     let layers = plan.layers.iter().map(|spec| spec.layer.name.clone()).collect();
-    let (answer, memory) = run(state, plan, images, bytes).await?;
+    let (answer, admission) = run(state, plan, images, bytes).await?;
     let mut headers = answer_headers(&model, TimingsDto::from(answer.timings));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.format.media_type()));
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
     let output = Output { model, warnings, input, layers, captions, with_top_k, answer };
-    let body = tokio::task::spawn_blocking(move || output.encode(form)).await.map_err(ApiError::internal)??;
-    Ok((headers, outgoing(body, memory)).into_response())
+    encoded(state, headers, admission, bytes, move || output.encode(form)).await
 }
 
 /// Resolves the request, down to whether its answer fits the form and, for one image, the bound.

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
 use axum::{
     extract,
-    http::{HeaderName, HeaderValue, StatusCode},
+    http::{Extensions, HeaderName, HeaderValue, StatusCode},
     response::{
         IntoResponse, Response, Sse,
         sse::{Event, KeepAlive},
@@ -14,11 +14,12 @@ use axum::{
 };
 use futures_util::{Stream, stream};
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use utoipa::openapi::{KnownFormat, RefOr, schema::Schema};
 
 use crate::{
     http::{
+        client::client,
         code::{PARAMETERS, codes},
         error::ApiError,
         openapi::Problems,
@@ -26,6 +27,7 @@ use crate::{
         state::State,
     },
     jobs::{Changes, Jobs, StoredEvent},
+    work::{Exceeded, Share},
 };
 
 /// Asks nginx to pass events on at once.
@@ -76,7 +78,11 @@ impl ParameterValue for EventId {
     (status = 204, description = "The job has ended and there is no further event"),
     Problems<{ PARAMETERS | codes! { UnknownJob TooManyStreams } }>
 ))]
-pub async fn stream(extract::State(state): extract::State<State>, query: EventsQuery) -> Result<Response, ApiError> {
+pub async fn stream(
+    extract::State(state): extract::State<State>,
+    query: EventsQuery,
+    extensions: Extensions,
+) -> Result<Response, ApiError> {
     let EventsQuery { id, after, last_event_id } = query;
     // The header that a reconnecting client sends is newer than its address.
     let after = [last_event_id, after].into_iter().flatten().find_map(|EventId(id)| id).unwrap_or_default();
@@ -88,11 +94,12 @@ pub async fn stream(extract::State(state): extract::State<State>, query: EventsQ
     if ended && page.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let permit = part.streams.clone().try_acquire_owned();
-    let limit = part.jobs.config().max_streams;
-    let permit = permit.map_err(|_| ApiError::TooManyStreams { limit })?;
+    let place = part.streams.take(&client(&extensions), 1).map_err(|exceeded| ApiError::TooManyStreams {
+        limit: if exceeded == Exceeded::Client { part.streams.per_client() } else { part.streams.bound() },
+        of_client: exceeded == Exceeded::Client,
+    })?;
     let (jobs, closing) = (part.jobs.clone(), state.closing());
-    let live = Live { jobs, changes, closing, id, after, page: page.into(), _permit: permit };
+    let live = Live { jobs, changes, closing, id, after, page: page.into(), _place: place };
     let events = Sse::new(events(live)).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat"));
     Ok(([(X_ACCEL_BUFFERING, HeaderValue::from_static("no"))], events).into_response())
 }
@@ -106,7 +113,7 @@ struct Live {
     /// Id of the last event sent; `u64::MAX` behind the end.
     after: u64,
     page: VecDeque<StoredEvent>,
-    _permit: OwnedSemaphorePermit,
+    _place: Share,
 }
 
 fn events(live: Live) -> impl Stream<Item = Result<Event, Infallible>> {

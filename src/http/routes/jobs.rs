@@ -17,33 +17,33 @@ use axum::{
 use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use utoipa::openapi::{KnownFormat, RefOr, schema::Schema};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::job_file;
 use crate::{
     finetuning::kinds::{Description, described},
     http::{
-        code::{BODY, Codes, PARAMETERS, codes},
+        client::client,
+        code::{ANSWER, BODY, Codes, PARAMETERS, codes},
         dto::{AcceptedJob, JobDetail, JobDto, JobsAnswer, PlannedJob},
         error::ApiError,
         idempotency::IdempotencyKey,
         json,
         openapi::{Problems, fields, submission},
-        parameters::{Parameter, Parameters, Value as ParameterValue, choices, parameters, whole_number},
+        page::{Limit, page},
+        parameters::{Parameter, Parameters, choices, parameters},
         query::Query,
         state::{JobsPart, State},
     },
-    jobs::{self, Admission, AnyKind, Attachment, Job, Listing, NewJob, Reservation},
+    inference::Admission,
+    jobs::{self, Admission as KeyAdmission, AnyKind, Attachment, Job, Listing, NewJob, Reservation},
+    work::{Lane, Share},
 };
 
-/// Jobs in one page unless told otherwise, and at most.
-const PAGE: u32 = 20;
-const MAX_PAGE: u32 = 100;
-
 /// What may go wrong with a submission.
-const SUBMISSION: Codes =
-    PARAMETERS | BODY | codes! { InvalidRecipe IdempotencyKeyReused IdempotencyInProgress QueueFull StorageFull };
+const SUBMISSION: Codes = PARAMETERS
+    | BODY
+    | codes! { InvalidRecipe IdempotencyKeyReused IdempotencyInProgress QueueFull StorageFull ResponseTooLarge };
 
 parameters! {
     /// What `POST /jobs/KIND` takes besides its body.
@@ -61,7 +61,7 @@ parameters! {
         /// Only jobs in this state, such as `running`.
         state: Option<jobs::State>,
         /// Jobs in the answer; 20 without.
-        limit: Option<Limit>,
+        limit: Option<Limit<20, 100>>,
         /// `next` of the page before.
         after: Option<String>,
     }
@@ -76,23 +76,6 @@ parameters! {
 }
 
 choices!(jobs::State);
-
-/// Jobs in one page.
-#[derive(Debug)]
-struct Limit(u32);
-
-impl ParameterValue for Limit {
-    fn parse(text: &str) -> Result<Self, String> {
-        match u32::parse(text)? {
-            limit @ ..=MAX_PAGE => Ok(Self(limit)),
-            limit => Err(format!("is {limit}; {MAX_PAGE} is the most, `after` gives the next page")),
-        }
-    }
-
-    fn schema() -> RefOr<Schema> {
-        whole_number(KnownFormat::Int32).minimum(Some(1)).maximum(Some(MAX_PAGE)).into()
-    }
-}
 
 /// What is declared for the route of each kind: the fields of requests that come with a file, and what every kind takes.
 static DECLARED: LazyLock<BTreeMap<&'static str, Vec<Parameter>>> = LazyLock::new(|| {
@@ -129,7 +112,7 @@ async fn submit(extract::State(state): extract::State<State>, taken: Taken, requ
     let query = Query::of(&mut parts, taken.declared).await?;
     let SubmissionQuery { dry_run, key } = SubmissionQuery::read(&query)?;
     let asked = match kind.files() {
-        None => Asked::json(taken.name, &json::bytes(state.intake(), &parts.headers, body).await?)?,
+        None => Asked::json(taken.name, &json::bytes(state.intake(), &parts, body).await?)?,
         Some(files) => {
             let (request, file) =
                 job_file::receive(&state, files, taken.fields, &query, (&parts.uri, &parts.headers, body)).await?;
@@ -137,11 +120,15 @@ async fn submit(extract::State(state): extract::State<State>, taken: Taken, requ
             Asked { hash, request, file: Some(file) }
         }
     };
+    let place = jobs.plans.places.take(&client(&parts.extensions), 1).map_err(|_| ApiError::TooManyPlans)?;
+    let planning = Planning { lane: jobs.plans.lane.clone(), _place: place };
     if dry_run == Some(true) {
-        return Ok(Json(PlannedJob::from(plan(kind, asked).await?.0.spec)).into_response());
+        let planned = planning.plan(kind, asked).await?.0.spec;
+        return json::answer(state.intake(), state.intake().admit(&parts.extensions), move || PlannedJob::from(planned)).await;
     }
     // A client that leaves must not leave its key behind half-used.
-    let job = tokio::spawn(async move { accept(&jobs, kind, key, asked).await }).await.map_err(ApiError::internal)??;
+    let job =
+        tokio::spawn(async move { accept(&jobs, kind, key, asked, planning).await }).await.map_err(ApiError::internal)??;
     let location = format!("/jobs/{}", job.id);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(AcceptedJob::from(job))).into_response())
 }
@@ -149,28 +136,33 @@ async fn submit(extract::State(state): extract::State<State>, taken: Taken, requ
 /// Every job that is kept
 ///
 /// The newest first; `jobs.max_finished` bounds how many that have ended are kept.
-#[utoipa::path(get, path = "/jobs", operation_id = "list_jobs", tag = "jobs", params(JobsQuery), responses((status = 200, description = "A page of jobs", body = JobsAnswer), Problems<{ PARAMETERS | codes!(UnknownJob) }>))]
-pub async fn list(extract::State(state): extract::State<State>, query: JobsQuery) -> Result<Json<JobsAnswer>, ApiError> {
-    let limit = query.limit.map_or(PAGE, |Limit(limit)| limit);
-    let listing = Listing { state: query.state, after: query.after, limit: limit + 1 };
-    let jobs = &state.jobs()?.jobs;
-    let mut found = jobs.list(&listing).await?;
-    let more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next = found.last().filter(|_| more).map(|job| job.id.clone());
-    let dto = |job: &Job| JobDto::new(job, jobs.lease(job));
-    Ok(Json(JobsAnswer { jobs: found.iter().map(dto).collect(), next }))
+#[utoipa::path(get, path = "/jobs", operation_id = "list_jobs", tag = "jobs", params(JobsQuery), responses((status = 200, description = "A page of jobs", body = JobsAnswer), Problems<{ PARAMETERS | ANSWER | codes!(UnknownJob) }>))]
+pub async fn list(
+    extract::State(state): extract::State<State>,
+    query: JobsQuery,
+    admission: Admission,
+) -> Result<Response, ApiError> {
+    let limit = Limit::of(query.limit);
+    let listing = Listing { state: query.state, after: query.after, limit: limit as u32 + 1 };
+    let jobs = state.jobs()?.jobs.clone();
+    let (found, next) = page(jobs.list(&listing).await?, limit, |job| job.id.clone());
+    let dto = move |job: &Job| JobDto::new(job, jobs.lease(job));
+    json::answer(state.intake(), admission, move || JobsAnswer { jobs: found.iter().map(dto).collect(), next }).await
 }
 
 /// One job
 ///
 /// With its plan, the metrics of every epoch, and what it made.
-#[utoipa::path(get, path = "/jobs/{id}", operation_id = "get_job", tag = "jobs", params(JobPath), responses((status = 200, description = "The job", body = JobDetail), Problems<{ PARAMETERS | codes!(UnknownJob) }>))]
-pub async fn show(extract::State(state): extract::State<State>, path: JobPath) -> Result<Json<JobDetail>, ApiError> {
+#[utoipa::path(get, path = "/jobs/{id}", operation_id = "get_job", tag = "jobs", params(JobPath), responses((status = 200, description = "The job", body = JobDetail), Problems<{ PARAMETERS | ANSWER | codes!(UnknownJob) }>))]
+pub async fn show(
+    extract::State(state): extract::State<State>,
+    path: JobPath,
+    admission: Admission,
+) -> Result<Response, ApiError> {
     let jobs = &state.jobs()?.jobs;
     let (job, highlights) = (jobs.job(&path.id).await?, jobs.highlights(&path.id).await?);
     let lease = jobs.lease(&job);
-    Ok(Json(JobDetail::new(job, lease, &highlights)))
+    json::answer(state.intake(), admission, move || JobDetail::new(job, lease, &highlights)).await
 }
 
 /// Cancel a job
@@ -216,13 +208,19 @@ fn hash(parts: &[&[u8]]) -> String {
 }
 
 /// The job of this key and body; a new one unless it was accepted before.
-async fn accept(part: &JobsPart, kind: Arc<dyn AnyKind>, key: Option<IdempotencyKey>, asked: Asked) -> Result<Job, ApiError> {
-    let Some(IdempotencyKey(key)) = key else { return plan_and_enqueue(part, kind, None, asked).await };
+async fn accept(
+    part: &JobsPart,
+    kind: Arc<dyn AnyKind>,
+    key: Option<IdempotencyKey>,
+    asked: Asked,
+    planning: Planning,
+) -> Result<Job, ApiError> {
+    let Some(IdempotencyKey(key)) = key else { return plan_and_enqueue(part, kind, None, asked, planning).await };
     let reservation = match part.jobs.reserve(&key, &asked.hash).await? {
-        Admission::Known(job) => return Ok(*job),
-        Admission::New(reservation) => reservation,
+        KeyAdmission::Known(job) => return Ok(*job),
+        KeyAdmission::New(reservation) => reservation,
     };
-    let accepted = plan_and_enqueue(part, kind, Some(&reservation), asked).await;
+    let accepted = plan_and_enqueue(part, kind, Some(&reservation), asked, planning).await;
     if accepted.is_err() {
         part.jobs.give_up(reservation).await?;
     }
@@ -234,16 +232,30 @@ async fn plan_and_enqueue(
     kind: Arc<dyn AnyKind>,
     reservation: Option<&Reservation>,
     asked: Asked,
+    planning: Planning,
 ) -> Result<Job, ApiError> {
-    let (plan, file) = plan(kind, asked).await?;
+    let (plan, file) = planning.plan(kind, asked).await?;
     let job = part.jobs.enqueue(&plan, reservation).await?;
     file.into_iter().for_each(Attachment::keep);
     Ok(job)
 }
 
-/// The plan, and the file that it is about.
-async fn plan(kind: Arc<dyn AnyKind>, asked: Asked) -> Result<(NewJob, Option<Attachment>), ApiError> {
-    let Asked { request, file, .. } = asked;
-    let planned = tokio::task::spawn_blocking(move || kind.plan(&request, file.as_ref()).map(|plan| (plan, file))).await;
-    planned.map_err(ApiError::internal)?.map_err(ApiError::from_plan)
+/// A place among those whose jobs are being planned.
+struct Planning {
+    lane: Lane,
+    _place: Share,
+}
+
+impl Planning {
+    /// The plan, and the file that it is about.
+    async fn plan(self, kind: Arc<dyn AnyKind>, asked: Asked) -> Result<(NewJob, Option<Attachment>), ApiError> {
+        let Asked { request, file, .. } = asked;
+        let Self { lane, _place: place } = self;
+        let work = move || {
+            let _place = place;
+            kind.plan(&request, file.as_ref()).map(|plan| (plan, file))
+        };
+        let planned = lane.run(0, work).await.expect("any number may wait that has a place");
+        planned.map_err(ApiError::from_plan)
+    }
 }

@@ -1,22 +1,25 @@
 //! `GET /models`, `/models/{m}` and `/models/{m}/layers`: what is served.
 
 use axum::{
-    Json, extract,
+    extract,
     response::{IntoResponse, Response},
 };
+use utoipa::openapi::{KnownFormat, RefOr, schema::Schema};
 
 use super::answer::model_headers;
 use crate::{
     http::{
-        code::{MODEL, PARAMETERS, VERSION},
+        code::{ANSWER, MODEL, PARAMETERS, VERSION},
         dto::{LayerDto, LayersAnswer, ModelDetail, ModelsAnswer},
         error::ApiError,
+        json,
         openapi::Problems,
-        parameters::{Field, NoParameters, Parameter, parameters},
+        page::{Limit, page},
+        parameters::{Field, Parameter, Value, parameters, refused, whole_number},
         query::Query,
         state::State,
     },
-    inference::{Error, ModelId, ModelView},
+    inference::{Admission, Error, ModelId, ModelView},
 };
 
 parameters! {
@@ -36,14 +39,45 @@ parameters! {
 }
 
 parameters! {
+    /// Which page of `/models`.
+    pub struct ModelsQuery {
+        /// Models in the answer; 100 without.
+        limit: Option<Limit<100, 1000>>,
+        /// `next` of the page before.
+        after: Option<String>,
+    }
+}
+
+parameters! {
     /// What `/models/{model}/layers` takes.
     pub struct LayersQuery {
         /// Of which model.
         path: ModelPath,
         /// Version; the stable one without.
         version: Option<u32>,
+        /// Layers in the answer; 1000 without.
+        limit: Option<Limit<1000, 10_000>>,
+        /// `next` of the page before: the index of its last layer, from 0.
+        after: Option<LayerIndex>,
     }
 }
+
+/// The index of a layer, from 0.
+#[derive(Debug, Clone, Copy)]
+struct LayerIndex(usize);
+
+impl Value for LayerIndex {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| refused(text, "it must be the index of a layer, or 0"))
+    }
+
+    fn schema() -> RefOr<Schema> {
+        whole_number(KnownFormat::Int64).minimum(Some(0)).into()
+    }
+}
+
+/// Problems of the repository that are listed.
+const MAX_PROBLEMS: usize = 100;
 
 /// A model's name, with no version behind it.
 #[derive(Debug)]
@@ -67,33 +101,61 @@ impl Field for WholeModel {
 
 /// Every model
 ///
-/// With versions, preprocessing, weights' origin and the provider in effect; and what the repository holds but does not serve.
-#[utoipa::path(get, path = "/models", operation_id = "list_models", tag = "models", responses((status = 200, description = "Every model, by name", body = ModelsAnswer), Problems<PARAMETERS>))]
-pub async fn list(extract::State(state): extract::State<State>, _: NoParameters) -> Result<Json<ModelsAnswer>, ApiError> {
-    let models = state.engine().models().iter().map(|view| ModelDetail::new(view, false)).collect();
-    Ok(Json(ModelsAnswer { models, problems: state.engine().readiness().problems }))
+/// By name, with versions, preprocessing, weights' origin and the provider in effect; and what the repository holds but does not
+/// serve.
+#[utoipa::path(get, path = "/models", operation_id = "list_models", tag = "models", params(ModelsQuery), responses((status = 200, description = "A page of models, by name", body = ModelsAnswer), Problems<{ PARAMETERS | ANSWER }>))]
+pub async fn list(
+    extract::State(state): extract::State<State>,
+    query: ModelsQuery,
+    admission: Admission,
+) -> Result<Response, ApiError> {
+    let ModelsQuery { limit, after } = query;
+    let engine = state.engine().clone();
+    let make = move || {
+        let views = engine.models();
+        let rest = views.iter().filter(|view| after.as_ref().is_none_or(|after| view.name > *after));
+        let (views, next) = page(rest, Limit::of(limit), |view| view.name.clone());
+        let mut problems = engine.readiness().problems;
+        problems.truncate(MAX_PROBLEMS);
+        ModelsAnswer { models: views.into_iter().map(|view| ModelDetail::new(view, false)).collect(), next, problems }
+    };
+    json::answer(state.intake(), admission, make).await
 }
 
 /// One model
 ///
 /// As in `/models`, with the labels of every version.
-#[utoipa::path(get, path = "/models/{model}", operation_id = "get_model", tag = "models", params(WholeModelPath), responses((status = 200, description = "The model", body = ModelDetail), Problems<MODEL>))]
-pub async fn show(extract::State(state): extract::State<State>, path: WholeModelPath) -> Result<Json<ModelDetail>, ApiError> {
+#[utoipa::path(get, path = "/models/{model}", operation_id = "get_model", tag = "models", params(WholeModelPath), responses((status = 200, description = "The model", body = ModelDetail), Problems<{ MODEL | ANSWER }>))]
+pub async fn show(
+    extract::State(state): extract::State<State>,
+    path: WholeModelPath,
+    admission: Admission,
+) -> Result<Response, ApiError> {
     let view = state.engine().model(&path.model.0)?;
-    Ok(Json(ModelDetail::new(&view, true)))
+    json::answer(state.intake(), admission, move || ModelDetail::new(&view, true)).await
 }
 
 /// Every layer of a model
 ///
 /// In index order, as Keras numbers and names them; of the stable version unless `version` says otherwise.
-#[utoipa::path(get, path = "/models/{model}/layers", operation_id = "list_layers", tag = "models", params(LayersQuery), responses((status = 200, description = "Every layer", body = LayersAnswer), Problems<VERSION>))]
-pub async fn layers(extract::State(state): extract::State<State>, query: LayersQuery) -> Result<Response, ApiError> {
-    let view = state.engine().model(&query.path.model)?;
-    let wanted = query.version.unwrap_or(view.stable.version);
+#[utoipa::path(get, path = "/models/{model}/layers", operation_id = "list_layers", tag = "models", params(LayersQuery), responses((status = 200, description = "A page of layers", body = LayersAnswer), Problems<{ VERSION | ANSWER }>))]
+pub async fn layers(
+    extract::State(state): extract::State<State>,
+    query: LayersQuery,
+    admission: Admission,
+) -> Result<Response, ApiError> {
+    let LayersQuery { path, version, limit, after } = query;
+    let view = state.engine().model(&path.model)?;
+    let wanted = version.unwrap_or(view.stable.version);
     let found = view.versions.iter().find(|version| version.version.metadata.version == wanted);
-    let version = &found.ok_or_else(|| unknown_version(&view, wanted))?.version;
-    let layers = version.metadata.layers.iter().map(LayerDto::from).collect();
-    Ok((model_headers(&ModelId::of(version)), Json(LayersAnswer { layers })).into_response())
+    let version = found.ok_or_else(|| unknown_version(&view, wanted))?.version.clone();
+    let headers = model_headers(&ModelId::of(&version));
+    let make = move || {
+        let rest = version.metadata.layers.iter().filter(|layer| after.is_none_or(|LayerIndex(after)| layer.index > after));
+        let (layers, next) = page(rest, Limit::of(limit), |layer| layer.index);
+        LayersAnswer { layers: layers.into_iter().map(LayerDto::from).collect(), next }
+    };
+    Ok((headers, json::answer(state.intake(), admission, make).await?).into_response())
 }
 
 fn unknown_version(view: &ModelView, version: u32) -> Error {

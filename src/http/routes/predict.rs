@@ -7,7 +7,7 @@ use axum::{
 };
 
 use super::{
-    answer::{IMAGES, answer_headers, plan_headers, run},
+    answer::{IMAGES, answer_headers, encoded, plan_headers, run},
     asked::asked,
     models::ModelPath,
     versions::VersionPath,
@@ -15,7 +15,6 @@ use super::{
 use crate::{
     http::{
         accept::Format,
-        body::outgoing,
         dto::{PredictAnswer, Prediction, PredictionOutcome, TimingsDto},
         error::ApiError,
         image_parameters::{Form, PredictQuery},
@@ -64,13 +63,15 @@ async fn answer(state: &State, plan: Plan, images: Images) -> Result<Response, A
     let (model, captions) = (plan.model(), images.captions());
     let warnings = plan.notes.iter().map(Into::into).collect();
     let input = plan.other_preprocessing().cloned();
-    let (answer, memory) = run(state, plan, images, bytes).await?;
+    let (answer, admission) = run(state, plan, images, bytes).await?;
     let timings = TimingsDto::from(answer.timings);
     let mut headers = answer_headers(&model, timings);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON.format.media_type()));
-    let body = PredictAnswer { model: (&model).into(), warnings, input, predictions: predictions(captions, answer), timings };
-    let body = serde_json::to_vec(&body).map_err(ApiError::internal)?;
-    Ok((headers, outgoing(body, memory)).into_response())
+    let make = move || {
+        let body = PredictAnswer { model: (&model).into(), warnings, input, predictions: predictions(captions, answer), timings };
+        serde_json::to_vec(&body).map_err(ApiError::internal)
+    };
+    encoded(state, headers, admission, bytes, make).await
 }
 
 fn plan(state: &State, query: &PredictQuery) -> Result<Plan, ApiError> {

@@ -67,7 +67,7 @@ pub async fn choose(
 ) -> Result<Json<ModelDetail>, ApiError> {
     let model = path.model.0;
     let (parts, body) = request.into_parts();
-    let bytes = json::bytes(state.intake(), &parts.headers, body).await?;
+    let bytes = json::bytes(state.intake(), &parts, body).await?;
     let StableVersion { version } = json::object(&bytes)?;
     state.engine().pin(&model, version).await?;
     Ok(Json(ModelDetail::new(&state.engine().model(&model)?, false)))

@@ -17,7 +17,7 @@ use crate::{
         },
     },
     http::{State, router, testing},
-    inference::Engine,
+    inference::{Engine, Settings},
     registry::Repository,
     runtime::Runtime,
 };
@@ -34,9 +34,9 @@ impl Server {
         let config = config::load(&Sources::default()).unwrap();
         let runtime = Runtime::open(&config.runtime).unwrap();
         let repository = Repository::open(folder.path().join("models")).unwrap();
-        let engine = Engine::new(runtime, repository, &config.models, &config.images, &config.runtime).unwrap();
+        let engine = Engine::new(runtime, repository, Settings::of(&config)).unwrap();
         let datasets = Datasets::open(datasets, folder.path(), LIMITS).unwrap();
-        let state = State::new(engine, datasets.clone(), testing::server(), &config.images, None);
+        let state = State::new(engine, datasets.clone(), testing::server(), None);
         Self { folder, datasets, router: router(state) }
     }
 

@@ -19,7 +19,7 @@ use crate::{
         job::{Failure, Job},
         kind::AnyKind,
     },
-    runtime::lower_priority,
+    work::lower_priority,
 };
 
 /// What a job came to; a panic is a failure.

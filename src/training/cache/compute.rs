@@ -18,7 +18,7 @@ use crate::{
     config::Provider,
     graph::{BuildError, Graph},
     preprocess::{self, ImageError, Limits, Preprocessing},
-    runtime::{Session, SessionSource, SharedWeights, thread_time},
+    runtime::{Session, SessionSource, SharedWeights},
     tensor::Tensor,
     training::{
         Samples,
@@ -27,6 +27,7 @@ use crate::{
         error::{At, Error},
         recipe::Recipe,
     },
+    work::thread_time,
 };
 
 /// Most lanes on the CPU: each holds the weights of the frozen part.

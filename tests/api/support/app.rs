@@ -9,7 +9,7 @@ use graft::{
     config::{self, Config, Sources},
     datasets::Datasets,
     http::State,
-    inference::Engine,
+    inference::{Engine, Settings},
     jobs::{AnyKind, Jobs, Kinds, system_clock},
     preprocess::Limits,
     registry::Repository,
@@ -111,12 +111,12 @@ impl Setup {
     /// Serves with jobs that `kind` plans and nobody runs; a test runs them itself.
     pub async fn with_jobs(self, kind: impl AnyKind + 'static) -> (TestApp, Jobs) {
         let Self { folder, repository, config } = self;
-        let engine = Engine::new(runtime(), repository.clone(), &config.models, &config.images, &config.runtime);
+        let engine = Engine::new(runtime(), repository.clone(), Settings::of(&config));
         let engine = engine.expect("the repository can be read");
         let jobs = Jobs::open(&config.jobs, &config.data.dir, system_clock()).await.expect("a new store");
         let limits = Limits::from(&config.images);
         let datasets = Datasets::open(config.datasets, &config.data.dir, limits).expect("a new store");
-        let state = State::new(engine, datasets, config.server, &config.images, None);
+        let state = State::new(engine, datasets, config.server, None);
         let state = state.with_jobs(jobs.clone(), Kinds::default().with("finetune", Arc::new(kind)));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");

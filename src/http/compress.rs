@@ -1,0 +1,149 @@
+//! `Content-Encoding` of answers: JSON and text are sent as gzip to whoever takes it, compressed away from the async threads.
+//!
+//! Only whole bodies are compressed: arrays of floats do not shrink, and events must not wait for more of them.
+
+use std::io::Write;
+
+use axum::{
+    body::{Body, HttpBody, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, header},
+    middleware::Next,
+    response::Response,
+};
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+
+use super::body::outgoing;
+use crate::{inference::Admission, work::Lane};
+
+/// Smaller answers are not worth compressing.
+const MIN_BYTES: u64 = 1024;
+
+/// Middleware: compresses the answer where client and answer allow, on the threads of the lane.
+pub async fn compress(State(lane): State<Lane>, request: Request, next: Next) -> Response {
+    let accepts = accepts_gzip(request.headers());
+    let mut response = next.run(request).await;
+    let size = response.body().size_hint().exact().unwrap_or_default();
+    if size < MIN_BYTES || !is_text(response.headers()) || response.headers().contains_key(header::CONTENT_ENCODING) {
+        return response;
+    }
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("accept-encoding"));
+    if !accepts {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let admission = parts.extensions.remove::<Admission>();
+    let Ok(plain) = to_bytes(body, usize::try_from(size).unwrap_or(usize::MAX)).await else {
+        return Response::from_parts(parts, Body::empty());
+    };
+    // The memory that was taken for the plain bytes is that of the compressed ones.
+    let held = admission.clone();
+    let work = move || {
+        let _held = held;
+        gzip(&plain)
+    };
+    let compressed = lane.run(admission.as_ref().map_or(0, Admission::id), work).await.expect("any number may wait");
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    let body = match admission {
+        Some(admission) => outgoing(compressed, admission),
+        None => Body::from(compressed),
+    };
+    Response::from_parts(parts, body)
+}
+
+/// `bytes` as gzip, at the fastest level.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
+    let written = encoder.write_all(bytes).and_then(|()| encoder.finish());
+    written.expect("memory can be written to")
+}
+
+/// Whether `headers` of a request say that its client takes gzip (RFC 9110, 12.5.3).
+pub fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let values: Vec<&str> = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()).collect();
+    let weight_of = |wanted: &str| {
+        let named = |entry: &str| {
+            let (name, parameters) = entry.split_once(';').unwrap_or((entry, ""));
+            let weight = parameters.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+            name.trim().eq_ignore_ascii_case(wanted).then(|| weight.unwrap_or(1.0))
+        };
+        values.iter().flat_map(|value| value.split(',')).find_map(named)
+    };
+    weight_of("gzip").or_else(|| weight_of("*")).is_some_and(|weight| weight > 0.0)
+}
+
+fn is_text(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_text = ["application/json", "application/problem+json", "application/yaml", "image/svg+xml", "text/"];
+    is_text.iter().any(|kind| media_type.starts_with(kind)) && !media_type.starts_with("text/event-stream")
+}
+
+/// Bytes that are part of the binary, or made once, as they are and as gzip: sent without a copy.
+#[derive(Debug, Clone)]
+pub struct Fixed {
+    media_type: HeaderValue,
+    plain: Bytes,
+    gzip: Bytes,
+}
+
+impl Fixed {
+    /// `bytes` of a type.
+    pub fn new(media_type: HeaderValue, plain: Bytes) -> Self {
+        let gzip = gzip(&plain).into();
+        Self { media_type, plain, gzip }
+    }
+
+    /// The answer to a request with `headers`.
+    pub fn answer(&self, headers: &HeaderMap) -> Response {
+        let gzipped = accepts_gzip(headers) && self.gzip.len() < self.plain.len();
+        let body = if gzipped { self.gzip.clone() } else { self.plain.clone() };
+        let mut response = Response::new(Body::from(body));
+        response.headers_mut().insert(header::CONTENT_TYPE, self.media_type.clone());
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+        if gzipped {
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn gzip_is_sent_to_those_who_take_it() {
+        for (values, expected) in [
+            (&["gzip"][..], true),
+            (&["deflate, GZIP;q=0.5, br"], true),
+            (&["br", "gzip"], true),
+            (&["*"], true),
+            (&["gzip;q=0, *"], false),
+            (&["gzip; q=0"], false),
+            (&["identity"], false),
+            (&[""], false),
+            (&[], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::ACCEPT_ENCODING, HeaderValue::from_static(value));
+            }
+            assert_eq!(accepts_gzip(&headers), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn fixed_bytes_are_shared_by_all_answers() {
+        let fixed = Fixed::new(HeaderValue::from_static("text/plain"), Bytes::from_static(&[b'x'; 5000]));
+        let mut read = String::new();
+        flate2::read::GzDecoder::new(&fixed.gzip[..]).read_to_string(&mut read).expect("it is gzip");
+        assert_eq!(read.as_bytes(), &fixed.plain[..]);
+        let takes = HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"))]);
+        assert_eq!(fixed.answer(&takes).body().size_hint().exact(), Some(fixed.gzip.len() as u64));
+        assert_eq!(fixed.answer(&HeaderMap::new()).body().size_hint().exact(), Some(5000));
+    }
+}

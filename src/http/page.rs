@@ -1,0 +1,57 @@
+//! Pages of lists: how many at once, behind which one, and whether there are more.
+
+use utoipa::openapi::{KnownFormat, RefOr, schema::Schema};
+
+use super::parameters::{Value, whole_number};
+
+/// How many entries a page has: `USUAL` unless told otherwise, and `MOST` at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit<const USUAL: u32, const MOST: u32>(u32);
+
+impl<const USUAL: u32, const MOST: u32> Limit<USUAL, MOST> {
+    /// What was asked for, or the usual.
+    pub fn of(asked: Option<Self>) -> usize {
+        asked.map_or(USUAL, |Self(limit)| limit) as usize
+    }
+}
+
+impl<const USUAL: u32, const MOST: u32> Value for Limit<USUAL, MOST> {
+    fn parse(text: &str) -> Result<Self, String> {
+        match u32::parse(text)? {
+            limit if limit <= MOST => Ok(Self(limit)),
+            limit => Err(format!("is {limit}; {MOST} is the most, `after` gives the next page")),
+        }
+    }
+
+    fn schema() -> RefOr<Schema> {
+        whole_number(KnownFormat::Int32).minimum(Some(1)).maximum(Some(MOST)).into()
+    }
+}
+
+/// The first `limit` of `entries`, and what the last of them is called by `name` if there are more.
+pub fn page<T, N>(entries: impl IntoIterator<Item = T>, limit: usize, name: impl Fn(&T) -> N) -> (Vec<T>, Option<N>) {
+    let mut entries = entries.into_iter();
+    let page: Vec<T> = entries.by_ref().take(limit).collect();
+    let next = entries.next().and_then(|_| page.last()).map(name);
+    (page, next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_says_whether_there_are_more() {
+        assert_eq!(page(1..=5, 2, |entry| *entry), (vec![1, 2], Some(2)));
+        assert_eq!(page(4..=5, 2, |entry| *entry), (vec![4, 5], None));
+        assert_eq!(page(1..1, 2, |entry: &i32| *entry), (vec![], None));
+    }
+
+    #[test]
+    fn a_page_has_a_usual_and_a_largest_size() {
+        type Sample = Limit<20, 100>;
+        assert_eq!((Sample::of(None), Sample::of(Sample::parse("100").ok())), (20, 100));
+        assert_eq!(Sample::parse("101").err().as_deref(), Some("is 101; 100 is the most, `after` gives the next page"));
+        assert!(Sample::parse("0").is_err());
+    }
+}

@@ -1,0 +1,94 @@
+//! What lets work in: a share of the memory for requests and answers, and a time in which to answer.
+//!
+//! The same for every transport: whoever reads a request asks for an [`Admission`] first, and hands it on with the images.
+
+use std::{any::Any, sync::Arc, time::Duration};
+
+use crate::{
+    config::ServerConfig,
+    work::{Budget, Client, Exceeded, Share},
+};
+
+/// Bounds on all requests together.
+#[derive(Debug, Clone)]
+pub struct Admissions {
+    memory: Budget,
+    time: Option<Duration>,
+}
+
+/// What a request holds for as long as any part of its work goes on, its answer included; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    held: Arc<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    memory: Share,
+    time: Option<Duration>,
+    _with: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Admissions {
+    /// The bounds that `server` configures.
+    pub fn new(server: &ServerConfig) -> Self {
+        let bound = server.max_buffered_bytes as u64;
+        let one = server.request_bytes().min(bound);
+        Self { memory: Budget::shared(bound, server.max_client_percent, one), time: Some(server.request_timeout) }
+    }
+
+    /// Lets a request of `client` begin, with no memory yet; `with` is given back with it.
+    pub fn admit(&self, client: &Client, with: Option<Arc<dyn Any + Send + Sync>>) -> Admission {
+        let held = Held { memory: self.memory.share(client), time: self.time, _with: with };
+        Admission { held: Arc::new(held) }
+    }
+
+    /// Memory of all requests and answers.
+    pub fn memory(&self) -> &Budget {
+        &self.memory
+    }
+}
+
+impl Admission {
+    /// That of the process itself: without bounds.
+    pub fn local() -> Self {
+        let memory = Budget::new(u64::MAX, u64::MAX).share(&Client::local());
+        Self { held: Arc::new(Held { memory, time: None, _with: None }) }
+    }
+
+    /// Tells it from others that are held at the same time.
+    pub fn id(&self) -> u64 {
+        Arc::as_ptr(&self.held).addr() as u64
+    }
+
+    /// Takes `bytes` more of the memory.
+    ///
+    /// # Errors
+    /// The bound that they do not fit in.
+    pub fn take(&self, bytes: usize) -> Result<(), Exceeded> {
+        self.held.memory.add(bytes as u64)
+    }
+
+    /// Whether it could have `bytes` more now.
+    ///
+    /// # Errors
+    /// The bound that they do not fit in.
+    pub fn check(&self, bytes: usize) -> Result<(), Exceeded> {
+        self.held.memory.check(bytes as u64)
+    }
+
+    /// Its share of the memory.
+    pub fn memory(&self) -> &Share {
+        &self.held.memory
+    }
+
+    /// Whose it is.
+    pub fn client(&self) -> &Client {
+        self.held.memory.client()
+    }
+
+    /// Time from the whole request to its answer.
+    pub fn time(&self) -> Option<Duration> {
+        self.held.time
+    }
+}

@@ -1,0 +1,229 @@
+//! What many share: so much of something together, and so much of it for one client.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::Client;
+
+/// A bound on bytes, places or anything else that is counted; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    bound: u64,
+    per_client: u64,
+    /// A plain mutex: held for sums only.
+    used: Mutex<Used>,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    total: u64,
+    /// Only those that hold something.
+    by_client: HashMap<Client, u64>,
+}
+
+/// What a client holds of a [`Budget`], given back when dropped.
+#[derive(Debug)]
+pub struct Share {
+    budget: Budget,
+    client: Client,
+    /// A plain mutex: taken before that of the budget, for sums only.
+    held: Mutex<u64>,
+}
+
+/// Which bound leaves no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exceeded {
+    /// What all clients may have together.
+    Bound,
+    /// What one client may have.
+    Client,
+}
+
+impl Budget {
+    /// At most `bound` for all, and at most `per_client` for each.
+    pub fn new(bound: u64, per_client: u64) -> Self {
+        Self { inner: Arc::new(Inner { bound, per_client, used: Mutex::default() }) }
+    }
+
+    /// At most `bound` for all, and `percent` of it for each client, but `least` if that is less.
+    pub fn shared(bound: u64, percent: u8, least: u64) -> Self {
+        let share = (u128::from(bound) * u128::from(percent) / 100) as u64;
+        Self::new(bound, share.max(least).min(bound))
+    }
+
+    /// What all may have together.
+    pub fn bound(&self) -> u64 {
+        self.inner.bound
+    }
+
+    /// What one client may have.
+    pub fn per_client(&self) -> u64 {
+        self.inner.per_client
+    }
+
+    /// What all have now.
+    pub fn used(&self) -> u64 {
+        self.lock().total
+    }
+
+    /// An empty share of `client`.
+    pub fn share(&self, client: &Client) -> Share {
+        Share { budget: self.clone(), client: client.clone(), held: Mutex::new(0) }
+    }
+
+    /// A share of `amount`.
+    ///
+    /// # Errors
+    /// The bound that it does not fit in.
+    pub fn take(&self, client: &Client, amount: u64) -> Result<Share, Exceeded> {
+        let share = self.share(client);
+        share.raise_to(amount).map(|()| share)
+    }
+
+    /// Whether `client` could have `amount` more now.
+    ///
+    /// # Errors
+    /// The bound that it does not fit in.
+    pub fn check(&self, client: &Client, amount: u64) -> Result<(), Exceeded> {
+        self.inner.fits(&self.lock(), client, amount)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Used> {
+        self.inner.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn fits(&self, used: &Used, client: &Client, more: u64) -> Result<(), Exceeded> {
+        let own = used.by_client.get(client).copied().unwrap_or_default();
+        match more {
+            0 => Ok(()),
+            _ if own.saturating_add(more) > self.per_client => Err(Exceeded::Client),
+            _ if used.total.saturating_add(more) > self.bound => Err(Exceeded::Bound),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Share {
+    /// Raises it to `total`; smaller totals change nothing.
+    ///
+    /// # Errors
+    /// The bound that this does not fit in; nothing has changed then.
+    pub fn raise_to(&self, total: u64) -> Result<(), Exceeded> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = total.saturating_sub(*held);
+        if more == 0 {
+            return Ok(());
+        }
+        let mut used = self.budget.lock();
+        self.budget.inner.fits(&used, &self.client, more)?;
+        used.total += more;
+        *used.by_client.entry(self.client.clone()).or_default() += more;
+        *held = total;
+        Ok(())
+    }
+
+    /// Raises it by `more`.
+    ///
+    /// # Errors
+    /// As [`Self::raise_to`].
+    pub fn add(&self, more: u64) -> Result<(), Exceeded> {
+        self.raise_to(self.held().saturating_add(more))
+    }
+
+    /// Whether it could be raised by `more` now.
+    ///
+    /// # Errors
+    /// The bound that this does not fit in.
+    pub fn check(&self, more: u64) -> Result<(), Exceeded> {
+        self.budget.check(&self.client, more)
+    }
+
+    /// How much it is.
+    pub fn held(&self) -> u64 {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whose it is.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The same as shares of one each.
+    pub fn into_ones(self) -> Vec<Self> {
+        let count = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        let one = || Self { budget: self.budget.clone(), client: self.client.clone(), held: Mutex::new(1) };
+        (0..count).map(|_| one()).collect()
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let held = self.held();
+        if held == 0 {
+            return;
+        }
+        let mut used = self.budget.lock();
+        used.total -= held;
+        if let Some(own) = used.by_client.get_mut(&self.client) {
+            *own -= held;
+            if *own == 0 {
+                used.by_client.remove(&self.client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(number: u8) -> Client {
+        Client::address([10, 0, 0, number].into())
+    }
+
+    #[test]
+    fn all_have_the_bound_and_each_a_share_of_it() {
+        let budget = Budget::shared(10, 60, 0);
+        let [first, second] = [budget.share(&client(1)), budget.share(&client(1))];
+        assert_eq!(first.raise_to(4), Ok(()));
+        assert_eq!((first.raise_to(2), first.held()), (Ok(()), 4), "a smaller total changes nothing");
+        assert_eq!(second.raise_to(3), Err(Exceeded::Client), "4 and 3 are more than 60%");
+        assert_eq!((second.raise_to(2), budget.used()), (Ok(()), 6));
+        let other = budget.share(&client(2));
+        assert_eq!(other.raise_to(5), Err(Exceeded::Bound));
+        assert_eq!((other.held(), other.raise_to(4)), (0, Ok(())));
+        drop((first, second));
+        assert_eq!((budget.used(), budget.check(&client(1), 6), budget.check(&client(1), 7)), (4, Ok(()), Err(Exceeded::Client)));
+        assert_eq!(other.raise_to(u64::MAX), Err(Exceeded::Client));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_clients_that_hold_nothing() {
+        let budget = Budget::new(1000, 1000);
+        for number in 0..=255 {
+            drop(budget.take(&client(number), 3).expect("there is room"));
+        }
+        assert_eq!((budget.used(), budget.lock().by_client.len()), (0, 0));
+    }
+
+    #[test]
+    fn ones_are_given_back_one_by_one() {
+        let budget = Budget::shared(4, 50, 3);
+        assert_eq!(budget.per_client(), 3, "what one request may need is a share, however small");
+        let mut ones = budget.take(&client(1), 3).expect("there is room").into_ones();
+        assert_eq!((ones.len(), budget.used()), (3, 3));
+        ones.pop();
+        assert_eq!(budget.used(), 2);
+        drop(ones);
+        assert_eq!(budget.used(), 0);
+    }
+}

@@ -1,0 +1,16 @@
+//! Work and what bounds it: shares of memory and places per client, fair queues, lanes of threads.
+//!
+//! Whoever holds a [`Share`] or a [`Turn`] is the work itself, not the request that asked for it: it is given back when the work is
+//! over, whoever still listens. Knows neither what the work is nor how it was asked for.
+
+mod budget;
+mod client;
+mod fair;
+mod lane;
+mod priority;
+
+pub use budget::{Budget, Exceeded, Share};
+pub use client::Client;
+pub use fair::Fair;
+pub use lane::{Full, Lane, Turn};
+pub use priority::{lower_priority, thread_time};
