@@ -29,6 +29,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// A server that is bound, and not yet serving.
 pub struct App {
     listener: TcpListener,
+    tls: Option<http::Tls>,
     engine: Engine,
     state: http::State,
     workers: Vec<Worker>,
@@ -57,6 +58,7 @@ impl App {
         let workers = (0..config.jobs.workers).map(|_| Worker::new(jobs.clone(), kinds.clone())).collect();
         let state = http::State::new(engine.clone(), datasets, config.server.clone(), Some(telemetry.clone()));
         let state = state.with_jobs(jobs, kinds);
+        let tls = config.server.tls.map(http::Tls::open).transpose()?;
         let ServerConfig { host, port, .. } = config.server;
         let listener = TcpListener::bind((host, port)).await;
         let listener = listener.with_context(|| {
@@ -64,7 +66,7 @@ impl App {
                 "cannot listen on {host}:{port} (`server.host`, `server.port`; choose another with `GRAFT__SERVER__PORT=8081`)"
             )
         })?;
-        Ok(Self { listener, engine, state, workers, telemetry })
+        Ok(Self { listener, tls, engine, state, workers, telemetry })
     }
 
     /// The address that was bound, with the port that was free when 0 was asked for.
@@ -107,7 +109,7 @@ impl App {
             stop.send_replace(true);
         };
         let grace = self.state.server().shutdown_grace;
-        let served = serve(self.listener, self.state, shutdown).await;
+        let served = serve(self.listener, self.tls, self.state, shutdown).await;
         if tokio::time::timeout(grace, workers.join_all()).await.is_err() {
             tracing::warn!("a job did not stop in time; the next worker resumes it from its last checkpoint");
         }
@@ -129,20 +131,25 @@ fn clean(repository: &Repository) {
     }
 }
 
-/// Serves HTTP on `listener` until `shutdown`, then drains open requests.
+/// Serves HTTP on `listener`, over `tls` if there is one, until `shutdown`, then drains open requests.
 ///
 /// # Errors
 /// When requests were cut off because they took longer than `server.shutdown_grace_ms`.
-pub async fn serve(listener: TcpListener, state: http::State, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<http::Tls>,
+    state: http::State,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     let address = listener.local_addr().context("the listener has no address")?;
-    tracing::info!(%address, "serving");
+    tracing::info!(%address, tls = tls.is_some(), "serving");
     let config = state.server().clone();
     let closing = state.clone();
     let shutdown = async move {
         shutdown.await;
         closing.close();
     };
-    if !http::serve(listener, http::router(state), &config, shutdown).await {
+    if !http::serve(listener, tls, http::router(state), &config, shutdown).await {
         bail!("requests were still open {} ms after shutdown and were cut off", config.shutdown_grace.as_millis());
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! `[server]`: where graft listens and what one request may cost.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use super::{
     error::ConfigError,
@@ -14,6 +14,8 @@ pub struct ServerConfig {
     pub host: IpAddr,
     /// Port to bind, 0 for any free one; default 8080; `GRAFT__SERVER__PORT`.
     pub port: u16,
+    /// Certificate and key for HTTPS; default none, which serves HTTP.
+    pub tls: Option<TlsFiles>,
     /// Largest request body in bytes; default 64 MiB; `GRAFT__SERVER__MAX_BODY_BYTES`.
     pub max_body_bytes: usize,
     /// Most images in one request; default 64; `GRAFT__SERVER__MAX_IMAGES`.
@@ -41,9 +43,20 @@ pub struct ServerConfig {
     pub shutdown_grace: Duration,
 }
 
+/// PEM files that a server proves its identity with; both or neither are given, and read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and those between it and its root behind it; `GRAFT__SERVER__TLS_CERTIFICATE`.
+    pub certificate: PathBuf,
+    /// Its private key, not encrypted; `GRAFT__SERVER__TLS_KEY`.
+    pub key: PathBuf,
+}
+
 pub(super) const KEYS: &[Key] = &[
     of("server.host", Kind::Text),
     integer("server.port", 0, 65_535),
+    of("server.tls_certificate", Kind::Text),
+    of("server.tls_key", Kind::Text),
     integer("server.max_body_bytes", 1 << 10, 1 << 34),
     integer("server.max_images", 1, 4096),
     integer("server.max_request_pixels", 1, 1 << 40),
@@ -73,6 +86,7 @@ impl ServerConfig {
         Ok(Self {
             host: host.map_err(|_| values.invalid("server.host", "an IP address such as 127.0.0.1, 0.0.0.0 or ::1"))?,
             port: u16::try_from(values.integer("server.port")).expect("the key's range is that of u16"),
+            tls: tls_files(values)?,
             max_body_bytes: values.size("server.max_body_bytes"),
             max_images: values.size("server.max_images"),
             max_request_pixels: values.integer("server.max_request_pixels"),
@@ -86,6 +100,16 @@ impl ServerConfig {
             request_timeout: values.duration("server.request_timeout_ms"),
             shutdown_grace: values.duration("server.shutdown_grace_ms"),
         })
+    }
+}
+
+fn tls_files(values: &Values) -> Result<Option<TlsFiles>, ConfigError> {
+    let (certificate, key) = ("server.tls_certificate", "server.tls_key");
+    match (values.optional_text(certificate), values.optional_text(key)) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate: certificate.into(), key: key.into() })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(values.invalid(certificate, format!("given together with `{key}`"))),
+        (None, Some(_)) => Err(values.invalid(key, format!("given together with `{certificate}`"))),
     }
 }
 

@@ -13,6 +13,7 @@ fn defaults_are_as_documented() {
     let config = load(&Sources::default()).expect("the defaults are valid");
     assert_eq!(config.environment, Environment::Development);
     assert_eq!((config.server.host.to_string().as_str(), config.server.port), ("127.0.0.1", 8080));
+    assert_eq!(config.server.tls, None);
     assert_eq!((config.server.max_body_bytes, config.server.max_response_bytes), (64 << 20, 64 << 20));
     assert_eq!((config.server.header_timeout.as_secs(), config.server.keep_alive_timeout.as_secs()), (30, 75));
     assert_eq!((config.server.body_idle_timeout.as_secs(), config.server.min_body_bytes_per_second), (30, 1000));

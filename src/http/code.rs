@@ -42,6 +42,8 @@ list! {
     NotFound => NOT_FOUND, "Not found";
     /// The route exists, for other methods.
     MethodNotAllowed => METHOD_NOT_ALLOWED, "Method not allowed";
+    /// A request without TLS, where TLS is configured.
+    TlsRequired => BAD_REQUEST, "TLS required";
     /// No model of that name; the detail names near ones.
     UnknownModel => NOT_FOUND, "Unknown model";
     /// The model has no such version.

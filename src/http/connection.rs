@@ -1,7 +1,7 @@
 //! When a connection without a request is closed: while it is idle after `keep_alive_timeout`, within a header after
 //! `header_timeout`.
 //!
-//! hyper has one timer for both, which runs from the end of an answer on. Here its timer asks the socket whether a byte of a
+//! hyper has one timer for both, which runs from the end of an answer on. Here its timer asks the connection whether a byte of a
 //! header has come. Knows nothing of HTTP.
 
 use std::{
@@ -17,15 +17,14 @@ use std::{
 
 use hyper::rt::{Sleep, Timer};
 use hyper_util::rt::TokioTimer;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A socket that remembers whether a byte has arrived since a header was waited for.
+use super::stream::Stream;
+
+/// A connection that remembers whether a byte has arrived since a header was waited for.
 #[derive(Debug)]
 pub struct Watched {
-    stream: TcpStream,
+    stream: Stream,
     /// Shared with the connection's timer; one task uses both.
     arrived: Arc<AtomicBool>,
 }
@@ -39,7 +38,7 @@ pub struct HeaderTimer {
 }
 
 /// `stream`, and the timer that closes it.
-pub fn watched(stream: TcpStream, keep_alive: Duration, header: Duration) -> (Watched, HeaderTimer) {
+pub fn watched(stream: Stream, keep_alive: Duration, header: Duration) -> (Watched, HeaderTimer) {
     let arrived = Arc::<AtomicBool>::default();
     (Watched { stream, arrived: Arc::clone(&arrived) }, HeaderTimer { arrived, keep_alive, header })
 }

@@ -40,6 +40,9 @@ pub enum ApiError {
         /// The path asked for.
         path: String,
     },
+    /// A request without TLS, where TLS is configured.
+    #[error("this port takes HTTPS alone (`server.tls_certificate`); ask `https://` instead of `http://`")]
+    TlsRequired,
     /// A parameter of path, query or body, or a form field, that cannot be used.
     #[error("{0}")]
     InvalidParameter(String),
@@ -198,6 +201,7 @@ impl ApiError {
         match self {
             Self::NotFound { .. } => Code::NotFound,
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+            Self::TlsRequired => Code::TlsRequired,
             Self::InvalidParameter(_) => Code::InvalidParameter,
             Self::MalformedBody(_) | Self::BodyInterrupted => Code::MalformedBody,
             Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding(_) => Code::UnsupportedMediaType,

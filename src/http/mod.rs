@@ -13,6 +13,7 @@ mod encode;
 mod encoding;
 mod error;
 mod form;
+mod guard;
 mod header_parameters;
 mod idempotency;
 mod image_parameters;
@@ -32,6 +33,8 @@ mod routes;
 mod server;
 mod size;
 mod state;
+mod stream;
+mod tls;
 mod unread;
 mod upload;
 
@@ -39,6 +42,7 @@ pub use openapi::{openapi, openapi_yaml};
 pub use router::router;
 pub use server::serve;
 pub use state::State;
+pub use tls::{Tls, TlsError};
 
 #[cfg(test)]
 mod testing;

@@ -14,6 +14,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     compress, encoding,
     error::{ApiError, Panicked},
+    guard,
     intake::Intake,
     observe, openapi, request_id,
     routes::{datasets, features, health, job_events, jobs, models, predict, versions},
@@ -69,6 +70,7 @@ pub(super) fn around(routes: Router, intake: &Intake) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(intake.encoding.clone(), compress::compress))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(guard::secured))
         .layer(middleware::from_fn(observe::record))
         .layer(trace)
         .layer(middleware::from_fn_with_state(intake.clone(), unread::forget))

@@ -1,27 +1,55 @@
-//! The accept loop: HTTP/1 connections with bounds on idleness and slow headers, drained at shutdown.
+//! The accept loop: HTTP/1 connections, over TLS where configured, with bounds on idleness and slow headers, drained at shutdown.
 
 use std::{io, time::Duration};
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
     service::TowerToHyperService,
 };
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tower::Layer as _;
 
-use super::connection::{HeaderTimer, Watched, watched};
+use super::{
+    connection::watched,
+    stream::{self, Stream, Transport},
+    tls::Tls,
+};
 use crate::config::ServerConfig;
 
 /// How long to wait when the process may open no more files.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// What all connections share.
+#[derive(Clone)]
+struct Shared {
+    router: Router,
+    tls: Option<Tls>,
+    header_timeout: Duration,
+    keep_alive_timeout: Duration,
+}
+
 /// Serves `router` on `listener` until `shutdown`, then lets open requests finish for at most `shutdown_grace`.
 ///
 /// Returns whether every request was finished in that time.
-pub async fn serve(listener: TcpListener, router: Router, config: &ServerConfig, shutdown: impl Future<Output = ()>) -> bool {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    router: Router,
+    config: &ServerConfig,
+    shutdown: impl Future<Output = ()>,
+) -> bool {
     let connections = GracefulShutdown::new();
-    let builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    // Handshakes are no requests: shutdown does not wait for them.
+    let opening = CancellationToken::new();
+    let watching = tls.clone().map(|tls| tokio::spawn(tls.watch()));
+    let &ServerConfig { header_timeout, keep_alive_timeout, .. } = config;
+    let shared = Shared { router, tls, header_timeout, keep_alive_timeout };
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let stream = tokio::select! {
@@ -34,28 +62,41 @@ pub async fn serve(listener: TcpListener, router: Router, config: &ServerConfig,
             },
             () = &mut shutdown => break,
         };
-        let service = TowerToHyperService::new(router.clone());
-        let (io, timer) = io_of(stream, config);
-        let mut builder = builder.clone();
-        builder.http1().timer(timer).header_read_timeout(config.header_timeout).keep_alive(true);
-        let connection = builder.serve_connection(io, service).into_owned();
-        let connection = connections.watch(connection);
+        let (shared, watcher, opening) = (shared.clone(), connections.watcher(), opening.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error, "a connection ended early");
+            match opening.run_until_cancelled(shared.open(stream)).await {
+                Some(Ok((stream, transport))) => shared.answer(stream, transport, watcher).await,
+                Some(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                None => {}
             }
         });
     }
     drop(listener);
+    opening.cancel();
+    watching.inspect(tokio::task::JoinHandle::abort);
     tracing::info!(open = connections.count(), "shutting down; open requests may finish");
     tokio::time::timeout(config.shutdown_grace, connections.shutdown()).await.is_ok()
 }
 
-fn io_of(stream: TcpStream, config: &ServerConfig) -> (TokioIo<Watched>, HeaderTimer) {
-    // Small answers should not wait for more to send; failing to say so only costs latency.
-    let _ = stream.set_nodelay(true);
-    let (stream, timer) = watched(stream, config.keep_alive_timeout, config.header_timeout);
-    (TokioIo::new(stream), timer)
+impl Shared {
+    /// The handshake, in the time of a header.
+    async fn open(&self, stream: TcpStream) -> io::Result<(Stream, Transport)> {
+        // Small answers should not wait for more to send; failing to say so only costs latency.
+        let _ = stream.set_nodelay(true);
+        tokio::time::timeout(self.header_timeout, stream::open(stream, self.tls.clone())).await?
+    }
+
+    /// Answers the requests of one connection.
+    async fn answer(self, stream: Stream, transport: Transport, watcher: Watcher) {
+        let (stream, timer) = watched(stream, self.keep_alive_timeout, self.header_timeout);
+        let service = TowerToHyperService::new(Extension(transport).layer(self.router));
+        let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+        builder.http1().timer(timer).header_read_timeout(self.header_timeout).keep_alive(true);
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(error, "a connection ended early");
+        }
+    }
 }
 
 /// An accept that failed for one connection is its client's affair; one for want of files needs a pause.
@@ -102,7 +143,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(async move { serve(listener, router, &config, async { drop(stopped.await) }).await });
+        let served = tokio::spawn(async move { serve(listener, None, router, &config, async { drop(stopped.await) }).await });
         Server { address, entered, finish, stop, served }
     }
 

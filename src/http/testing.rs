@@ -44,6 +44,7 @@ pub fn server() -> ServerConfig {
     ServerConfig {
         host: [127, 0, 0, 1].into(),
         port: 0,
+        tls: None,
         max_body_bytes: 1 << 20,
         max_images: 8,
         max_request_pixels: 1_000_000,

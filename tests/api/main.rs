@@ -49,5 +49,6 @@ mod splits;
 mod starter;
 mod support;
 mod telemetry;
+mod tls;
 mod untrained;
 mod versions;

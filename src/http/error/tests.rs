@@ -128,6 +128,7 @@ fn own_errors() -> Vec<(ApiError, u16, Code)> {
     vec![
         (ApiError::NotFound { path: text() }, 404, Code::NotFound),
         (ApiError::MethodNotAllowed { method: text(), path: text() }, 405, Code::MethodNotAllowed),
+        (ApiError::TlsRequired, 400, Code::TlsRequired),
         (ApiError::InvalidParameter(text()), 422, Code::InvalidParameter),
         (ApiError::MalformedBody(text()), 400, Code::MalformedBody),
         (ApiError::UnsupportedMediaType(text()), 415, Code::UnsupportedMediaType),

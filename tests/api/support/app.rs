@@ -121,7 +121,7 @@ impl Setup {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel::<()>();
-        tokio::spawn(app::serve(listener, state, async { drop(stopped.await) }));
+        tokio::spawn(app::serve(listener, None, state, async { drop(stopped.await) }));
         let client = Client::builder().no_proxy().build().expect("a client without TLS can be built");
         (TestApp { address, repository, client, _stop: stop, _folder: folder }, jobs)
     }

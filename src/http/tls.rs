@@ -1,0 +1,261 @@
+//! TLS from files: a certificate and its key, taken up anew when the files change; what does not fit leaves the last pair in force.
+//!
+//! Owns the handshake of one connection. Knows nothing of requests.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use rustls::{
+    InconsistentKeys, ServerConfig,
+    crypto::ring,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject as _},
+    },
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::{config::TlsFiles, telemetry::chain};
+
+/// How often the files are looked at.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Larger files are not read: chains have a few kilobytes.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The pair in force; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    files: Arc<TlsFiles>,
+    /// Held for the copy of a pointer, never across a read of the files.
+    current: Arc<RwLock<Pair>>,
+}
+
+/// What a client began with.
+pub enum Opening {
+    /// A handshake that succeeded.
+    Secured(Box<TlsStream<TcpStream>>),
+    /// A request without TLS.
+    Plain(TcpStream),
+}
+
+/// Why the files cannot be used; the message names the setting.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read `{}` (`server.{setting}`)", .path.display())]
+    Read {
+        /// The key below `server`.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is not PEM, or holds nothing of what it is to hold.
+    #[error("`{}` (`server.{setting}`) holds no {wanted} in PEM", .path.display())]
+    Pem {
+        /// The key below `server`.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What it is to hold.
+        wanted: &'static str,
+        /// Where it fails.
+        #[source]
+        source: pem::Error,
+    },
+    /// Certificate and key are of two pairs.
+    #[error("the key `{}` (`server.tls_key`) is not that of the certificate `{}` (`server.tls_certificate`)", .0.key.display(), .0.certificate.display())]
+    Mismatch(TlsFiles),
+    /// A pair that TLS cannot use.
+    #[error("certificate and key cannot be used (`server.tls_certificate`, `server.tls_key`)")]
+    Unusable(#[from] rustls::Error),
+}
+
+/// A pair as it was read, and what the files looked like then.
+#[derive(Debug)]
+struct Pair {
+    config: Arc<ServerConfig>,
+    seen: Option<[Fingerprint; 2]>,
+}
+
+/// What changes whenever a file is written or replaced: device, inode, size, and the times of contents and inode.
+type Fingerprint = (u64, u64, u64, (i64, i64), (i64, i64));
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// When they cannot be read, are not PEM, or do not belong together.
+    pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
+        // Before they are read: a change in between is found at the next look.
+        let seen = fingerprints(&files);
+        let config = read(&files)?;
+        Ok(Self { files: Arc::new(files), current: Arc::new(RwLock::new(Pair { config, seen })) })
+    }
+
+    /// Takes up the files whenever they have changed, for as long as it is polled; a pair that cannot be used is logged once.
+    pub async fn watch(self) {
+        let mut ticks = tokio::time::interval(WATCH);
+        loop {
+            ticks.tick().await;
+            let tls = self.clone();
+            // Files may be on a disk that is slow to answer.
+            let _ = tokio::task::spawn_blocking(move || tls.reload()).await;
+        }
+    }
+
+    fn reload(&self) {
+        let seen = fingerprints(&self.files);
+        if self.current.read().unwrap_or_else(PoisonError::into_inner).seen == seen {
+            return;
+        }
+        let read = read(&self.files);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        current.seen = seen;
+        match read {
+            Ok(config) => {
+                current.config = config;
+                tracing::info!(certificate = %self.files.certificate.display(), "took up a new certificate");
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = chain(&error),
+                    "cannot take up the changed certificate or key; the last pair stays in force"
+                );
+            }
+        }
+    }
+
+    /// The handshake, however long its client takes.
+    ///
+    /// # Errors
+    /// When it fails, or the client leaves.
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<Opening> {
+        let mut first = [0];
+        stream.peek(&mut first).await?;
+        // A method begins with a letter, a handshake with a record of type 22.
+        if first[0].is_ascii_alphabetic() {
+            return Ok(Opening::Plain(stream));
+        }
+        let config = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).config);
+        Ok(Opening::Secured(Box::new(TlsAcceptor::from(config).accept(stream).await?)))
+    }
+}
+
+fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+    let bytes = |setting, path: &Path| contents(path).map_err(|source| TlsError::Read { setting, path: path.to_owned(), source });
+    let pem = |setting, path: &Path, wanted, source| TlsError::Pem { setting, path: path.to_owned(), wanted, source };
+    let not_certificate = |source| pem("tls_certificate", &files.certificate, "certificate", source);
+    let text = bytes("tls_certificate", &files.certificate)?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(not_certificate)?;
+    if chain.is_empty() {
+        return Err(not_certificate(pem::Error::NoItemsFound));
+    }
+    let text = bytes("tls_key", &files.key)?;
+    let key = PrivateKeyDer::from_pem_slice(&text);
+    let key = key.map_err(|source| pem("tls_key", &files.key, "private key that is not encrypted", source))?;
+    let builder =
+        ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions()?;
+    let config = builder.with_no_client_auth().with_single_cert(chain, key);
+    let mut config = config.map_err(|error| match error {
+        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::Mismatch(files.clone()),
+        other => TlsError::Unusable(other),
+    })?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn contents(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// `None` while one of them is missing, which is a change too.
+fn fingerprints(files: &TlsFiles) -> Option<[Fingerprint; 2]> {
+    let of = |path: &Path| {
+        let found = fs::metadata(path).ok()?;
+        let (contents, inode) = ((found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec()));
+        Some((found.dev(), found.ino(), found.len(), contents, inode))
+    };
+    Some([of(&files.certificate)?, of(&files.key)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertifiedKey, KeyPair};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn pair() -> CertifiedKey<KeyPair> {
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a pair can be made")
+    }
+
+    /// A folder with both files.
+    fn files(certificate: &str, key: &str) -> (TempDir, TlsFiles) {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let files = TlsFiles { certificate: folder.path().join("tls.crt"), key: folder.path().join("tls.key") };
+        fs::write(&files.certificate, certificate).expect("it can be written to");
+        fs::write(&files.key, key).expect("it can be written to");
+        (folder, files)
+    }
+
+    #[test]
+    fn what_cannot_be_used_names_the_setting() {
+        let (one, other) = (pair(), pair());
+        let check = |certificate: &str, key: &str, expected: &[&str]| {
+            let (folder, files) = files(certificate, key);
+            let error = Tls::open(files).expect_err("it cannot be used");
+            let text = chain(&error).replace(folder.path().to_str().expect("the path is UTF-8"), "DIR");
+            assert!(expected.iter().all(|part| text.contains(part)), "{text}");
+        };
+        let (certificate, key) = (one.cert.pem(), one.signing_key.serialize_pem());
+        check("", &key, &["`DIR/tls.crt` (`server.tls_certificate`) holds no certificate in PEM"]);
+        check(&key, &certificate, &["`DIR/tls.crt` (`server.tls_certificate`) holds no certificate"]);
+        check(&certificate, "", &["`DIR/tls.key` (`server.tls_key`) holds no private key that is not encrypted"]);
+        check(&certificate, &key.replace("PRIVATE", "ENCRYPTED PRIVATE"), &["(`server.tls_key`)"]);
+        check(&certificate, &key[..60], &["`server.tls_key`"]);
+        check(
+            &certificate,
+            &other.signing_key.serialize_pem(),
+            &["`server.tls_key`", "is not that of the certificate `DIR/tls.crt`"],
+        );
+        let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        check(nonsense, &key, &["cannot be used (`server.tls_certificate`, `server.tls_key`)"]);
+        let (_folder, files) = files(&certificate, &key);
+        fs::remove_file(&files.key).expect("it is there");
+        let error = Tls::open(files).expect_err("it is gone").to_string();
+        assert!(error.starts_with("cannot read `") && error.ends_with("tls.key` (`server.tls_key`)"), "{error}");
+    }
+
+    #[test]
+    fn a_broken_pair_leaves_the_last_in_force() {
+        let (one, other) = (pair(), pair());
+        let (_folder, files) = files(&one.cert.pem(), &one.signing_key.serialize_pem());
+        let tls = Tls::open(files.clone()).expect("they belong together");
+        let config = || Arc::clone(&tls.current.read().expect("nobody panicked").config);
+        let first = config();
+        tls.reload();
+        assert!(Arc::ptr_eq(&first, &config()), "nothing has changed");
+        fs::write(&files.certificate, other.cert.pem()).expect("it can be written to");
+        tls.reload();
+        assert!(Arc::ptr_eq(&first, &config()), "the new certificate has another key");
+        fs::remove_file(&files.key).expect("it is there");
+        tls.reload();
+        assert!(Arc::ptr_eq(&first, &config()), "there is no key");
+        fs::write(&files.key, other.signing_key.serialize_pem()).expect("it can be written to");
+        tls.reload();
+        assert!(!Arc::ptr_eq(&first, &config()), "the new pair is whole");
+    }
+}
