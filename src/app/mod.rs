@@ -43,6 +43,7 @@ impl App {
     /// Whatever keeps graft from serving, in one line that says what to do.
     pub async fn bind(config: Config, repository: Repository) -> anyhow::Result<Self> {
         let telemetry = telemetry::init(&config.telemetry)?;
+        http::check_files(&config.server)?;
         let runtime = Runtime::open(&config.runtime)?;
         // A required provider that cannot be had is found out here, not at the first request.
         for choice in std::iter::once(&config.runtime.provider).chain(config.runtime.model_providers.values()) {

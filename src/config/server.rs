@@ -24,6 +24,8 @@ pub struct ServerConfig {
     pub max_request_pixels: u64,
     /// Bytes of requests and answers in memory at once, over all requests; default 512 MiB; `GRAFT__SERVER__MAX_BUFFERED_BYTES`.
     pub max_buffered_bytes: usize,
+    /// Connections that may be open at once, as far as the process's open files go; default 1024; `GRAFT__SERVER__MAX_CONNECTIONS`.
+    pub max_connections: usize,
     /// Most that one client, an address or a key, may have of what all share, in percent: memory, connections, places in queues,
     /// uploads, event streams; but always what one request may need; default 50; `GRAFT__SERVER__MAX_CLIENT_PERCENT`.
     pub max_client_percent: u8,
@@ -33,9 +35,11 @@ pub struct ServerConfig {
     pub header_timeout: Duration,
     /// Time that a connection may stay open without a request; default 75 s; `GRAFT__SERVER__KEEP_ALIVE_TIMEOUT_MS`.
     pub keep_alive_timeout: Duration,
+    /// Longest time in which a client takes no byte of its answer; default 30 s; `GRAFT__SERVER__WRITE_TIMEOUT_MS`.
+    pub write_timeout: Duration,
     /// Longest silence within a body; default 30 s; `GRAFT__SERVER__BODY_IDLE_TIMEOUT_MS`.
     pub body_idle_timeout: Duration,
-    /// Slowest rate of a body in bytes per second, over stretches as long as that; default 1000; `GRAFT__SERVER__MIN_BODY_BYTES_PER_SECOND`.
+    /// Slowest rate of a body or an answer in bytes per second, over stretches as long as those; default 8192; `GRAFT__SERVER__MIN_BODY_BYTES_PER_SECOND`.
     pub min_body_bytes_per_second: u64,
     /// Time for a whole request, from its body's end to its answer; default 60 s; `GRAFT__SERVER__REQUEST_TIMEOUT_MS`.
     pub request_timeout: Duration,
@@ -61,10 +65,12 @@ pub(super) const KEYS: &[Key] = &[
     integer("server.max_images", 1, 4096),
     integer("server.max_request_pixels", 1, 1 << 40),
     integer("server.max_buffered_bytes", 1 << 10, 1 << 40),
+    integer("server.max_connections", 1, 1 << 20),
     integer("server.max_client_percent", 1, 100),
     integer("server.max_response_bytes", 1 << 10, 1 << 34),
     milliseconds("server.header_timeout_ms", 100),
     milliseconds("server.keep_alive_timeout_ms", 100),
+    milliseconds("server.write_timeout_ms", 100),
     milliseconds("server.body_idle_timeout_ms", 100),
     integer("server.min_body_bytes_per_second", 1, 1 << 30),
     milliseconds("server.request_timeout_ms", 100),
@@ -91,10 +97,12 @@ impl ServerConfig {
             max_images: values.size("server.max_images"),
             max_request_pixels: values.integer("server.max_request_pixels"),
             max_buffered_bytes: values.size("server.max_buffered_bytes"),
+            max_connections: values.size("server.max_connections"),
             max_client_percent: u8::try_from(values.integer("server.max_client_percent")).expect("a percentage fits"),
             max_response_bytes: values.size("server.max_response_bytes"),
             header_timeout: values.duration("server.header_timeout_ms"),
             keep_alive_timeout: values.duration("server.keep_alive_timeout_ms"),
+            write_timeout: values.duration("server.write_timeout_ms"),
             body_idle_timeout: values.duration("server.body_idle_timeout_ms"),
             min_body_bytes_per_second: values.integer("server.min_body_bytes_per_second"),
             request_timeout: values.duration("server.request_timeout_ms"),

@@ -197,7 +197,7 @@ mod tests {
         check(&["abcd"], 4, 100, Ok("abcd")).await;
         check(&["ab", "c", "d"], 4, 100, Ok("abcd")).await;
         check(&["ab", "cde"], 4, 100, Err(BodyFault::TooLarge { limit: 4 })).await;
-        check(&["ab", "cde"], 100, 4, Err(BodyFault::Busy { of_client: true })).await;
+        check(&["ab", "cde"], 100, 4, Err(BodyFault::Busy { of_client: false })).await;
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
         for (declared, expected) in [
             (None, Ok(())),
             (Some("8"), Ok(())),
-            (Some("9"), Err(BodyFault::Busy { of_client: true })),
+            (Some("9"), Err(BodyFault::Busy { of_client: false })),
             (Some("11"), Err(BodyFault::TooLarge { limit: 10 })),
         ] {
             let mut headers = HeaderMap::new();

@@ -1,6 +1,8 @@
 //! When a connection without a request is closed: while it is idle after `keep_alive_timeout`, within a header after
 //! `header_timeout`.
 //!
+//! An answer whose reader takes nothing, or a trickle, ends with its connection: it holds memory of all.
+//!
 //! hyper has one timer for both, which runs from the end of an answer on. Here its timer asks the connection whether a byte of a
 //! header has come. Knows nothing of HTTP.
 
@@ -20,11 +22,13 @@ use hyper_util::rt::TokioTimer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::stream::Stream;
+use crate::config::ServerConfig;
 
 /// A connection that remembers whether a byte has arrived since a header was waited for.
 #[derive(Debug)]
 pub struct Watched {
     stream: Stream,
+    reader: Reader,
     /// Shared with the connection's timer; one task uses both.
     arrived: Arc<AtomicBool>,
 }
@@ -37,10 +41,80 @@ pub struct HeaderTimer {
     header: Duration,
 }
 
+/// How long a client may take for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// For its next request.
+    pub keep_alive: Duration,
+    /// For a header, or a handshake.
+    pub header: Duration,
+    /// For a byte of an answer.
+    pub write: Duration,
+    /// How many bytes of an answer it takes at least, over stretches as long as that.
+    pub bytes_per_second: u64,
+}
+
+impl Times {
+    /// Those that `server` configures.
+    pub fn of(server: &ServerConfig) -> Self {
+        Self {
+            keep_alive: server.keep_alive_timeout,
+            header: server.header_timeout,
+            write: server.write_timeout,
+            bytes_per_second: server.min_body_bytes_per_second,
+        }
+    }
+}
+
 /// `stream`, and the timer that closes it.
-pub fn watched(stream: Stream, keep_alive: Duration, header: Duration) -> (Watched, HeaderTimer) {
+pub fn watched(stream: Stream, times: Times) -> (Watched, HeaderTimer) {
     let arrived = Arc::<AtomicBool>::default();
-    (Watched { stream, arrived: Arc::clone(&arrived) }, HeaderTimer { arrived, keep_alive, header })
+    let reader = Reader { times, stalled: None, waited: Duration::ZERO, taken: 0 };
+    let Times { keep_alive, header, .. } = times;
+    (Watched { stream, reader, arrived: Arc::clone(&arrived) }, HeaderTimer { arrived, keep_alive, header })
+}
+
+/// How whoever reads the answers keeps up.
+#[derive(Debug)]
+struct Reader {
+    times: Times,
+    /// Since when it has taken nothing, and when that has been for too long.
+    stalled: Option<(Instant, Pin<Box<tokio::time::Sleep>>)>,
+    /// Time that was waited for it since its rate was last looked at, and the bytes that it took since.
+    waited: Duration,
+    taken: usize,
+}
+
+impl Reader {
+    /// What comes of `written`, of which `bytes` are the bytes.
+    fn after<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+        bytes: impl Fn(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
+        let Poll::Ready(result) = written else {
+            let write = self.times.write;
+            let (_, until) = self.stalled.get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(write))));
+            return until.as_mut().poll(context).map(|()| Err(slow()));
+        };
+        let result = result?;
+        self.taken += bytes(&result);
+        if let Some((since, _)) = self.stalled.take() {
+            self.waited += since.elapsed();
+        }
+        if self.waited >= self.times.write {
+            if (self.taken as f64) < self.times.bytes_per_second as f64 * self.waited.as_secs_f64() {
+                return Poll::Ready(Err(slow()));
+            }
+            (self.waited, self.taken) = (Duration::ZERO, 0);
+        }
+        Poll::Ready(Ok(result))
+    }
+}
+
+fn slow() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the client takes its answer too slowly (`server.write_timeout_ms`)")
 }
 
 impl Timer for HeaderTimer {
@@ -92,11 +166,13 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.reader.after(context, written, |written| *written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.reader.after(context, flushed, |()| 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -108,7 +184,8 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.reader.after(context, written, |written| *written)
     }
 
     fn is_write_vectored(&self) -> bool {

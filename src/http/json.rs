@@ -184,7 +184,7 @@ mod tests {
             (bytes.map(|bytes| bytes.len()), admissions.memory().used())
         };
         assert_eq!(written(10, 1000), (Ok(12), 1000));
-        assert_eq!(written(100_000, 1_000_000), (Ok(100_002), 100_001 + CHUNK as u64));
+        assert_eq!(written(100_000, 1_000_000), (Ok(100_002), 2 * CHUNK as u64));
         let (refused, held) = written(100_000, 10_000);
         assert!(refused.is_err_and(|error| error.contains("more than 10000 bytes (`server.max_response_bytes`)")));
         assert!(held <= 10_000, "{held}");

@@ -32,6 +32,7 @@ mod router;
 mod routes;
 mod server;
 mod size;
+mod slots;
 mod state;
 mod stream;
 mod tls;
@@ -41,6 +42,7 @@ mod upload;
 pub use openapi::{openapi, openapi_yaml};
 pub use router::router;
 pub use server::serve;
+pub use slots::{TooFewFiles, check_files};
 pub use state::State;
 pub use tls::{Tls, TlsError};
 

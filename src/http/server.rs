@@ -1,8 +1,8 @@
 //! The accept loop: HTTP/1 connections, over TLS where configured, with bounds on idleness and slow headers, drained at shutdown.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
-use axum::{Extension, Router};
+use axum::{Extension, Router, extract::ConnectInfo};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::{
@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tower::Layer as _;
 
 use super::{
-    connection::watched,
+    connection::{Times, watched},
+    slots::{Slots, bound_buffers},
     stream::{self, Stream, Transport},
     tls::Tls,
 };
@@ -25,13 +26,15 @@ use crate::config::ServerConfig;
 /// How long to wait when the process may open no more files.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// Bytes of a header, or of an answer that is on its way, that are kept for a connection.
+const BUFFERED: usize = 64 << 10;
+
 /// What all connections share.
 #[derive(Clone)]
 struct Shared {
     router: Router,
     tls: Option<Tls>,
-    header_timeout: Duration,
-    keep_alive_timeout: Duration,
+    times: Times,
 }
 
 /// Serves `router` on `listener` until `shutdown`, then lets open requests finish for at most `shutdown_grace`.
@@ -48,13 +51,15 @@ pub async fn serve(
     // Handshakes are no requests: shutdown does not wait for them.
     let opening = CancellationToken::new();
     let watching = tls.clone().map(|tls| tokio::spawn(tls.watch()));
-    let &ServerConfig { header_timeout, keep_alive_timeout, .. } = config;
-    let shared = Shared { router, tls, header_timeout, keep_alive_timeout };
+    let (times, is_readable) = (Times::of(config), tls.is_none());
+    let shared = Shared { router, tls, times };
+    let slots = Slots::new(config);
+    bound_buffers(&listener);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     refused(&error).await;
                     continue;
@@ -62,10 +67,15 @@ pub async fn serve(
             },
             () = &mut shutdown => break,
         };
+        let Some(slot) = slots.take(peer) else {
+            slots.refuse(stream, is_readable);
+            continue;
+        };
         let (shared, watcher, opening) = (shared.clone(), connections.watcher(), opening.clone());
         tokio::spawn(async move {
+            let _slot = slot;
             match opening.run_until_cancelled(shared.open(stream)).await {
-                Some(Ok((stream, transport))) => shared.answer(stream, transport, watcher).await,
+                Some(Ok((stream, transport))) => shared.answer(stream, (peer, transport), watcher).await,
                 Some(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 None => {}
             }
@@ -83,15 +93,16 @@ impl Shared {
     async fn open(&self, stream: TcpStream) -> io::Result<(Stream, Transport)> {
         // Small answers should not wait for more to send; failing to say so only costs latency.
         let _ = stream.set_nodelay(true);
-        tokio::time::timeout(self.header_timeout, stream::open(stream, self.tls.clone())).await?
+        tokio::time::timeout(self.times.header, stream::open(stream, self.tls.clone())).await?
     }
 
     /// Answers the requests of one connection.
-    async fn answer(self, stream: Stream, transport: Transport, watcher: Watcher) {
-        let (stream, timer) = watched(stream, self.keep_alive_timeout, self.header_timeout);
-        let service = TowerToHyperService::new(Extension(transport).layer(self.router));
+    async fn answer(self, stream: Stream, (peer, transport): (SocketAddr, Transport), watcher: Watcher) {
+        let (stream, timer) = watched(stream, self.times);
+        let known = Extension(transport).layer(Extension(ConnectInfo(peer)).layer(self.router));
+        let service = TowerToHyperService::new(known);
         let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-        builder.http1().timer(timer).header_read_timeout(self.header_timeout).keep_alive(true);
+        builder.http1().timer(timer).header_read_timeout(self.times.header).keep_alive(true).max_buf_size(BUFFERED);
         let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(error, "a connection ended early");

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     config::RuntimeConfig,
     registry::{FoundBy, ModelVersion, OutputKind, References, trial_images},
-    runtime::{ProviderInEffect, Runtime, Session},
+    runtime::{ProviderInEffect, Runtime, Session, trim},
     tensor::Tensor,
     work::{Fair, lower_priority},
 };
@@ -164,6 +164,7 @@ impl Queue {
             return;
         };
         let (tensors, blueprint) = (task.tensors.clone(), Arc::clone(self.sessions.blueprint()));
+        self.sessions.make_room(&tensors);
         match self.results.upgrade() {
             Some(results) => self.is_building = build_beside(blueprint, tensors, results),
             // The model is being unloaded: nobody else comes, and nobody waits for this thread but these.
@@ -223,6 +224,8 @@ fn build_beside(blueprint: Arc<Blueprint>, tensors: Vec<String>, results: Arc<Se
         lower_priority(BUILD_NICE);
         let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| blueprint.build(&tensors)));
         let built = built.unwrap_or_else(|_| Err(Error::WorkerGone { model: blueprint.version().metadata.name.clone() }));
+        // What building took is freed on this thread, which nothing uses again.
+        trim();
         results.send(Message::Built(tensors, built)).ok();
     });
     if let Err(error) = &thread {

@@ -80,18 +80,24 @@ impl SessionCache {
         self.cached.get_mut(last).map(|cut| &mut cut.session)
     }
 
-    /// Adds a session, in place of the least recently used ones where it does not fit beside them.
+    /// Adds a session, for which [`Self::make_room`] made room.
     pub(super) fn insert(&mut self, cut: Cut) {
+        self.cached.push(cut);
+    }
+
+    /// Drops the least recently used sessions until one of `tensors` fits, or only the main one is left.
+    pub(super) fn make_room(&mut self, tensors: &[String]) {
+        // What cannot be cut fails where it is built.
+        let needed = self.blueprint.cut(tensors).map_or(0, |graph| self.blueprint.private_bytes(&graph));
         let before = self.cached.len();
         let held = |cached: &[Cut]| cached.iter().map(|cut| cut.private_bytes).sum::<u64>();
-        while self.cached.len() > 1 && held(&self.cached[1..]) + cut.private_bytes > self.bound_bytes {
+        while self.cached.len() > 1 && held(&self.cached[1..]) + needed > self.bound_bytes {
             let dropped = self.cached.remove(1);
             debug!(model = self.blueprint.version.metadata.name, tensors = ?dropped.tensors, "dropped a cut");
         }
         if self.cached.len() < before {
             trim();
         }
-        self.cached.push(cut);
     }
 }
 
@@ -116,8 +122,7 @@ impl Blueprint {
     /// A session whose outputs are `tensors`, in this order: seconds of work where the graph is large.
     pub(super) fn build(&self, tensors: &[String]) -> Result<Cut, Error> {
         let started = std::time::Instant::now();
-        let names: Vec<&str> = tensors.iter().map(String::as_str).collect();
-        let graph = self.graph.cut(&names).map_err(|source| graph_error(&self.version, source))?;
+        let graph = self.cut(tensors)?;
         let bytes = graph.to_bytes();
         let source = SessionSource { graph: &bytes, folder: self.version.dir(), shared: &self.shared.within(&graph) };
         // What subgraphs and functions make, an import could not measure.
@@ -135,6 +140,11 @@ impl Blueprint {
             "built a session"
         );
         Ok(Cut { tensors: tensors.to_vec(), session, private_bytes: self.private_bytes(&graph) })
+    }
+
+    fn cut(&self, tensors: &[String]) -> Result<Graph, Error> {
+        let names: Vec<&str> = tensors.iter().map(String::as_str).collect();
+        self.graph.cut(&names).map_err(|source| graph_error(&self.version, source))
     }
 
     fn private_bytes(&self, graph: &Graph) -> u64 {

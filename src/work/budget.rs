@@ -105,7 +105,7 @@ impl Inner {
         let own = used.by_client.get(client).copied().unwrap_or_default();
         match more {
             0 => Ok(()),
-            _ if own.saturating_add(more) > self.per_client => Err(Exceeded::Client),
+            _ if self.per_client < self.bound && own.saturating_add(more) > self.per_client => Err(Exceeded::Client),
             _ if used.total.saturating_add(more) > self.bound => Err(Exceeded::Bound),
             _ => Ok(()),
         }
