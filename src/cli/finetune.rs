@@ -103,7 +103,7 @@ impl Finetune {
             return Err(problems(found));
         }
         let folder = config.data.dir.join("runs").join(identity(&recipe)?);
-        let place = Place { folder: &folder.join("checkpoints"), job: &run_id(&folder)? };
+        let place = Place { folder: &folder.join("checkpoints"), job: &run_id(&folder)?, lease: 0 };
         lower_priority(config.jobs.nice);
         let display = Display(Mutex::new(Shown { progress: None, steps: recipe.steps_per_epoch }));
         let made = finetuner.train(&base, &recipe, &samples, place, &display)?;

@@ -67,6 +67,8 @@ pub struct Place<'a> {
     pub folder: &'a Path,
     /// Its id: however often it is run, it makes one version.
     pub job: &'a str,
+    /// Number of who runs it, greater than those of all before; files have it in their names.
+    pub lease: u64,
 }
 
 /// What a fine-tuning made.
@@ -193,6 +195,7 @@ impl Finetuner {
             checkpoint_interval: self.checkpoint_interval,
             folder: place.folder,
             job: place.job,
+            lease: place.lease,
         };
         training::run(context, recipe, samples, observer).map(Finetuned::from)
     }

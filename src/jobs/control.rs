@@ -9,6 +9,9 @@ pub trait Control: Send + Sync {
     /// Why to stop, if so; cheap, to be polled between steps, at least every second. Once set it stays.
     fn stop(&self) -> Option<Stop>;
 
+    /// Number of the worker's lease, greater than those of all that had the job before: whatever a job writes has it in its name.
+    fn lease(&self) -> u64;
+
     /// Whether to stop.
     fn cancelled(&self) -> bool {
         self.stop().is_some()

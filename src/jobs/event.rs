@@ -11,6 +11,8 @@ use super::{kind::Document, time::Timestamp};
 pub(super) const QUEUED: &str = "queued";
 /// Appended when a worker takes a job.
 pub(super) const RUNNING: &str = "running";
+/// Appended when a job cannot go on and waits, under its worker's lease.
+pub(super) const WAITING: &str = "waiting";
 /// The last event of every job.
 pub(super) const END: &str = "end";
 /// An event whose `text` shows among the job's warnings.
@@ -20,7 +22,7 @@ pub(super) const EPOCH: &str = "epoch";
 
 /// Something that a running job reports.
 ///
-/// `queued`, `running` and `end` are the store's own. `epoch` and `warning` (with `text`) show in the job itself.
+/// `queued`, `running`, `waiting` and `end` are the store's own. `epoch` and `warning` (with `text`) show in the job itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// What kind of thing happened, in snake case.

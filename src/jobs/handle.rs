@@ -145,11 +145,11 @@ impl Jobs {
     /// How the claim of a running job's worker stands.
     pub fn lease(&self, job: &Job) -> Option<LeaseReport> {
         let claim = job.claim.as_ref()?;
-        let reported = claim.expires.minus(self.inner.config.lease);
+        let reported = claim.expires.minus(claim.lasts());
         let status = match () {
             () if self.store().is_abandoned(claim) => LeaseStatus::Lost,
             // One heartbeat may be late, and a clock a little off.
-            () if reported.plus(2 * self.heartbeat()) < self.now() => LeaseStatus::Overdue,
+            () if reported.plus(2 * heartbeat(claim.lasts())) < self.now() => LeaseStatus::Overdue,
             () => LeaseStatus::Held,
         };
         Some(LeaseReport { status, reported, expires: claim.expires })
@@ -157,7 +157,7 @@ impl Jobs {
 
     /// How long a worker is silent at most.
     pub(super) fn heartbeat(&self) -> Duration {
-        self.inner.config.lease / 10
+        heartbeat(self.inner.config.lease)
     }
 
     /// The bounds.
@@ -172,7 +172,26 @@ impl Jobs {
 
     /// The time.
     pub fn now(&self) -> Timestamp {
-        (self.inner.clock)()
+        self.inner.clock.now()
+    }
+
+    /// Time since some moment, on the clock that nobody sets.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.inner.clock.elapsed()
+    }
+
+    /// The clock.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// Gives the jobs of workers that are silent or dead to the queue; says which.
+    ///
+    /// # Errors
+    /// As [`Store::requeue_expired`].
+    pub(super) async fn requeue_expired(&self) -> Result<Vec<String>, Error> {
+        let (clock, config) = (&self.inner.clock, &self.inner.config);
+        self.store().requeue_expired(clock.now(), clock.elapsed(), config.max_attempts).await
     }
 
     /// Tells that a job changed.
@@ -180,6 +199,11 @@ impl Jobs {
         // Nobody listening is fine.
         let _ = self.inner.news.send(id.into());
     }
+}
+
+/// How long a worker with such a lease is silent at most.
+fn heartbeat(lease: Duration) -> Duration {
+    lease / 10
 }
 
 /// The right to remove something that jobs use.

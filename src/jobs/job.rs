@@ -2,14 +2,18 @@
 //!
 //! What its kind says of it is opaque JSON here.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::{
     kind::{Document, Resource},
     state::State,
     time::Timestamp,
+    transient::is_transient,
 };
 
 /// A job that is to be accepted.
@@ -68,10 +72,31 @@ pub struct Job {
 /// A worker's claim to a running job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// The worker's process and the lease's own name.
+    /// The worker's process, the lease's own name, and how long it lasts, in milliseconds: `PROCESS/CLAIM/LEASE`.
     pub(super) owner: String,
-    /// When another worker may take the job, unless its worker reports.
+    /// When another worker may take the job, unless its worker reports; for people, as clocks are set.
     pub expires: Timestamp,
+}
+
+impl Claim {
+    /// How long leases last whose owner does not say: the default of `jobs.lease_ms`.
+    const USUAL: Duration = Duration::from_secs(30);
+
+    /// The owner's name for a claim called `name`, of a worker in `process`, that lasts for `lease` without a report.
+    pub(super) fn owner(process: &str, name: Uuid, lease: Duration) -> String {
+        format!("{process}/{name}/{}", lease.as_millis())
+    }
+
+    /// The worker's process.
+    pub(super) fn process(&self) -> &str {
+        self.owner.split('/').next().unwrap_or_default()
+    }
+
+    /// For how long its worker may be silent.
+    pub(super) fn lasts(&self) -> Duration {
+        let lasts = self.owner.split('/').nth(2).and_then(|lasts| lasts.parse().ok());
+        lasts.map_or(Self::USUAL, Duration::from_millis)
+    }
 }
 
 /// How a worker's claim to a running job stands.
@@ -97,13 +122,16 @@ pub enum LeaseStatus {
     Lost,
 }
 
-/// Why a job failed.
+/// Why a job failed, or what it waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// What went wrong, as a program reads it, in snake case.
     pub code: String,
     /// What went wrong, in words, with the way out.
     pub detail: String,
+    /// Whether it passes, or somebody can mend it: then the job waits and is run again.
+    #[serde(skip)]
+    pub is_transient: bool,
 }
 
 /// How far a job is.
@@ -113,6 +141,9 @@ pub struct Progress {
     /// Time that is left, counted from when this was reported; the store makes a time of day of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remaining_seconds: Option<f64>,
+    /// What the job waits for, while it cannot go on; set by its worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Failure>,
     /// When this was reported, in milliseconds since 1970; set by the store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reported_ms: Option<i64>,
@@ -124,7 +155,13 @@ pub struct Progress {
 impl Failure {
     /// A failure of that code.
     pub fn new(code: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { code: code.into(), detail: detail.into() }
+        Self { code: code.into(), detail: detail.into(), is_transient: false }
+    }
+
+    /// The same, of which `error` is the cause.
+    #[must_use]
+    pub fn caused_by(self, error: &(dyn std::error::Error + 'static)) -> Self {
+        Self { is_transient: is_transient(error), ..self }
     }
 }
 

@@ -13,6 +13,7 @@ mod kind;
 mod state;
 mod store;
 mod time;
+mod transient;
 mod worker;
 
 pub use control::{Control, Stop};
@@ -24,7 +25,8 @@ pub use job::{Claim, Failure, Job, LeaseReport, LeaseStatus, NewJob, Progress, S
 pub use kind::{AnyKind, Document, Kind, Kinds, PlanError, Planned, Resource, Task, document};
 pub use state::{State, Transition};
 pub use store::{Admission, Lease, Listing, Report, Reservation, Standing, Store};
-pub use time::{Clock, Timestamp, system_clock};
+pub use time::{Clock, Time, Timestamp, system_clock};
+pub use transient::is_transient;
 pub use worker::{Ended, Worker};
 
 #[cfg(test)]

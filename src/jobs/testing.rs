@@ -1,10 +1,7 @@
 //! What tests of jobs share: a store in a temporary folder, a clock that only tests move, kinds made of closures.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -12,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    AnyKind, Attachment, Clock, Control, Failure, Job, Jobs, NewJob, PlanError, Resource, Spec, StoredEvent, Timestamp, document,
+    AnyKind, Attachment, Control, Failure, Job, Jobs, NewJob, PlanError, Resource, Spec, StoredEvent, Time, Timestamp, document,
 };
 use crate::config::JobsConfig;
 
@@ -22,7 +19,20 @@ pub const LEASE: Duration = Duration::from_secs(30);
 pub struct Bench {
     pub jobs: Jobs,
     pub dir: TempDir,
-    time: Arc<AtomicI64>,
+    time: Arc<Hands>,
+}
+
+/// The time of day, and the time that passes.
+struct Hands(Mutex<(Timestamp, Duration)>);
+
+impl Time for Hands {
+    fn now(&self) -> Timestamp {
+        self.0.lock().expect("not poisoned").0
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.lock().expect("not poisoned").1
+    }
 }
 
 impl Bench {
@@ -31,14 +41,15 @@ impl Bench {
     }
 
     pub async fn with(config: JobsConfig) -> Self {
-        let (dir, time) = (tempfile::tempdir().expect("a folder"), Arc::new(AtomicI64::new(1_800_000_000_000)));
-        let jobs = Jobs::open(&config, dir.path(), clock(&time)).await.expect("a new store");
+        let time = Arc::new(Hands(Mutex::new((Timestamp(1_800_000_000_000), Duration::ZERO))));
+        let dir = tempfile::tempdir().expect("a folder");
+        let jobs = Jobs::open(&config, dir.path(), Arc::clone(&time) as _).await.expect("a new store");
         Self { jobs, dir, time }
     }
 
     /// Another process's handle on the same store.
     pub async fn replica(&self) -> Jobs {
-        Jobs::open(self.jobs.config(), self.dir.path(), clock(&self.time)).await.expect("an existing store")
+        Jobs::open(self.jobs.config(), self.dir.path(), Arc::clone(&self.time) as _).await.expect("an existing store")
     }
 
     /// Ends a replica as a process ends that is killed.
@@ -47,7 +58,25 @@ impl Bench {
     }
 
     pub fn pass(&self, time: Duration) {
-        self.time.store(self.jobs.now().plus(time).0, Ordering::SeqCst);
+        let mut hands = self.time.0.lock().expect("not poisoned");
+        *hands = (hands.0.plus(time), hands.1 + time);
+    }
+
+    /// Sets the time of day; no time passes.
+    pub fn set(&self, now: Timestamp) {
+        self.time.0.lock().expect("not poisoned").0 = now;
+    }
+
+    /// What a worker does before it takes a job.
+    pub async fn requeue(&self) -> Vec<String> {
+        self.jobs.requeue_expired().await.expect("it works")
+    }
+
+    /// Lets the workers of all running jobs be silent for longer than their leases last.
+    pub async fn fall_silent(&self) {
+        self.requeue().await;
+        self.pass(LEASE + Duration::from_secs(1));
+        self.requeue().await;
     }
 
     pub async fn enqueue(&self, name: &str) -> Job {
@@ -104,9 +133,4 @@ pub fn new_job(name: &str) -> NewJob {
         warnings: vec!["few images".into()],
     };
     NewJob { id: None, spec, uses: vec![Resource("dataset/photos".into()), Resource("version/vgg16@1".into())] }
-}
-
-fn clock(time: &Arc<AtomicI64>) -> Clock {
-    let time = Arc::clone(time);
-    Arc::new(move || Timestamp(time.load(Ordering::SeqCst)))
 }

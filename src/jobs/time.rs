@@ -1,11 +1,12 @@
 //! Points in time as the store keeps them, and where the present comes from.
 //!
-//! Nothing else here asks the system for the time.
+//! Nothing else here asks the system for the time. The time of day is for people and may be set to anything at any moment; how long
+//! something lasts is measured on a clock that nobody sets.
 
 use std::{
     fmt,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Serialize, Serializer};
@@ -16,12 +17,33 @@ use crate::registry::rfc3339;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
 
-/// Tells the time; replicas that share a store should agree on it within a fraction of a lease.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+/// Tells the time.
+pub trait Time: Send + Sync {
+    /// The time of day, which somebody may set forward and back.
+    fn now(&self) -> Timestamp;
+
+    /// Time since some moment, which nobody sets: what leases are measured on.
+    fn elapsed(&self) -> Duration;
+}
+
+/// Tells the time; cheap to clone.
+pub type Clock = Arc<dyn Time>;
 
 /// The machine's clock.
 pub fn system_clock() -> Clock {
-    Arc::new(Timestamp::now)
+    struct System(Instant);
+
+    impl Time for System {
+        fn now(&self) -> Timestamp {
+            Timestamp::now()
+        }
+
+        fn elapsed(&self) -> Duration {
+            self.0.elapsed()
+        }
+    }
+
+    Arc::new(System(Instant::now()))
 }
 
 impl Timestamp {

@@ -54,4 +54,11 @@ impl<'a> Numbers<'a> {
     pub(super) fn give(&self, model: &str, number: u32) -> Result<(), Error> {
         replace(&self.dir.join(model), format!("{number}\n").as_bytes())
     }
+
+    /// Whether a number could be noted; writes what no model is called, and removes it.
+    pub(super) fn try_write(&self) -> Result<(), Error> {
+        let path = self.dir.join(".try");
+        replace(&path, b"0\n")?;
+        fs::remove_file(&path).at("remove", &path)
+    }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, RenameFlags, renameat_with},
+    fs::{CWD, RenameFlags, renameat_with, statvfs},
     io::Errno,
 };
 
@@ -95,7 +95,14 @@ impl Staging {
         sync(&self.weights_path())?;
         let repository = self.repository.clone();
         let numbers = Numbers::lock(repository.root())?;
-        let stable = repository.scan()?.model(&self.name).map(|model| model.stable);
+        let snapshot = repository.scan()?;
+        let found = snapshot.model(&self.name);
+        // A job makes one version, even where a worker that lost it and the next one come here at once.
+        let made = found.and_then(|model| model.versions.iter().find(|version| is_of_one_job(&version.metadata, &metadata)));
+        if let Some(version) = made {
+            return Ok(Published::Version(version.clone()));
+        }
+        let stable = found.map(|model| model.stable);
         if !holds(stable) {
             return Ok(Published::Refused(self));
         }
@@ -117,6 +124,30 @@ impl Staging {
             let _ = fs::remove_dir_all(&dir);
         })?;
         Ok(Published::Version(ModelVersion { metadata: Arc::new(document.metadata), dir }))
+    }
+
+    /// Whether a version of `bytes` bytes could be published now: the repository can be written, its disk has room, and a number is free.
+    /// Nothing of it stays.
+    ///
+    /// # Errors
+    /// What publication would fail of, with the way out.
+    pub fn rehearse(self, bytes: u64) -> Result<(), Error> {
+        let root = self.repository.root();
+        let free = statvfs(self.dir.path()).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        if free < bytes {
+            let full = io::Error::from(io::ErrorKind::StorageFull);
+            return Err(full).at("find room for the version in the model repository", root);
+        }
+        write_synced(&self.dir.path().join(METADATA), b"{}")?;
+        let model = root.join(&self.name);
+        if model.exists() && !model.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::NotADirectory)).at("publish to", &model);
+        }
+        let numbers = Numbers::lock(root)?;
+        match numbers.last(&self.name)?.checked_add(1) {
+            Some(_) => numbers.try_write(),
+            None => Err(Error::NoFreeVersion { name: self.name.clone(), tries: MAX_TRIES }),
+        }
     }
 
     /// Checks metadata and files; returns the graph's size.
@@ -173,6 +204,12 @@ impl Staging {
         write_synced(&self.dir.path().join(METADATA), &text)?;
         sync(self.dir.path())
     }
+}
+
+/// Whether one job made both.
+fn is_of_one_job(one: &Metadata, other: &Metadata) -> bool {
+    let job = |metadata: &Metadata| metadata.job.clone().or_else(|| Some(metadata.lineage.as_ref()?.job.clone()));
+    job(one).is_some_and(|made| job(other).is_some_and(|makes| made == makes))
 }
 
 /// Moves a folder unless `target` exists.

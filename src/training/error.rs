@@ -24,6 +24,19 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The disk has less room than what is about to be written.
+    #[error("{path} needs {needed} bytes more, of which its disk has {free}{}", way_out(.source))]
+    NoRoom {
+        /// What is to be written, or the folder that it goes to.
+        path: ServerPath,
+        /// Bytes.
+        needed: u64,
+        /// Bytes.
+        free: u64,
+        /// What the system would say.
+        #[source]
+        source: io::Error,
+    },
     /// An image of the data set cannot be used any more.
     #[error("cannot use the image {path}")]
     Image {
@@ -123,6 +136,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// That the disk of `path` has `free` bytes of the `needed` ones.
+    pub(super) fn no_room(path: &Path, needed: u64, free: u64) -> Self {
+        Self::NoRoom { path: path.into(), needed, free, source: ErrorKind::StorageFull.into() }
+    }
+
     /// Whether a disk, or a quota on it, is full.
     pub fn is_disk_full(&self) -> bool {
         let causes = std::iter::successors(Some(self as &dyn std::error::Error), |error| error.source());

@@ -84,6 +84,10 @@ impl Publisher for Shelf<'_> {
         Ok(None)
     }
 
+    fn rehearse(&self, _: u64) -> Result<(), training::Error> {
+        Ok(())
+    }
+
     fn stage(&self) -> Result<Staging, training::Error> {
         self.repository.stage(self.name).map_err(|source| self.refused(source))
     }
@@ -134,6 +138,7 @@ impl Bench {
             checkpoint_interval: self.config.training.checkpoint_interval,
             folder: &self.scratch.path().join("runs").join(name),
             job: name,
+            lease: 0,
         };
         let losses = Losses::default();
         let outcome = training::run(context, &recipe, &self.samples, &losses)?;

@@ -146,8 +146,8 @@ impl Evaluate {
             report(done);
             let bytes = std::fs::read(dataset.file(image)).map_err(|error| parts.failure("disk", &error))?;
             let failed = |error| {
-                let Failure { code, detail } = parts.failure("runtime", &error);
-                Failure::new(&code, format!("{}: {detail}", image.path))
+                let failure = parts.failure("runtime", &error);
+                Failure { detail: format!("{}: {}", image.path, failure.detail), ..failure }
             };
             match classifier.classify(&bytes).map_err(failed)? {
                 Ok(Classified { scores, novel }) => evaluation.count(&image.path, image.class, &scores, novel),

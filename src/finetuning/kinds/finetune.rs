@@ -106,7 +106,7 @@ impl Finetune {
         let samples = Samples::from(&dataset);
         let base = parts.version(&recipe.base.model, recipe.base.version)?;
         let follow = Follow::new(control, recipe, estimates.as_ref(), task.progress.as_ref());
-        let place = Place { folder: &self.checkpoints.join(&task.id), job: &task.id };
+        let place = Place { folder: &self.checkpoints.join(&task.id), job: &task.id, lease: control.lease() };
         let made = parts.finetuner.train(&base, recipe, &samples, place, &follow);
         let made = made.map_err(|error| self.failure(&error, recipe))?;
         parts.rescan();
@@ -168,7 +168,8 @@ fn code(error: &training::Error) -> &'static str {
     match error {
         _ if error.is_disk_full() => "disk_full",
         Error::Checkpoint(CheckpointError::NotFinite { .. }) | Error::Diverged { .. } => "diverged",
-        Error::Io { .. } | Error::Checkpoint(_) => "disk",
+        Error::Checkpoint(CheckpointError::Superseded { .. }) => "lease_lost",
+        Error::Io { .. } | Error::NoRoom { .. } | Error::Checkpoint(_) => "disk",
         Error::Image { .. } => "image",
         Error::Graph { .. } | Error::Learner { .. } | Error::Size { .. } => "graph",
         Error::Runtime { .. } => "runtime",

@@ -1,6 +1,9 @@
 //! Jobs that import a weight file or an ONNX classifier which came with the request.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -187,9 +190,9 @@ impl Import {
             return Ok(made.clone());
         }
         // Text that is made on the way has the client's name of the file, too.
-        let labels = self.labels(&task.id);
+        let labels = self.labels(&task.id, control.lease());
         let folders = parts.folders.and(&self.files.path(&task.id), &task.subject.file).and(&labels, "the list");
-        let prepared = folders.for_client(|| self.prepared(task));
+        let prepared = folders.for_client(|| self.prepared(task, &labels));
         let prepared = prepared.map_err(|error| parts.failure_among(&folders, "import", &error))?;
         if control.cancelled() {
             return Err(Failure::new("cancelled", "the job was stopped"));
@@ -198,28 +201,28 @@ impl Import {
         published.map_err(|error| parts.failure("register", &error))
     }
 
-    fn prepared(&self, task: &Task<Self>) -> Result<Prepared, ImportError> {
+    fn prepared(&self, task: &Task<Self>, list: &Path) -> Result<Prepared, ImportError> {
         let (repository, file) = (&self.parts.repository, self.files.path(&task.id));
         let (Subject { name, file: called, .. }, Plan { architecture, settings, labels, .. }) = (&task.subject, &task.plan);
         if let Some(architecture) = architecture {
             let kind = if is_safetensors(&file) { "pytorch" } else { "keras" };
             return prepare_keras(repository, Some(name), architecture, &file, format!("{kind}:{called}"));
         }
-        let labels = labels.as_ref().map(|labels| self.write_labels(&task.id, labels)).transpose()?;
+        let labels = labels.as_ref().map(|labels| write_labels(list, labels)).transpose()?;
         prepare_onnx(repository, &self.parts.runtime, name, &file, &OnnxSettings { labels, ..settings.clone() })
     }
 
-    fn labels(&self, id: &str) -> PathBuf {
-        self.files.path(id).with_file_name("labels.json")
+    /// Where the worker with that lease writes the labels, beside the file that is imported.
+    fn labels(&self, id: &str, lease: u64) -> PathBuf {
+        self.files.path(id).with_file_name(format!("labels-{lease}.json"))
     }
+}
 
-    /// A file with the labels, beside the one that is imported.
-    fn write_labels(&self, id: &str, labels: &[String]) -> Result<PathBuf, ImportError> {
-        let path = self.labels(id);
-        let written = std::fs::write(&path, json!(labels).to_string());
-        written.map_err(|source| ImportError::File { path: path.clone().into(), source })?;
-        Ok(path)
-    }
+/// A file with the labels.
+fn write_labels(path: &Path, labels: &[String]) -> Result<PathBuf, ImportError> {
+    let written = std::fs::write(path, json!(labels).to_string());
+    written.map_err(|source| ImportError::File { path: path.into(), source })?;
+    Ok(path.to_owned())
 }
 
 impl Kind for Import {

@@ -146,18 +146,18 @@ impl Parts {
         }
     }
 
-    /// A failure as a client reads it: without paths of this server, which the log has.
-    fn failure(&self, code: &str, error: &dyn std::error::Error) -> Failure {
+    /// A failure as a client reads it: without paths of this server, which the log has. Whether it passes is told from its causes.
+    fn failure(&self, code: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
         self.failure_among(&self.folders, code, error)
     }
 
     /// The same, where a client knows more names of files.
-    fn failure_among(&self, folders: &Folders, code: &str, error: &dyn std::error::Error) -> Failure {
+    fn failure_among(&self, folders: &Folders, code: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
         let (full, shown) = (chain(error), folders.for_client(|| chain(error)));
         if full != shown {
             tracing::warn!(code, error = full, "a client sees this failure without paths");
         }
-        Failure::new(code, shown)
+        Failure::new(code, shown).caused_by(error)
     }
 }
 

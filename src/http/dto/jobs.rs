@@ -85,6 +85,10 @@ pub struct JobDto {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub lease: Option<LeaseDto>,
+    /// What keeps it from going on, while it waits for that to pass or to be mended: its worker tries again, at least every minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<FailureDto>, nullable = false)]
+    pub waiting: Option<Failure>,
     #[serde(flatten)]
     #[schema(value_type = JobProgress)]
     pub progress: Document,
@@ -142,7 +146,7 @@ pub struct LeaseDto {
     pub expires: Timestamp,
 }
 
-/// Why a job failed.
+/// Why a job failed, or what it waits for.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FailureDto {
     /// What went wrong, as a program reads it.
@@ -185,6 +189,7 @@ impl JobDto {
             finished: job.finished,
             cancel_requested: job.cancel_requested,
             lease: lease.map(LeaseDto::from),
+            waiting: job.progress.as_ref().filter(|_| job.state == State::Running).and_then(|progress| progress.waiting.clone()),
             progress: job.progress.as_ref().map(|progress| progress.details.clone()).unwrap_or_default(),
             estimated_finish: job.progress.as_ref().filter(|_| runs).and_then(Progress::estimated_finish),
             error: job.error.clone(),

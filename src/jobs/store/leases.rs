@@ -1,18 +1,19 @@
 //! What workers do: claim, report, end, and take over from the dead.
 //!
-//! Every write names the lease's owner, so that a worker that lost its job changes nothing any more.
+//! Every write names the lease's owner, so that a worker that lost its job changes nothing any more, however late it writes: a lease
+//! is lost when somebody else took the job, not when its time is over.
 
 use std::time::Duration;
 
 use serde_json::Value;
-use sqlx::{Row, Sqlite, Transaction, sqlite::SqliteRow};
+use sqlx::{Row, Sqlite, Transaction};
 use uuid::Uuid;
 
 use super::{Move, Store, append, change, rows};
 use crate::jobs::{
     error::Error,
     event::{Event, RUNNING},
-    job::{Failure, Job, Progress},
+    job::{Claim, Failure, Job, Progress},
     state::{State, Transition},
     time::Timestamp,
 };
@@ -24,6 +25,8 @@ pub struct Lease {
     pub job: String,
     /// A name that no other claim has.
     owner: String,
+    /// Greater than those of all claims of the job before.
+    pub number: u64,
 }
 
 /// What a worker has to tell since its last report.
@@ -52,7 +55,7 @@ impl Store {
     pub async fn claim(&self, now: Timestamp, lease: Duration) -> Result<Option<(Job, Lease)>, Error> {
         let from = State::Queued;
         let to = from.after(Transition::Claim).expect("a waiting job can be claimed");
-        let owner = format!("{}/{}", self.process.name(), Uuid::now_v7());
+        let owner = Claim::owner(self.process.name(), Uuid::now_v7(), lease);
         let mut tx = self.begin().await?;
         let claim = sqlx::query(
             "UPDATE jobs SET state = ?, lease_owner = ?, lease_until = ?, attempts = attempts + 1, started = COALESCE(started, ?) \
@@ -63,7 +66,9 @@ impl Store {
         let job = rows::job(&row)?;
         append(&mut tx, row.try_get("seq")?, &Event::new(RUNNING).with("attempt", job.attempts), now).await?;
         tx.commit().await?;
-        let lease = Lease { job: job.id.clone(), owner };
+        // That of the event: events are numbered, and every claim has one.
+        let number = rows::events(&row)? + 1;
+        let lease = Lease { job: job.id.clone(), owner, number };
         Ok(Some((job, lease)))
     }
 
@@ -143,25 +148,29 @@ impl Store {
         self.leave(lease, Move::Release, now).await
     }
 
-    /// Gives the jobs of workers that are silent or dead to the queue, fails those that took `max_attempts` workers with them,
-    /// and ends those that are cancelled; returns their ids.
+    /// Gives the jobs of workers that are dead, or silent since this store was first asked for as long as a lease lasts, to the queue;
+    /// fails those that took `max_attempts` workers with them, and ends those that are cancelled. Returns their ids.
+    ///
+    /// `elapsed` is on a clock that nobody sets.
     ///
     /// # Errors
     /// The store's own.
-    pub async fn requeue_expired(&self, now: Timestamp, max_attempts: u32) -> Result<Vec<String>, Error> {
+    pub async fn requeue_expired(&self, now: Timestamp, elapsed: Duration, max_attempts: u32) -> Result<Vec<String>, Error> {
         const LEASED: &str =
             "SELECT id, seq, state, attempts, cancel_requested, lease_owner, lease_until FROM jobs WHERE state = ?";
         let running = || sqlx::query(LEASED).bind(State::Running.name());
-        let is_over = |row: &SqliteRow| {
-            Ok::<_, Error>(rows::claim(row)?.is_some_and(|claim| claim.expires < now || self.is_abandoned(&claim)))
-        };
-        if !running().fetch_all(&self.pool).await?.iter().map(is_over).collect::<Result<Vec<_>, _>>()?.contains(&true) {
+        let claims = running().fetch_all(&self.pool).await?.iter().map(rows::claim).collect::<Result<Vec<_>, _>>()?;
+        let claims: Vec<Claim> = claims.into_iter().flatten().collect();
+        let mut over: Vec<Claim> = claims.iter().filter(|claim| self.is_abandoned(claim)).cloned().collect();
+        over.extend(self.watch.over(claims, elapsed));
+        if over.is_empty() {
             return Ok(Vec::new());
         }
         let mut tx = self.begin().await?;
         let mut ids = Vec::new();
         for row in running().fetch_all(&mut *tx).await? {
-            if !is_over(&row)? {
+            // One that was extended meanwhile is another claim.
+            if !rows::claim(&row)?.is_some_and(|claim| over.contains(&claim)) {
                 continue;
             }
             let attempts: u32 = row.try_get("attempts")?;

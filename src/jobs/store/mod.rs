@@ -8,6 +8,7 @@ mod leases;
 mod process;
 mod rows;
 mod uses;
+mod watch;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -21,7 +22,7 @@ pub use accept::{Admission, Reservation};
 pub use history::Listing;
 pub use leases::{Lease, Report, Standing};
 
-use self::process::Process;
+use self::{process::Process, watch::Watch};
 use super::{
     error::Error,
     event::{END, Event, QUEUED},
@@ -49,6 +50,8 @@ pub struct Store {
     pool: SqlitePool,
     /// Whose leases those are that this store gives.
     process: Arc<Process>,
+    /// Of other processes' leases.
+    watch: Arc<Watch>,
 }
 
 impl Store {
@@ -80,12 +83,12 @@ impl Store {
         // The file's own name must survive a power cut too.
         flush(dir).map_err(folder)?;
         let process = Process::new(dir).map_err(folder)?;
-        Ok(Self { pool, process: Arc::new(process) })
+        Ok(Self { pool, process: Arc::new(process), watch: Arc::default() })
     }
 
     /// Whether the process whose worker holds `claim` is known to be dead.
     pub fn is_abandoned(&self, claim: &Claim) -> bool {
-        self.process.is_dead(process_of(&claim.owner))
+        self.process.is_dead(claim.process())
     }
 
     /// Closes every connection.
@@ -97,11 +100,6 @@ impl Store {
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {
         Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
     }
-}
-
-/// The process of a lease's owner, `PROCESS/CLAIM`.
-fn process_of(owner: &str) -> &str {
-    owner.split('/').next().unwrap_or_default()
 }
 
 fn migrator() -> Migrator {

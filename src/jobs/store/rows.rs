@@ -48,6 +48,11 @@ pub fn claim(row: &SqliteRow) -> Result<Option<Claim>, Error> {
     owner.map(|owner| Ok(Claim { owner, expires: Timestamp(row.try_get("lease_until")?) })).transpose()
 }
 
+/// How many events the job has.
+pub fn events(row: &SqliteRow) -> Result<u64, Error> {
+    Ok(unsigned(row.try_get("events")?))
+}
+
 pub fn event(row: &SqliteRow) -> Result<StoredEvent, Error> {
     let mark = match (row.try_get("phase")?, row.try_get("epoch")?, row.try_get::<Option<i64>, _>("step")?) {
         (Some(phase), Some(epoch), Some(step)) => Some(Mark { phase, epoch, step: unsigned(step) }),

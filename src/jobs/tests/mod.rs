@@ -1,4 +1,5 @@
 //! The store alone, then the worker over it.
 
 mod store;
+mod waiting;
 mod worker;

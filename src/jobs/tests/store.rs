@@ -67,11 +67,13 @@ async fn a_silent_workers_job_goes_to_another_and_the_first_can_write_no_more() 
     let id = bench.enqueue("a").await.id;
     let store = bench.jobs.store();
     let (_, stale) = store.claim(bench.jobs.now(), LEASE).await.expect("it works").expect("one waits");
+    assert!(bench.requeue().await.is_empty(), "it is seen for the first time");
     bench.pass(LEASE);
-    assert!(store.requeue_expired(bench.jobs.now(), 2).await.expect("it works").is_empty(), "it has until then");
+    assert!(bench.requeue().await.is_empty(), "it has until then");
     store.heartbeat(&stale, bench.jobs.now(), LEASE).await.expect("it still holds the lease");
+    assert!(bench.requeue().await.is_empty(), "it was extended");
     bench.pass(LEASE + SECOND);
-    assert_eq!(store.requeue_expired(bench.jobs.now(), 2).await.expect("it works"), [id.as_str()]);
+    assert_eq!(bench.requeue().await, [id.as_str()]);
     let check = |result: Result<State, Error>| assert!(matches!(result, Err(Error::LeaseLost { .. })), "{result:?}");
     for _ in 0..2 {
         check(store.complete(&stale, &json!(1), bench.jobs.now()).await);
@@ -89,6 +91,48 @@ async fn a_silent_workers_job_goes_to_another_and_the_first_can_write_no_more() 
 }
 
 #[tokio::test]
+async fn leases_survive_whatever_the_time_of_day_is_set_to() {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    let bench = Bench::new().await;
+    let other = bench.replica().await;
+    let id = bench.enqueue("a").await.id;
+    let (store, now) = (bench.jobs.store(), bench.jobs.now());
+    let (_, lease) = store.claim(now, LEASE).await.expect("it works").expect("one waits");
+    let requeued = async || other.requeue_expired().await.expect("it works");
+    assert!(requeued().await.is_empty());
+    bench.set(now.plus(YEAR));
+    assert!(requeued().await.is_empty(), "its worker reports as ever");
+    store.heartbeat(&lease, bench.jobs.now(), LEASE).await.expect("it holds the lease");
+    bench.set(now);
+    assert!(requeued().await.is_empty());
+    bench.pass(LEASE);
+    assert!(requeued().await.is_empty());
+    // Its worker falls silent with a lease that names a time in a year.
+    bench.pass(SECOND);
+    assert_eq!(requeued().await, [id.as_str()]);
+    assert!(matches!(store.heartbeat(&lease, now, LEASE).await, Err(Error::LeaseLost { .. })));
+    bench.jobs.cancel(&id).await.expect("it waits");
+    let gone = bench.jobs.remove(Resource("dataset/photos".to_owned()), None).await;
+    gone.expect("no job uses it any more").done();
+}
+
+#[tokio::test]
+async fn claims_of_a_job_are_numbered() {
+    let bench = Bench::new().await;
+    bench.enqueue("a").await;
+    let mut numbers = Vec::new();
+    for _ in 0..3 {
+        let (_, lease) = bench.jobs.store().claim(bench.jobs.now(), LEASE).await.expect("it works").expect("one waits");
+        let events = vec![Event::new("step").at(1, 1, 1), Event::new("resumed")];
+        let report = Report { events, ..Report::default() };
+        bench.jobs.store().report(&lease, &report, bench.jobs.now(), LEASE).await.expect("it holds the lease");
+        bench.jobs.store().release(&lease, bench.jobs.now()).await.expect("it holds the lease");
+        numbers.push(lease.number);
+    }
+    assert!(numbers.is_sorted_by(|earlier, later| earlier < later), "{numbers:?}");
+}
+
+#[tokio::test]
 async fn attempts_are_bounded_and_start_again_at_a_checkpoint() {
     let bench = Bench::new().await;
     let id = bench.enqueue("a").await.id;
@@ -97,8 +141,7 @@ async fn attempts_are_bounded_and_start_again_at_a_checkpoint() {
         let (job, lease) = store.claim(bench.jobs.now(), LEASE).await.expect("it works").expect("one waits");
         let report = Report { checkpointed, ..Report::default() };
         store.report(&lease, &report, bench.jobs.now(), LEASE).await.expect("it holds the lease");
-        bench.pass(LEASE + SECOND);
-        store.requeue_expired(bench.jobs.now(), 2).await.expect("it works");
+        bench.fall_silent().await;
         job.attempts
     };
     let attempts = [die(false).await, die(true).await, die(false).await, die(false).await];
@@ -134,8 +177,7 @@ async fn steps_already_reported_are_not_reported_again() {
         let report = Report { events, progress: Some(Progress::default()), checkpointed: true };
         store.report(&lease, &report, bench.jobs.now(), LEASE).await.expect("it holds the lease");
         // It dies between its events and any change of state.
-        bench.pass(LEASE + SECOND);
-        store.requeue_expired(bench.jobs.now(), 2).await.expect("it works");
+        bench.fall_silent().await;
     };
     run(steps(1..4)).await;
     run([vec![Event::new("resumed").with("step", 2)], steps(3..6), vec![Event::new("epoch").at(1, 1, 5)]].concat()).await;
@@ -165,8 +207,7 @@ async fn a_cancelled_job_ends_once() {
     let job = bench.jobs.cancel(&running).await.expect("it runs");
     assert_eq!((job.state, job.cancel_requested), (State::Running, true));
     assert!(store.heartbeat(&lease, bench.jobs.now(), LEASE).await.expect("it holds the lease").cancel_requested);
-    bench.pass(LEASE + SECOND);
-    store.requeue_expired(bench.jobs.now(), 2).await.expect("it works");
+    bench.fall_silent().await;
     assert_eq!(bench.jobs.job(&running).await.expect("kept").state, State::Cancelled, "its worker died meanwhile");
     assert_eq!(bench.kinds(&running).await, ["queued", "running", "end"]);
     assert!(matches!(bench.jobs.cancel("x").await, Err(Error::UnknownJob { .. })));

@@ -3,6 +3,7 @@
 //! `run_one` does one job and `run_until` only loops, so that tests drain the queue without sleeping.
 
 mod line;
+mod pause;
 mod session;
 mod thread;
 
@@ -52,19 +53,20 @@ impl Worker {
     /// The store's own.
     pub async fn run_one(&self) -> Result<Option<Ended>, Error> {
         let config = self.jobs.config();
-        for id in self.jobs.store().requeue_expired(self.jobs.now(), config.max_attempts).await? {
+        for id in self.jobs.requeue_expired().await? {
             tracing::warn!(job = id, "its worker died");
             self.jobs.announce(&id);
         }
         if *self.stopping.borrow() {
             return Ok(None);
         }
+        let since = self.jobs.elapsed();
         let Some((job, lease)) = self.jobs.store().claim(self.jobs.now(), config.lease).await? else { return Ok(None) };
         self.jobs.announce(&job.id);
         let id = job.id.clone();
         tracing::info!(job = id, kind = job.spec.kind, subject = %serde_json::json!(job.spec.subject), attempt = job.attempts, "job started");
         let kind = self.kinds.get(&job.spec.kind).cloned();
-        let session = Session::new(self.jobs.clone(), lease, self.stopping.subscribe());
+        let session = Session::new(self.jobs.clone(), lease, since, self.stopping.subscribe());
         let state = session.run(job, kind).await?;
         self.jobs.announce(&id);
         let outcome = state.map_or("lost", State::name);

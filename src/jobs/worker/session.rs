@@ -1,32 +1,29 @@
 //! One job in a worker's hands: keeps the lease, stores what it reports, passes on the wish to stop.
 //!
 //! The only writer of its job while the lease lasts. Reports are stored together, twice a second, not one by one: each
-//! transaction waits for the disk.
+//! transaction waits for the disk. A job that the machine keeps from going on waits here, under its lease, and is run again.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval, sleep},
+    time::{Interval, MissedTickBehavior, interval, sleep},
 };
 
 use super::{
     line::{Message, StopFlag, line},
-    thread,
+    pause::Pause,
+    thread::{self, Outcome},
 };
 use crate::jobs::{
     control::Stop,
     error::Error,
+    event::{Event, WAITING},
     handle::{Changes, Jobs},
-    job::{Failure, Job},
+    job::{Failure, Job, Progress},
     kind::AnyKind,
     state::State,
     store::{Lease, Report, Standing},
-    time::Timestamp,
 };
 
 /// How often reports are stored, and the wishes of other processes looked up.
@@ -46,21 +43,59 @@ pub struct Session {
     stop: StopFlag,
     /// What is not stored yet.
     pending: Report,
-    written: Instant,
-    /// When the lease runs out unless the next write succeeds.
-    until: Timestamp,
+    /// How far the job is, by its last report.
+    progress: Progress,
+    /// What it waits for, since its last checkpoint.
+    waits_for: Option<Failure>,
+    pause: Pause,
+    /// When the lease was extended, on the clock that nobody sets.
+    written: Duration,
+    /// Whether another worker has the job.
+    is_lost: bool,
 }
 
 impl Session {
-    pub fn new(jobs: Jobs, lease: Lease, stopping: watch::Receiver<bool>) -> Self {
-        let until = jobs.now().plus(jobs.config().lease);
-        let (stop, pending, written) = (StopFlag::default(), Report::default(), Instant::now());
-        Self { jobs, lease, stopping, stop, pending, written, until }
+    /// A session under `lease`, which was asked for at `since` on the clock that nobody sets.
+    pub fn new(jobs: Jobs, lease: Lease, since: Duration, stopping: watch::Receiver<bool>) -> Self {
+        Self {
+            stop: StopFlag::new(Arc::clone(jobs.clock()), since + jobs.config().lease),
+            jobs,
+            lease,
+            stopping,
+            pending: Report::default(),
+            progress: Progress::default(),
+            waits_for: None,
+            pause: Pause::default(),
+            written: since,
+            is_lost: false,
+        }
     }
 
-    /// Runs `job` to its end; gives the state that was written, `None` when the lease was lost before.
-    pub async fn run(mut self, job: Job, kind: Option<Arc<dyn AnyKind>>) -> Result<Option<State>, Error> {
-        let (line, inbox) = line(self.stop.clone());
+    /// Runs `job` to its end, as often as the machine keeps it from that; gives the state that was written, `None` when another worker
+    /// has the job.
+    pub async fn run(mut self, mut job: Job, kind: Option<Arc<dyn AnyKind>>) -> Result<Option<State>, Error> {
+        self.progress = Progress { waiting: None, ..job.progress.clone().unwrap_or_default() };
+        loop {
+            let outcome = self.attempt(job.clone(), kind.clone()).await;
+            let is_transient = outcome.as_ref().is_err_and(|failure| failure.is_transient);
+            if let (Err(failure), true, None) = (&outcome, is_transient, self.stop.get()) {
+                self.wait(failure).await;
+            }
+            let was_silent = self.stop.get() == Some(Stop::LeaseLost);
+            if was_silent && !self.regain().await {
+                return Ok(None);
+            }
+            if outcome.is_ok() || self.stop.get().is_some() || !(is_transient || was_silent) {
+                return Ok(self.end(outcome).await);
+            }
+            job.progress = Some(self.progress.clone());
+            tracing::info!(job = job.id, "job is run again");
+        }
+    }
+
+    /// Runs `job` once.
+    async fn attempt(&mut self, job: Job, kind: Option<Arc<dyn AnyKind>>) -> Outcome {
+        let (line, inbox) = line(self.stop.clone(), self.lease.number);
         let id = job.id.clone();
         let outcome = match thread::start(kind, job, line, self.jobs.config().nice) {
             Ok(done) => {
@@ -70,18 +105,61 @@ impl Session {
             Err(source) => {
                 let error = Error::Thread { id, source };
                 tracing::error!(error = &error as &dyn std::error::Error, "a job failed");
-                Err(Failure::new("no_thread", error.to_string()))
+                Err(Failure::new("no_thread", error.to_string()).caused_by(&error))
             }
         };
         self.persist().await;
-        self.end(outcome).await
+        outcome
+    }
+
+    /// Waits before the job is run again, and says what for; until there is a reason to stop at the latest.
+    async fn wait(&mut self, failure: &Failure) {
+        let pause = self.pause.next();
+        tracing::warn!(job = self.lease.job, code = failure.code, detail = failure.detail, ?pause, "a job waits");
+        if self.waits_for.as_ref() != Some(failure) {
+            let event = Event::new(WAITING).with("code", failure.code.as_str()).with("detail", failure.detail.as_str());
+            self.pending.events.push(event);
+            self.waits_for = Some(failure.clone());
+        }
+        self.pending.progress = Some(Progress { waiting: Some(failure.clone()), ..self.progress.clone() });
+        let (mut changes, mut ticks) = (self.jobs.changes(), self.ticks());
+        let mut over = std::pin::pin!(sleep(pause));
+        self.note_shutdown();
+        while self.stop.get().is_none() {
+            tokio::select! {
+                () = &mut over => break,
+                _ = ticks.tick() => self.tick().await,
+                () = news(&mut changes, &self.lease) => self.look().await,
+                Ok(()) = self.stopping.changed() => self.note_shutdown(),
+            }
+        }
+        self.pending.progress = Some(self.progress.clone());
+    }
+
+    /// Whether the job is still this worker's after it was silent for too long; waits until the store says so.
+    ///
+    /// Nobody takes a job from a store that cannot be written.
+    async fn regain(&mut self) -> bool {
+        while !self.is_lost {
+            self.stop = StopFlag::new(Arc::clone(self.jobs.clock()), self.written + self.jobs.config().lease);
+            if self.write().await {
+                self.note_shutdown();
+                return true;
+            }
+            if *self.stopping.borrow_and_update() {
+                return false;
+            }
+            tokio::select! {
+                () = sleep(RETRY) => {}
+                Ok(()) = self.stopping.changed() => {}
+            }
+        }
+        false
     }
 
     /// Serves the line until the job is done.
     async fn attend(&mut self, mut inbox: mpsc::Receiver<Message>) {
-        let mut changes = self.jobs.changes();
-        let mut ticks = interval(TICK.min(self.jobs.heartbeat()));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut changes, mut ticks) = (self.jobs.changes(), self.ticks());
         self.note_shutdown();
         loop {
             tokio::select! {
@@ -94,6 +172,12 @@ impl Session {
                 Ok(()) = self.stopping.changed() => self.note_shutdown(),
             }
         }
+    }
+
+    fn ticks(&self) -> Interval {
+        let mut ticks = interval(TICK.min(self.jobs.heartbeat()));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
     }
 
     fn note_shutdown(&mut self) {
@@ -110,8 +194,12 @@ impl Session {
                     self.persist().await;
                 }
             }
-            Message::Progress(progress) => self.pending.progress = Some(progress),
+            Message::Progress(progress) => {
+                self.progress = progress.clone();
+                self.pending.progress = Some(progress);
+            }
             Message::Checkpointed => {
+                (self.pause, self.waits_for) = (Pause::default(), None);
                 self.pending.checkpointed = true;
                 self.persist().await;
             }
@@ -125,7 +213,7 @@ impl Session {
     async fn tick(&mut self) {
         let Report { events, progress, .. } = &self.pending;
         let reported = !events.is_empty() || progress.is_some();
-        if reported || self.written.elapsed() >= self.jobs.heartbeat() {
+        if reported || self.jobs.elapsed().saturating_sub(self.written) >= self.jobs.heartbeat() {
             self.write().await;
         } else {
             self.look().await;
@@ -134,13 +222,13 @@ impl Session {
 
     /// Stores what is pending and extends the lease; whether that was possible.
     async fn write(&mut self) -> bool {
-        let (now, lease) = (self.jobs.now(), self.jobs.config().lease);
+        let (now, elapsed, lease) = (self.jobs.now(), self.jobs.elapsed(), self.jobs.config().lease);
         let reported = !self.pending.events.is_empty() || self.pending.progress.is_some();
         match self.jobs.store().report(&self.lease, &self.pending, now, lease).await {
             Ok(standing) => {
                 self.pending = Report::default();
-                self.written = Instant::now();
-                self.until = now.plus(lease);
+                self.written = elapsed;
+                self.stop.extend(elapsed + lease);
                 self.note(standing);
                 if reported {
                     self.jobs.announce(&self.lease.job);
@@ -174,34 +262,38 @@ impl Session {
         }
     }
 
-    /// A lease that could not be extended in time may be another worker's already.
-    fn note_failure(&self, error: &Error) {
-        let lost = matches!(error, Error::LeaseLost { .. }) || self.jobs.now() >= self.until;
-        tracing::warn!(job = self.lease.job, error = error as &dyn std::error::Error, lost, "cannot store a job's progress");
-        if lost {
+    fn note_failure(&mut self, error: &Error) {
+        self.is_lost |= matches!(error, Error::LeaseLost { .. });
+        tracing::warn!(
+            job = self.lease.job,
+            error = error as &dyn std::error::Error,
+            self.is_lost,
+            "cannot store a job's progress"
+        );
+        if self.is_lost {
             self.stop.set(Stop::LeaseLost);
         }
     }
 
-    /// Writes how the job ended, as long as the lease lasts.
-    async fn end(&self, outcome: Result<Value, Failure>) -> Result<Option<State>, Error> {
-        loop {
-            if self.stop.get() == Some(Stop::LeaseLost) {
-                return Ok(None);
-            }
-            match self.try_end(&outcome).await {
-                Ok(state) => return Ok(Some(state)),
+    /// Writes how the job ended, unless another worker has it; however long that takes, as nobody else can write meanwhile either.
+    async fn end(&mut self, outcome: Outcome) -> Option<State> {
+        let stop = self.stop.get();
+        while !self.is_lost {
+            match self.try_end(&outcome, stop).await {
+                Ok(state) => return Some(state),
                 Err(error) => self.note_failure(&error),
             }
-            if self.stop.get() != Some(Stop::LeaseLost) {
-                sleep(RETRY).await;
+            if *self.stopping.borrow() && self.stop.is_silent() {
+                break;
             }
+            sleep(RETRY).await;
         }
+        None
     }
 
-    async fn try_end(&self, outcome: &Result<Value, Failure>) -> Result<State, Error> {
+    async fn try_end(&self, outcome: &Outcome, stop: Option<Stop>) -> Result<State, Error> {
         let (store, lease, now) = (self.jobs.store(), &self.lease, self.jobs.now());
-        match (outcome, self.stop.get()) {
+        match (outcome, stop) {
             // What is made is made, even when somebody asked to stop at the last moment.
             (Ok(result), _) => store.complete(lease, result, now).await,
             (Err(_), Some(Stop::Cancelled)) => store.stop(lease, now).await,

@@ -19,6 +19,7 @@ use std::{
 
 pub(super) use compute::image;
 pub use content::Content;
+pub(super) use store::Hold;
 
 use self::{compute::Computer, store::Store};
 use super::{
@@ -91,7 +92,7 @@ impl<'a> FrontierCache<'a> {
     /// Opens what earlier jobs left of the cache that `phase` reads, or makes an empty one.
     ///
     /// # Errors
-    /// A base or data set that is not the recipe's, a folder that cannot be written, a graph that cannot be cut.
+    /// A base or data set that is not the recipe's, a folder that cannot be written, a disk without room, a graph that cannot be cut.
     pub fn open(context: Context<'a>, recipe: &Recipe, phase: &Phase, samples: &'a Samples) -> Result<Self, Error> {
         if context.base.metadata.weights.sha256 != recipe.base.weights_sha256 {
             return Err(Error::BaseChanged { model: context.model() });
@@ -108,6 +109,11 @@ impl<'a> FrontierCache<'a> {
         let mut parts = stored.iter().cloned().zip(stores).map(|(content, store)| Part { content, store });
         let first = contents[..own].iter().map(|content| content.frontier().len()).sum();
         Ok(Self { first, own: parts.next().expect("its own"), later: parts.collect(), computer })
+    }
+
+    /// Holds what later phases read, and its room, until they open it.
+    pub(super) fn later(&self) -> Vec<Hold> {
+        self.later.iter().map(|part| part.store.hold()).collect()
     }
 
     /// What the user should know: that not everything fits.

@@ -7,10 +7,16 @@ use std::{
     fs::{self, File, OpenOptions},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
-use super::{content::Content, room};
+use super::{
+    content::Content,
+    room::{self, Room},
+};
 use crate::training::error::{At, Error};
 
 /// Held (shared) while a cache is in use; its modification time is the last use.
@@ -29,8 +35,11 @@ pub(super) struct Store {
     known: Vec<AtomicU32>,
     /// Records from this one on are not stored.
     limit: usize,
-    _lock: File,
+    hold: Hold,
 }
+
+/// Keeps a cache, and the room that is reserved for it, from being given to others; the system takes it from the dead.
+pub(in crate::training) type Hold = Arc<File>;
 
 #[derive(Debug)]
 struct TensorFile {
@@ -43,21 +52,33 @@ struct TensorFile {
 impl Store {
     /// Opens or makes the caches of `contents` below `root`; older caches go when all together exceed `bound` bytes.
     ///
-    /// Room is given in the order of `contents`; what does not fit then is not stored: see [`Self::limit`].
+    /// Room is given in the order of `contents`; what does not fit then is not stored: see [`Self::limit`]. It is theirs as long as
+    /// one of their [`Hold`]s lasts.
     pub(super) fn open(root: &Path, contents: &[Content], bound: u64) -> Result<Vec<Self>, Error> {
         let keys: Vec<String> = contents.iter().map(Content::key).collect();
-        let locks = keys.iter().map(|key| lock(&root.join(key))).collect::<Result<Vec<_>, Error>>()?;
+        let room = Room::lock(root, bound)?;
+        let shared: Vec<bool> = keys.iter().map(|key| room::is_used(&root.join(key))).collect();
+        let holds = keys.iter().map(|key| lock(&root.join(key))).collect::<Result<Vec<_>, Error>>()?;
         let needed = contents.iter().map(Content::bytes).fold(0, u64::saturating_add);
-        let mut available = room::make(root, &keys, needed.min(bound), bound)?;
-        let open = |((content, key), lock): ((&Content, &String), File)| {
-            let store = Self::open_locked(root.join(key), lock, content, available)?;
-            available = available.saturating_sub(content.record_bytes().saturating_mul(store.limit as u64));
-            Ok(store)
-        };
-        contents.iter().zip(&keys).zip(locks).map(open).collect()
+        let mut available = room.make(&keys, needed)?;
+        let mut stores = Vec::new();
+        for (((content, key), hold), is_shared) in contents.iter().zip(&keys).zip(holds).zip(shared) {
+            let store = Self::open_locked(root.join(key), hold, content, available)?;
+            let bytes = content.record_bytes().saturating_mul(store.limit as u64);
+            room.reserve(key, bytes, is_shared)?;
+            available = available.saturating_sub(bytes);
+            stores.push((store, bytes));
+        }
+        room.check(&keys, stores.iter().map(|(_, bytes)| bytes).sum())?;
+        Ok(stores.into_iter().map(|(store, _)| store).collect())
     }
 
-    fn open_locked(dir: PathBuf, lock: File, content: &Content, available: u64) -> Result<Self, Error> {
+    /// Holds the cache and its room beyond this value.
+    pub(super) fn hold(&self) -> Hold {
+        Arc::clone(&self.hold)
+    }
+
+    fn open_locked(dir: PathBuf, hold: Hold, content: &Content, available: u64) -> Result<Self, Error> {
         let limit = usize::try_from(available / content.record_bytes().max(1)).unwrap_or(usize::MAX).min(content.records());
         let description = dir.join(CONTENT);
         fs::write(&description, content.to_json()).at("write", &description)?;
@@ -71,7 +92,7 @@ impl Store {
         let mut known: Vec<AtomicU32> =
             known.chunks_exact(4).map(|word| AtomicU32::new(u32::from_le_bytes([word[0], word[1], word[2], word[3]]))).collect();
         known.resize_with(content.records(), AtomicU32::default);
-        Ok(Self { checksums: open(&path)?, dir, tensors, known, limit, _lock: lock })
+        Ok(Self { checksums: open(&path)?, dir, tensors, known, limit, hold })
     }
 
     /// How many records are stored at most.
@@ -156,7 +177,7 @@ impl TensorFile {
 }
 
 /// Makes the folder and holds it, so that nobody removes it; whoever removes one holds it alone.
-fn lock(dir: &Path) -> Result<File, Error> {
+fn lock(dir: &Path) -> Result<Hold, Error> {
     loop {
         fs::create_dir_all(dir).at("make the folder", dir)?;
         let path = dir.join(LOCK);
@@ -168,7 +189,7 @@ fn lock(dir: &Path) -> Result<File, Error> {
         lock.set_modified(std::time::SystemTime::now()).at("touch", &path)?;
         // It may have been removed between making it and locking it.
         if path.exists() {
-            return Ok(lock);
+            return Ok(Arc::new(lock));
         }
     }
 }

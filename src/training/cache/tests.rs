@@ -177,6 +177,38 @@ fn caches_of_one_pass_have_room_together() {
     assert!(!root.path().join(&key).is_dir());
 }
 
+#[test]
+fn what_is_reserved_is_nobody_elses_until_its_owner_is_gone() {
+    let root = tempfile::tempdir().expect("a folder");
+    let (all, some) = (4000 * 28, 1000 * 28);
+    let first = within(root.path(), &content("a", 2000), all + some);
+    assert_eq!(first.limit(), 4000);
+    let second = within(root.path(), &content("b", 2000), all + some);
+    assert_eq!(second.limit(), 1000, "the first has written nothing yet, and may");
+    let shared = within(root.path(), &Content { flips: false, ..content("a", 2000) }, all + some);
+    assert_eq!(shared.limit(), 2000, "of one cache that two jobs share");
+    let third = || within(root.path(), &content("c", 2000), all + some);
+    assert_eq!(third().limit(), 0);
+    let hold = first.hold();
+    drop((first, shared));
+    assert_eq!(third().limit(), 0, "its owner is between two phases");
+    // As a process that is killed leaves it.
+    drop(hold);
+    assert!(root.path().join(content("a", 2000).key()).is_dir());
+    assert!(third().limit() > 3500, "of what is half-written counts what it holds, and that may go");
+}
+
+#[test]
+fn a_disk_without_room_is_told_before_it_is_full() {
+    let root = tempfile::tempdir().expect("a folder");
+    let huge = content("a", 1 << 40);
+    let room = super::room::Room::lock(root.path(), u64::MAX).expect("locked");
+    let error = room.check(&[huge.key()], huge.bytes()).expect_err("no disk is as large");
+    assert!(error.is_disk_full(), "{error}");
+    assert!(error.to_string().contains("lower `training.cache_bytes`"), "{error}");
+    room.check(&[huge.key()], 1).expect("there is room for that");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]

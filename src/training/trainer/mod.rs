@@ -47,6 +47,8 @@ pub struct Context<'a> {
     pub checkpoint_interval: Duration,
     /// Folder of this run's checkpoints.
     pub folder: &'a Path,
+    /// Number of who writes there, greater than those of all before.
+    pub lease: u64,
     /// Who runs it: one version is registered per job, however often it is run.
     pub job: &'a str,
 }
@@ -58,6 +60,12 @@ pub trait Publisher: Sync {
     /// # Errors
     /// A repository that cannot be read.
     fn published(&self) -> Result<Option<ModelVersion>, Error>;
+
+    /// Whether a version of `bytes` bytes could be published now; asked before anything is trained.
+    ///
+    /// # Errors
+    /// What publication would fail of.
+    fn rehearse(&self, bytes: u64) -> Result<(), Error>;
 
     /// A folder for the version in the making.
     ///
@@ -126,13 +134,16 @@ struct Run<'a> {
     checkpointed: Instant,
     progress: Progress,
     tensors: Tensors,
+    /// Room for the caches of later phases, while none of them is open.
+    later: Vec<cache::Hold>,
 }
 
 impl<'a> Run<'a> {
     fn open(context: Context<'a>, recipe: &'a Recipe, samples: &'a Samples, observer: &'a dyn Observer) -> Result<Self, Error> {
         let base = Graph::read(&context.cache.base.graph_path()).map_err(|source| graph_error(&context, source))?;
         let trained = Trained::new(&base, recipe).map_err(|source| graph_error(&context, source))?;
-        let checkpoints = Checkpoints::open(context.folder)?;
+        context.publisher.rehearse(version_bytes(&context, &trained))?;
+        let checkpoints = Checkpoints::open(context.folder, context.lease)?;
         let (progress, tensors) = checkpoints.newest()?.map(Tensors::of).unwrap_or_default();
         if progress != Progress::default() {
             observer.event(Event::Resumed { at: progress.at });
@@ -150,12 +161,14 @@ impl<'a> Run<'a> {
             checkpoints,
             progress,
             tensors,
+            later: Vec::new(),
         })
     }
 
     /// The cache of `phase`, filled.
-    fn cache(&self, phase: &Phase) -> Result<FrontierCache<'a>, Error> {
+    fn cache(&mut self, phase: &Phase) -> Result<FrontierCache<'a>, Error> {
         let mut cache = FrontierCache::open(self.context.cache, self.recipe, phase, self.samples)?;
+        self.later = cache.later();
         let (number, phases) = (self.progress.at.phase, self.recipe.phases.len());
         if let Some(detail) = cache.warning().filter(|_| number < phases) {
             self.observer.event(Event::CacheTooSmall { phase: number, detail });
@@ -225,6 +238,14 @@ impl<'a> Run<'a> {
     fn failed(&self, source: LearnerError) -> Error {
         if self.observer.cancelled() { Error::Cancelled } else { Error::Learner { model: model(&self.context), source } }
     }
+}
+
+/// About as many bytes as the version will have: its base's and its head's.
+fn version_bytes(context: &Context<'_>, trained: &Trained) -> u64 {
+    let base = context.cache.base;
+    let graph = std::fs::metadata(base.graph_path()).map_or(0, |file| file.len());
+    let values = trained.layers.iter().flat_map(|layer| &layer.weights).map(|weight| weight.shape.iter().product::<usize>());
+    base.metadata.weights.bytes + graph + 4 * values.sum::<usize>() as u64
 }
 
 fn graph_error(context: &Context<'_>, source: impl Into<BuildError>) -> Error {

@@ -2,14 +2,18 @@
 //!
 //! The decision holds for the moment of publication: if the model has changed meanwhile, it is made again.
 
+mod decision;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use self::decision::{decided, judged, pinned};
 use super::{Finetuner, name::has_labels};
 use crate::{
-    registry::{Metadata, Model, ModelVersion, Published, Stable, Staging, TrainedOn},
+    jobs::is_transient,
+    registry::{Metadata, Model, ModelVersion, Published, Staging, TrainedOn},
     telemetry::chain,
     tensor::argmax,
     training::{
@@ -136,26 +140,27 @@ impl Register<'_> {
         made: &Made<'_>,
         trained_on: &TrainedOn,
         measured: &mut Known,
-    ) -> (bool, Publication) {
+    ) -> Result<(bool, Publication), Error> {
         let Some(model) = model else {
-            return decided(true, Reason::NewName, "no model had this name", None);
+            return Ok(decided(true, Reason::NewName, "no model had this name", None));
         };
         if model.version(model.stable.version).is_none() {
             let detail = "the version that was chosen cannot be read; take the choice back, or make this one stable";
-            return decided(false, Reason::NotMeasured, detail, None);
+            return Ok(decided(false, Reason::NotMeasured, detail, None));
         }
         let comparison = match has_labels(model, &self.recipe.classes) {
             false if self.recipe.replace && self.recipe.publish != Publish::Never => {
-                return pinned(model.stable, decided(true, Reason::Replaced, "it replaces a model with other labels", None));
+                let replaced = decided(true, Reason::Replaced, "it replaces a model with other labels", None);
+                return Ok(pinned(model.stable, replaced));
             }
             false if self.recipe.publish != Publish::Never => {
                 let detail = "a model with other labels got this name while the job ran; make it stable to replace that";
-                return decided(false, Reason::OtherLabels, detail, None);
+                return Ok(decided(false, Reason::OtherLabels, detail, None));
             }
             false => None,
-            true => self.compare(model, made, trained_on, measured),
+            true => self.compare(model, made, trained_on, measured)?,
         };
-        pinned(model.stable, judged(self.recipe.publish, made.division.val.is_empty(), comparison))
+        Ok(pinned(model.stable, judged(self.recipe.publish, made.division.val.is_empty(), comparison)))
     }
 
     /// Says what its user may not expect.
@@ -173,47 +178,76 @@ impl Register<'_> {
     }
 
     /// The comparison with the version that answers; `None` when that cannot be measured.
-    fn compare(&self, model: &Model, made: &Made<'_>, trained_on: &TrainedOn, measured: &mut Known) -> Option<Comparison> {
-        let stable = model.version(model.stable.version)?;
+    ///
+    /// # Errors
+    /// What passes when the run is tried again.
+    fn compare(
+        &self,
+        model: &Model,
+        made: &Made<'_>,
+        trained_on: &TrainedOn,
+        measured: &mut Known,
+    ) -> Result<Option<Comparison>, Error> {
+        let Some(stable) = model.version(model.stable.version) else { return Ok(None) };
         let number = stable.metadata.version;
-        let measure = || {
-            let compared = self.measure(stable, made, trained_on);
-            compared.inspect_err(|error| tracing::warn!(model = model.name, version = number, error, "cannot be measured")).ok()
-        };
-        measured.entry(number).or_insert_with(measure).clone()
+        if let Some(known) = measured.get(&number) {
+            return Ok(known.clone());
+        }
+        let compared = self.measure(stable, made, trained_on)?;
+        let warn = |error: &String| tracing::warn!(model = model.name, version = number, error, "cannot be measured");
+        let compared = compared.inspect_err(warn).ok();
+        measured.insert(number, compared.clone());
+        Ok(compared)
     }
 
-    fn measure(&self, stable: &ModelVersion, made: &Made<'_>, trained_on: &TrainedOn) -> Result<Comparison, String> {
+    fn measure(
+        &self,
+        stable: &ModelVersion,
+        made: &Made<'_>,
+        trained_on: &TrainedOn,
+    ) -> Result<Result<Comparison, String>, Error> {
         let known = self.known_training(stable);
         let is_common = |image: &Sample| !known.contains(image.content()) && !trained_on.contains(image.content());
         let common = made.division.val.iter().zip(made.predicted).map(|(&at, &class)| (&self.samples.images[at as usize], class));
         let common: Vec<(&Sample, usize)> = common.filter(|(image, _)| is_common(image)).collect();
         let mut classifier = match common.is_empty() {
             true => None,
-            false => Some(self.finetuner.classifier(stable.clone()).map_err(|error| chain(&error))?),
+            false => match self.finetuner.classifier(stable.clone()) {
+                Ok(classifier) => Some(classifier),
+                Err(error) => return Ok(Err(chain(&error))),
+            },
         };
         let (mut own, mut other) = (0, 0);
         for (image, predicted) in &common {
             if self.observer.cancelled() {
-                return Err("the job was stopped".to_owned());
+                return Err(Error::Cancelled);
             }
             own += u64::from(*predicted == image.class);
-            let bytes = std::fs::read(&image.file).map_err(|error| error.to_string())?;
-            let classified = classifier.as_mut().map(|classifier| classifier.classify(&bytes));
-            let classified = classified.transpose().map_err(|error| chain(&error))?;
+            let bytes = match std::fs::read(&image.file) {
+                Ok(bytes) => bytes,
+                Err(source) if is_transient(&source) => {
+                    return Err(Error::Io { action: "read the image", path: image.file.as_path().into(), source });
+                }
+                Err(error) => return Ok(Err(error.to_string())),
+            };
+            let classified = classifier.as_mut().map(|classifier| classifier.classify(&bytes)).transpose();
+            let classified = match classified {
+                Ok(classified) => classified,
+                Err(error) => return Ok(Err(chain(&error))),
+            };
             let best = classified.and_then(Result::ok).map(|classified| argmax(&classified.scores));
             other += u64::from(best == Some(image.class));
         }
         let images = common.len() as u64;
         let share = |right: u64| (images > 0).then(|| right as f64 / images as f64);
-        Ok(Comparison {
+        Ok(Ok(Comparison {
             with: format!("{}@{}", stable.metadata.name, stable.metadata.version),
             images,
             accuracy: share(own),
             accuracy_interval: wilson(own, images),
             other_accuracy: share(other),
             other_accuracy_interval: wilson(other, images),
-        })
+        }))
     }
 
     /// The photos that `version` is known to be trained on: by its own list, or as its recipe divides the same data set.
@@ -238,6 +272,10 @@ impl Publisher for Register<'_> {
         Ok(versions.into_iter().find(mine))
     }
 
+    fn rehearse(&self, bytes: u64) -> Result<(), Error> {
+        self.stage()?.rehearse(bytes).map_err(|source| self.refused(source))
+    }
+
     fn stage(&self) -> Result<Staging, Error> {
         self.finetuner.repository.stage(&self.recipe.name).map_err(|source| self.refused(source))
     }
@@ -248,7 +286,7 @@ impl Publisher for Register<'_> {
         let mut measured = Known::new();
         loop {
             let model = self.model()?;
-            let (published, publication) = self.decide(model.as_ref(), made, &trained_on, &mut measured);
+            let (published, publication) = self.decide(model.as_ref(), made, &trained_on, &mut measured)?;
             // A worker whose lease is lost must not publish: another has the job.
             if self.observer.cancelled() {
                 return Err(Error::Cancelled);
@@ -274,104 +312,4 @@ fn photos(samples: &Samples, positions: &[u32]) -> TrainedOn {
     let mut photos = TrainedOn::default();
     positions.iter().for_each(|&at| photos.insert(samples.images[at as usize].content()));
     photos
-}
-
-fn decided(served: bool, reason: Reason, detail: &str, comparison: Option<Comparison>) -> (bool, Publication) {
-    (served, Publication { served, reason, detail: detail.to_owned(), comparison })
-}
-
-/// What the comparison, if there is one, means to a request that says `publish`.
-fn judged(publish: Publish, no_validation: bool, comparison: Option<Comparison>) -> (bool, Publication) {
-    let right = comparison.as_ref().and_then(|comparison| Some((comparison.accuracy?, comparison.other_accuracy?)));
-    let images = comparison.as_ref().map_or(0, |comparison| comparison.images);
-    let (published, reason, detail) = match publish {
-        Publish::Always => (true, Reason::Always, "the request says so (`publish`)".to_owned()),
-        Publish::Never => (false, Reason::Never, "the request says so (`publish`)".to_owned()),
-        Publish::IfBetter if no_validation => {
-            let detail = "no validation image tells whether it is better than the version that answers; make it stable if it is";
-            (false, Reason::NoValidation, detail.to_owned())
-        }
-        Publish::IfBetter if comparison.is_none() => {
-            let detail = "the version that answers could not be measured; the log says why, and this one can be made stable";
-            (false, Reason::NotMeasured, detail.to_owned())
-        }
-        Publish::IfBetter if images < FEW as u64 => {
-            let known = right.map(|(own, other)| format!(" ({own:.4}, the other {other:.4})")).unwrap_or_default();
-            let detail = format!("{images} images that neither version was trained on say too little of which is better{known}");
-            (true, Reason::FewImages, detail)
-        }
-        Publish::IfBetter => {
-            let (own, other) = right.unwrap_or_default();
-            let (published, reason, word) = match own.total_cmp(&other) {
-                std::cmp::Ordering::Greater => (true, Reason::Better, "more than"),
-                std::cmp::Ordering::Equal => (true, Reason::Equal, "as many as"),
-                std::cmp::Ordering::Less => (false, Reason::Worse, "fewer than"),
-            };
-            let count = |share: f64| (share * images as f64).round();
-            let (own_count, other_count) = (count(own), count(other));
-            let detail = format!(
-                "it has {own_count} of {images} images right ({own:.4}), {word} the version that answered: {other_count} ({other:.4})"
-            );
-            (published, reason, detail)
-        }
-    };
-    (published, Publication { served: published, reason, detail, comparison })
-}
-
-/// The same where `stable` may be pinned: then that goes on answering, whatever is published.
-fn pinned(stable: Stable, (published, publication): (bool, Publication)) -> (bool, Publication) {
-    if !(stable.pinned && published) {
-        return (published, publication);
-    }
-    let detail = format!("version {} is pinned and goes on answering; {}", stable.version, publication.detail);
-    (published, Publication { served: false, reason: Reason::Pinned, detail, ..publication })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn comparison(images: u64, own: u64, other: u64) -> Comparison {
-        let share = |right: u64| (images > 0).then(|| right as f64 / images as f64);
-        Comparison {
-            with: "m@1".to_owned(),
-            images,
-            accuracy: share(own),
-            accuracy_interval: wilson(own, images),
-            other_accuracy: share(other),
-            other_accuracy_interval: wilson(other, images),
-        }
-    }
-
-    #[test]
-    fn a_version_is_published_unless_it_is_worse_or_nothing_says() {
-        #[track_caller]
-        fn check(publish: Publish, comparison: Option<Comparison>, expected: (bool, Reason)) {
-            let (published, publication) = judged(publish, false, comparison);
-            assert_eq!((published, publication.reason), expected);
-            assert_eq!(publication.served, published);
-        }
-        check(Publish::IfBetter, Some(comparison(20, 11, 10)), (true, Reason::Better));
-        check(Publish::IfBetter, Some(comparison(20, 10, 10)), (true, Reason::Equal));
-        check(Publish::IfBetter, Some(comparison(20, 9, 10)), (false, Reason::Worse));
-        check(Publish::IfBetter, Some(comparison(19, 0, 19)), (true, Reason::FewImages));
-        check(Publish::IfBetter, Some(comparison(0, 0, 0)), (true, Reason::FewImages));
-        check(Publish::IfBetter, None, (false, Reason::NotMeasured));
-        check(Publish::Always, Some(comparison(20, 9, 10)), (true, Reason::Always));
-        check(Publish::Never, Some(comparison(20, 11, 10)), (false, Reason::Never));
-        let (published, publication) = judged(Publish::IfBetter, true, Some(comparison(0, 0, 0)));
-        assert_eq!((published, publication.reason), (false, Reason::NoValidation));
-    }
-
-    #[test]
-    fn a_pinned_version_goes_on_answering() {
-        let better = || judged(Publish::IfBetter, false, Some(comparison(20, 11, 10)));
-        let (published, publication) = pinned(Stable { version: 1, pinned: true }, better());
-        assert_eq!((published, publication.served, publication.reason), (true, false, Reason::Pinned));
-        assert!(
-            publication.detail.starts_with("version 1 is pinned and goes on answering; it has 11 of 20 images right (0.5500)"),
-            "{publication:?}"
-        );
-        assert_eq!(pinned(Stable { version: 1, pinned: false }, better()), better());
-    }
 }
