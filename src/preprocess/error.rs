@@ -50,17 +50,17 @@ pub enum ImageError {
         /// How many pixels are allowed.
         limit: u64,
     },
-    /// Scans that visit more samples than allowed, by their headers.
-    #[error(
-        "the JPEG's {scans} scans visit {samples} samples, more than the {limit} allowed; save it with fewer scans, or as baseline"
-    )]
+    /// Scans that visit more samples than the image's size and the file's bytes justify, by their headers.
+    #[error("the JPEG's scans ({scans}) visit {samples} samples, more than the {limit} allowed for its size; save it {way_out}")]
     TooManyScans {
         /// How many scans the file has.
         scans: u32,
         /// Samples that they visit together.
         samples: u64,
-        /// How many are allowed: 32 for every allowed pixel.
+        /// How many are allowed.
         limit: u64,
+        /// How to save it instead.
+        way_out: &'static str,
     },
     /// Pixels, and what the decoder keeps beside them, that take more memory than allowed, by the headers.
     #[error("decoding the {format} takes {bytes} bytes or more, and {limit} are allowed; save it {}", smaller(*.format))]
@@ -72,6 +72,9 @@ pub enum ImageError {
         /// How many are allowed.
         limit: u64,
     },
+    /// Nobody waits for it any more.
+    #[error("decoding was cancelled")]
+    Cancelled,
 }
 
 impl ImageError {
@@ -87,6 +90,7 @@ impl ImageError {
             Self::TooManyPixels { .. } => "too_many_pixels",
             Self::TooManyScans { .. } => "too_many_scans",
             Self::TooMuchMemory { .. } => "too_much_memory",
+            Self::Cancelled => "cancelled",
         }
     }
 }

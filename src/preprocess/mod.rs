@@ -22,7 +22,7 @@ use utoipa::ToSchema;
 
 use crate::config::ImagesConfig;
 
-pub use decode::{decode, header, is_image};
+pub use decode::{decode, decode_unless, header, is_image};
 pub use error::{ImageError, PreprocessingError};
 pub use integer::IntegerType;
 pub use prepare::prepare;
@@ -135,12 +135,6 @@ impl Limits {
     pub fn decoding_bytes(&self) -> u64 {
         self.max_pixels.saturating_mul(9).saturating_add(32 << 20)
     }
-
-    /// Samples that all scans of a JPEG together may visit: 32 for every pixel that is allowed. A photo's ten scans visit 8
-    /// to 14 per pixel, but files of a few kilobytes can have hundreds of empty ones.
-    pub fn scan_samples(&self) -> u64 {
-        self.max_pixels.saturating_mul(32)
-    }
 }
 
 impl From<&ImagesConfig> for Limits {
@@ -175,6 +169,17 @@ pub struct Header {
     pub width: u32,
     /// Height in pixels, as stored.
     pub height: u32,
+    /// What decoding it takes.
+    pub cost: Cost,
+}
+
+/// What decoding an image takes, estimated from its header and from where its parts are, before anything is inflated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// Samples that the decoder visits, scan after scan and pass after pass; some hundred million of them take a second.
+    pub samples: u64,
+    /// Bytes that are held at the most beside the file, the pixels included.
+    pub bytes: u64,
 }
 
 /// An image in memory.

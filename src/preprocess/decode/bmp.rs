@@ -3,8 +3,8 @@
 //! Rows and runs are read here, with Pillow's own scaling of 5 and 6 bits.
 
 use super::{
-    super::{Decoded, Format, Header, ImageError},
-    broken,
+    super::{Cost, Decoded, Format, Header, ImageError},
+    Bounds, Size, area, broken,
     pixels::{self, Palette},
     unsupported,
 };
@@ -13,13 +13,18 @@ use super::{
 const FILE_HEADER: usize = 14;
 
 /// Width and height from the header.
-pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
+pub(super) fn size(bytes: &[u8]) -> Result<Size, ImageError> {
     let layout = Layout::read(bytes)?;
     Ok((layout.width, layout.height))
 }
 
+/// What decoding costs: RGB, and an index for each pixel where they are run lengths.
+pub(super) fn cost(size: Size) -> Result<Cost, ImageError> {
+    Ok(Cost { samples: area(size) * 3, bytes: area(size) * 4 })
+}
+
 /// Decodes to RGB.
-pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, ImageError> {
+pub(super) fn decode(bytes: &[u8], header: &Header, bounds: &Bounds<'_>) -> Result<Decoded, ImageError> {
     let layout = Layout::read(bytes)?;
     let samples = layout.samples(bytes)?;
     let row = header.width as usize * 3;
@@ -29,13 +34,13 @@ pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, ImageErro
         // The last row need not be padded.
         let mut rows = data.chunks(used.next_multiple_of(4)).map_while(|row| row.get(..used));
         let mut read = |out: &mut [u8]| rows.next().map(|row| samples.convert(row, out)).ok_or_else(|| refuse("it is cut short"));
-        layout.each_row(&mut rgb, row, &mut read)?;
+        layout.each_row(&mut rgb, row, &mut read, bounds)?;
     } else {
         let indices = layout.runs(bytes)?;
         let mut rows = indices.chunks_exact(header.width as usize);
         let mut read =
             |out: &mut [u8]| rows.next().map(|row| samples.convert(row, out)).ok_or_else(|| refuse("it has too few pixels"));
-        layout.each_row(&mut rgb, row, &mut read)?;
+        layout.each_row(&mut rgb, row, &mut read, bounds)?;
     }
     Ok(Decoded { width: header.width, height: header.height, rgb, orientation: 1 })
 }
@@ -122,9 +127,11 @@ impl Layout {
         rgb: &mut [u8],
         row: usize,
         read: &mut dyn FnMut(&mut [u8]) -> Result<(), ImageError>,
+        bounds: &Bounds<'_>,
     ) -> Result<(), ImageError> {
         let mut rows = rgb.chunks_exact_mut(row);
-        if self.top_down { rows.try_for_each(read) } else { rows.rev().try_for_each(read) }
+        let mut read = |out: &mut [u8]| bounds.go_on().and_then(|()| read(out));
+        if self.top_down { rows.try_for_each(&mut read) } else { rows.rev().try_for_each(&mut read) }
     }
 
     fn samples(&self, bytes: &[u8]) -> Result<Samples, ImageError> {

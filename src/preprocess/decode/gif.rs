@@ -5,22 +5,29 @@
 use weezl::{BitOrder, decode::Decoder};
 
 use super::{
-    super::{Decoded, Format, Header, ImageError},
-    broken, lzw,
+    super::{Cost, Decoded, Format, Header, ImageError},
+    Bounds, Size, area, broken, lzw,
     pixels::Palette,
 };
 
 /// Width and height of the canvas, which grows to hold the first frame.
-pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
+pub(super) fn size(bytes: &[u8]) -> Result<Size, ImageError> {
     let frame = Frame::first(bytes)?;
     let (right, bottom) = (frame.left + frame.width, frame.top + frame.height);
     Ok((frame.screen.0.max(right) as u32, frame.screen.1.max(bottom) as u32))
 }
 
-/// Decodes to RGB. Outside of the frame is the transparent colour, or colour 0.
-pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, ImageError> {
+/// What decoding costs: the frame's indices and a copy of their data, the canvas, and RGB.
+pub(super) fn cost(bytes: &[u8], size: Size) -> Result<Cost, ImageError> {
     let frame = Frame::first(bytes)?;
-    let indices = frame.indices()?;
+    let indices = (frame.width * frame.height) as u64;
+    Ok(Cost { samples: indices + area(size) * 3, bytes: indices + area(size) * 4 + bytes.len() as u64 })
+}
+
+/// Decodes to RGB. Outside of the frame is the transparent colour, or colour 0.
+pub(super) fn decode(bytes: &[u8], header: &Header, bounds: &Bounds<'_>) -> Result<Decoded, ImageError> {
+    let frame = Frame::first(bytes)?;
+    let indices = frame.indices(bounds)?;
     let width = header.width as usize;
     let mut canvas = vec![frame.transparent.unwrap_or(0); header.pixels()];
     for (source, row) in indices.chunks_exact(frame.width.max(1)).zip(frame.rows()) {
@@ -93,7 +100,7 @@ impl<'a> Frame<'a> {
     }
 
     /// The frame's indices, in the order of the file.
-    fn indices(&self) -> Result<Vec<u8>, ImageError> {
+    fn indices(&self, bounds: &Bounds<'_>) -> Result<Vec<u8>, ImageError> {
         let (&bits, mut rest) = self.data.split_first().ok_or_else(|| refuse("it is cut short"))?;
         if !(1..=12).contains(&bits) {
             return Err(refuse(format!("codes of {bits} bits")));
@@ -104,7 +111,7 @@ impl<'a> Frame<'a> {
             rest = after;
         }
         let mut indices = vec![0; self.width * self.height];
-        let full = lzw::fill(Decoder::new(BitOrder::Lsb, bits), &stored, &mut indices).map_err(refuse)?;
+        let full = lzw::fill(Decoder::new(BitOrder::Lsb, bits), &stored, &mut indices, bounds)?.map_err(refuse)?;
         if full { Ok(indices) } else { Err(refuse("it has too few pixels")) }
     }
 

@@ -8,13 +8,16 @@ use ::png::{DecodeOptions, Decoder, InterlaceInfo, Limits, Reader, expand_interl
 use flate2::{Crc, read::ZlibDecoder};
 
 use super::{
-    super::{Decoded, Format, Header, ImageError, orientation},
-    broken,
+    super::{Cost, Decoded, Format, Header, ImageError, orientation},
+    Bounds, Size, area, broken,
     pixels::{self, Palette},
 };
 
 /// Room for the decoder's window and rows, in bytes.
 const DECODER_BYTES: usize = 16 << 20;
+
+/// What the decoder usually holds of that, and an XMP packet.
+const WINDOW_BYTES: u64 = 4 << 20;
 
 /// As much of a compressed XMP packet as Pillow inflates.
 const XMP_BYTES: u64 = 1 << 20;
@@ -25,13 +28,29 @@ const XMP: &[u8] = b"XML:com.adobe.xmp\0";
 const END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
 
 /// Width and height from the header.
-pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
+pub(super) fn size(bytes: &[u8]) -> Result<Size, ImageError> {
     let layout = Layout::read(bytes)?;
     Ok((layout.width, layout.height))
 }
 
+/// What decoding costs: samples as they are stored, and the pixels as RGB beside a copy of their data.
+pub(super) fn cost(bytes: &[u8]) -> Result<Cost, ImageError> {
+    let layout = Layout::read(bytes)?;
+    let channels = match layout.color {
+        0 | 3 => 1,
+        2 => 3,
+        4 => 2,
+        _ => 4,
+    };
+    let pixels = area((layout.width, layout.height));
+    let samples = pixels * channels * u64::from(layout.bits.div_ceil(8));
+    // Each pass is expanded to its place.
+    let samples = if layout.interlaced { samples + pixels * 3 } else { samples };
+    Ok(Cost { samples, bytes: pixels * 3 + bytes.len() as u64 + WINDOW_BYTES })
+}
+
 /// Decodes to RGB.
-pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, ImageError> {
+pub(super) fn decode(bytes: &[u8], header: &Header, bounds: &Bounds<'_>) -> Result<Decoded, ImageError> {
     let layout = Layout::read(bytes)?;
     let parts = Parts::of(bytes)?;
     let pixels = |end| {
@@ -40,10 +59,13 @@ pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, ImageErro
         options.set_ignore_adler32(false);
         let mut decoder = Decoder::new_with_options(Cursor::new(layout.image(&parts.data, end)), options);
         decoder.set_limits(Limits { bytes: DECODER_BYTES });
-        layout.rgb(decoder.read_info().map_err(refuse)?, &parts.palette, header)
+        layout.rgb(decoder.read_info().map_err(refuse)?, &parts.palette, header, bounds)
     };
     // The decoder gives its last rows when it sees what follows them, and with an end it asks for every byte of the checksum.
-    let rgb = pixels(END).or_else(|_| pixels(&[]))?;
+    let rgb = match pixels(END) {
+        Err(error) if error != ImageError::Cancelled => pixels(&[]),
+        outcome => outcome,
+    }?;
     let orientation = orientation::read(parts.exif, parts.xmp.as_deref());
     Ok(Decoded { width: header.width, height: header.height, rgb, orientation })
 }
@@ -86,7 +108,9 @@ impl Layout {
     fn image(&self, data: &[&[u8]], end: &[u8]) -> Vec<u8> {
         let size = [self.width.to_be_bytes(), self.height.to_be_bytes()].concat();
         let rest = [self.bits, self.color, 0, 0, u8::from(self.interlaced)];
-        let mut image = b"\x89PNG\r\n\x1a\n".to_vec();
+        let stored: usize = data.iter().map(|data| data.len() + 12).sum();
+        let mut image = Vec::with_capacity(stored + 64);
+        image.extend_from_slice(b"\x89PNG\r\n\x1a\n");
         let header = [&size[..], &rest].concat();
         for (kind, data) in [(b"IHDR", &header[..])].into_iter().chain(data.iter().map(|data| (b"IDAT", *data))) {
             image.extend_from_slice(&(data.len() as u32).to_be_bytes());
@@ -98,13 +122,20 @@ impl Layout {
         image
     }
 
-    fn rgb(&self, mut reader: Reader<Cursor<Vec<u8>>>, palette: &Palette, header: &Header) -> Result<Vec<u8>, ImageError> {
+    fn rgb(
+        &self,
+        mut reader: Reader<Cursor<Vec<u8>>>,
+        palette: &Palette,
+        header: &Header,
+        bounds: &Bounds<'_>,
+    ) -> Result<Vec<u8>, ImageError> {
         let width = header.width as usize * 3;
         let mut rgb = vec![0; header.pixels() * 3];
         let length = reader.output_line_size(self.width).ok_or_else(|| refuse("its rows are too long"))?;
         let mut row = vec![0; length];
         if !self.interlaced {
             for out in rgb.chunks_exact_mut(width) {
+                bounds.go_on()?;
                 reader.read_row(&mut row).map_err(refuse)?.ok_or_else(|| refuse("it has too few rows"))?;
                 self.convert(&row, palette, out);
             }
@@ -112,6 +143,7 @@ impl Layout {
         }
         let mut part = vec![0; width];
         for _ in 0..Self::passes(header) {
+            bounds.go_on()?;
             let pass = reader.read_row(&mut row).map_err(refuse)?;
             let Some(InterlaceInfo::Adam7(pass)) = pass else { return Err(refuse("it has too few rows")) };
             self.convert(&row, palette, &mut part);

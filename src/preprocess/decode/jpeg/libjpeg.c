@@ -4,6 +4,8 @@
  * Warnings are no errors; a file that ends before the last row is written is truncated. Bounds come from the caller. */
 
 #include <setjmp.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,9 +20,10 @@
 struct order {
   uint32_t width, height, components, scans;
   size_t memory;
+  const _Atomic(bool) *cancelled;
 };
 
-enum outcome { DECODED = 0, TRUNCATED = 1, FAILED = 2, MISREAD = 3 };
+enum outcome { DECODED = 0, TRUNCATED = 1, FAILED = 2, MISREAD = 3, CANCELLED = 4 };
 
 struct decoder {
   struct jpeg_decompress_struct jpeg;
@@ -31,7 +34,7 @@ struct decoder {
   enum outcome outcome;
   const uint8_t *next, *end;
   int finishing;
-  uint32_t scans;
+  const struct order *order;
 };
 
 static void leave(struct decoder *decoder, enum outcome outcome) {
@@ -43,10 +46,12 @@ static void on_error(j_common_ptr jpeg) { leave(jpeg->client_data, FAILED); }
 
 static void on_message(j_common_ptr jpeg) { (void)jpeg; }
 
-/* The walk over the markers has counted the scans, and what they cost is bounded: more of them must not be decoded. */
+/* Called for each row of blocks that a scan visits, and for each row of the output.
+ * The walk over the markers has counted the scans, and what they cost is bounded: more of them must not be decoded. */
 static void on_progress(j_common_ptr jpeg) {
   struct decoder *decoder = jpeg->client_data;
-  if ((uint32_t)decoder->jpeg.input_scan_number > decoder->scans) leave(decoder, MISREAD);
+  if (atomic_load_explicit(decoder->order->cancelled, memory_order_relaxed)) leave(decoder, CANCELLED);
+  if ((uint32_t)decoder->jpeg.input_scan_number > decoder->order->scans) leave(decoder, MISREAD);
 }
 
 static void nothing(j_decompress_ptr jpeg) { (void)jpeg; }
@@ -75,7 +80,8 @@ static void skip(j_decompress_ptr jpeg, long bytes) {
   jpeg->src->bytes_in_buffer -= (size_t)bytes;
 }
 
-static void decode(struct decoder *decoder, const struct order *order, uint8_t *samples) {
+static void decode(struct decoder *decoder, uint8_t *samples) {
+  const struct order *order = decoder->order;
   j_decompress_ptr jpeg = &decoder->jpeg;
   int header;
   do header = jpeg_read_header(jpeg, FALSE);
@@ -103,7 +109,7 @@ int graft_jpeg_decode(const uint8_t *bytes, size_t length, const struct order *o
   struct decoder decoder = {0};
   decoder.end = bytes + length;
   decoder.next = bytes;
-  decoder.scans = order->scans;
+  decoder.order = order;
   decoder.outcome = DECODED;
   decoder.jpeg.err = jpeg_std_error(&decoder.errors);
   decoder.jpeg.client_data = &decoder;
@@ -120,7 +126,7 @@ int graft_jpeg_decode(const uint8_t *bytes, size_t length, const struct order *o
     decoder.jpeg.src = &decoder.source;
     decoder.jpeg.progress = &decoder.progress;
     decoder.jpeg.mem->max_memory_to_use = (long)order->memory;
-    decode(&decoder, order, samples);
+    decode(&decoder, samples);
   } else if (decoder.outcome == FAILED) {
     decoder.errors.format_message((j_common_ptr)&decoder.jpeg, message);
   }

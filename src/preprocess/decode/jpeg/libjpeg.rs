@@ -3,7 +3,10 @@
 //! Knows no markers and no limits: what to expect and what it may cost is in the [`Order`].
 #![expect(unsafe_code, reason = "libjpeg is C, and only C can catch its longjmp")]
 
-use std::ffi::{CStr, c_char, c_int};
+use std::{
+    ffi::{CStr, c_char, c_int},
+    sync::atomic::AtomicBool,
+};
 
 // Links the library that `build.rs` compiles `libjpeg.c` against.
 use turbojpeg_sys as _;
@@ -13,7 +16,7 @@ const MESSAGE: usize = 200;
 
 /// What the header says, and what decoding may cost.
 #[repr(C)]
-pub(super) struct Order {
+pub(super) struct Order<'a> {
     pub width: u32,
     pub height: u32,
     /// 1, 3 or 4: samples come as grey, RGB or CMYK (0 is full ink).
@@ -22,6 +25,8 @@ pub(super) struct Order {
     pub scans: u32,
     /// How many bytes libjpeg may hold in coefficients.
     pub memory: usize,
+    /// Once true, decoding ends at the next row of blocks.
+    pub cancelled: &'a AtomicBool,
 }
 
 /// Why there are no samples.
@@ -33,13 +38,21 @@ pub(super) enum Failure {
     Failed(String),
     /// libjpeg reads another header or more scans than the order says.
     Misread,
+    /// The order was cancelled.
+    Cancelled,
 }
 
 unsafe extern "C" {
-    fn graft_jpeg_decode(bytes: *const u8, length: usize, order: *const Order, samples: *mut u8, message: *mut c_char) -> c_int;
+    fn graft_jpeg_decode(
+        bytes: *const u8,
+        length: usize,
+        order: *const Order<'_>,
+        samples: *mut u8,
+        message: *mut c_char,
+    ) -> c_int;
 }
 
-impl Order {
+impl Order<'_> {
     /// Bytes of a whole image.
     pub(super) fn samples(&self) -> usize {
         self.width as usize * self.height as usize * self.components as usize
@@ -51,7 +64,7 @@ impl Order {
         let mut message = [0; MESSAGE];
         // SAFETY: the function reads `bytes.len()` bytes, and writes `width * height * components` bytes of `samples`, whose
         // size is just that, after it has found these three in the file; it writes at most `JMSG_LENGTH_MAX` bytes of
-        // `message`, ended by a zero. It keeps no pointer, has no state between calls, and neither unwinds nor jumps out.
+        // `message`, ended by a zero. `cancelled` outlives the call, and is read atomically alone. It keeps no pointer, has no state between calls, and neither unwinds nor jumps out.
         let outcome = unsafe {
             graft_jpeg_decode(bytes.as_ptr(), bytes.len(), self, samples.as_mut_ptr(), message.as_mut_ptr().cast::<c_char>())
         };
@@ -59,6 +72,7 @@ impl Order {
             0 => Ok(samples),
             1 => Err(Failure::Truncated),
             2 => Err(Failure::Failed(text(&message))),
+            4 => Err(Failure::Cancelled),
             _ => Err(Failure::Misread),
         }
     }

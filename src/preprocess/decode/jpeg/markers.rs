@@ -15,6 +15,7 @@ const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 /// Side of a block, in samples; a block holds `BLOCK * BLOCK`.
 const BLOCK: u64 = 8;
 const BLOCK_SAMPLES: u64 = BLOCK * BLOCK;
+const COEFFICIENT_BYTES: u64 = 2;
 /// What a scan costs at least, in samples: its tables are made anew, however small the image.
 pub(super) const SCAN_SAMPLES: u64 = 1 << 14;
 
@@ -36,6 +37,7 @@ pub(super) struct Frame {
     pub height: u32,
     pub components: Vec<Component>,
     progressive: bool,
+    pub arithmetic: bool,
 }
 
 /// A component's identifier and sampling factors.
@@ -97,13 +99,13 @@ impl<'a> Head<'a> {
         if !self.frame.progressive && usize::from(*self.scan.first()?) >= self.frame.components.len() {
             return None;
         }
-        let mut scans = Scans { count: 0, samples: 0, bytes: self.frame.coefficients() };
+        let mut scans = Scans { count: 0, samples: 0, bytes: self.frame.samples() * COEFFICIENT_BYTES };
         let mut reader = Reader { bytes: self.rest, at: 0 };
         let mut scan = Some(self.scan);
         loop {
             if let Some(header) = scan.take() {
                 scans.count += 1;
-                scans.samples += SCAN_SAMPLES + self.frame.samples(header);
+                scans.samples += SCAN_SAMPLES + self.frame.visited(header);
             }
             match reader.marker() {
                 None | Some(END_OF_IMAGE) => return Some(scans),
@@ -146,6 +148,7 @@ impl Frame {
             height: u16::from_be_bytes([h1, h0]).into(),
             components: components.iter().map(component).collect::<Result<_, _>>()?,
             progressive: matches!(marker, 0xc2 | 0xca),
+            arithmetic: matches!(marker, 0xc9 | 0xca),
         })
     }
 
@@ -156,9 +159,9 @@ impl Frame {
         (u64::from(self.width).div_ceil(BLOCK * horizontal), u64::from(self.height).div_ceil(BLOCK * vertical))
     }
 
-    /// Bytes of the coefficients of all components, two for each.
-    fn coefficients(&self) -> u64 {
-        self.components.iter().map(|component| self.padded(component)).sum::<u64>() * 2
+    /// Samples of all components, which a single scan visits.
+    pub fn samples(&self) -> u64 {
+        self.components.iter().map(|component| self.padded(component)).sum()
     }
 
     /// Samples of a component, filled up to whole units.
@@ -168,7 +171,7 @@ impl Frame {
     }
 
     /// Samples that the scan with this header visits, at most: where two components have one identifier, the larger counts.
-    fn samples(&self, header: &[u8]) -> u64 {
+    fn visited(&self, header: &[u8]) -> u64 {
         let Some((&count, selectors)) = header.split_first() else { return 0 };
         let named = |id: u8| self.components.iter().filter(move |component| component.id == id);
         let visited = |&[id, _]: &[u8; 2]| named(id).map(|component| self.padded(component)).max().unwrap_or(0);

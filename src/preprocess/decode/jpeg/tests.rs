@@ -156,13 +156,43 @@ fn scans_are_counted_with_what_they_visit() {
 fn empty_scans_are_refused_before_they_are_decoded() {
     let ten = empty_scans(7000, 7000, 3, 10);
     decode(&ten, &LIMITS).expect("ten scans of three full components are honest");
-    let error = decode(&empty_scans(7000, 7000, 3, 98), &LIMITS).expect_err("98 are not");
-    assert_eq!(error.code(), "too_many_scans");
-    assert!(error.to_string().starts_with("the JPEG's 98 scans visit 14"), "{error}");
+    // However few pixels the image has of those that are allowed.
+    for side in [700, 7000] {
+        let error = decode(&empty_scans(side, side, 3, 98), &LIMITS).expect_err("98 are not");
+        assert_eq!(error.code(), "too_many_scans");
+        assert!(error.to_string().starts_with("the JPEG's scans (98) visit 14"), "{error}");
+    }
     // However small the image, a scan costs something.
-    assert!(decode(&empty_scans(8, 8, 3, 90_000), &LIMITS).is_ok());
-    let many = empty_scans(8, 8, 3, 200_000);
-    assert!(matches!(decode(&many, &LIMITS), Err(ImageError::TooManyScans { scans: 200_000, .. })));
+    assert!(decode(&empty_scans(8, 8, 3, 60), &LIMITS).is_ok());
+    let many = empty_scans(8, 8, 3, 90_000);
+    assert!(matches!(decode(&many, &LIMITS), Err(ImageError::TooManyScans { scans: 90_000, .. })));
+}
+
+#[test]
+fn bytes_pay_for_scans() {
+    let mut file = empty_scans(700, 700, 3, 98);
+    assert!(decode(&file, &LIMITS).is_err());
+    file.splice(2..2, [&b"\xff\xfe\xff\xff"[..], &[0; 65533]].concat().repeat(40));
+    decode(&file, &LIMITS).expect("it is as long as one whose scans are full");
+}
+
+/// What arithmetic coding expects takes no bytes, and may be thirty decisions for each sample.
+#[test]
+fn arithmetic_coding_is_paid_for_by_bytes_alone() {
+    let arithmetic = |side, marker| {
+        let mut file = empty_scans(side, side, 3, 1);
+        let frame = file.iter().position(|&byte| byte == 0xc2).expect("a frame header");
+        file[frame] = marker;
+        file
+    };
+    decode(&arithmetic(1000, 0xca), &LIMITS).expect("a small one is read");
+    for marker in [0xc9, 0xca] {
+        let error = decode(&arithmetic(1500, marker), &LIMITS).expect_err("a blank one");
+        assert!(error.to_string().ends_with("allowed for its size; save it with Huffman coding"), "{error}");
+    }
+    let mut paid = arithmetic(1500, 0xca);
+    paid.splice(2..2, [&b"\xff\xfe\xff\xff"[..], &[0; 65533]].concat().repeat(2));
+    decode(&paid, &LIMITS).expect("what an encoder writes for a photo is longer than this");
 }
 
 #[test]

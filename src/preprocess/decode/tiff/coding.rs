@@ -9,8 +9,8 @@ use weezl::{BitOrder, decode::Decoder};
 
 use super::{directory::Directory, odd, refuse, samples::Samples, tag};
 use crate::preprocess::{
-    Format, Header, ImageError, Limits,
-    decode::{jpeg, lzw},
+    ImageError,
+    decode::{Bounds, STEP, jpeg, lzw},
 };
 
 enum Method {
@@ -34,21 +34,14 @@ pub(super) struct Coding<'a> {
     tables: &'a [u8],
     /// Rows of a whole strip or tile.
     chunk_rows: usize,
-    /// A strip's share of the pixels that an image may have.
-    chunk_pixels: u64,
 }
 
-/// What it costs to begin a JPEG, however small, as bytes that could be read meanwhile.
+/// What it costs to begin a JPEG, or what is compressed otherwise, however small, as bytes that could be read meanwhile.
 const JPEG_BYTES: usize = 16 << 10;
+const START_BYTES: usize = 2 << 10;
 
 impl<'a> Coding<'a> {
-    pub fn of(
-        directory: &Directory<'a>,
-        samples: &Samples,
-        planar: bool,
-        chunk_rows: usize,
-        chunk_pixels: u64,
-    ) -> Result<Self, ImageError> {
+    pub fn of(directory: &Directory<'a>, samples: &Samples, planar: bool, chunk_rows: usize) -> Result<Self, ImageError> {
         let compression = directory.value(tag::COMPRESSION, 1)?;
         let method = match compression {
             1 => Method::Raw,
@@ -78,7 +71,6 @@ impl<'a> Coding<'a> {
             luma_chroma: samples.luma_chroma,
             tables: directory.values(tag::JPEG_TABLES)?.data,
             chunk_rows,
-            chunk_pixels,
         })
     }
 
@@ -98,7 +90,7 @@ impl<'a> Coding<'a> {
             Method::Jpeg => stored.len() + self.tables.len() + JPEG_BYTES,
             // What is read ends with the last row.
             Method::Raw => 1,
-            _ => stored.len(),
+            _ => stored.len() + START_BYTES,
         };
         bytes as u64
     }
@@ -112,9 +104,16 @@ impl<'a> Coding<'a> {
     }
 
     /// The first `rows` rows of a strip or tile that is `width` pixels wide.
-    pub fn undo<'s>(&self, stored: &'s [u8], width: usize, rows: usize) -> Result<Cow<'s, [u8]>, ImageError> {
+    pub fn undo<'s>(
+        &self,
+        stored: &'s [u8],
+        width: usize,
+        rows: usize,
+        bounds: &Bounds<'_>,
+    ) -> Result<Cow<'s, [u8]>, ImageError> {
+        bounds.go_on()?;
         if matches!(self.method, Method::Jpeg) {
-            return self.jpeg(stored, width, rows).map(Cow::from);
+            return self.jpeg(stored, width, rows, bounds).map(Cow::from);
         }
         let row_bytes = self.row_bytes(width);
         let bytes = row_bytes * rows;
@@ -129,13 +128,17 @@ impl<'a> Coding<'a> {
         let filled = match self.method {
             Method::Lzw => {
                 let decoder = Decoder::with_tiff_size_switch(BitOrder::Msb, 8);
-                lzw::fill(decoder, &stored, &mut out).map_err(refuse)?.then_some(())
+                lzw::fill(decoder, &stored, &mut out, bounds)?.map_err(refuse)?.then_some(())
             }
             Method::PackBits => unpack_bits(&stored, &mut out),
             _ => {
                 let mut inflated = ZlibDecoder::new(&stored[..]);
+                for part in out.chunks_mut(STEP) {
+                    bounds.go_on()?;
+                    inflated.read_exact(part).map_err(|_| damaged())?;
+                }
                 // What follows the last pixel is the checksum.
-                inflated.read_exact(&mut out).and_then(|()| inflated.read(&mut [0])).map(drop).ok()
+                inflated.read(&mut [0]).map(drop).ok()
             }
         };
         filled.ok_or_else(damaged)?;
@@ -161,17 +164,17 @@ impl<'a> Coding<'a> {
         }
     }
 
-    fn jpeg(&self, stored: &[u8], width: usize, rows: usize) -> Result<Vec<u8>, ImageError> {
+    fn jpeg(&self, stored: &[u8], width: usize, rows: usize, bounds: &Bounds<'_>) -> Result<Vec<u8>, ImageError> {
         let file = self.interchange(stored).ok_or_else(|| refuse("a strip is no JPEG"))?;
         let (wide, high) = jpeg::size(&file).map_err(refuse)?;
         // A last strip may go on below the image, as tiles do.
         if wide as usize != width || !(rows..=self.chunk_rows).contains(&(high as usize)) {
             return Err(refuse(format!("a JPEG of {wide} × {high} pixels in a strip of {width} × {rows}")));
         }
-        let header = Header { format: Format::Jpeg, width: wide, height: high };
-        // Many strips together must not cost more than one image.
-        let limits = Limits { max_bytes: file.len(), max_pixels: self.chunk_pixels.max(header.pixels() as u64) };
-        let mut samples = jpeg::samples(&file, &header, &limits).map_err(refuse)?;
+        let mut samples = jpeg::samples(&file, bounds).map_err(|error| match error {
+            ImageError::Cancelled => error,
+            error => refuse(error),
+        })?;
         if samples.len() != width * high as usize * self.samples {
             return Err(refuse(format!("a JPEG whose components are not the {} samples of a pixel", self.samples)));
         }

@@ -8,8 +8,8 @@ mod directory;
 mod samples;
 
 use super::{
-    super::{Decoded, Format, Header, ImageError, Limits, orientation::View},
-    broken, unsupported,
+    super::{Cost, Decoded, Format, Header, ImageError, orientation::View},
+    Bounds, Size, area, broken, unsupported,
 };
 use coding::Coding;
 use directory::{Directory, Values};
@@ -47,7 +47,7 @@ const PADDED: usize = 4;
 const TILE_PIXELS: usize = 1 << 22;
 
 /// Width and height from the first directory, as Pillow shows it: its TIFF reader applies the orientation tag.
-pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
+pub(super) fn size(bytes: &[u8]) -> Result<Size, ImageError> {
     let directory = Directory::first(bytes)?;
     let (width, height) = stored_size(&directory)?;
     Ok(if orientation(&directory)? > 4 { (height, width) } else { (width, height) })
@@ -61,25 +61,20 @@ const CHUNK_BYTES: u64 = 512 << 20;
 const OVERLAP: usize = 2;
 const OVERLAP_BYTES: usize = 1 << 20;
 
+/// What decoding costs: RGB, the same again to turn it, planes that are put together, and a strip.
+pub(super) fn cost(bytes: &[u8], size: Size) -> Result<Cost, ImageError> {
+    let image = Image::read(bytes, area(size) as usize)?;
+    let (rgb, planes) = (if image.orientation == 1 { 3 } else { 6 }, if image.planar { image.samples.count as u64 } else { 0 });
+    let strip = image.coding.held(image.grid.width, image.grid.height);
+    Ok(Cost { samples: strip * image.chunks() as u64 + area(size) * rgb, bytes: area(size) * (rgb + planes) + strip })
+}
+
 /// Decodes to RGB.
-pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Decoded, ImageError> {
-    let directory = Directory::first(bytes)?;
-    let (width, height) = stored_size(&directory)?;
-    let samples = Samples::of(&directory)?;
-    let planar = directory.value(tag::PLANAR_CONFIGURATION, 1)? == 2 && samples.count > 1;
-    let grid = Grid::of(&directory, bytes, header.pixels())?;
-    let planes = if planar { samples.used() } else { 1 };
-    let chunks = planes * grid.across * grid.down;
-    let coding = Coding::of(&directory, &samples, planar, grid.height, limits.max_pixels / chunks.max(1) as u64)?;
-    grid.check_bytes(chunks, &coding)?;
-    let orientation = orientation(&directory)?;
-    let (rgb, put_together) = (if orientation == 1 { 3 } else { 6 }, if planar { samples.count } else { 0 });
-    let bytes = (header.pixels() * (rgb + put_together)) as u64 + coding.held(grid.width, grid.height);
-    if bytes > limits.decoding_bytes() {
-        return Err(ImageError::TooMuchMemory { format: Format::Tiff, bytes, limit: limits.decoding_bytes() });
-    }
-    let image = Image { width: width as usize, height: height as usize, samples, grid, coding };
-    let rgb = if planar { image.planes()? } else { image.pixels()? };
+pub(super) fn decode(bytes: &[u8], header: &Header, bounds: &Bounds<'_>) -> Result<Decoded, ImageError> {
+    let image = Image::read(bytes, header.pixels())?;
+    let bounds = Bounds { memory: bounds.memory.saturating_sub(header.cost.bytes), share: image.chunks() as u64, ..*bounds };
+    let rgb = if image.planar { image.planes(&bounds)? } else { image.pixels(&bounds)? };
+    let (width, height, orientation) = (image.width as u32, image.height as u32, image.orientation);
     let stored = Decoded { width, height, rgb, orientation: 1 };
     if orientation == 1 {
         return Ok(stored);
@@ -88,7 +83,7 @@ pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<D
     Ok(Decoded { width: header.width, height: header.height, rgb, orientation: 1 })
 }
 
-fn stored_size(directory: &Directory<'_>) -> Result<(u32, u32), ImageError> {
+fn stored_size(directory: &Directory<'_>) -> Result<Size, ImageError> {
     Ok((directory.value(tag::IMAGE_WIDTH, 0)?, directory.value(tag::IMAGE_LENGTH, 0)?))
 }
 
@@ -177,17 +172,40 @@ struct Image<'a> {
     width: usize,
     height: usize,
     samples: Samples,
+    /// Whether each sample has a plane of its own.
+    planar: bool,
+    orientation: u8,
     grid: Grid<'a>,
     coding: Coding<'a>,
 }
 
-impl Image<'_> {
+impl<'a> Image<'a> {
+    /// What the first directory of `bytes` says, of so many pixels, and where its strips are.
+    fn read(bytes: &'a [u8], pixels: usize) -> Result<Self, ImageError> {
+        let directory = Directory::first(bytes)?;
+        let (width, height) = stored_size(&directory)?;
+        let samples = Samples::of(&directory)?;
+        let planar = directory.value(tag::PLANAR_CONFIGURATION, 1)? == 2 && samples.count > 1;
+        let grid = Grid::of(&directory, bytes, pixels)?;
+        let coding = Coding::of(&directory, &samples, planar, grid.height)?;
+        let orientation = orientation(&directory)?;
+        let image = Self { width: width as usize, height: height as usize, samples, planar, orientation, grid, coding };
+        image.grid.check_bytes(image.chunks(), &image.coding)?;
+        Ok(image)
+    }
+
+    /// Strips or tiles that are read.
+    fn chunks(&self) -> usize {
+        let planes = if self.planar { self.samples.used() } else { 1 };
+        planes * self.grid.across * self.grid.down
+    }
+
     /// RGB of an image whose samples lie side by side.
-    fn pixels(&self) -> Result<Vec<u8>, ImageError> {
+    fn pixels(&self, bounds: &Bounds<'_>) -> Result<Vec<u8>, ImageError> {
         let mut rgb = vec![0; self.width * self.height * 3];
         for (x, y, index) in self.grid.chunks() {
             let rows = self.grid.height.min(self.height - y);
-            let chunk = self.coding.undo(self.grid.stored(index, &self.coding)?, self.grid.width, rows)?;
+            let chunk = self.coding.undo(self.grid.stored(index, &self.coding)?, self.grid.width, rows, bounds)?;
             let (start, end) = (x * 3, (x + self.grid.width).min(self.width) * 3);
             let lines = rgb.chunks_exact_mut(self.width * 3).skip(y);
             for (line, row) in lines.zip(chunk.chunks_exact(self.coding.row_bytes(self.grid.width))) {
@@ -198,14 +216,14 @@ impl Image<'_> {
     }
 
     /// RGB of an image with a plane for each sample, of 8 bits; planes that no colour needs are not read.
-    fn planes(&self) -> Result<Vec<u8>, ImageError> {
+    fn planes(&self, bounds: &Bounds<'_>) -> Result<Vec<u8>, ImageError> {
         let (count, per_plane) = (self.samples.count, self.grid.across * self.grid.down);
         let mut pixels = vec![0; self.width * self.height * count];
         for plane in 0..self.samples.used() {
             for (x, y, index) in self.grid.chunks() {
                 let rows = self.grid.height.min(self.height - y);
-                let chunk =
-                    self.coding.undo(self.grid.stored(plane * per_plane + index, &self.coding)?, self.grid.width, rows)?;
+                let stored = self.grid.stored(plane * per_plane + index, &self.coding)?;
+                let chunk = self.coding.undo(stored, self.grid.width, rows, bounds)?;
                 let lines = pixels.chunks_exact_mut(self.width * count).skip(y);
                 for (line, row) in lines.zip(chunk.chunks_exact(self.grid.width)) {
                     line[x * count..].chunks_exact_mut(count).zip(row).for_each(|(pixel, &sample)| pixel[plane] = sample);

@@ -88,6 +88,7 @@ impl Reader<'_> {
         let [green, red, blue, alpha, distance] = self.group(cache)?;
         let (mut left, mut highest) = (width * height, 0);
         while left > 0 {
+            let before = self.bits.at;
             let symbol = green.read(&mut self.bits)?;
             let pixels = if symbol < 256 {
                 highest = highest.max(red.read(&mut self.bits)? << 8 | symbol);
@@ -103,6 +104,13 @@ impl Reader<'_> {
                 1
             };
             left = left.checked_sub(pixels)?;
+            // What took no bits is repeated to the end.
+            if self.bits.at == before {
+                left %= pixels;
+                if left > 0 {
+                    return None;
+                }
+            }
         }
         Some(highest)
     }

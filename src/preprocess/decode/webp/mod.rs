@@ -12,8 +12,8 @@ use std::io::Cursor;
 use image_webp::WebPDecoder;
 
 use super::{
-    super::{Decoded, Format, Header, ImageError, Limits, orientation},
-    broken, pixels,
+    super::{Cost, Decoded, Format, Header, ImageError, orientation},
+    Bounds, Size, area, broken, pixels,
 };
 
 /// Bytes of a RIFF header and a chunk's header.
@@ -24,7 +24,7 @@ const CHUNK: usize = 8;
 const PIXEL_BYTES: u64 = 8;
 
 /// Width and height from the first chunk.
-pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
+pub(super) fn size(bytes: &[u8]) -> Result<Size, ImageError> {
     let (kind, data) = chunks(bytes.get(CONTAINER..).unwrap_or_default()).next().ok_or_else(|| refuse("it has no chunk"))?;
     if kind == *b"VP8X" {
         let (Some(width), Some(height)) = (triple(data, 4), triple(data, 7)) else {
@@ -35,14 +35,30 @@ pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), ImageError> {
     picture_size(kind, data)
 }
 
+/// What decoding costs: the first frame, its prefix codes, counted up to `limit` bytes, and the canvas.
+pub(super) fn cost(bytes: &[u8], size: Size, limit: u64) -> Result<Cost, ImageError> {
+    let frame = Frame::first(whole(bytes)?, size)?;
+    let picture = area((frame.width, frame.height));
+    let mut held = picture * PIXEL_BYTES;
+    if (frame.width, frame.height) != size {
+        held = held.max((picture + area(size)) * 3);
+    }
+    let transforms = if frame.kind == *b"VP8L" {
+        let codes = codes::bytes(frame.data, (frame.width, frame.height), limit.saturating_sub(held));
+        held += codes.ok_or_else(|| refuse("its prefix codes are damaged or cut short"))?;
+        2
+    } else {
+        1
+    };
+    Ok(Cost { samples: picture * 4 * transforms + area(size), bytes: held + bytes.len() as u64 })
+}
+
 /// Decodes to RGB. Outside of the first frame is black.
-pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Decoded, ImageError> {
-    let declared =
-        bytes.get(4..8).and_then(|length| length.first_chunk()).map_or(0, |length| u32::from_le_bytes(*length) as usize);
-    let whole = bytes.get(CONTAINER..declared.saturating_add(8)).ok_or_else(|| refuse("it is cut short"))?;
+pub(super) fn decode(bytes: &[u8], header: &Header, bounds: &Bounds<'_>) -> Result<Decoded, ImageError> {
+    let whole = whole(bytes)?;
     let frame = Frame::first(whole, (header.width, header.height))?;
-    frame.check_memory(limits.decoding_bytes())?;
     let mut rgb = frame.decode()?;
+    bounds.go_on()?;
     if (frame.width, frame.height) != (header.width, header.height) {
         let picture = std::mem::replace(&mut rgb, vec![0; header.pixels() * 3]);
         let (row, left) = (frame.width as usize * 3, frame.left as usize * 3);
@@ -60,6 +76,13 @@ fn refuse(error: impl ToString) -> ImageError {
     broken(Format::WebP, error)
 }
 
+/// The chunks of a file that is not cut short.
+fn whole(bytes: &[u8]) -> Result<&[u8], ImageError> {
+    let declared =
+        bytes.get(4..8).and_then(|length| length.first_chunk()).map_or(0, |length| u32::from_le_bytes(*length) as usize);
+    bytes.get(CONTAINER..declared.saturating_add(8)).ok_or_else(|| refuse("it is cut short"))
+}
+
 /// Where the first picture lies on the canvas, and its chunk.
 struct Frame<'a> {
     left: u32,
@@ -72,7 +95,7 @@ struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     /// Of the chunks `whole`, on a canvas of `size`.
-    fn first(whole: &'a [u8], size: (u32, u32)) -> Result<Self, ImageError> {
+    fn first(whole: &'a [u8], size: Size) -> Result<Self, ImageError> {
         let is_frame = |(kind, _): &([u8; 4], &[u8])| matches!(kind, b"VP8 " | b"VP8L" | b"ANMF");
         let missing = || refuse("it has no picture");
         let (kind, data) = chunks(whole).find(is_frame).ok_or_else(missing)?;
@@ -95,17 +118,6 @@ impl<'a> Frame<'a> {
 
     fn pixels(&self) -> usize {
         self.width as usize * self.height as usize
-    }
-
-    /// Refuses a picture that takes more than `limit` bytes to decode.
-    fn check_memory(&self, limit: u64) -> Result<(), ImageError> {
-        let mut bytes = self.pixels() as u64 * PIXEL_BYTES;
-        if self.kind == *b"VP8L" {
-            let size = (self.width, self.height);
-            let codes = codes::bytes(self.data, size, limit.saturating_sub(bytes));
-            bytes += codes.ok_or_else(|| refuse("its prefix codes are damaged or cut short"))?;
-        }
-        if bytes > limit { Err(ImageError::TooMuchMemory { format: Format::WebP, bytes, limit }) } else { Ok(()) }
     }
 
     fn decode(&self) -> Result<Vec<u8>, ImageError> {
@@ -136,7 +148,7 @@ impl<'a> Frame<'a> {
 }
 
 /// Width and height that a picture's own chunk says.
-fn picture_size(kind: [u8; 4], data: &[u8]) -> Result<(u32, u32), ImageError> {
+fn picture_size(kind: [u8; 4], data: &[u8]) -> Result<Size, ImageError> {
     let size = match (&kind, data) {
         (b"VP8 ", [_, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1, ..]) => {
             let side = |low: &u8, high: &u8| u32::from(u16::from_le_bytes([*low, *high]) & 0x3fff);

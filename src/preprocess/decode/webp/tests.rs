@@ -1,6 +1,6 @@
 //! Made-up pictures with many groups of prefix codes, and real ones: what counting them says, and what is decoded.
 
-use super::*;
+use super::{super::super::Limits, *};
 
 const LIMITS: Limits = Limits { max_bytes: 1 << 22, max_pixels: 1 << 16 };
 
