@@ -264,7 +264,7 @@ fn engine_code(error: &EngineError) -> Code {
         EngineError::Untrained { .. } => Code::UntrainedModel,
         EngineError::QueueFull { .. } => Code::QueueFull,
         EngineError::TooManyPixels { .. } => Code::TooManyPixels,
-        EngineError::LargeImages { .. } => Code::Busy,
+        EngineError::HeavyImages { .. } => Code::Busy,
         EngineError::Late { .. } => Code::Timeout,
         EngineError::TooLargeToLoad { .. } => Code::ModelTooLarge,
         EngineError::ShuttingDown => Code::ShuttingDown,

@@ -1,8 +1,12 @@
 //! Decoding: images that are let in become tensors, in lanes that bound threads and memory.
 //!
-//! A large image takes a thread for seconds: a few such have a lane of their own, at low priority, so that others need not wait.
+//! What takes a thread for a second has a lane of its own, at low priority, so that others need not wait; and ends when nobody wants it
+//! any more.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -15,14 +19,14 @@ use crate::{
     work::{Budget, Exceeded, Lane, Share},
 };
 
-/// Images of more pixels are large: twice the photos of today's telephones.
-const LARGE_PIXELS: u64 = 25_000_000;
+/// Images whose decoding visits more samples are heavy: they take about a second, a plain photo of 25 megapixels half of that.
+const HEAVY_SAMPLES: u64 = 100_000_000;
 
-/// Large images that may wait, over all requests.
-const LARGE_WAITING: u64 = 32;
+/// Heavy images that may be decoded or wait for that, over all requests.
+const HEAVY_WAITING: u64 = 32;
 
-/// How much lower the priority of decoding a large image is.
-const LARGE_NICE: u8 = 10;
+/// How much lower the priority of decoding a heavy image is.
+const HEAVY_NICE: u8 = 10;
 
 /// What memory is counted in: a semaphore counts to 2^29 at least.
 const MIB: u64 = 1 << 20;
@@ -35,8 +39,8 @@ pub(super) struct Decoding {
     max_pixels: u64,
     headers: Lane,
     usual: Lane,
-    large: Lane,
-    /// Places of large images.
+    heavy: Lane,
+    /// Places of heavy images.
     places: Budget,
     /// Memory of images that are being decoded, in MiB. Asynchronous: whoever wants some has a turn, and waits for others to end.
     memory: Arc<Semaphore>,
@@ -48,8 +52,20 @@ pub(super) struct Decoding {
 pub(super) struct Sized {
     bytes: Bytes,
     header: Result<Header, ImageError>,
-    /// Of one that is large.
+    /// Of one that is heavy.
     place: Option<Share>,
+}
+
+/// A request's wish for its images: when it is dropped, decoding them ends.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    left: Arc<AtomicBool>,
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A decoded image as its model wants it.
@@ -67,8 +83,8 @@ impl Decoding {
             max_pixels: server.max_request_pixels,
             headers: lane("headers"),
             usual: lane("decode"),
-            large: Lane::new("decode_large", 1, usize::MAX).with_nice(LARGE_NICE),
-            places: Budget::shared(LARGE_WAITING, server.max_client_percent, server.max_request_pixels / LARGE_PIXELS),
+            heavy: Lane::new("decode_heavy", 1, usize::MAX).with_nice(HEAVY_NICE),
+            places: Budget::shared(HEAVY_WAITING, server.max_client_percent, 1),
             memory: Arc::new(Semaphore::new(memory_mib as usize)),
             memory_mib,
         }
@@ -77,7 +93,7 @@ impl Decoding {
     /// Reads the headers of `images`, away from the async threads, and lets them in by their pixels.
     ///
     /// # Errors
-    /// [`Error::TooManyPixels`], [`Error::LargeImages`].
+    /// [`Error::TooManyPixels`], [`Error::HeavyImages`].
     pub(super) async fn sized(&self, images: Vec<Image>, admission: &Admission) -> Result<Vec<Sized>, Error> {
         let (limits, held) = (self.limits, admission.clone());
         let read = move || {
@@ -91,14 +107,17 @@ impl Decoding {
         if total > self.max_pixels {
             return Err(Error::TooManyPixels { pixels: total, limit: self.max_pixels });
         }
-        let is_large = |header: &Result<Header, ImageError>| pixels(header) > LARGE_PIXELS;
-        let large = read.iter().filter(|(header, _)| is_large(header)).count();
-        let places = self.places.take(admission.client(), large as u64);
-        let places =
-            places.map_err(|exceeded| Error::LargeImages { pixels: LARGE_PIXELS, of_client: exceeded == Exceeded::Client })?;
+        let is_heavy =
+            |header: &Result<Header, ImageError>| header.as_ref().is_ok_and(|header| header.cost.samples > HEAVY_SAMPLES);
+        let heavy = read.iter().filter(|(header, _)| is_heavy(header)).count() as u64;
+        let places = self.places.take(admission.client(), heavy).map_err(|exceeded| {
+            let of_client = exceeded == Exceeded::Client;
+            let limit = if of_client { self.places.per_client() } else { self.places.bound() };
+            Error::HeavyImages { limit, of_client }
+        })?;
         let mut places = places.into_ones();
         let sized = read.into_iter().map(|(header, bytes)| {
-            let place = if is_large(&header) { places.pop() } else { None };
+            let place = if is_heavy(&header) { places.pop() } else { None };
             Sized { bytes, header, place }
         });
         Ok(sized.collect())
@@ -110,6 +129,7 @@ impl Decoding {
         &self,
         image: Sized,
         (request, ahead): (u64, u64),
+        wanted: &Wanted,
         spec: &Arc<Preprocessing>,
         held: H,
     ) -> (Result<Prepared, ImageError>, H) {
@@ -118,21 +138,20 @@ impl Decoding {
             Ok(header) => header,
             Err(error) => return (Err(error), held),
         };
-        let lane = if place.is_some() { &self.large } else { &self.usual };
+        let lane = if place.is_some() { &self.heavy } else { &self.usual };
         let turn = lane.turn(request, ahead).await.expect("any number may wait");
         let memory = self.memory_for(&header).await;
-        let (spec, limits) = (Arc::clone(spec), self.limits);
+        let (spec, limits, left) = (Arc::clone(spec), self.limits, Arc::clone(&wanted.left));
         let work = move || {
             let _work = (place, memory);
-            let prepared = preprocess::decode(&bytes, &limits).map(|image| preprocess::prepare(image, &spec));
+            let prepared = preprocess::decode_unless(&bytes, &limits, &left).map(|image| preprocess::prepare(image, &spec));
             (prepared, held)
         };
         turn.run(work).await
     }
 
     async fn memory_for(&self, header: &Header) -> OwnedSemaphorePermit {
-        let bytes = Limits { max_pixels: pixels(header), ..self.limits }.decoding_bytes();
-        let mib = u32::try_from(bytes.div_ceil(MIB)).unwrap_or(u32::MAX).min(self.memory_mib);
+        let mib = u32::try_from(header.cost.bytes.div_ceil(MIB)).unwrap_or(u32::MAX).min(self.memory_mib);
         let memory = Arc::clone(&self.memory).acquire_many_owned(mib).await;
         memory.expect("the semaphore is never closed")
     }

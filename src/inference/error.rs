@@ -142,14 +142,14 @@ pub enum Error {
         /// The bound.
         limit: u64,
     },
-    /// As many large images wait as may.
+    /// As many images that take long to decode wait as may.
     #[error(
-        "as many images of more than {} million pixels wait as may{}; try again shortly, or send smaller ones",
-        pixels / 1_000_000, if *.of_client { " of one client (`server.max_client_percent`)" } else { "" }
+        "{limit} images that take long to decode{} are at hand, and more may not be; try again shortly, or send smaller ones",
+        if *.of_client { " of this client, its share (`server.max_client_percent`)," } else { "" }
     )]
-    LargeImages {
-        /// What counts as large.
-        pixels: u64,
+    HeavyImages {
+        /// How many may.
+        limit: u64,
         /// Whether it is one client's share that is full.
         of_client: bool,
     },

@@ -12,7 +12,7 @@ use futures_util::future::{join_all, try_join_all};
 
 use super::{
     Admission, Answer, Engine, Error, Image, OnError, Plan, Timings,
-    decoding::Prepared,
+    decoding::{Prepared, Wanted},
     find::find,
     worker::{Place, Ran, Task, Worker},
 };
@@ -45,9 +45,9 @@ impl Engine {
         let plan = Plan { version: worker.version().clone(), ..plan };
         let places = worker.admit(admission.client(), images.len())?;
         let started = Instant::now();
-        let spec = Arc::new(plan.preprocessing.clone());
+        let (spec, wanted) = (Arc::new(plan.preprocessing.clone()), Wanted::default());
         let prepared = images.into_iter().zip(places).enumerate().map(|(position, (image, place))| {
-            self.decoding().prepare(image, (admission.id(), position as u64), &spec, (place, admission.clone()))
+            self.decoding().prepare(image, (admission.id(), position as u64), &wanted, &spec, (place, admission.clone()))
         });
         let prepared: Vec<_> = join_all(prepared).await.into_iter().map(|(image, (place, _))| (image, place)).collect();
         let decode = started.elapsed();

@@ -64,7 +64,10 @@ impl Stream {
 }
 
 async fn app_with_job() -> (TestApp, Jobs, String) {
-    let setup = Setup::empty().configured(|config| config.jobs = JobsConfig { max_streams: 2, ..config.jobs.clone() });
+    let setup = Setup::empty().configured(|config| {
+        config.jobs = JobsConfig { max_streams: 2, ..config.jobs.clone() };
+        config.server.max_client_percent = 100;
+    });
     let (app, jobs) = setup.with_jobs(Plans::default()).await;
     let answer = app.send(finetune(&app, "", &json!({"name": "cats"}))).await;
     let id = answer.json()["id"].as_str().expect("a job has an id").to_owned();

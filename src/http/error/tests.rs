@@ -40,7 +40,7 @@ fn engine_errors() -> Vec<(EngineError, u16, Code)> {
         (EngineError::Untrained { model: model() }, 403, Code::UntrainedModel),
         (EngineError::QueueFull { model: model(), capacity: 1, of_client: false }, 503, Code::QueueFull),
         (EngineError::TooManyPixels { pixels: 2, limit: 1 }, 413, Code::TooManyPixels),
-        (EngineError::LargeImages { pixels: 1, of_client: true }, 503, Code::Busy),
+        (EngineError::HeavyImages { limit: 1, of_client: true }, 503, Code::Busy),
         (EngineError::Late { ms: 1 }, 503, Code::Timeout),
         (EngineError::TooLargeToLoad { model: model(), bytes: 2, bound: 1 }, 503, Code::ModelTooLarge),
         (EngineError::ShuttingDown, 503, Code::ShuttingDown),
