@@ -219,7 +219,7 @@ impl Queue {
 
 /// Builds a session on a thread of its own; whether there is one.
 fn build_beside(blueprint: Arc<Blueprint>, tensors: Vec<String>, results: Arc<Sender<Message>>) -> bool {
-    let name = format!("graft-{}", blueprint.version().metadata.name);
+    let name = format!("build-{}", blueprint.version().metadata.name);
     let thread = std::thread::Builder::new().name(name).spawn(move || {
         lower_priority(BUILD_NICE);
         let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| blueprint.build(&tensors)));

@@ -23,6 +23,7 @@ mod exported;
 mod features;
 mod finetune;
 mod goldens;
+mod hangups;
 mod health;
 mod inputs;
 mod job_events;
