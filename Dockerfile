@@ -60,7 +60,9 @@ COPY LICENSE-MIT LICENSE-APACHE THIRD-PARTY.md src/plot/DejaVuSans-LICENSE.txt /
 COPY config /app/config
 COPY scripts/bring-models.sh /usr/local/bin/bring-models
 WORKDIR /app
+# Within the container alone: who else reaches it is for whoever publishes the port, and compose.yaml publishes it on the loopback.
 ENV GRAFT__SERVER__HOST=0.0.0.0 \
+    GRAFT__SERVER__ALLOW_ANONYMOUS=true \
     GRAFT__SERVER__PORT=8080 \
     GRAFT__MODELS__DIR=/models \
     GRAFT__MODELS__STARTER=/opt/graft/efficientnet_lite0.safetensors \

@@ -1,5 +1,7 @@
 //! Composition root: builds everything from the configuration and owns start and shutdown.
 
+mod exposure;
+
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, bail};
@@ -44,6 +46,11 @@ impl App {
     pub async fn bind(config: Config, repository: Repository) -> anyhow::Result<Self> {
         let telemetry = telemetry::init(&config.telemetry)?;
         http::check_files(&config.server)?;
+        // Whether keys exist is for the store of keys to say.
+        let keys_exist = false;
+        if let Some(warning) = exposure::check(&config.server, keys_exist)? {
+            tracing::warn!(host = %config.server.host, "{warning}");
+        }
         let runtime = Runtime::open(&config.runtime)?;
         // A required provider that cannot be had is found out here, not at the first request.
         for choice in std::iter::once(&config.runtime.provider).chain(config.runtime.model_providers.values()) {

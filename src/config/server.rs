@@ -16,6 +16,13 @@ pub struct ServerConfig {
     pub port: u16,
     /// Certificate and key for HTTPS; default none, which serves HTTP.
     pub tls: Option<TlsFiles>,
+    /// Names that the server is known by, beside those of the loopback and the address that was reached; default none, which lets any
+    /// name pass on other addresses than the loopback; `GRAFT__SERVER__HOSTS`.
+    pub hosts: Vec<String>,
+    /// Origins whose pages may use the server, or `*` alone for all; default none; `GRAFT__SERVER__CORS_ORIGINS`.
+    pub cors_origins: Vec<String>,
+    /// Whether others than this machine may be answered while no API key exists; default false; `GRAFT__SERVER__ALLOW_ANONYMOUS`.
+    pub allow_anonymous: bool,
     /// Largest request body in bytes; default 64 MiB; `GRAFT__SERVER__MAX_BODY_BYTES`.
     pub max_body_bytes: usize,
     /// Most images in one request; default 64; `GRAFT__SERVER__MAX_IMAGES`.
@@ -61,6 +68,9 @@ pub(super) const KEYS: &[Key] = &[
     integer("server.port", 0, 65_535),
     of("server.tls_certificate", Kind::Text),
     of("server.tls_key", Kind::Text),
+    of("server.hosts", Kind::List),
+    of("server.cors_origins", Kind::List),
+    of("server.allow_anonymous", Kind::Boolean),
     integer("server.max_body_bytes", 1 << 10, 1 << 34),
     integer("server.max_images", 1, 4096),
     integer("server.max_request_pixels", 1, 1 << 40),
@@ -83,6 +93,11 @@ impl ServerConfig {
         self.max_body_bytes as u64 + 3 * self.max_response_bytes as u64
     }
 
+    /// Whether only this machine reaches the address.
+    pub fn is_loopback(&self) -> bool {
+        self.host.to_canonical().is_loopback()
+    }
+
     pub(super) fn from_values(values: &Values) -> Result<Self, ConfigError> {
         let why = "a request of that size could never be queued";
         values.at_most("server.max_images", "runtime.queue_images", why)?;
@@ -93,6 +108,9 @@ impl ServerConfig {
             host: host.map_err(|_| values.invalid("server.host", "an IP address such as 127.0.0.1, 0.0.0.0 or ::1"))?,
             port: u16::try_from(values.integer("server.port")).expect("the key's range is that of u16"),
             tls: tls_files(values)?,
+            hosts: hosts(values)?,
+            cors_origins: cors_origins(values)?,
+            allow_anonymous: values.boolean("server.allow_anonymous"),
             max_body_bytes: values.size("server.max_body_bytes"),
             max_images: values.size("server.max_images"),
             max_request_pixels: values.integer("server.max_request_pixels"),
@@ -119,6 +137,37 @@ fn tls_files(values: &Values) -> Result<Option<TlsFiles>, ConfigError> {
         (Some(_), None) => Err(values.invalid(certificate, format!("given together with `{key}`"))),
         (None, Some(_)) => Err(values.invalid(key, format!("given together with `{certificate}`"))),
     }
+}
+
+fn hosts(values: &Values) -> Result<Vec<String>, ConfigError> {
+    let names = values.optional_list("server.hosts").unwrap_or_default();
+    if !names.iter().all(|name| is_host(name)) {
+        return Err(values.invalid("server.hosts", "a list of names or addresses without ports, such as graft.example"));
+    }
+    Ok(names)
+}
+
+fn cors_origins(values: &Values) -> Result<Vec<String>, ConfigError> {
+    let origins = values.optional_list("server.cors_origins").unwrap_or_default();
+    let is_origin = |origin: &String| {
+        let Some((scheme, authority)) = origin.split_once("://") else { return false };
+        let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, port)) => (address, port.strip_prefix(':')),
+            None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+        };
+        let is_scheme = !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        is_scheme && is_host(host) && port.is_none_or(|port| port.parse::<u16>().is_ok())
+    };
+    if origins == ["*"] || origins.iter().all(is_origin) {
+        return Ok(origins);
+    }
+    let rule = "a list of origins without paths, such as https://app.example or http://localhost:3000, or `*` alone";
+    Err(values.invalid("server.cors_origins", rule))
+}
+
+fn is_host(name: &str) -> bool {
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    name.parse::<IpAddr>().is_ok() || !name.is_empty() && is_name(name)
 }
 
 /// Any one request must fit: its body, and its answer as values and as bytes ([`ServerConfig::max_buffered_bytes`]).

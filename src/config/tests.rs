@@ -13,7 +13,8 @@ fn defaults_are_as_documented() {
     let config = load(&Sources::default()).expect("the defaults are valid");
     assert_eq!(config.environment, Environment::Development);
     assert_eq!((config.server.host.to_string().as_str(), config.server.port), ("127.0.0.1", 8080));
-    assert_eq!(config.server.tls, None);
+    assert_eq!((config.server.tls, config.server.allow_anonymous), (None, false));
+    assert!(config.server.hosts.is_empty() && config.server.cors_origins.is_empty());
     assert_eq!((config.server.max_body_bytes, config.server.max_response_bytes), (64 << 20, 64 << 20));
     assert_eq!((config.server.header_timeout.as_secs(), config.server.keep_alive_timeout.as_secs()), (30, 75));
     assert_eq!((config.server.body_idle_timeout.as_secs(), config.server.min_body_bytes_per_second), (30, 1000));
@@ -137,6 +138,17 @@ fn wrong_values_are_named_with_their_origin() {
         "`server.host` is `localhost` (from the variable `GRAFT__SERVER__HOST`); \
          it must be an IP address such as 127.0.0.1, 0.0.0.0 or ::1",
     );
+    for names in ["a.example:80", "https://a.example", "a b", "a.example/"] {
+        let error = load(&variables(&[("GRAFT__SERVER__HOSTS", names)])).unwrap_err().to_string();
+        assert!(error.ends_with("it must be a list of names or addresses without ports, such as graft.example"), "{error}");
+    }
+    for origins in ["app.example", "https://app.example/", "*,https://app.example", "https://", "https://a:x", "null"] {
+        let error = load(&variables(&[("GRAFT__SERVER__CORS_ORIGINS", origins)])).unwrap_err().to_string();
+        assert!(error.contains("it must be a list of origins without paths, such as https://app.example"), "{error}");
+    }
+    for origins in ["*", "https://app.example,http://localhost:3000", "http://[::1]:3000", "chrome-extension://abc"] {
+        load(&variables(&[("GRAFT__SERVER__CORS_ORIGINS", origins)])).expect("they are origins");
+    }
     check(
         "GRAFT__RUNTIME__PROVIDER",
         "rocm",

@@ -44,6 +44,12 @@ list! {
     MethodNotAllowed => METHOD_NOT_ALLOWED, "Method not allowed";
     /// A request without TLS, where TLS is configured.
     TlsRequired => BAD_REQUEST, "TLS required";
+    /// The request names its host not at all, twice, or as none can be called.
+    InvalidHost => BAD_REQUEST, "Invalid host";
+    /// The server is not known by the name in `Host`; see `server.hosts`.
+    UnknownHost => MISDIRECTED_REQUEST, "Unknown host";
+    /// A page of an origin that `server.cors_origins` does not list may change nothing.
+    ForeignOrigin => FORBIDDEN, "Foreign origin";
     /// No model of that name; the detail names near ones.
     UnknownModel => NOT_FOUND, "Unknown model";
     /// The model has no such version.

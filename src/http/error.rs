@@ -43,6 +43,21 @@ pub enum ApiError {
     /// A request without TLS, where TLS is configured.
     #[error("this port takes HTTPS alone (`server.tls_certificate`); ask `https://` instead of `http://`")]
     TlsRequired,
+    /// A request that names its host not at all, twice, or as none can be called.
+    #[error("the host of the request {0}; it is named once, in `Host`")]
+    InvalidHost(&'static str),
+    /// A request for another server, by its name.
+    #[error("this server is not known as `{}`; ask for it by `localhost` or its address, or add the name to `server.hosts`", excerpt(.host))]
+    UnknownHost {
+        /// The name without its port.
+        host: String,
+    },
+    /// A request that may change something, from a page elsewhere.
+    #[error("a page of {} may change nothing here; an origin that may is listed in `server.cors_origins`", .origin.as_ref().map_or_else(|| "another origin".to_owned(), |origin| format!("`{}`", excerpt(origin))))]
+    ForeignOrigin {
+        /// Where the page is from, if the browser says so.
+        origin: Option<String>,
+    },
     /// A parameter of path, query or body, or a form field, that cannot be used.
     #[error("{0}")]
     InvalidParameter(String),
@@ -202,6 +217,9 @@ impl ApiError {
             Self::NotFound { .. } => Code::NotFound,
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
             Self::TlsRequired => Code::TlsRequired,
+            Self::InvalidHost(_) => Code::InvalidHost,
+            Self::UnknownHost { .. } => Code::UnknownHost,
+            Self::ForeignOrigin { .. } => Code::ForeignOrigin,
             Self::InvalidParameter(_) => Code::InvalidParameter,
             Self::MalformedBody(_) | Self::BodyInterrupted => Code::MalformedBody,
             Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding(_) => Code::UnsupportedMediaType,

@@ -243,7 +243,7 @@ mod tests {
 
     use crate::http::{
         router::around,
-        testing::{answer, intake},
+        testing::{answer, intake, server},
     };
 
     parameters! {
@@ -261,7 +261,7 @@ mod tests {
 
     async fn check(uri: &str, keys: &[&str], expected: &str) {
         let handler = async |Sample { id, limit, key }: Sample| axum::Json(format!("{id} {limit:?} {key:?}"));
-        let router = around(Router::new().route("/things/{id}", get(handler)), &intake());
+        let router = around(Router::new().route("/things/{id}", get(handler)), &intake(), &server());
         let request = keys.iter().fold(Request::get(uri), |request, key| request.header("X-Key", *key));
         let (_, _, body) = answer(&router, request.body(Body::empty()).expect("valid")).await;
         let got = body["detail"].as_str().or(body.as_str()).expect("a value or a problem");

@@ -8,25 +8,29 @@ use axum::{
     middleware,
     response::{IntoResponse, Response},
 };
+use tower::util::option_layer;
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     compress, encoding,
     error::{ApiError, Panicked},
-    guard,
+    host::{self, Hosts},
     intake::Intake,
-    observe, openapi, request_id,
+    observe, openapi,
+    origins::{self, Origins},
+    request_id,
     routes::{datasets, features, health, job_events, jobs, models, predict, versions},
     state::State,
     unread,
 };
+use crate::config::ServerConfig;
 
 /// Every route over `state`.
 pub fn router(state: State) -> Router {
     let (routes, _) = documented().split_for_parts();
-    let intake = state.intake().clone();
-    around(routes.with_state(state).merge(openapi::routes()), &intake)
+    let (intake, server) = (state.intake().clone(), state.server().clone());
+    around(routes.with_state(state).merge(openapi::routes()), &intake, &server)
 }
 
 /// The routes that the OpenAPI document describes.
@@ -57,12 +61,14 @@ pub(super) fn documented() -> OpenApiRouter<State> {
 }
 
 /// What surrounds every route, the request id outermost.
-pub(super) fn around(routes: Router, intake: &Intake) -> Router {
+pub(super) fn around(routes: Router, intake: &Intake, server: &ServerConfig) -> Router {
     let trace = TraceLayer::new_for_http()
         .make_span_with(|request: &Request| observe::span(request))
         .on_request(())
         .on_response(|response: &Response, latency, span: &tracing::Span| observe::log_end(response, latency, span))
         .on_failure(());
+    let origins = Origins::new(&server.cors_origins);
+    let cors = origins.cors();
     routes
         .route_layer(middleware::from_fn(encoding::decode))
         .fallback(not_found)
@@ -70,7 +76,9 @@ pub(super) fn around(routes: Router, intake: &Intake) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(intake.encoding.clone(), compress::compress))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(guard::secured))
+        .layer(middleware::from_fn_with_state(origins, origins::ours))
+        .layer(option_layer(cors))
+        .layer(middleware::from_fn_with_state(Hosts::new(server), host::meant_for_us))
         .layer(middleware::from_fn(observe::record))
         .layer(trace)
         .layer(middleware::from_fn_with_state(intake.clone(), unread::forget))
@@ -118,6 +126,7 @@ mod tests {
                 .route("/array", get(async || ([(header::CONTENT_TYPE, "application/x-npy")], vec![0u8; 10_000])))
                 .merge(openapi::routes()),
             &testing::intake(),
+            &testing::server(),
         )
     }
 

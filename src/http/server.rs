@@ -18,7 +18,7 @@ use tower::Layer as _;
 use super::{
     connection::{Times, watched},
     slots::{Slots, bound_buffers},
-    stream::{self, Stream, Transport},
+    stream::{self, Connection, Stream},
     tls::Tls,
 };
 use crate::config::ServerConfig;
@@ -75,7 +75,7 @@ pub async fn serve(
         tokio::spawn(async move {
             let _slot = slot;
             match opening.run_until_cancelled(shared.open(stream)).await {
-                Some(Ok((stream, transport))) => shared.answer(stream, (peer, transport), watcher).await,
+                Some(Ok((stream, connection))) => shared.answer(stream, (peer, connection), watcher).await,
                 Some(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 None => {}
             }
@@ -90,21 +90,21 @@ pub async fn serve(
 
 impl Shared {
     /// The handshake, in the time of a header.
-    async fn open(&self, stream: TcpStream) -> io::Result<(Stream, Transport)> {
+    async fn open(&self, stream: TcpStream) -> io::Result<(Stream, Connection)> {
         // Small answers should not wait for more to send; failing to say so only costs latency.
         let _ = stream.set_nodelay(true);
         tokio::time::timeout(self.times.header, stream::open(stream, self.tls.clone())).await?
     }
 
     /// Answers the requests of one connection.
-    async fn answer(self, stream: Stream, (peer, transport): (SocketAddr, Transport), watcher: Watcher) {
+    async fn answer(self, stream: Stream, (peer, connection): (SocketAddr, Connection), watcher: Watcher) {
         let (stream, timer) = watched(stream, self.times);
-        let known = Extension(transport).layer(Extension(ConnectInfo(peer)).layer(self.router));
+        let known = Extension(connection).layer(Extension(ConnectInfo(peer)).layer(self.router));
         let service = TowerToHyperService::new(known);
         let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
         builder.http1().timer(timer).header_read_timeout(self.times.header).keep_alive(true).max_buf_size(BUFFERED);
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        if let Err(error) = watcher.watch(connection).await {
+        let serving = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        if let Err(error) = watcher.watch(serving).await {
             tracing::debug!(error, "a connection ended early");
         }
     }

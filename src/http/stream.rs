@@ -4,6 +4,7 @@
 
 use std::{
     io::{self, IoSlice},
+    net::IpAddr,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -17,6 +18,15 @@ use tokio_rustls::server::TlsStream;
 use super::tls::{Opening, Tls};
 
 /// How a request came; among its extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection {
+    /// Whether it is secured.
+    pub transport: Transport,
+    /// The address of this machine that the client reached.
+    pub local: Option<IpAddr>,
+}
+
+/// Whether a connection is secured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// Without TLS, as configured.
@@ -40,12 +50,16 @@ pub enum Stream {
 ///
 /// # Errors
 /// When the handshake fails, or the client leaves.
-pub async fn open(stream: TcpStream, tls: Option<Tls>) -> io::Result<(Stream, Transport)> {
-    let Some(tls) = tls else { return Ok((Stream::Plain(stream), Transport::Plain)) };
-    Ok(match tls.accept(stream).await? {
-        Opening::Secured(stream) => (Stream::Tls(stream), Transport::Tls),
-        Opening::Plain(stream) => (Stream::Plain(stream), Transport::Unsecured),
-    })
+pub async fn open(stream: TcpStream, tls: Option<Tls>) -> io::Result<(Stream, Connection)> {
+    let local = stream.local_addr().ok().map(|address| address.ip().to_canonical());
+    let (stream, transport) = match tls {
+        None => (Stream::Plain(stream), Transport::Plain),
+        Some(tls) => match tls.accept(stream).await? {
+            Opening::Secured(stream) => (Stream::Tls(stream), Transport::Tls),
+            Opening::Plain(stream) => (Stream::Plain(stream), Transport::Unsecured),
+        },
+    };
+    Ok((stream, Connection { transport, local }))
 }
 
 impl AsyncRead for Stream {

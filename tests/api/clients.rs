@@ -237,7 +237,7 @@ async fn who_is_refused_early_may_send_to_the_end() {
     ] {
         let body = [begin.as_bytes(), &vec![b'x'; 6 << 20]].concat();
         let address = app.address;
-        let head = format!("{route} HTTP/1.1\r\nHost: x\r\n{header}\r\nContent-Length: {}\r\n\r\n", body.len());
+        let head = format!("{route} HTTP/1.1\r\nHost: localhost\r\n{header}\r\nContent-Length: {}\r\n\r\n", body.len());
         let exchange = move || {
             let mut stream = TcpStream::connect(address)?;
             stream.set_read_timeout(Some(Duration::from_secs(20)))?;
@@ -247,7 +247,7 @@ async fn who_is_refused_early_may_send_to_the_end() {
                 stream.write_all(piece)?;
                 std::thread::sleep(Duration::from_millis(2));
             }
-            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
             let mut answers = String::new();
             stream.read_to_string(&mut answers).map(|_| answers)
         };

@@ -29,8 +29,9 @@ fn half_sent(address: std::net::SocketAddr) -> TcpStream {
     let body = archive(8);
     let mut stream = TcpStream::connect(address).expect("it listens");
     let length = body.len();
-    let head =
-        format!("POST /datasets HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-tar\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!(
+        "POST /datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-tar\r\nContent-Length: {length}\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).expect("it reads");
     stream.write_all(&body[..length / 2]).expect("it reads");
     stream

@@ -211,8 +211,9 @@ async fn kills_within_an_epoch_lose_nothing() {
 /// Sends the first part of a request for a data set of `length` bytes; its answer is never read.
 fn send(graft: &Graft, part: &[u8], length: usize) -> TcpStream {
     let mut stream = TcpStream::connect(graft.address).expect("it listens");
-    let head =
-        format!("POST /datasets HTTP/1.1\r\nHost: graft\r\nContent-Type: application/zip\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!(
+        "POST /datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/zip\r\nContent-Length: {length}\r\n\r\n"
+    );
     stream.write_all(&[head.as_bytes(), part].concat()).expect("it reads");
     stream
 }

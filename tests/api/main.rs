@@ -48,6 +48,7 @@ mod rejudged;
 mod repository;
 mod splits;
 mod starter;
+mod strangers;
 mod support;
 mod telemetry;
 mod tls;

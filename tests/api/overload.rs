@@ -74,7 +74,7 @@ async fn a_body_that_does_not_arrive_is_408_and_gives_its_memory_back() {
         config.server.max_buffered_bytes = 3000;
     });
     let app = setup.spawn().await;
-    let head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 3000\r\n\r\n";
+    let head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 3000\r\n\r\n";
     let answer = app.raw(&format!("{head}beginning")).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert!(

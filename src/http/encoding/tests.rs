@@ -42,7 +42,7 @@ fn router() -> Router {
         let bytes = collect(chunks, None).await.map_err(ApiError::from)?;
         Ok::<_, ApiError>(axum::Json(String::from_utf8_lossy(&bytes).into_owned()))
     };
-    around(Router::new().route("/", post(echo)), &intake)
+    around(Router::new().route("/", post(echo)), &intake, &testing::server())
 }
 
 /// Sends `body` in chunks of `size` bytes.

@@ -11,7 +11,7 @@ use crate::http::{
     image_parameters::PredictQuery,
     pace::Pace,
     parameters::Parameters,
-    testing::{answer, intake},
+    testing::{answer, intake, server},
 };
 
 #[test]
@@ -70,6 +70,7 @@ fn router(intake: &Intake) -> Router {
             }),
         ),
         &around,
+        &server(),
     )
 }
 

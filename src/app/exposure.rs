@@ -1,0 +1,61 @@
+//! Who is answered by default: this machine, or whoever holds a key; others only where a setting says so.
+//!
+//! Knows neither keys nor sockets.
+
+use crate::config::ServerConfig;
+
+/// Why a server does not start: everyone who reaches it could use it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "anyone who reaches {host} could use this server and delete its models: no API key exists; make one (`graft keys create`), listen on \
+     this machine alone (`server.host` 127.0.0.1), or set `server.allow_anonymous` to true (`GRAFT__SERVER__ALLOW_ANONYMOUS=true`)"
+)]
+pub struct Exposed {
+    host: std::net::IpAddr,
+}
+
+/// What to warn of at start, if anything.
+///
+/// # Errors
+/// When others than this machine could use the server without a key, and no setting allows that.
+pub fn check(server: &ServerConfig, keys_exist: bool) -> Result<Option<&'static str>, Exposed> {
+    match (server.is_loopback() || keys_exist, server.allow_anonymous) {
+        (true, _) => Ok(None),
+        (false, true) => Ok(Some(
+            "anyone who reaches this address may use the server and delete its models: no API key exists \
+             (`server.allow_anonymous`); `graft keys create` makes one",
+        )),
+        (false, false) => Err(Exposed { host: server.host }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, load};
+
+    #[test]
+    fn strangers_are_answered_only_where_a_setting_says_so() {
+        let check = |host: &str, allow_anonymous: bool, keys_exist: bool, expected: Result<bool, &str>| {
+            let host = host.parse().expect("an address");
+            let server = load(&Sources::default()).expect("the defaults are valid").server;
+            let found = check(&ServerConfig { host, allow_anonymous, ..server }, keys_exist);
+            let found = found.map(|warning| warning.is_some()).map_err(|error| error.to_string());
+            match expected {
+                Ok(warned) => assert_eq!(found, Ok(warned), "{host}"),
+                Err(part) => assert!(found.as_ref().is_err_and(|error| error.contains(part)), "{host}: {found:?}"),
+            }
+        };
+        for loopback in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
+            check(loopback, false, false, Ok(false));
+        }
+        for open in ["0.0.0.0", "::", "10.1.2.3", "::ffff:10.1.2.3", "fe80::1"] {
+            for way_out in ["`graft keys create`", "`server.host` 127.0.0.1", "`server.allow_anonymous`", open] {
+                check(open, false, false, Err(way_out));
+            }
+            check(open, true, false, Ok(true));
+            check(open, false, true, Ok(false));
+            check(open, true, true, Ok(false));
+        }
+    }
+}
