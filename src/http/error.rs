@@ -152,6 +152,9 @@ pub enum ApiError {
     /// As many jobs are being planned as may.
     #[error("as many jobs and dry runs are being planned as may, of all or of this client; try again shortly")]
     TooManyPlans,
+    /// As many models are being downloaded as may.
+    #[error("as many models are being downloaded as may, of all or of this client; try again shortly")]
+    TooManyDownloads,
     /// As many event streams as may be open are.
     #[error(
         "{limit} event streams are open{}; try again shortly, or poll the job itself",
@@ -238,7 +241,7 @@ impl ApiError {
             Self::NoJobs => Code::NotFound,
             Self::DatasetInUse { .. } => Code::DatasetInUse,
             Self::VersionInUse(_) => Code::VersionInUse,
-            Self::TooManyPlans => Code::Busy,
+            Self::TooManyDownloads | Self::TooManyPlans => Code::Busy,
             Self::TooManyStreams { .. } => Code::TooManyStreams,
             Self::Jobs(error) => jobs_code(error),
             Self::Engine(error) => engine_code(error),

@@ -46,7 +46,8 @@ impl NamedImage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caption {
     name: String,
-    mangled: Option<&'static str>,
+    /// The bytes, to be looked at again if they cannot be decoded.
+    sent: Bytes,
     fault: Option<String>,
 }
 
@@ -86,7 +87,7 @@ impl Images {
             }
             Kind::Json => {
                 let bytes = body::collect(chunks, declared).await?;
-                json::read(bytes, intake.max_images, allowed, &admission).await?
+                json::read(bytes, intake, allowed, &admission).await?
             }
             Kind::Multipart => multipart::read(headers, chunks, intake, allowed).await?,
             Kind::Urlencoded => {
@@ -102,7 +103,7 @@ impl Images {
     pub fn captions(&self) -> Vec<Caption> {
         let caption = |(position, image): (usize, &NamedImage)| Caption {
             name: image.name.clone().unwrap_or_else(|| position.to_string()),
-            mangled: mangled::mangled(&image.bytes),
+            sent: image.bytes.clone(),
             fault: image.fault.clone(),
         };
         self.images.iter().enumerate().map(caption).collect()
@@ -123,7 +124,7 @@ impl Images {
 impl Caption {
     /// That of an image that shows nothing unusual.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), mangled: None, fault: None }
+        Self { name: name.into(), sent: Bytes::new(), fault: None }
     }
 
     /// The name.
@@ -137,7 +138,9 @@ impl Caption {
             return ImageProblem { image: self.name, code: "invalid_base64", detail };
         }
         let mut problem = ImageProblem::new(self.name, error);
-        if let (Some(mangled), ImageError::NotAnImage | ImageError::Broken { .. }) = (self.mangled, error) {
+        if let ImageError::NotAnImage | ImageError::Broken { .. } = error
+            && let Some(mangled) = mangled::mangled(&self.sent)
+        {
             problem.detail = format!("{}; {mangled}", problem.detail);
         }
         problem

@@ -35,7 +35,7 @@ pub struct Intake {
     pub pace: Pace,
     /// What lets requests in.
     pub admissions: Admissions,
-    /// Where answers are written; any number may wait, as each has its memory.
+    /// Where JSON is read and answers are written; any number may wait, as each has its memory.
     pub encoding: Lane,
 }
 

@@ -27,6 +27,8 @@ struct Inner {
     server: ServerConfig,
     intake: Intake,
     telemetry: Option<Telemetry>,
+    /// One place per model that is being downloaded.
+    downloads: Budget,
     /// Whether the server goes down: streams that would not end by themselves end then.
     closing: watch::Sender<bool>,
 }
@@ -51,6 +53,9 @@ pub(super) struct Plans {
     pub lane: Lane,
 }
 
+/// Models that are downloaded at once: each has its files open.
+const DOWNLOADS: u64 = 32;
+
 /// Jobs that are planned at once, and how many may be planned or wait for it.
 const PLANNED_AT_ONCE: usize = 2;
 const PLANS: u64 = 16;
@@ -60,7 +65,8 @@ impl State {
     pub fn new(engine: Engine, datasets: Datasets, server: ServerConfig, telemetry: Option<Telemetry>) -> Self {
         let intake = Intake::new(&server, engine.admissions().clone());
         let closing = watch::channel(false).0;
-        Self { inner: Arc::new(Inner { engine, datasets, server, intake, telemetry, closing }), jobs: None }
+        let downloads = Budget::shared(DOWNLOADS, server.max_client_percent, 1);
+        Self { inner: Arc::new(Inner { engine, datasets, server, intake, telemetry, downloads, closing }), jobs: None }
     }
 
     /// The same with jobs, of which those of `kinds` are accepted.
@@ -90,6 +96,11 @@ impl State {
     /// What lets request bodies in.
     pub fn intake(&self) -> &Intake {
         &self.inner.intake
+    }
+
+    /// Places of models that are being downloaded.
+    pub(super) fn downloads(&self) -> &Budget {
+        &self.inner.downloads
     }
 
     /// The jobs.

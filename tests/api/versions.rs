@@ -46,6 +46,18 @@ async fn a_chosen_version_answers_at_once_and_rolling_back_is_the_same() {
 }
 
 #[tokio::test]
+async fn a_version_that_goes_while_it_is_read_is_unknown() {
+    let app = unwatched().spawn().await;
+    app.send(app.post_image("/predict?model=colours&version=1", plain([0; 3]))).await.ok();
+    // Another process deletes it, after it was planned with and before its files are read.
+    std::fs::remove_dir_all(app.repository.root().join("colours/1")).expect("it is there");
+    let layer = app.send(app.post_image("/features?model=colours&version=1&layer=relu", plain([0; 3]))).await;
+    layer.problem(404, "unknown_version", "it has 2");
+    std::fs::remove_dir_all(app.repository.root().join("other/1")).expect("it is there");
+    app.send(app.post_image("/features?model=other", plain([0; 3]))).await.problem(404, "unknown_model", "unknown model `other`");
+}
+
+#[tokio::test]
 async fn a_choice_is_pinned_until_it_is_taken_back() {
     let app = unwatched().spawn().await;
     let stands = async || {

@@ -145,6 +145,7 @@ fn own_errors() -> Vec<(ApiError, u16, Code)> {
         (ApiError::BodySilent { ms: 1, setting: "x" }, 408, Code::BodyTimeout),
         (ApiError::BodyTooSlow { bytes_per_second: 1 }, 408, Code::BodyTimeout),
         (ApiError::BodyInterrupted, 400, Code::MalformedBody),
+        (ApiError::TooManyDownloads, 503, Code::Busy),
         (ApiError::TooManyPlans, 503, Code::Busy),
         (ApiError::Busy { of_client: false }, 503, Code::Busy),
         (ApiError::NotReady(Vec::new()), 503, Code::NotReady),

@@ -19,7 +19,7 @@ use super::{
     value::{Name, Short, Value},
 };
 use crate::{
-    http::{body::BodyFault, error::ApiError, json::text, parameters::Parameter, query::unknown},
+    http::{body::BodyFault, error::ApiError, intake::Intake, json::text, parameters::Parameter, query::unknown},
     inference::Admission,
     message::{excerpt, serde_message},
 };
@@ -33,19 +33,14 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIEN
 ///
 /// # Errors
 /// JSON of another form, too many images, base64 that cannot be read, no memory for the decoded bytes.
-pub async fn read(
-    body: Bytes,
-    max_images: usize,
-    allowed: &'static [Parameter],
-    admission: &Admission,
-) -> Result<Read, ApiError> {
+pub async fn read(body: Bytes, intake: &Intake, allowed: &'static [Parameter], admission: &Admission) -> Result<Read, ApiError> {
     admission.take(copies(&body)).map_err(BodyFault::from)?;
-    let held = admission.clone();
+    let (held, max_images) = (admission.clone(), intake.max_images);
     let read = move || {
         let _held = held;
         parse(&body, max_images, allowed)
     };
-    tokio::task::spawn_blocking(read).await.map_err(ApiError::internal)?
+    intake.encoding.run(admission.id(), read).await.expect("any number may wait")
 }
 
 /// Bytes that reading holds beside the body: what base64 decodes to, and an image's text once more without its white space,

@@ -8,7 +8,7 @@ use axum::{
     Json,
     body::Body,
     extract::{self, Request},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{Extensions, HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -21,7 +21,8 @@ use crate::{
     finetuning::kinds::version_resource,
     graph::{self, SingleFile},
     http::{
-        code::{BODY, MODEL, VERSION, codes},
+        client::client,
+        code::{ANSWER, BODY, MODEL, VERSION, codes},
         dto::ModelDetail,
         error::ApiError,
         json,
@@ -31,6 +32,7 @@ use crate::{
     },
     inference::{Error, ModelId, VersionView},
     jobs::{Error as JobsError, Removal, Resource},
+    work::Share,
 };
 
 /// Bytes that are read and sent at once.
@@ -139,10 +141,15 @@ async fn remove_unused(state: State, model: String, version: u32) -> Result<(), 
 ///
 /// With its weights inside, for any ONNX runtime. Layers keep their names; input and output are those of graft:
 /// number, channel, height, width.
-#[utoipa::path(get, path = "/models/{model}/versions/{version}/onnx", operation_id = "download_onnx", tag = "models", params(VersionPath), responses((status = 200, description = "The model"), Problems<{ VERSION | codes!(ResponseTooLarge) }>))]
-pub async fn download(extract::State(state): extract::State<State>, path: VersionPath) -> Result<Response, ApiError> {
+#[utoipa::path(get, path = "/models/{model}/versions/{version}/onnx", operation_id = "download_onnx", tag = "models", params(VersionPath), responses((status = 200, description = "The model"), Problems<{ VERSION | ANSWER }>))]
+pub async fn download(
+    extract::State(state): extract::State<State>,
+    path: VersionPath,
+    extensions: Extensions,
+) -> Result<Response, ApiError> {
     let VersionPath { model, version } = path;
     let id = model_id(&state, &model, version)?;
+    let place = state.downloads().take(&client(&extensions), 1).map_err(|_| ApiError::TooManyDownloads)?;
     let file = state.engine().single_file(&model, version).await.map_err(too_large)?;
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -150,7 +157,7 @@ pub async fn download(extract::State(state): extract::State<State>, path: Versio
     // Model names have a narrow alphabet; the repository refuses others.
     let disposition = format!("attachment; filename=\"{model}-{version}.onnx\"");
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_str(&disposition).map_err(ApiError::internal)?);
-    Ok((model_headers(&id), headers, Body::from_stream(chunks(file))).into_response())
+    Ok((model_headers(&id), headers, Body::from_stream(chunks(file, place))).into_response())
 }
 
 fn model_id(state: &State, model: &str, version: u32) -> Result<ModelId, ApiError> {
@@ -172,14 +179,13 @@ fn too_large(error: Error) -> ApiError {
 }
 
 /// The file's bytes, read off the async threads as fast as the client takes them.
-fn chunks(file: SingleFile) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> {
-    stream::try_unfold(Some(file), |file| async move {
-        let Some(mut file) = file else { return Ok(None) };
+fn chunks(file: SingleFile, place: Share) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> {
+    stream::try_unfold((file, place), |(mut file, place)| async move {
         let read = tokio::task::spawn_blocking(move || {
             let mut chunk = Vec::with_capacity(CHUNK);
             file.by_ref().take(CHUNK as u64).read_to_end(&mut chunk).map(|_| (file, chunk))
         });
         let (file, chunk) = read.await.map_err(std::io::Error::other)??;
-        Ok((!chunk.is_empty()).then(|| (Bytes::from(chunk), Some(file))))
+        Ok((!chunk.is_empty()).then(|| (Bytes::from(chunk), (file, place))))
     })
 }
