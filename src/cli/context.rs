@@ -55,9 +55,12 @@ pub(super) fn engine(config: &Config, repository: Repository) -> anyhow::Result<
     Ok(Engine::new(runtime, repository, Settings::of(config))?)
 }
 
-/// A tokio runtime for one command.
+/// A tokio runtime for one command, which at its end does not wait for work that nobody wants any more.
 pub(super) fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(future);
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    Ok(result)
 }
 
 /// A version in `snapshot`, the stable one without `version`.

@@ -17,7 +17,7 @@ fn defaults_are_as_documented() {
     assert!(config.server.hosts.is_empty() && config.server.cors_origins.is_empty());
     assert_eq!((config.server.max_body_bytes, config.server.max_response_bytes), (64 << 20, 64 << 20));
     assert_eq!((config.server.header_timeout.as_secs(), config.server.keep_alive_timeout.as_secs()), (30, 75));
-    assert_eq!((config.server.body_idle_timeout.as_secs(), config.server.min_body_bytes_per_second), (30, 1000));
+    assert_eq!((config.server.body_idle_timeout.as_secs(), config.server.min_body_bytes_per_second), (30, 8192));
     assert_eq!(config.models.dir, Path::new("data/models"));
     assert_eq!((config.models.default.as_str(), config.models.preload), ("vgg16", None));
     assert_eq!(config.weights.base_url, None);

@@ -106,7 +106,8 @@ pub async fn answer<T: Serialize>(
 pub fn written(value: &impl Serialize, limit: usize, admission: &Admission) -> Result<Vec<u8>, ApiError> {
     let mut writer = Metered { bytes: Vec::new(), taken: 0, limit, admission };
     let Err(error) = serde_json::to_writer(&mut writer, value) else { return Ok(writer.bytes) };
-    match body::fault_in(&error) {
+    let error = io::Error::from(error);
+    match error.get_ref().and_then(|fault| fault.downcast_ref::<BodyFault>()).copied() {
         Some(BodyFault::TooLarge { limit }) => Err(ApiError::ResponseTooLarge(format!(
             "the answer has more than {limit} bytes (`server.max_response_bytes`); ask for less of it"
         ))),
