@@ -46,6 +46,7 @@ mod real;
 mod recipes;
 mod rejudged;
 mod repository;
+mod shares;
 mod splits;
 mod starter;
 mod strangers;

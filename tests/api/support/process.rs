@@ -22,6 +22,14 @@ pub struct Graft {
     _log: BufReader<ChildStderr>,
 }
 
+/// `graft` in a process that may open so many files.
+fn limited(files: u32) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n \"$1\" && shift && exec \"$@\"", "sh"]).arg(files.to_string());
+    command.arg(env!("CARGO_BIN_EXE_graft"));
+    command
+}
+
 /// A child that does not outlive its test, whatever becomes of it.
 struct Running(Child);
 
@@ -69,6 +77,19 @@ impl Graft {
         command.arg(data).arg(env!("CARGO_BIN_EXE_graft"));
         let started = Self::begin(command, models, default_model, variables);
         Some(started.unwrap_or_else(|refusal| panic!("it does not serve: {}", refusal.log)))
+    }
+
+    /// The same, in a process that may open so many files.
+    #[track_caller]
+    pub fn with_files(models: &Path, default_model: &str, files: u32) -> Self {
+        let started = Self::begin(limited(files), models, default_model, &[]);
+        started.unwrap_or_else(|refusal| panic!("it does not serve: {}", refusal.log))
+    }
+
+    /// As [`Self::refusal`], in a process that may open so many files.
+    #[track_caller]
+    pub fn refusal_with_files(models: &Path, default_model: &str, files: u32) -> Refusal {
+        Self::begin(limited(files), models, default_model, &[]).err().expect("it refuses, but it serves")
     }
 
     fn start(models: &Path, default_model: &str, variables: &[(&str, &str)]) -> Result<Self, Refusal> {
