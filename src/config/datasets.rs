@@ -28,6 +28,8 @@ pub struct DatasetsConfig {
     pub max_store_bytes: u64,
     /// Uploads in progress at once; default 4; `GRAFT__DATASETS__MAX_UPLOADS`.
     pub max_uploads: usize,
+    /// What one client may have of them, in percent: `server.max_client_percent`.
+    pub max_client_percent: u8,
     /// Threads that check images, over all uploads; default 2; `GRAFT__DATASETS__CHECK_THREADS`.
     pub check_threads: usize,
     /// Time without a single byte after which an upload counts as broken; default 60 s; `GRAFT__DATASETS__IDLE_TIMEOUT_MS`.
@@ -62,6 +64,7 @@ impl DatasetsConfig {
             max_ratio: values.integer("datasets.max_ratio"),
             max_store_bytes: values.integer("datasets.max_store_bytes"),
             max_uploads: values.size("datasets.max_uploads"),
+            max_client_percent: u8::try_from(values.integer("server.max_client_percent")).expect("a percentage fits"),
             check_threads: values.size("datasets.check_threads"),
             idle_timeout: values.duration("datasets.idle_timeout_ms"),
         })

@@ -24,10 +24,15 @@ pub enum Error {
         id: String,
     },
     /// As many uploads as are allowed are in progress.
-    #[error("{limit} uploads are already in progress (`datasets.max_uploads`); try again when one has ended")]
+    #[error(
+        "{limit} uploads are already in progress{}; try again when one has ended",
+        if *.of_client { ", the share of one client (`server.max_client_percent`)" } else { " (`datasets.max_uploads`)" }
+    )]
     TooManyUploads {
-        /// The bound.
-        limit: usize,
+        /// How many may be.
+        limit: u64,
+        /// Whether it is one client's share that is full.
+        of_client: bool,
     },
     /// The archive is larger than allowed.
     #[error("the archive is larger than {limit} bytes (`datasets.max_upload_bytes`)")]

@@ -9,7 +9,6 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
@@ -26,7 +25,11 @@ use super::{
     staging::{self, Staging},
     upload::Upload,
 };
-use crate::{config::DatasetsConfig, preprocess::Limits};
+use crate::{
+    config::DatasetsConfig,
+    preprocess::Limits,
+    work::{Budget, Client, Exceeded, Share},
+};
 
 /// The store of data sets; cheap to clone. Its methods block on the file system, unless they are `async`.
 #[derive(Debug, Clone)]
@@ -39,7 +42,7 @@ pub(super) struct Inner {
     pub dir: PathBuf,
     pub config: DatasetsConfig,
     pub quota: Quota,
-    pub uploads: Arc<Semaphore>,
+    pub uploads: Budget,
     checker: Checker,
 }
 
@@ -75,7 +78,7 @@ impl Datasets {
         let inner = Inner {
             dir,
             quota: Quota::new(used, config.max_store_bytes),
-            uploads: Arc::new(Semaphore::new(config.max_uploads)),
+            uploads: Budget::shared(config.max_uploads as u64, config.max_client_percent, 1),
             checker: Checker::new(config.check_threads, limits),
             config,
         };
@@ -124,29 +127,38 @@ impl Datasets {
         Ok(())
     }
 
-    /// Starts to receive an archive. Its first bytes say what it is; `kind` is what it was said to be.
+    /// Starts to receive an archive of `client`. Its first bytes say what it is; `kind` is what it was said to be.
     ///
     /// # Errors
     /// [`Error::TooManyUploads`]; when the file system refuses.
-    pub async fn upload(&self, kind: impl Into<Option<ArchiveKind>>) -> Result<Upload, Error> {
-        Upload::start(self.clone(), kind.into()).await
+    pub async fn upload(&self, client: &Client, kind: impl Into<Option<ArchiveKind>>) -> Result<Upload, Error> {
+        Upload::start(self.clone(), client, kind.into()).await
     }
 
-    /// Takes in the folder that `path`, absolute or relative, names below `datasets.root`.
+    /// Takes in the folder that `path`, absolute or relative, names below `datasets.root`, for `client`.
     ///
     /// # Errors
     /// [`Error::NoRoot`], [`Error::Folder`]; a link that leads out of the root; contents that are no data set.
-    pub async fn import_below_root(&self, path: String, read_as: ReadAs) -> Result<Dataset, Error> {
-        let permit = Arc::clone(&self.inner.uploads).try_acquire_owned();
-        let _permit = permit.map_err(|_| Error::TooManyUploads { limit: self.inner.config.max_uploads })?;
+    pub async fn import_below_root(&self, client: &Client, path: String, read_as: ReadAs) -> Result<Dataset, Error> {
+        let place = self.place(client)?;
         let store = self.clone();
         super::upload::on_its_own_thread(move |cancel| {
+            let _place = place;
             let root = store.inner.config.root.as_deref();
             let folder = folder::below(root, &path)?;
             let inbox = store.receive(&folder, root.unwrap_or(&folder), read_as, cancel)?;
             store.complete(inbox, read_as, cancel)
         })
         .await
+    }
+
+    /// A place among the uploads in progress.
+    pub(super) fn place(&self, client: &Client) -> Result<Share, Error> {
+        let uploads = &self.inner.uploads;
+        uploads.take(client, 1).map_err(|exceeded| match exceeded {
+            Exceeded::Bound => Error::TooManyUploads { limit: uploads.bound(), of_client: false },
+            Exceeded::Client => Error::TooManyUploads { limit: uploads.per_client(), of_client: true },
+        })
     }
 
     /// Copies any folder of this machine, for a caller that may read it anyway; links in it may not lead out of it.

@@ -7,7 +7,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tokio::{fs::File, io::AsyncWriteExt, sync::OwnedSemaphorePermit, task::spawn_blocking};
+use tokio::{fs::File, io::AsyncWriteExt, task::spawn_blocking};
 
 use super::{
     archive::{self, ArchiveKind},
@@ -18,6 +18,7 @@ use super::{
     staging::Staging,
     store::Datasets,
 };
+use crate::work::{Client, Share};
 
 /// An archive that is being received; dropping it leaves nothing behind.
 #[derive(Debug)]
@@ -31,18 +32,17 @@ pub struct Upload {
     encoded: Option<Arc<AtomicU64>>,
     /// The first bytes, until they have said what kind of archive it is.
     first: Vec<u8>,
-    permit: OwnedSemaphorePermit,
+    place: Share,
 }
 
 impl Upload {
-    pub(super) async fn start(store: Datasets, kind: Option<ArchiveKind>) -> Result<Self, Error> {
-        let permit = Arc::clone(&store.inner.uploads).try_acquire_owned();
-        let permit = permit.map_err(|_| Error::TooManyUploads { limit: store.inner.config.max_uploads })?;
+    pub(super) async fn start(store: Datasets, client: &Client, kind: Option<ArchiveKind>) -> Result<Self, Error> {
+        let place = store.place(client)?;
         let inner = Arc::clone(&store.inner);
         let staging = spawn_blocking(move || Staging::new(&inner.dir, &inner.quota)).await.map_err(Error::CutShort)??;
         let path = staging.archive_path();
         let file = File::create(&path).await.at("create", &path)?;
-        Ok(Self { store, kind, staging, file, received: 0, encoded: None, first: Vec::new(), permit })
+        Ok(Self { store, kind, staging, file, received: 0, encoded: None, first: Vec::new(), place })
     }
 
     /// Measures what comes out of the archive by `encoded`, which counts the bytes that arrived, instead of by the archive's own.
@@ -86,11 +86,11 @@ impl Upload {
         let path = self.staging.archive_path();
         self.file.flush().await.at("write", &path)?;
         let sent = self.sent();
-        let Self { store, kind, staging, file, permit, .. } = self;
+        let Self { store, kind, staging, file, place, .. } = self;
         drop(file);
         on_its_own_thread(move |cancel| {
             // Until its end, not until the client leaves: it is what bounds the work in progress.
-            let _permit = permit;
+            let _place = place;
             store.take_archive(staging, kind, read_as, sent, cancel)
         })
         .await

@@ -18,6 +18,7 @@ pub use self::said::DatasetsQuery;
 use self::said::{FolderRequest, Said};
 use super::{
     body::{self, BodyFault},
+    client::client,
     encoding::Arrived,
     error::ApiError,
     json,
@@ -58,7 +59,7 @@ pub async fn receive(state: &State, request: Request) -> Result<Dataset, ApiErro
 
 /// Starts to receive an archive in the body of `parts`.
 async fn start(state: &State, parts: &Parts, kind: Option<ArchiveKind>) -> Result<Upload, Error> {
-    let upload = state.datasets().upload(kind).await?;
+    let upload = state.datasets().upload(&client(&parts.extensions), kind).await?;
     Ok(match parts.extensions.get() {
         Some(Arrived(bytes)) => upload.encoded(std::sync::Arc::clone(bytes)),
         None => upload,
@@ -103,7 +104,7 @@ async fn folder(state: &State, mut said: Said, parts: &Parts, body: Body) -> Res
     for (name, value) in request.parameters {
         said.add(Place::Json, &name, value)?;
     }
-    Ok(state.datasets().import_below_root(request.path, said.read_as()?).await?)
+    Ok(state.datasets().import_below_root(&client(&parts.extensions), request.path, said.read_as()?).await?)
 }
 
 fn json_fault(fault: BodyFault) -> ApiError {

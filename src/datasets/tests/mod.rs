@@ -12,6 +12,7 @@ use super::{ArchiveKind, Dataset, Datasets, Error, ReadAs};
 use crate::{
     config::{self, DatasetsConfig, Sources},
     preprocess::Limits,
+    work::Client,
 };
 
 /// A store in a folder of its own.
@@ -41,7 +42,7 @@ impl Store {
 
     /// Sends `archive`, to be read in a certain way.
     pub async fn send_as(&self, kind: impl Into<Option<ArchiveKind>>, archive: &[u8], read_as: ReadAs) -> Result<Dataset, Error> {
-        let mut upload = self.datasets.upload(kind).await?;
+        let mut upload = self.datasets.upload(&Client::local(), kind).await?;
         for chunk in archive.chunks(archive.len() / 3 + 1) {
             upload.write(chunk).await?;
         }

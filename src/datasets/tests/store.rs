@@ -7,7 +7,7 @@ use super::{
     LIMITS, Store, block_on, bounds, classes,
     packing::{photos, png, zip_of},
 };
-use crate::config::DatasetsConfig;
+use crate::{config::DatasetsConfig, work::Client};
 
 fn archive() -> Vec<u8> {
     zip_of(&photos(&["a/1.png", "a/2.png", "b/1.png", "b/2.png"]))
@@ -29,7 +29,7 @@ fn data_sets_survive_a_restart_and_half_made_ones_do_not() {
     let folder = store.folder.path().join("datasets");
     fs::create_dir_all(folder.join(".staging-x/images")).unwrap();
     fs::create_dir_all(folder.join(".removed-y/removed")).unwrap();
-    let in_progress = block_on(store.datasets.upload(ArchiveKind::Zip)).unwrap();
+    let in_progress = block_on(store.datasets.upload(&Client::local(), ArchiveKind::Zip)).unwrap();
     let reopened = Datasets::open(bounds(), store.folder.path(), LIMITS).unwrap();
     let mut left: Vec<String> = store.left().iter().map(|path| path.file_name().unwrap().display().to_string()).collect();
     left.sort();
@@ -70,13 +70,13 @@ fn changed_manifests_are_told_and_can_be_removed() {
 #[tokio::test]
 async fn uploads_that_are_given_up_leave_nothing() {
     let store = Store::new(DatasetsConfig { max_uploads: 1, ..bounds() });
-    let mut upload = store.datasets.upload(ArchiveKind::Zip).await.unwrap();
+    let mut upload = store.datasets.upload(&Client::local(), ArchiveKind::Zip).await.unwrap();
     upload.write(&archive()[..100]).await.unwrap();
-    let second = store.datasets.upload(ArchiveKind::Zip).await;
-    assert!(matches!(second, Err(Error::TooManyUploads { limit: 1 })));
+    let second = store.datasets.upload(&Client::local(), ArchiveKind::Zip).await;
+    assert!(matches!(second, Err(Error::TooManyUploads { limit: 1, of_client: false })));
     drop(upload);
     assert_eq!(store.left(), Vec::<std::path::PathBuf>::new());
-    let mut upload = store.datasets.upload(ArchiveKind::Zip).await.expect("its place is free again");
+    let mut upload = store.datasets.upload(&Client::local(), ArchiveKind::Zip).await.expect("its place is free again");
     // Enough work for its sender to leave before the end.
     let names: Vec<String> = (0..500).map(|number| format!("{}/{number}.png", ["a", "b"][number % 2])).collect();
     upload.write(&zip_of(&photos(&names.iter().map(String::as_str).collect::<Vec<_>>()))).await.unwrap();
@@ -84,7 +84,7 @@ async fn uploads_that_are_given_up_leave_nothing() {
     let left = tokio::time::timeout(Duration::ZERO, finishing).await;
     assert!(left.is_err(), "nothing is ready at once");
     // The place is given back when the work has ended, whichever way.
-    while store.datasets.upload(ArchiveKind::Zip).await.is_err() {
+    while store.datasets.upload(&Client::local(), ArchiveKind::Zip).await.is_err() {
         tokio::task::yield_now().await;
     }
     assert_eq!(store.left(), Vec::<std::path::PathBuf>::new());
@@ -98,10 +98,10 @@ fn folders_below_the_root_are_copied() {
     let store = Store::new(DatasetsConfig { root: Some(root.path().to_owned()), ..bounds() });
     let absolute = root.path().join("photos").display().to_string();
     for path in ["photos", "./photos/", "photos/../photos", &absolute] {
-        let dataset = block_on(store.datasets.import_below_root(path.to_owned(), ReadAs::default())).unwrap();
+        let dataset = block_on(store.datasets.import_below_root(&Client::local(), path.to_owned(), ReadAs::default())).unwrap();
         assert_eq!(classes(&dataset), ["a 2/0", "b 2/0"], "{path}");
     }
-    let dataset = block_on(store.datasets.import_below_root("photos".to_owned(), ReadAs::default())).unwrap();
+    let dataset = block_on(store.datasets.import_below_root(&Client::local(), "photos".to_owned(), ReadAs::default())).unwrap();
     let original = fs::OpenOptions::new().write(true).open(root.path().join("photos/a/1.png")).unwrap();
     original.set_len(1).unwrap();
     assert_eq!(fs::read(dataset.file(&dataset.images[0])).unwrap(), png(1), "the original may change, the data set does not");
@@ -124,7 +124,8 @@ fn folders_that_may_not_be_read_are_refused() {
     fs::write(root.path().join("file"), "x").unwrap();
     let store = Store::new(DatasetsConfig { root: Some(root.path().to_owned()), ..bounds() });
     let check = |store: &Store, path: &str, expected: &str| {
-        let error = block_on(store.datasets.import_below_root(path.to_owned(), ReadAs::default())).expect_err(path);
+        let error =
+            block_on(store.datasets.import_below_root(&Client::local(), path.to_owned(), ReadAs::default())).expect_err(path);
         assert!(error.to_string().contains(expected), "{path}: {error}");
         assert_eq!(store.left(), Vec::<std::path::PathBuf>::new(), "{path}");
     };

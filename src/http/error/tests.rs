@@ -74,7 +74,7 @@ fn dataset_errors() -> Vec<(DatasetError, u16, Code)> {
     let several = LayoutFault::SeveralSets { folders: Vec::new(), splits: None, classes: text() };
     vec![
         (DatasetError::Unknown { id: text() }, 404, Code::UnknownDataset),
-        (DatasetError::TooManyUploads { limit: 1 }, 503, Code::Busy),
+        (DatasetError::TooManyUploads { limit: 1, of_client: false }, 503, Code::Busy),
         (DatasetError::UploadTooLarge { limit: 1 }, 413, Code::BodyTooLarge),
         (DatasetError::TooLarge(Excess::Bytes { limit: 1 }), 413, Code::ArchiveTooLarge),
         (DatasetError::TooLarge(Excess::Entries { limit: 1 }), 413, Code::ArchiveTooLarge),

@@ -20,6 +20,7 @@ use crate::{
     inference::{Engine, Settings},
     registry::Repository,
     runtime::Runtime,
+    work::Client,
 };
 
 struct Server {
@@ -244,7 +245,7 @@ async fn bounds_have_their_status() {
     let full = Server::new(DatasetsConfig { max_store_bytes: archive.len() as u64, ..bounds() });
     full.refused("application/zip", archive.clone(), 507, "storage_full", "`datasets.max_store_bytes`").await;
     let busy = Server::new(DatasetsConfig { max_uploads: 1, ..bounds() });
-    let upload = busy.datasets.upload(crate::datasets::ArchiveKind::Zip).await.unwrap();
+    let upload = busy.datasets.upload(&Client::local(), crate::datasets::ArchiveKind::Zip).await.unwrap();
     let (status, problem) = busy.ask("POST", "/datasets", "application/zip", archive).await;
     assert_eq!((status, problem["code"].as_str()), (503, Some("busy")));
     drop(upload);
