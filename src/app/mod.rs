@@ -1,6 +1,7 @@
 //! Composition root: builds everything from the configuration and owns start and shutdown.
 
 mod exposure;
+mod metrics;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -45,6 +46,7 @@ impl App {
     /// Whatever keeps graft from serving, in one line that says what to do.
     pub async fn bind(config: Config, repository: Repository) -> anyhow::Result<Self> {
         let telemetry = telemetry::init(&config.telemetry)?;
+        metrics::describe();
         http::check_files(&config.server)?;
         // Whether keys exist is for the store of keys to say.
         let keys_exist = false;

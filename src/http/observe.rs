@@ -2,7 +2,7 @@
 //!
 //! Labels are route templates, methods and statuses, never what a client chose freely.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -11,9 +11,9 @@ use axum::{
     response::Response,
 };
 use metrics::{counter, gauge, histogram};
-use tracing::{Span, field};
+use tracing::Span;
 
-use super::request_id::RequestId;
+use super::{code::Code, request_id::RequestId, request_log};
 use crate::message::excerpt;
 
 /// The header that says where the time of a request went.
@@ -38,6 +38,7 @@ pub async fn record(request: Request, next: Next) -> Response {
 
 /// Counts images by the model that was asked and by what became of them.
 pub fn count_images(model: &str, answered: usize, refused: usize) {
+    request_log::note(|facts| facts.images = Some((answered + refused) as u64));
     for (outcome, images) in [("answered", answered), ("refused", refused)] {
         if images > 0 {
             counter!("graft_images_total", "model" => model.to_owned(), "outcome" => outcome).increment(images as u64);
@@ -45,18 +46,16 @@ pub fn count_images(model: &str, answered: usize, refused: usize) {
     }
 }
 
-/// The span of a request, for `tower_http`'s trace layer.
+/// Counts an answer that is a problem.
+pub fn count_refusal(code: Code) {
+    counter!("graft_refusals_total", "code" => code.wire_name()).increment(1);
+}
+
+/// The span of a request.
 pub fn span(request: &Request) -> Span {
     let id = request.extensions().get::<RequestId>().and_then(|id| id.0.to_str().ok()).unwrap_or_default();
     let (method, path) = (excerpt(request.method().as_str()), excerpt(request.uri().path()));
-    tracing::info_span!("request", id, %method, %path, route = route(request), status = field::Empty)
-}
-
-/// Logs the end of a request, once.
-pub fn log_end(response: &Response, latency: Duration, span: &Span) {
-    let status = response.status().as_u16();
-    span.record("status", status);
-    tracing::info!(status, ms = latency.as_millis(), "answered");
+    tracing::info_span!("request", id, %method, %path, route = route(request))
 }
 
 fn route(request: &Request) -> String {
@@ -75,6 +74,23 @@ fn method(method: &Method) -> &'static str {
         (Method::PATCH, "PATCH"),
     ];
     KNOWN.iter().find(|(known, _)| known == method).map_or("other", |(_, name)| name)
+}
+
+/// Counts a connection as open until it is dropped.
+pub struct OpenConnection(());
+
+impl OpenConnection {
+    /// One more.
+    pub fn new() -> Self {
+        gauge!("graft_connections_open").increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        gauge!("graft_connections_open").decrement(1.0);
+    }
 }
 
 /// An open request; a client that leaves drops it too.

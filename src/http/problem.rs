@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use axum::{
     body::Body,
+    extract::Request,
     http::{HeaderValue, StatusCode, header},
+    middleware::Next,
     response::Response,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{code::Code, error::ApiError};
+use super::{code::Code, error::ApiError, observe, request_id::RequestId, request_log};
 use crate::{
     message::{FieldProblem, excerpt},
     preprocess::ImageError,
@@ -124,11 +126,23 @@ impl Problem {
     }
 }
 
+/// Middleware: writes the body of an answer that is an error.
+pub async fn written(request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().cloned();
+    let instance = request.uri().path().to_owned();
+    let response = next.run(request).await;
+    let id = id.as_ref().and_then(|id| id.0.to_str().ok()).unwrap_or_default();
+    complete(response, id, &instance)
+}
+
 /// Writes the body of a response that carries an [`ApiError`], and logs a 500 with its causes; others pass through.
-pub fn complete(mut response: Response, request_id: &str, instance: &str) -> Response {
+fn complete(mut response: Response, request_id: &str, instance: &str) -> Response {
     let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() else {
         return response;
     };
+    let code = error.code();
+    observe::count_refusal(code);
+    request_log::note(|facts| facts.code = Some(code));
     if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
         tracing::error!(request_id, path = instance, error = chain(&*error), "request failed");
     }

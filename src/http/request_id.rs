@@ -8,8 +8,6 @@ use axum::{
 };
 use uuid::Uuid;
 
-use super::problem;
-
 /// The header.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -20,13 +18,11 @@ const MAX_BYTES: usize = 128;
 #[derive(Debug, Clone)]
 pub struct RequestId(pub HeaderValue);
 
-/// Middleware: chooses the id, lets problems be written with it, and puts it on the answer.
+/// Middleware: chooses the id, and puts it on the answer.
 pub async fn assign(mut request: Request, next: Next) -> Response {
     let id = choose(request.headers().get(X_REQUEST_ID));
-    let instance = request.uri().path().to_owned();
     request.extensions_mut().insert(RequestId(id.clone()));
-    let response = next.run(request).await;
-    let mut response = problem::complete(response, id.to_str().unwrap_or_default(), &instance);
+    let mut response = next.run(request).await;
     response.headers_mut().insert(X_REQUEST_ID, id);
     response
 }

@@ -9,17 +9,18 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use tower::util::option_layer;
-use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
+use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     compress, encoding,
     error::{ApiError, Panicked},
+    hardening,
     host::{self, Hosts},
     intake::Intake,
     observe, openapi,
     origins::{self, Origins},
-    request_id,
+    problem, request_id, request_log,
     routes::{datasets, features, health, job_events, jobs, models, predict, versions},
     state::State,
     unread,
@@ -62,11 +63,6 @@ pub(super) fn documented() -> OpenApiRouter<State> {
 
 /// What surrounds every route, the request id outermost.
 pub(super) fn around(routes: Router, intake: &Intake, server: &ServerConfig) -> Router {
-    let trace = TraceLayer::new_for_http()
-        .make_span_with(|request: &Request| observe::span(request))
-        .on_request(())
-        .on_response(|response: &Response, latency, span: &tracing::Span| observe::log_end(response, latency, span))
-        .on_failure(());
     let origins = Origins::new(&server.cors_origins);
     let cors = origins.cors();
     routes
@@ -80,8 +76,10 @@ pub(super) fn around(routes: Router, intake: &Intake, server: &ServerConfig) -> 
         .layer(option_layer(cors))
         .layer(middleware::from_fn_with_state(Hosts::new(server), host::meant_for_us))
         .layer(middleware::from_fn(observe::record))
-        .layer(trace)
         .layer(middleware::from_fn_with_state(intake.clone(), unread::forget))
+        .layer(middleware::from_fn(problem::written))
+        .layer(middleware::from_fn(hardening::harden))
+        .layer(middleware::from_fn(request_log::log))
         .layer(middleware::from_fn(request_id::assign))
 }
 

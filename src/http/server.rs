@@ -17,6 +17,7 @@ use tower::Layer as _;
 
 use super::{
     connection::{Times, watched},
+    observe::OpenConnection,
     slots::{Slots, bound_buffers},
     stream::{self, Connection, Stream},
     tls::Tls,
@@ -73,7 +74,7 @@ pub async fn serve(
         };
         let (shared, watcher, opening) = (shared.clone(), connections.watcher(), opening.clone());
         tokio::spawn(async move {
-            let _slot = slot;
+            let _open = (slot, OpenConnection::new());
             match opening.run_until_cancelled(shared.open(stream)).await {
                 Some(Ok((stream, connection))) => shared.answer(stream, (peer, connection), watcher).await,
                 Some(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),

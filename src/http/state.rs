@@ -130,6 +130,6 @@ impl State {
 
     /// Every metric in Prometheus's text format.
     pub fn metrics_text(&self) -> String {
-        self.inner.telemetry.as_ref().map(|telemetry| telemetry.metrics_handle().render()).unwrap_or_default()
+        self.inner.telemetry.as_ref().map(Telemetry::render).unwrap_or_default()
     }
 }

@@ -15,6 +15,7 @@ use super::{
     event::StoredEvent,
     job::{Job, LeaseReport, LeaseStatus, NewJob},
     kind::Resource,
+    state::State,
     store::{self, Admission, Listing, Reservation, Store},
     time::{Clock, Timestamp},
 };
@@ -107,6 +108,14 @@ impl Jobs {
     /// As [`Store::list`].
     pub async fn list(&self, listing: &Listing) -> Result<Vec<Job>, Error> {
         self.store().list(listing).await
+    }
+
+    /// How many jobs are kept in each state.
+    ///
+    /// # Errors
+    /// As [`Store::counts`].
+    pub async fn counts(&self) -> Result<Vec<(State, u64)>, Error> {
+        self.store().counts().await
     }
 
     /// Events of a job after an id.

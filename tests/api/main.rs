@@ -34,6 +34,7 @@ mod layouts;
 mod limits;
 mod listing;
 mod memory;
+mod observed;
 mod outputs;
 mod overload;
 mod phases;

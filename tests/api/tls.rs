@@ -63,6 +63,7 @@ async fn requests_come_over_both_versions_of_tls() {
     for versions in [&[&version::TLS12], &[&version::TLS13]] {
         let answer = ask(app.address, &pair, versions).await.expect("it answers");
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(r#"{"status":"ok"}"#), "{answer}");
+        assert!(answer.contains("strict-transport-security: max-age="), "{answer}");
     }
 }
 

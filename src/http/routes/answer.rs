@@ -14,6 +14,7 @@ use crate::{
         error::ApiError,
         images::Images,
         observe::{self, SERVER_TIMING},
+        request_log,
         state::State,
     },
     inference::{Admission, Answer, Error, ModelId, Plan},
@@ -42,13 +43,17 @@ pub const IMAGES: Codes = BODY
 /// # Errors
 /// The engine's, or [`ApiError::Busy`].
 pub async fn run(state: &State, plan: Plan, images: Images, answer_bytes: usize) -> Result<(Answer, Admission), ApiError> {
-    let (model, captions) = (plan.model().name, images.captions());
+    let (ModelId { name: model, version, .. }, captions) = (plan.model(), images.captions());
     let (images, admission) = images.into_parts();
+    request_log::note(|facts| {
+        (facts.model, facts.version, facts.images) = (Some(model.clone()), Some(version), Some(images.len() as u64));
+    });
     admission.take(answer_bytes).map_err(BodyFault::from)?;
     let outcome = state.engine().run(plan, images, &admission).await;
     match &outcome {
         Ok(answer) => {
             let answered = answer.images.iter().filter(|image| image.is_ok()).count();
+            request_log::note(|facts| facts.timings = Some(answer.timings.into()));
             observe::count_images(&model, answered, answer.images.len() - answered);
         }
         Err(Error::BadImages(bad)) => observe::count_images(&model, 0, bad.len()),

@@ -37,5 +37,13 @@ pub async fn readyz(extract::State(state): extract::State<State>) -> Result<Json
 /// Metrics for Prometheus
 #[utoipa::path(get, path = "/metrics", operation_id = "get_metrics", tag = "health", responses((status = 200, description = "Prometheus's text format", body = String, content_type = "text/plain"), Problems<0>))]
 pub async fn metrics(extract::State(state): extract::State<State>) -> Response {
+    // A store that is out of order is not what keeps the other metrics from whoever looks for its cause.
+    if let Ok(part) = state.jobs()
+        && let Ok(counts) = part.jobs.counts().await
+    {
+        for (state, count) in counts {
+            metrics::gauge!("graft_jobs", "state" => state.name()).set(count as f64);
+        }
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics_text()).into_response()
 }

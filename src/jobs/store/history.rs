@@ -49,6 +49,18 @@ impl Store {
         rows.iter().map(rows::job).collect()
     }
 
+    /// How many jobs are kept in each state.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn counts(&self) -> Result<Vec<(State, u64)>, Error> {
+        let query = sqlx::query_as::<_, (String, i64)>("SELECT state, COUNT(*) FROM jobs GROUP BY state");
+        let found = query.fetch_all(&self.pool).await?;
+        let of =
+            |state: State| found.iter().find(|(name, _)| name == state.name()).map_or(0, |(_, count)| rows::unsigned(*count));
+        Ok(State::ALL.iter().map(|state| (*state, of(*state))).collect())
+    }
+
     /// At most `limit` events of a job whose ids are greater than `after`, in order.
     ///
     /// # Errors

@@ -83,6 +83,6 @@ fn parse<T: DeserializeOwned>(text: &str, column: &'static str) -> Result<T, Err
     serde_json::from_str(text).map_err(|source| Error::Damaged { column, source: Some(source) })
 }
 
-fn unsigned(number: i64) -> u64 {
+pub fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }

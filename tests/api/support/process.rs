@@ -19,7 +19,7 @@ pub struct Graft {
     client: Client,
     process: Running,
     /// Held open: a closed pipe would end the log.
-    _log: BufReader<ChildStderr>,
+    log: BufReader<ChildStderr>,
 }
 
 /// `graft` in a process that may open so many files.
@@ -111,7 +111,7 @@ impl Graft {
             if line["message"] == "serving" {
                 let address = line["address"].as_str().expect("it names its address").parse().expect("it is one");
                 let client = Client::builder().no_proxy().build().expect("a client without TLS can be built");
-                return Ok(Self { address, client, process, _log: reader });
+                return Ok(Self { address, client, process, log: reader });
             }
         }
         let code = process.0.wait().expect("it was started").code();
@@ -122,6 +122,14 @@ impl Graft {
     pub fn kill(&mut self) {
         self.process.0.kill().expect("it runs");
         self.process.0.wait().expect("it was started");
+    }
+
+    /// The next line of its log, which is JSON.
+    #[track_caller]
+    pub fn log_line(&mut self) -> Value {
+        let mut line = String::new();
+        self.log.read_line(&mut line).expect("the log is UTF-8");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
     /// Posts `body` as the media type `kind`.

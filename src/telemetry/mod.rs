@@ -2,6 +2,9 @@
 //!
 //! Both are global to the process and installed once; what they record is decided elsewhere.
 
+mod line;
+mod process;
+
 use std::{
     io::{self, IsTerminal},
     sync::{Mutex, PoisonError},
@@ -10,6 +13,7 @@ use std::{
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
+use self::line::Lines;
 use crate::config::{LogFormat, TelemetryConfig};
 
 /// Buckets of histograms whose name ends in `_seconds`: from a cache hit to a request that waited a minute.
@@ -58,17 +62,24 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, Error> {
     }
     let telemetry = Telemetry { metrics: recorder()?.install_recorder()? };
     let registry = tracing_subscriber::registry().with(filter);
-    let log = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let colours = io::stderr().is_terminal();
+    let (text, json) =
+        (fmt::layer().with_writer(move || Lines { colours }).with_ansi(colours), fmt::layer().with_writer(io::stderr));
     // Fails only where someone else's log is installed already.
     let _ = match config.log_format {
-        LogFormat::Text => registry.with(log).try_init(),
-        LogFormat::Json => registry.with(log.json().flatten_event(true)).try_init(),
+        LogFormat::Text => registry.with(text).try_init(),
+        LogFormat::Json => registry.with(json.json().flatten_event(true)).try_init(),
     };
     *installed = Some(telemetry.clone());
     Ok(telemetry)
 }
 
 impl Telemetry {
+    /// Every metric in Prometheus's text format, those of the process included.
+    pub fn render(&self) -> String {
+        self.metrics.render() + &process::text()
+    }
+
     /// The metrics, in particular [`PrometheusHandle::render`] for `/metrics`.
     ///
     /// Call [`PrometheusHandle::run_upkeep`] every few seconds: it bounds the memory of histograms that nobody reads.

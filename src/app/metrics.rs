@@ -1,0 +1,42 @@
+//! What each metric is, for `# HELP` in `/metrics`.
+//!
+//! The only list of all of them; who records them knows no other.
+
+use metrics::{describe_counter, describe_gauge, describe_histogram};
+
+const COUNTERS: &[(&str, &str)] = &[
+    ("graft_requests_total", "Requests that were answered, by route, method and status."),
+    ("graft_refusals_total", "Answers that are problems, by their code."),
+    ("graft_connections_refused_total", "Connections that were closed because too many were open."),
+    ("graft_images_total", "Images, by model and by what became of them."),
+    ("graft_jobs_total", "Runs of jobs that ended, by how."),
+];
+
+const GAUGES: &[(&str, &str)] = &[
+    ("graft_requests_in_flight", "Requests that are being answered."),
+    ("graft_connections_open", "Connections that are open."),
+    ("graft_queue_images", "Images that wait in front of a model."),
+    ("graft_work_running", "Pieces of work that run, by lane."),
+    ("graft_work_waiting", "Pieces of work that wait, by lane."),
+    ("graft_jobs", "Jobs that are kept, by state."),
+];
+
+const HISTOGRAMS: &[(&str, &str)] = &[
+    ("graft_request_duration_seconds", "Time from a request's header to its answer's, by route."),
+    ("graft_batch_images", "Images in one run of a model."),
+    ("graft_inference_seconds", "Time of one run of a model."),
+    ("graft_queue_seconds", "Time that an image waited in front of a model."),
+];
+
+/// Describes every metric.
+pub fn describe() {
+    for (name, text) in COUNTERS {
+        describe_counter!(*name, *text);
+    }
+    for (name, text) in GAUGES {
+        describe_gauge!(*name, *text);
+    }
+    for (name, text) in HISTOGRAMS {
+        describe_histogram!(*name, *text);
+    }
+}
