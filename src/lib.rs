@@ -10,6 +10,8 @@ pub mod telemetry;
 pub mod tensor;
 pub mod work;
 
+pub mod access;
+
 pub mod plot;
 
 pub mod preprocess;

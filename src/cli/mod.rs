@@ -7,11 +7,13 @@ mod batch;
 mod context;
 mod doctor;
 mod evaluate;
+mod expiry;
 mod features;
 mod files;
 mod finetune;
 mod import;
 mod init;
+mod keys;
 mod layers;
 mod models;
 mod openapi;
@@ -74,6 +76,8 @@ enum Command {
     Finetune(finetune::Finetune),
     /// Report how good a model is on a folder of labelled photos
     Evaluate(evaluate::Evaluate),
+    /// Make, list, change and revoke API keys: who may use the servers on this data folder
+    Keys(keys::Keys),
     /// Check library, provider, models, folders and disk, and say what to do
     Doctor(doctor::Doctor),
     /// Print the OpenAPI document
@@ -106,6 +110,7 @@ fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(command) => return command.run(global),
         Command::Finetune(command) => command.run(global)?,
         Command::Evaluate(command) => command.run(global)?,
+        Command::Keys(command) => command.run(global)?,
         Command::Openapi(command) => command.run()?,
     }
     Ok(ExitCode::SUCCESS)

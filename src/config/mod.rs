@@ -25,7 +25,7 @@ pub use jobs::JobsConfig;
 pub use key::Origin;
 pub use models::ModelsConfig;
 pub use runtime::{Provider, ProviderChoice, ProviderPolicy, RuntimeConfig};
-pub use server::{ServerConfig, TlsFiles};
+pub use server::{Auth, ServerConfig, TlsFiles};
 pub use sources::Sources;
 pub use telemetry::{LogFormat, TelemetryConfig};
 pub use training::TrainingConfig;

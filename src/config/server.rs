@@ -52,6 +52,21 @@ pub struct ServerConfig {
     pub request_timeout: Duration,
     /// Time that open requests get at shutdown; default 30 s; `GRAFT__SERVER__SHUTDOWN_GRACE_MS`.
     pub shutdown_grace: Duration,
+    /// Whether requests need a key; default `auto`; `GRAFT__SERVER__AUTH`.
+    pub auth: Auth,
+    /// Whether `/metrics` needs a key where requests do; default true; `GRAFT__SERVER__METRICS_NEED_KEY`.
+    pub metrics_need_key: bool,
+}
+
+/// Whether requests need a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// From the moment on at which the first key is made, and ever after, whatever becomes of it.
+    Auto,
+    /// Always: without a key nobody is let in.
+    Required,
+    /// Never: something in front of graft decides who is let in.
+    Off,
 }
 
 /// PEM files that a server proves its identity with; both or neither are given, and read again when they change.
@@ -85,6 +100,8 @@ pub(super) const KEYS: &[Key] = &[
     integer("server.min_body_bytes_per_second", 1, 1 << 30),
     milliseconds("server.request_timeout_ms", 100),
     milliseconds("server.shutdown_grace_ms", 0),
+    of("server.auth", Kind::Choice(&["auto", "required", "off"])),
+    of("server.metrics_need_key", Kind::Boolean),
 ];
 
 impl ServerConfig {
@@ -125,6 +142,12 @@ impl ServerConfig {
             min_body_bytes_per_second: values.integer("server.min_body_bytes_per_second"),
             request_timeout: values.duration("server.request_timeout_ms"),
             shutdown_grace: values.duration("server.shutdown_grace_ms"),
+            auth: match values.text("server.auth") {
+                "off" => Auth::Off,
+                "required" => Auth::Required,
+                _ => Auth::Auto,
+            },
+            metrics_need_key: values.boolean("server.metrics_need_key"),
         })
     }
 }

@@ -236,7 +236,7 @@ fn bad_files_are_named() {
         "the setting `server.body_timeout_ms` (from `DIR/default.toml`) is `server.body_idle_timeout_ms` now: it bounds silence \
          within a body, not the whole (`server.min_body_bytes_per_second` bounds the rate)",
     );
-    check(Some("server = 1\n"), "unknown setting `server` (from `DIR/default.toml`); did you mean `server.port`?");
+    check(Some("server = 1\n"), "unknown setting `server` (from `DIR/default.toml`); did you mean `server.auth`?");
     check(
         Some("[server]\nport = \"8080\"\n"),
         "`server.port` is `8080` (from `DIR/default.toml`); it must be an integer from 0 to 65535",

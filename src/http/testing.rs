@@ -12,7 +12,11 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::{intake::Intake, pace::Pace};
-use crate::{config::ServerConfig, inference::Admissions, work::Lane};
+use crate::{
+    config::{Auth, ServerConfig},
+    inference::Admissions,
+    work::Lane,
+};
 
 /// Bounds small enough to run into.
 pub fn intake() -> Intake {
@@ -63,5 +67,7 @@ pub fn server() -> ServerConfig {
         min_body_bytes_per_second: 1,
         request_timeout: Duration::from_secs(10),
         shutdown_grace: Duration::from_secs(10),
+        auth: Auth::Auto,
+        metrics_need_key: true,
     }
 }

@@ -1,6 +1,6 @@
 //! Jobs: what is to be done in the background, kept in SQLite so that nothing accepted is ever lost.
 //!
-//! Owns states, leases, events, what jobs use, and the worker that runs them; the only place that knows SQL.
+//! Owns states, leases, events, what jobs use, and the worker that runs them; the only place that knows SQL, for API keys too.
 //! Knows neither what a job computes nor HTTP. `NewJob → Store → Worker → Kind → exactly one terminal state`.
 
 mod control;
@@ -9,6 +9,7 @@ mod event;
 mod files;
 mod handle;
 mod job;
+mod keys;
 mod kind;
 mod state;
 mod store;
@@ -22,6 +23,7 @@ pub use event::{Event, Mark, StoredEvent};
 pub use files::{Attachment, Files, Receiving};
 pub use handle::{Changes, Jobs, Removal};
 pub use job::{Claim, Failure, Job, LeaseReport, LeaseStatus, NewJob, Progress, Spec};
+pub use keys::{Keys, KeysError};
 pub use kind::{AnyKind, Document, Kind, Kinds, PlanError, Planned, Resource, Task, document};
 pub use state::{State, Transition};
 pub use store::{Admission, Lease, Listing, Report, Reservation, Standing, Store};

@@ -4,6 +4,7 @@
 
 mod accept;
 mod history;
+mod keys;
 mod leases;
 mod process;
 mod rows;
@@ -41,8 +42,11 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Transactions are short, and only one at a time can write.
 const CONNECTIONS: u32 = 4;
 
-const MIGRATIONS: [(i64, &str, &str); 2] =
-    [(1, "jobs", include_str!("../migrations/0001_jobs.sql")), (2, "kinds", include_str!("../migrations/0002_kinds.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 3] = [
+    (1, "jobs", include_str!("../migrations/0001_jobs.sql")),
+    (2, "kinds", include_str!("../migrations/0002_kinds.sql")),
+    (3, "keys", include_str!("../migrations/0003_keys.sql")),
+];
 
 /// Jobs, events and idempotency keys in SQLite; cheap to clone.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! The store alone, then the worker over it.
 
+mod keys;
 mod store;
 mod waiting;
 mod worker;

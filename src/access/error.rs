@@ -1,0 +1,93 @@
+//! Why a request is not let in. No message holds any of a key.
+
+use std::time::Duration;
+
+use super::{name::KeyName, scope::Scope};
+
+/// Why a request is not let in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Keys are in use, and it has none.
+    #[error(
+        "this needs a key: send `Authorization: Bearer KEY` or `X-API-Key: KEY` (`graft keys create` makes one; a key in the address is not read)"
+    )]
+    Missing,
+    /// What it has instead of a key in a header.
+    #[error("{0}; send one key, as `Authorization: Bearer KEY` or as `X-API-Key: KEY`")]
+    Malformed(&'static str),
+    /// No key that is in force.
+    #[error("the key is not known here, or was revoked (`graft keys list` shows the names of those in force)")]
+    Unknown,
+    /// A key whose time is over.
+    #[error("the key `{name}` has expired; `graft keys set {name} --expires` gives it more time")]
+    Expired {
+        /// The key.
+        name: KeyName,
+    },
+    /// A key that may do less.
+    #[error(
+        "the key `{name}` has the scope `{has}`, and this needs `{needs}`; use a key that has it (`graft keys create NAME --scope {needs}`)"
+    )]
+    Scope {
+        /// The key.
+        name: KeyName,
+        /// What it may do.
+        has: Scope,
+        /// What it would have to.
+        needs: Scope,
+    },
+    /// More images than the key has left.
+    #[error("the key `{name}` may ask {per_second} images a second; {} more {} let in after {} s", .images, if *.images == 1 { "is" } else { "are" }, seconds(*.wait))]
+    Images {
+        /// The key.
+        name: KeyName,
+        /// Its limit.
+        per_second: u32,
+        /// Images of the request.
+        images: usize,
+        /// When it has that many again.
+        wait: Duration,
+    },
+    /// More images than the key may ever ask at once.
+    #[error("the request holds {images} images, and the key `{name}` may ask {burst} at once; split it")]
+    TooManyImages {
+        /// The key.
+        name: KeyName,
+        /// Images of the request.
+        images: usize,
+        /// Its limit.
+        burst: u32,
+    },
+    /// As many requests as the key may have are in flight.
+    #[error("the key `{name}` may have {limit} requests in flight; wait for one of them to end")]
+    InFlight {
+        /// The key.
+        name: KeyName,
+        /// Its limit.
+        limit: u32,
+    },
+    /// Nobody can tell whether the key is in force.
+    #[error("graft cannot read its keys, and lets nobody in on a guess; its log says why. Try again shortly")]
+    Unreadable,
+}
+
+impl Refused {
+    /// After how many seconds the same request may be let in.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Images { wait, .. } => Some(seconds(*wait)),
+            Self::InFlight { .. } | Self::Unreadable => Some(1),
+            Self::Missing
+            | Self::Malformed(_)
+            | Self::Unknown
+            | Self::Expired { .. }
+            | Self::Scope { .. }
+            | Self::TooManyImages { .. } => None,
+        }
+    }
+}
+
+/// Whole seconds, at least one.
+fn seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}

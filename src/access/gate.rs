@@ -1,0 +1,164 @@
+//! The gate: which keys are in force, whether one is needed, and what its holder has asked lately.
+//!
+//! Looks at a snapshot in memory that its owner renews; one that is too old lets nobody in.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::{
+    error::Refused,
+    key::{Digest, Key, KeyId},
+    limits::{Full, Limits, Place, Room, Usage},
+    scope::Scope,
+};
+use crate::{config::Auth, work::Client};
+
+/// How old a snapshot of the keys may be: a key that was revoked longer ago is never let in, whatever the store does.
+const MAX_AGE: Duration = Duration::from_secs(10);
+
+/// Lets requests in, or not; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    auth: Auth,
+    /// Replaced as a whole and never held while anything waits.
+    keys: RwLock<Arc<Snapshot>>,
+}
+
+/// The keys as they were in the store.
+#[derive(Debug)]
+struct Snapshot {
+    keys: HashMap<KeyId, Arc<Held>>,
+    /// Whether there has ever been a key.
+    in_use: bool,
+    read: Instant,
+}
+
+/// A key, and what its holder has asked lately.
+#[derive(Debug)]
+struct Held {
+    key: Key,
+    usage: Arc<Usage>,
+}
+
+/// A request that was let in with a key. Whatever works for it holds a clone: the last one gives its place in flight back.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    held: Arc<Held>,
+    _place: Arc<Place>,
+}
+
+impl Gate {
+    /// A gate that `auth` rules, over the `keys` in force at `now`; `in_use` says whether there has ever been one.
+    pub fn new(auth: Auth, keys: Vec<Key>, in_use: bool, now: Instant) -> Self {
+        let empty = Snapshot { keys: HashMap::new(), in_use: false, read: now };
+        let gate = Self { inner: Arc::new(Inner { auth, keys: RwLock::new(Arc::new(empty)) }) };
+        gate.renew(keys, in_use, now);
+        gate
+    }
+
+    /// Replaces the snapshot by what the store held at `now`; what holders have asked lately stays.
+    pub fn renew(&self, keys: Vec<Key>, in_use: bool, now: Instant) {
+        let before = self.snapshot();
+        let held = |key: Key| {
+            let usage = before.keys.get(&key.id).map(|held| Arc::clone(&held.usage)).unwrap_or_default();
+            (key.id.clone(), Arc::new(Held { key, usage }))
+        };
+        let snapshot = Snapshot { keys: keys.into_iter().map(held).collect(), in_use, read: now };
+        *self.inner.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+    }
+
+    /// Whether requests need a key.
+    pub fn is_closed(&self) -> bool {
+        self.closed(&self.snapshot())
+    }
+
+    /// Lets a request in that `needs` a scope, with the key that `presented` finds in it; with `None` where no key is needed.
+    ///
+    /// # Errors
+    /// No key, one that is not in force or may do less, or too many requests of its holder in flight.
+    pub fn admit<'a>(
+        &self,
+        needs: Scope,
+        presented: impl FnOnce() -> Result<&'a str, Refused>,
+        (now, date): (Instant, SystemTime),
+    ) -> Result<Option<Admitted>, Refused> {
+        let snapshot = self.snapshot();
+        if !self.closed(&snapshot) {
+            return Ok(None);
+        }
+        let text = presented()?;
+        if now.saturating_duration_since(snapshot.read) > MAX_AGE {
+            return Err(Refused::Unreadable);
+        }
+        let id = KeyId::within(text).ok_or(Refused::Malformed("what was sent does not look like a key of graft"))?;
+        let found = snapshot.keys.get(&id);
+        // The same is done for an id that nobody has.
+        let is_key = found.map_or(Digest::NONE, |held| held.key.digest).is_of(text);
+        let held = found.filter(|_| is_key).ok_or(Refused::Unknown)?;
+        let Key { name, scope, limits, expires, .. } = &held.key;
+        if expires.is_some_and(|expires| expires <= date) {
+            return Err(Refused::Expired { name: name.clone() });
+        }
+        if !scope.includes(needs) {
+            return Err(Refused::Scope { name: name.clone(), has: *scope, needs });
+        }
+        let limit = limits.in_flight.unwrap_or(u32::MAX);
+        let place = held.usage.enter(limits).ok_or_else(|| Refused::InFlight { name: name.clone(), limit })?;
+        Ok(Some(Admitted { held: Arc::clone(held), _place: Arc::new(place) }))
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.inner.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn closed(&self, snapshot: &Snapshot) -> bool {
+        match self.inner.auth {
+            Auth::Off => false,
+            Auth::Required => true,
+            Auth::Auto => snapshot.in_use,
+        }
+    }
+}
+
+impl Admitted {
+    /// Who asks.
+    pub fn client(&self) -> Client {
+        Client::key(self.held.key.name.as_str())
+    }
+
+    /// How much the holder may ask.
+    pub fn limits(&self) -> &Limits {
+        &self.held.key.limits
+    }
+
+    /// Counts `images` as asked at `now`, all or none.
+    ///
+    /// # Errors
+    /// More than the holder has left, or may ever ask at once.
+    pub fn take(&self, images: usize, now: Instant) -> Result<(), Refused> {
+        let Held { key: Key { name, limits, .. }, usage } = &*self.held;
+        usage.take(limits, images, now).map_err(|full| match full {
+            Full::For(wait) => {
+                let per_second = limits.images_per_second.unwrap_or_default();
+                Refused::Images { name: name.clone(), per_second, images, wait }
+            }
+            Full::Always { burst } => Refused::TooManyImages { name: name.clone(), images, burst },
+        })
+    }
+
+    /// What the holder may still ask at `now`; `None` without a limit on images.
+    pub fn room(&self, now: Instant) -> Option<Room> {
+        self.held.usage.room(&self.held.key.limits, now)
+    }
+}
+
+#[cfg(test)]
+mod tests;

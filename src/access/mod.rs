@@ -1,0 +1,17 @@
+//! Who may do what: API keys, their scopes and limits, and the gate that every request passes.
+//!
+//! Knows neither HTTP nor where keys are stored: `jobs` stores them, `http` reads them out of headers.
+
+mod error;
+mod gate;
+mod key;
+mod limits;
+mod name;
+mod scope;
+
+pub use error::Refused;
+pub use gate::{Admitted, Gate};
+pub use key::{Digest, Key, KeyId, NewKey};
+pub use limits::{Limits, Room};
+pub use name::{InvalidName, KeyName};
+pub use scope::{Scope, UnknownScope};
