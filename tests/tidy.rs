@@ -326,7 +326,7 @@ fn crates_stay_in_their_modules() {
 
 #[test]
 fn documents_name_what_exists() {
-    let names = "README ARCHITECTURE CONTRIBUTING SECURITY CHANGELOG fuzz/README tests/README docs/from-keras docs/own-models docs/datasets docs/images docs/scores";
+    let names = "README ARCHITECTURE CONTRIBUTING SECURITY CHANGELOG fuzz/README tests/README docs/from-keras docs/own-models docs/datasets docs/images docs/scores docs/security";
     let documents: Vec<String> = names.split(' ').map(|name| format!("{name}.md")).collect();
     let read = |path: &String| fs::read_to_string(root().join(path)).expect("the document can be read");
     let complaints = documents.iter().flat_map(|path| check_names(path, &read(path), is_in_the_tree));

@@ -144,14 +144,28 @@ impl Admitted {
     /// # Errors
     /// More than the holder has left, or may ever ask at once.
     pub fn take(&self, images: usize, now: Instant) -> Result<(), Refused> {
-        let Held { key: Key { name, limits, .. }, usage } = &*self.held;
-        usage.take(limits, images, now).map_err(|full| match full {
+        let Held { key, usage } = &*self.held;
+        usage.take(&key.limits, images, now).map_err(|full| self.refused(images, full))
+    }
+
+    /// Whether `images` would be let in at `now`; counts none.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn check(&self, images: usize, now: Instant) -> Result<(), Refused> {
+        let Held { key, usage } = &*self.held;
+        usage.check(&key.limits, images, now).map_err(|full| self.refused(images, full))
+    }
+
+    fn refused(&self, images: usize, full: Full) -> Refused {
+        let Key { name, limits, .. } = &self.held.key;
+        match full {
             Full::For(wait) => {
                 let per_second = limits.images_per_second.unwrap_or_default();
                 Refused::Images { name: name.clone(), per_second, images, wait }
             }
             Full::Always { burst } => Refused::TooManyImages { name: name.clone(), images, burst },
-        })
+        }
     }
 
     /// What the holder may still ask at `now`; `None` without a limit on images.

@@ -74,16 +74,16 @@ impl Limits {
 impl Usage {
     /// Takes `images` from the bucket at `now`, all or none.
     pub(super) fn take(&self, limits: &Limits, images: usize, now: Instant) -> Result<(), Full> {
-        let Some((rate, burst)) = limits.rate() else { return Ok(()) };
-        let images = u32::try_from(images).ok().filter(|images| *images <= burst).ok_or(Full::Always { burst })?;
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        let spent = spent(*bucket, rate, burst, now);
-        let over = spent + f64::from(images) - f64::from(burst);
-        if over > EXACT {
-            return Err(Full::For(Duration::from_secs_f64(over / rate)));
+        if let Some(spent) = with(*bucket, limits, images, now)? {
+            *bucket = Some(Bucket { spent, at: now });
         }
-        *bucket = Some(Bucket { spent: spent + f64::from(images), at: now });
         Ok(())
+    }
+
+    /// Whether `images` could be taken at `now`.
+    pub(super) fn check(&self, limits: &Limits, images: usize, now: Instant) -> Result<(), Full> {
+        with(*self.bucket.lock().unwrap_or_else(PoisonError::into_inner), limits, images, now).map(drop)
     }
 
     /// What is left of the bucket at `now`; `None` without a limit.
@@ -112,6 +112,15 @@ impl Drop for Place {
 
 /// A millionth of an image: what sums of fractions may be off by.
 const EXACT: f64 = 1e-6;
+
+/// What is spent of `bucket` with `images` more; `None` without a limit.
+fn with(bucket: Option<Bucket>, limits: &Limits, images: usize, now: Instant) -> Result<Option<f64>, Full> {
+    let Some((rate, burst)) = limits.rate() else { return Ok(None) };
+    let images = u32::try_from(images).ok().filter(|images| *images <= burst).ok_or(Full::Always { burst })?;
+    let spent = spent(bucket, rate, burst, now) + f64::from(images);
+    let over = spent - f64::from(burst);
+    if over > EXACT { Err(Full::For(Duration::from_secs_f64(over / rate))) } else { Ok(Some(spent)) }
+}
 
 /// What of `bucket` has not worn off at `now`: never more than `burst`, which may have shrunk.
 fn spent(bucket: Option<Bucket>, rate: f64, burst: u32, now: Instant) -> f64 {
@@ -148,6 +157,7 @@ mod tests {
     #[test]
     fn a_refusal_costs_nothing_and_too_many_never_pass() {
         let (usage, limits, start) = (Usage::default(), limits(3, None), Instant::now());
+        assert_eq!(usage.check(&limits, 3, start), Ok(()));
         assert_eq!(usage.take(&limits, 4, start), Err(Full::Always { burst: 3 }));
         assert_eq!(usage.take(&limits, usize::MAX, start), Err(Full::Always { burst: 3 }));
         assert_eq!(usage.take(&limits, 2, start), Ok(()));

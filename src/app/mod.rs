@@ -14,12 +14,13 @@ use tokio::{
 };
 
 use crate::{
+    access::Gate,
     config::{Config, ServerConfig},
     datasets::Datasets,
     finetuning::kinds::{self, Parts},
     http,
     inference::{Engine, Settings},
-    jobs::{self, Jobs, Worker},
+    jobs::{self, Jobs, Keys, Worker},
     preprocess::Limits,
     registry::Repository,
     runtime::Runtime,
@@ -37,6 +38,8 @@ pub struct App {
     state: http::State,
     workers: Vec<Worker>,
     telemetry: Telemetry,
+    keys: Keys,
+    gate: Gate,
 }
 
 impl App {
@@ -48,11 +51,6 @@ impl App {
         let telemetry = telemetry::init(&config.telemetry)?;
         metrics::describe();
         http::check_files(&config.server)?;
-        // Whether keys exist is for the store of keys to say.
-        let keys_exist = false;
-        if let Some(warning) = exposure::check(&config.server, keys_exist)? {
-            tracing::warn!(host = %config.server.host, "{warning}");
-        }
         let runtime = Runtime::open(&config.runtime)?;
         // A required provider that cannot be had is found out here, not at the first request.
         for choice in std::iter::once(&config.runtime.provider).chain(config.runtime.model_providers.values()) {
@@ -62,12 +60,17 @@ impl App {
         let engine = Engine::new(runtime.clone(), repository.clone(), Settings::of(&config))?;
         engine.refuse_untrained()?;
         let jobs = Jobs::open(&config.jobs, &config.data.dir, jobs::system_clock()).await?;
+        let keys = jobs.keys();
+        let gate = keys.gate(config.server.auth).await?;
+        if let Some(warning) = exposure::check(&config.server, gate.is_closed())? {
+            tracing::warn!(host = %config.server.host, "{warning}");
+        }
         let limits = Limits::from(&config.images);
         let datasets = Datasets::open(config.datasets.clone(), &config.data.dir, limits)?;
         let kinds = kinds::kinds(&Parts::new(runtime, repository, datasets.clone(), engine.clone(), &config));
         let workers = (0..config.jobs.workers).map(|_| Worker::new(jobs.clone(), kinds.clone())).collect();
         let state = http::State::new(engine.clone(), datasets, config.server.clone(), Some(telemetry.clone()));
-        let state = state.with_jobs(jobs, kinds);
+        let state = state.with_jobs(jobs, kinds).behind(gate.clone());
         let tls = config.server.tls.map(http::Tls::open).transpose()?;
         let ServerConfig { host, port, .. } = config.server;
         let listener = TcpListener::bind((host, port)).await;
@@ -76,7 +79,7 @@ impl App {
                 "cannot listen on {host}:{port} (`server.host`, `server.port`; choose another with `GRAFT__SERVER__PORT=8081`)"
             )
         })?;
-        Ok(Self { listener, tls, engine, state, workers, telemetry })
+        Ok(Self { listener, tls, engine, state, workers, telemetry, keys, gate })
     }
 
     /// The address that was bound, with the port that was free when 0 was asked for.
@@ -100,6 +103,8 @@ impl App {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let engine = self.engine;
         let watching = tokio::spawn(async move { engine.watch().await });
+        let (keys, gate) = (self.keys, self.gate);
+        let renewing = tokio::spawn(async move { keys.keep(&gate).await });
         let metrics = self.telemetry.metrics_handle().clone();
         let upkeep = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(UPKEEP);
@@ -124,6 +129,7 @@ impl App {
             tracing::warn!("a job did not stop in time; the next worker resumes it from its last checkpoint");
         }
         watching.abort();
+        renewing.abort();
         upkeep.abort();
         served
     }

@@ -68,7 +68,7 @@ list! {
     NotAcceptable => NOT_ACCEPTABLE, "Not acceptable";
     /// More bytes than `server.max_body_bytes`, `datasets.max_upload_bytes` for archives, or `models.max_import_bytes` for imports.
     BodyTooLarge => PAYLOAD_TOO_LARGE, "Body too large";
-    /// More images than `server.max_images`.
+    /// More images than `server.max_images`, or than the key may ask at once.
     TooManyImages => PAYLOAD_TOO_LARGE, "Too many images";
     /// More pixels, over all images, than `server.max_request_pixels`.
     TooManyPixels => PAYLOAD_TOO_LARGE, "Too many pixels";
@@ -122,6 +122,14 @@ list! {
     IdempotencyInProgress => CONFLICT, "Still being accepted";
     /// A job or the configuration needs the version, or it was chosen.
     VersionInUse => CONFLICT, "Version in use";
+    /// It needs a key that is in force, and has none; see `WWW-Authenticate`.
+    Unauthorized => UNAUTHORIZED, "A key is needed";
+    /// The key's scope does not reach so far; the detail says which does.
+    Forbidden => FORBIDDEN, "The key may not do this";
+    /// The key's limit of images a second or requests in flight is reached; see `Retry-After`, `RateLimit-Policy` and `RateLimit`.
+    RateLimited => TOO_MANY_REQUESTS, "Too much for this key";
+    /// Nobody is let in while the keys cannot be read; see `Retry-After`.
+    KeysUnreadable => SERVICE_UNAVAILABLE, "The keys cannot be read";
     /// The configuration does not allow it; the detail names the setting.
     Disabled => FORBIDDEN, "Not allowed here";
     /// As many event streams are open as may be; see `Retry-After`.
@@ -139,6 +147,9 @@ macro_rules! codes {
 }
 
 pub(in crate::http) use codes;
+
+/// What a door may come to that needs a key.
+pub const DOOR: Codes = codes! { Unauthorized Forbidden RateLimited KeysUnreadable };
 
 /// What parameters may come to.
 pub const PARAMETERS: Codes = codes!(InvalidParameter);

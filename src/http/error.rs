@@ -11,12 +11,14 @@ use axum::{
 };
 
 use super::{
+    access::challenge,
     code::Code,
     encoding,
     images::Caption,
     problem::{ImageProblem, MissingModel},
 };
 use crate::{
+    access::Refused,
     datasets::{self, ContentsFault, Error as DatasetError, Excess, FolderFault, LayoutFault},
     inference::{self, Error as EngineError},
     jobs::{Error as JobsError, PlanError},
@@ -166,6 +168,9 @@ pub enum ApiError {
         /// Whether it is the client's share that is used up.
         of_client: bool,
     },
+    /// Whoever asks is not let in, or not with as much.
+    #[error(transparent)]
+    Access(#[from] Refused),
     /// The job store refused or failed.
     #[error(transparent)]
     Jobs(#[from] JobsError),
@@ -243,10 +248,19 @@ impl ApiError {
             Self::VersionInUse(_) => Code::VersionInUse,
             Self::TooManyDownloads | Self::TooManyPlans => Code::Busy,
             Self::TooManyStreams { .. } => Code::TooManyStreams,
+            Self::Access(refused) => access_code(refused),
             Self::Jobs(error) => jobs_code(error),
             Self::Engine(error) => engine_code(error),
             Self::Dataset(error) => dataset_code(error),
             Self::Internal(_) => Code::Internal,
+        }
+    }
+
+    /// After how many seconds the same request may succeed.
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Access(refused) => refused.retry_after(),
+            _ => self.code().is_temporary().then_some(1),
         }
     }
 
@@ -267,6 +281,16 @@ fn way_out(path: &str) -> &'static str {
         ["jobs", _] => "`POST /jobs/finetune` and its like make a job, `POST /jobs/ID/cancel` stops one",
         ["jobs"] => "`POST /jobs/finetune` and its like make a job; `/docs` lists them",
         _ => "the `Allow` header names what is (`curl -i` shows it)",
+    }
+}
+
+fn access_code(refused: &Refused) -> Code {
+    match refused {
+        Refused::Missing | Refused::Malformed(_) | Refused::Unknown | Refused::Expired { .. } => Code::Unauthorized,
+        Refused::Scope { .. } => Code::Forbidden,
+        Refused::Images { .. } | Refused::InFlight { .. } => Code::RateLimited,
+        Refused::TooManyImages { .. } => Code::TooManyImages,
+        Refused::Unreadable => Code::KeysUnreadable,
     }
 }
 
@@ -364,8 +388,11 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let code = self.code();
         let mut response = code.status().into_response();
-        if code.is_temporary() {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after() {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Self::Access(refused) = &self {
+            response.headers_mut().extend(challenge(refused).map(|value| (header::WWW_AUTHENTICATE, value)));
         }
         if matches!(self, Self::UnsupportedEncoding(_)) {
             response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static(encoding::ACCEPTED));

@@ -1,6 +1,6 @@
 //! The door for request bodies: the bounds on one request and the memory that all requests share.
 
-use std::{convert::Infallible, time::Duration};
+use std::{any::Any, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -17,6 +17,7 @@ use super::{
     state::State,
 };
 use crate::{
+    access::Admitted,
     config::ServerConfig,
     inference::{Admission, Admissions},
     work::Lane,
@@ -56,9 +57,10 @@ impl Intake {
         }
     }
 
-    /// Lets the request with these `extensions` begin.
+    /// Lets the request with these `extensions` begin; its work holds its key's place among the requests in flight.
     pub fn admit(&self, extensions: &Extensions) -> Admission {
-        self.admissions.admit(&client(extensions), None)
+        let place = extensions.get::<Admitted>().map(|admitted| Arc::new(admitted.clone()) as Arc<dyn Any + Send + Sync>);
+        self.admissions.admit(&client(extensions), place)
     }
 
     /// The chunks of `body` while they arrive fast enough.

@@ -3,6 +3,7 @@
 //! Asks the engine and shapes its answers; computes nothing itself. Besides `app`, the only place that knows axum.
 
 mod accept;
+mod access;
 mod body;
 mod client;
 mod code;

@@ -7,6 +7,7 @@ mod headers;
 mod kinds;
 mod problems;
 mod schemas;
+mod security;
 mod shared;
 mod yaml;
 
@@ -29,6 +30,7 @@ use utoipa_swagger_ui::Config;
 
 pub use kinds::{JobPlan, JobProgress, JobResult, JobSubject, fields, submission};
 pub use problems::Problems;
+pub use security::guard;
 
 use super::{compress::Fixed, error::ApiError, router};
 
@@ -100,7 +102,9 @@ fn info() -> Info {
         "Image classification and feature extraction: send a photo, get labels, or the output of any layer.\n\n\
          Errors are `application/problem+json` (RFC 9457); branch on `code`, a closed list.\n\n\
          ```\ncurl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' 'http://127.0.0.1:8080/predict?top_k=3'\n\
-         curl -F image=@a.jpg -F image=@b.jpg -F layer=fc1,fc2 -H 'Accept: application/x-npz' http://127.0.0.1:8080/features -o f.npz\n```"
+         curl -F image=@a.jpg -F image=@b.jpg -F layer=fc1,fc2 -H 'Accept: application/x-npz' http://127.0.0.1:8080/features -o f.npz\n```\n\n\
+         Where keys are in use, send one as `Authorization: Bearer KEY` or `X-API-Key: KEY`. A key has one of three scopes, each of which\n\
+         includes those before it: `predict`, `train`, `admin`. Health and this document need none."
             .to_owned(),
     );
     info.license = Some(License::new(env!("CARGO_PKG_LICENSE")));

@@ -22,7 +22,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const PREFLIGHT: Duration = Duration::from_secs(600);
 
 /// Headers of answers that a page reads, beside those that browsers always show.
-const EXPOSED: [&str; 8] = [
+const EXPOSED: [&str; 11] = [
     "graft-model",
     "graft-version",
     "graft-pretrained",
@@ -31,6 +31,9 @@ const EXPOSED: [&str; 8] = [
     "x-request-id",
     "location",
     "retry-after",
+    "ratelimit-policy",
+    "ratelimit",
+    "www-authenticate",
 ];
 
 /// The origins that are allowed; cheap to clone.

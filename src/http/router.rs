@@ -13,6 +13,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    access::{self, Guarded, Needs},
     compress, encoding,
     error::{ApiError, Panicked},
     hardening,
@@ -25,40 +26,46 @@ use super::{
     state::State,
     unread,
 };
-use crate::config::ServerConfig;
+use crate::{
+    access::Scope::{Admin, Predict, Train},
+    config::ServerConfig,
+};
 
 /// Every route over `state`.
 pub fn router(state: State) -> Router {
     let (routes, _) = documented().split_for_parts();
-    let (intake, server) = (state.intake().clone(), state.server().clone());
-    around(routes.with_state(state).merge(openapi::routes()), &intake, &server)
+    let (intake, server, door) = (state.intake().clone(), state.server().clone(), state.door().clone());
+    let routes = routes.with_state(state).merge(openapi::routes());
+    around(routes, &intake, &server).layer(middleware::from_fn_with_state(door, access::identify))
 }
 
-/// The routes that the OpenAPI document describes.
+/// The routes that the OpenAPI document describes, each with what a key must have that asks for it: what cannot be undone, runs
+/// foreign graphs or takes a model away needs more than training does.
 pub(super) fn documented() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(predict::predict))
-        .routes(routes!(predict::predict_model))
-        .routes(routes!(predict::predict_version))
-        .routes(routes!(features::features))
-        .routes(routes!(features::features_model))
-        .routes(routes!(features::features_version))
-        .routes(routes!(models::list))
-        .routes(routes!(models::show))
-        .routes(routes!(models::layers))
-        .routes(routes!(versions::choose, versions::unchoose))
-        .routes(routes!(versions::remove))
-        .routes(routes!(versions::download))
-        .merge(jobs::submissions())
-        .routes(routes!(jobs::list))
-        .routes(routes!(jobs::show))
-        .routes(routes!(jobs::cancel))
-        .routes(routes!(job_events::stream))
-        .routes(routes!(datasets::create, datasets::list))
-        .routes(routes!(datasets::show, datasets::remove))
-        .routes(routes!(health::healthz))
-        .routes(routes!(health::readyz))
-        .routes(routes!(health::metrics))
+    let routes = Guarded::default()
+        .route(Predict, routes!(predict::predict))
+        .route(Predict, routes!(predict::predict_model))
+        .route(Predict, routes!(predict::predict_version))
+        .route(Predict, routes!(features::features))
+        .route(Predict, routes!(features::features_model))
+        .route(Predict, routes!(features::features_version))
+        .route(Predict, routes!(models::list))
+        .route(Predict, routes!(models::show))
+        .route(Predict, routes!(models::layers))
+        .route(Admin, routes!(versions::choose, versions::unchoose))
+        .route(Admin, routes!(versions::remove))
+        .route(Admin, routes!(versions::download))
+        .route(Train, routes!(jobs::list))
+        .route(Train, routes!(jobs::show))
+        .route(Train, routes!(jobs::cancel))
+        .route(Train, routes!(job_events::stream))
+        .route(Train, routes!(datasets::create, datasets::list))
+        .route(Train, routes!(datasets::show))
+        .route(Admin, routes!(datasets::remove))
+        .route(Needs::Nothing, routes!(health::healthz))
+        .route(Needs::Nothing, routes!(health::readyz))
+        .route(Needs::Metrics, routes!(health::metrics));
+    jobs::submissions(routes).into_routes()
 }
 
 /// What surrounds every route, the request id outermost.

@@ -1,11 +1,12 @@
 //! What every handler shares: the engine, the data sets, the bounds, the metrics.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use tokio::sync::watch;
 
-use super::{error::ApiError, intake::Intake};
+use super::{access::Door, error::ApiError, intake::Intake};
 use crate::{
+    access::Gate,
     config::ServerConfig,
     datasets::Datasets,
     inference::Engine,
@@ -18,6 +19,7 @@ use crate::{
 #[derive(Clone)]
 pub struct State {
     inner: Arc<Inner>,
+    door: Door,
     jobs: Option<Arc<JobsPart>>,
 }
 
@@ -64,9 +66,12 @@ impl State {
     /// State over `engine` and `datasets`, with the bounds of `server`; without `telemetry`, `/metrics` is empty.
     pub fn new(engine: Engine, datasets: Datasets, server: ServerConfig, telemetry: Option<Telemetry>) -> Self {
         let intake = Intake::new(&server, engine.admissions().clone());
+        // Without keys to look at, nobody has one.
+        let gate = Gate::new(server.auth, Vec::new(), false, Instant::now());
+        let door = Door::new(gate, server.metrics_need_key);
         let closing = watch::channel(false).0;
         let downloads = Budget::shared(DOWNLOADS, server.max_client_percent, 1);
-        Self { inner: Arc::new(Inner { engine, datasets, server, intake, telemetry, downloads, closing }), jobs: None }
+        Self { inner: Arc::new(Inner { engine, datasets, server, intake, telemetry, downloads, closing }), door, jobs: None }
     }
 
     /// The same with jobs, of which those of `kinds` are accepted.
@@ -76,6 +81,13 @@ impl State {
         let streams = Budget::shared(jobs.config().max_streams as u64, percent, 1);
         let plans = Plans { places: Budget::shared(PLANS, percent, 1), lane: Lane::new("plan", PLANNED_AT_ONCE, usize::MAX) };
         Self { jobs: Some(Arc::new(JobsPart { jobs, kinds, streams, plans })), ..self }
+    }
+
+    /// The same behind `gate`, which lets in whom it knows.
+    #[must_use]
+    pub fn behind(self, gate: Gate) -> Self {
+        let door = Door::new(gate, self.server().metrics_need_key);
+        Self { door, ..self }
     }
 
     /// What answers.
@@ -101,6 +113,11 @@ impl State {
     /// Places of models that are being downloaded.
     pub(super) fn downloads(&self) -> &Budget {
         &self.inner.downloads
+    }
+
+    /// Who is let in.
+    pub(super) fn door(&self) -> &Door {
+        &self.door
     }
 
     /// The jobs.

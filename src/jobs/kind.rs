@@ -13,7 +13,7 @@ use super::{
     files::{Attachment, Files},
     job::{Failure, Job, NewJob, Progress, Spec},
 };
-use crate::message::FieldProblem;
+use crate::{access::Scope, message::FieldProblem};
 
 /// What a kind writes: a JSON object, which goes to clients as it is.
 pub type Document = Map<String, Value>;
@@ -42,6 +42,8 @@ pub trait Kind: Send + Sync + 'static {
     const DESCRIPTION: &'static str;
     /// A request that makes sense, as JSON.
     const EXAMPLE: &'static str;
+    /// What a key must have that asks for it.
+    const SCOPE: Scope;
     /// Fields of a request that comes with a file: in the query, or beside the file in a form. Empty for kinds whose requests are
     /// JSON alone.
     const FIELDS: &'static [&'static str] = &[];

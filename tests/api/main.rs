@@ -29,6 +29,7 @@ mod inputs;
 mod job_events;
 mod job_kinds;
 mod jobs;
+mod keys;
 mod killed;
 mod layouts;
 mod limits;

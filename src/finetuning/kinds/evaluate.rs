@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::{Parts, dataset_resource, invalid, known, read, version_resource};
 use crate::{
+    access::Scope,
     datasets::{Dataset, Split},
     finetuning::{Evaluated, Evaluation, Truths},
     inference::{Classified, ModelId},
@@ -165,6 +166,7 @@ impl Kind for Evaluate {
     const DESCRIPTION: &'static str =
         "Classifies the images of a data set, or of one of its splits, and reports accuracy, confusion and the worst images.";
     const EXAMPLE: &'static str = r#"{"dataset": "019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10", "model": "hymenoptera@1"}"#;
+    const SCOPE: Scope = Scope::Train;
     type Request = Request;
     type Subject = Subject;
     type Plan = Plan;

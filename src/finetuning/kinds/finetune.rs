@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::{Parts, add, dataset_resource, known, version_resource};
 use crate::{
+    access::Scope,
     finetuning::{
         Finetuned, Place,
         follow::{Follow, TrainingProgress},
@@ -129,6 +130,7 @@ impl Kind for Finetune {
         "Teaches a model the classes of a data set: the new head first, then the top blocks, by Keras's definitions. Only `dataset` \
          and `name` are required.";
     const EXAMPLE: &'static str = r#"{"dataset": "019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10", "name": "hymenoptera"}"#;
+    const SCOPE: Scope = Scope::Train;
     type Request = Request;
     type Subject = Subject;
     type Plan = Plan;

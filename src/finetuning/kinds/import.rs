@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::{Parts, invalid, known, read};
 use crate::{
+    access::Scope,
     arch,
     finetuning::name::check_reserved,
     jobs::{Attachment, Control, Failure, Files, Kind, PlanError, Planned, Progress, Task, document},
@@ -232,6 +233,8 @@ impl Kind for Import {
                                        version of it as `graft import` does. Off unless `models.max_import_bytes` says how large \
                                        a file may be.";
     const EXAMPLE: &'static str = r#"{"name": "flowers"}"#;
+    // It runs a foreign graph, and takes a name.
+    const SCOPE: Scope = Scope::Admin;
     const FIELDS: &'static [&'static str] = &["name", "architecture", "replace", "settings", "labels"];
     type Request = Request;
     type Subject = Subject;

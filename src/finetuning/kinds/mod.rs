@@ -13,6 +13,7 @@ use utoipa::{
 
 use super::Finetuner;
 use crate::{
+    access::Scope,
     config::Config,
     datasets::{self, Dataset, Datasets},
     inference::Engine,
@@ -67,6 +68,8 @@ pub struct Description {
     pub description: &'static str,
     /// A request that makes sense, as JSON.
     pub example: &'static str,
+    /// What a key must have that asks for it.
+    pub scope: Scope,
     /// Of its request, of what a list shows of a job, of the rest of its plan, of its progress, and of its result.
     pub types: [Described; 5],
     /// Names of the request's fields, where it may come as a form with a file.
@@ -90,7 +93,15 @@ impl Description {
             Described::of::<K::Progress>(),
             Described::of::<K::Result>(),
         ];
-        Self { name: K::NAME, summary: K::SUMMARY, description: K::DESCRIPTION, example: K::EXAMPLE, types, fields: K::FIELDS }
+        Self {
+            name: K::NAME,
+            summary: K::SUMMARY,
+            description: K::DESCRIPTION,
+            example: K::EXAMPLE,
+            scope: K::SCOPE,
+            types,
+            fields: K::FIELDS,
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! Every cause with its status and code, and that only internal ones are opaque.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 
 use super::*;
 use crate::{
+    access::Scope,
     datasets::{ArchiveKind, EntryFault, LayoutFault},
     jobs,
     preprocess::{ChannelOrder, ImageError, IntegerType, PreprocessingError},
@@ -124,6 +127,7 @@ fn dataset_errors() -> Vec<(DatasetError, u16, Code)> {
 }
 
 fn own_errors() -> Vec<(ApiError, u16, Code)> {
+    let key = || "ci".parse().expect("a name");
     let text = || "x".to_owned();
     vec![
         (ApiError::NotFound { path: text() }, 404, Code::NotFound),
@@ -157,6 +161,15 @@ fn own_errors() -> Vec<(ApiError, u16, Code)> {
         (ApiError::VersionInUse(text()), 409, Code::VersionInUse),
         (ApiError::DatasetInUse { id: text(), job: text() }, 409, Code::DatasetInUse),
         (ApiError::TooManyStreams { limit: 1, of_client: false }, 503, Code::TooManyStreams),
+        (Refused::Missing.into(), 401, Code::Unauthorized),
+        (Refused::Malformed("there are two keys").into(), 401, Code::Unauthorized),
+        (Refused::Unknown.into(), 401, Code::Unauthorized),
+        (Refused::Expired { name: key() }.into(), 401, Code::Unauthorized),
+        (Refused::Scope { name: key(), has: Scope::Predict, needs: Scope::Admin }.into(), 403, Code::Forbidden),
+        (Refused::Images { name: key(), per_second: 1, images: 2, wait: Duration::from_secs(1) }.into(), 429, Code::RateLimited),
+        (Refused::InFlight { name: key(), limit: 1 }.into(), 429, Code::RateLimited),
+        (Refused::TooManyImages { name: key(), images: 2, burst: 1 }.into(), 413, Code::TooManyImages),
+        (Refused::Unreadable.into(), 503, Code::KeysUnreadable),
         (ApiError::internal("secret"), 500, Code::Internal),
     ]
 }
@@ -171,7 +184,7 @@ fn every_cause_has_its_status() {
         assert_eq!((error.code(), error.code().status().as_u16()), (code, status), "{error:?}");
         let response = error.into_response();
         assert_eq!(response.status().as_u16(), status);
-        let waits = status == 503 && code != Code::ModelTooLarge;
+        let waits = status == 429 || (status == 503 && code != Code::ModelTooLarge);
         assert_eq!(response.headers().contains_key(header::RETRY_AFTER), waits, "{code:?}");
         seen.push(code);
     }

@@ -19,6 +19,12 @@ pub const ANSWER: &[&str] = &["Server-Timing", "Graft-Warning"];
 /// On the refusal of a body's type or encoding.
 pub const ENCODING: &[&str] = &["Accept-Encoding"];
 
+/// On the refusal of whoever has no key that reaches so far.
+pub const CHALLENGE: &[&str] = &["WWW-Authenticate"];
+
+/// On answers to whoever has a key with limits.
+pub const LIMITS: &[&str] = &["RateLimit-Policy", "RateLimit"];
+
 /// On problems that pass.
 pub const TEMPORARY: &[&str] = &["Retry-After"];
 
@@ -50,6 +56,18 @@ pub fn define(components: &mut Components) {
         ),
         ("Server-Timing", text(), "Milliseconds of `decode`, `queue` and `inference`"),
         ("Accept-Encoding", text(), "What a body's `Content-Encoding` may be; only where it is what was refused"),
+        (
+            "WWW-Authenticate",
+            text(),
+            "What is wrong with the key, and the scope that is needed (RFC 6750); not where a key does not matter",
+        ),
+        (
+            "RateLimit-Policy",
+            text(),
+            "The limits of the key, if it has any: `images` at once (`q`), which come back within so many seconds (`w`), and requests \
+             `in-flight`",
+        ),
+        ("RateLimit", text(), "What is left: `images` now (`r`), and the seconds until all are there again (`t`)"),
         ("Retry-After", number(), "Seconds to wait; not with `model_too_large`, which waiting does not mend"),
     ] {
         components.headers.insert(name.to_owned(), RefOr::T(header(schema, description)));

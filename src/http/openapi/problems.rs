@@ -32,6 +32,23 @@ impl<const CODES: Codes> IntoResponses for Problems<CODES> {
     }
 }
 
+/// Adds `more` problems to those of an operation.
+pub fn add(responses: &mut BTreeMap<String, RefOr<Response>>, more: BTreeMap<String, RefOr<Response>>) {
+    for (status, problem) in more {
+        match (responses.get_mut(&status), problem) {
+            (Some(RefOr::Ref(known)), RefOr::Ref(more)) => {
+                let new = more.description.split(", ").filter(|code| !known.description.split(", ").any(|known| known == *code));
+                let all: Vec<&str> = known.description.split(", ").chain(new).collect();
+                known.description = all.join(", ");
+            }
+            (Some(RefOr::T(_)), _) | (Some(RefOr::Ref(_)), RefOr::T(_)) => {}
+            (None, problem) => {
+                responses.insert(status, problem);
+            }
+        }
+    }
+}
+
 /// Adds to `components` what problems refer to.
 pub fn define(components: &mut Components) {
     for (name, schema) in [
@@ -59,6 +76,13 @@ fn problem(status: StatusCode) -> Response {
     headers::refer(&mut response, headers::EVERY);
     if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
         headers::refer(&mut response, headers::ENCODING);
+    }
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        headers::refer(&mut response, headers::CHALLENGE);
+    }
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        headers::refer(&mut response, headers::LIMITS);
+        headers::refer(&mut response, headers::TEMPORARY);
     }
     if Code::ALL.iter().any(|code| code.status() == status && code.is_temporary()) {
         headers::refer(&mut response, headers::TEMPORARY);

@@ -6,7 +6,7 @@ use utoipa::openapi::{OpenApi, RefOr, path::Operation};
 
 use super::{
     bodies::{self, binary},
-    headers, problems,
+    headers, problems, security,
 };
 use crate::http::accept::Format;
 
@@ -27,6 +27,7 @@ pub fn complete(document: &mut OpenApi) {
     problems::define(components);
     bodies::define(components);
     headers::define(components);
+    security::define(components);
     for (path, item) in &mut document.paths.paths {
         let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
         for operation in operations.into_iter().filter_map(Option::as_mut) {
@@ -57,6 +58,7 @@ fn answer(path: &str, operation: &mut Operation) {
         }
         if images {
             headers::refer(response, headers::ANSWER);
+            headers::refer(response, headers::LIMITS);
         }
         if path.ends_with("/onnx") {
             response.content.insert("application/octet-stream".to_owned(), RefOr::T(binary("An ONNX model")));

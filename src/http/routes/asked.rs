@@ -5,6 +5,7 @@
 use axum::{extract::Request, http::HeaderMap};
 
 use crate::http::{
+    access,
     error::ApiError,
     images::{Images, Kind},
     parameters::Parameters,
@@ -26,12 +27,15 @@ pub async fn asked<Q: Parameters, P>(
     let (mut parts, body) = request.into_parts();
     let kind = Kind::of(&parts.headers, &body);
     let (query, kind) = (Query::of(&mut parts, Q::declared()).await?, kind?);
+    access::may_ask(&parts.extensions)?;
     let (intake, admission) = (state.intake(), state.intake().admit(&parts.extensions));
     if let Some(place) = kind.place() {
         let (images, pairs) = Images::read(intake, kind, &parts.headers, body, admission, Q::declared()).await?;
+        access::take(&parts.extensions, images.len())?;
         return Ok((plan(Q::read(&query.and(place, pairs)?)?, &parts.headers)?, images));
     }
     let planned = plan(Q::read(&query)?, &parts.headers)?;
     let (images, _) = Images::read(intake, kind, &parts.headers, body, admission, Q::declared()).await?;
+    access::take(&parts.extensions, images.len())?;
     Ok((planned, images))
 }

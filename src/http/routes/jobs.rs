@@ -17,12 +17,12 @@ use axum::{
 use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use utoipa_axum::router::OpenApiRouter;
 
 use super::job_file;
 use crate::{
     finetuning::kinds::{Description, described},
     http::{
+        access::Guarded,
         client::client,
         code::{ANSWER, BODY, Codes, PARAMETERS, codes},
         dto::{AcceptedJob, JobDetail, JobDto, JobsAnswer, PlannedJob},
@@ -91,16 +91,16 @@ struct Taken {
     declared: &'static [Parameter],
 }
 
-/// A route for every kind of job.
-pub fn submissions() -> OpenApiRouter<State> {
-    described().into_iter().fold(OpenApiRouter::new(), |router, kind| {
+/// Adds a route for every kind of job; each kind says what it needs.
+pub fn submissions(routes: Guarded) -> Guarded {
+    described().into_iter().fold(routes, |routes, kind| {
         let taken = Taken { name: kind.name, fields: kind.fields, declared: &DECLARED[kind.name] };
         let (schemas, paths) = match kind.fields.is_empty() {
             true => submission::<Problems<SUBMISSION>>(&kind, taken.declared),
             false => submission::<Problems<{ SUBMISSION | codes!(Disabled) }>>(&kind, taken.declared),
         };
         let submit = move |state: extract::State<State>, request: Request| submit(state, taken, request);
-        router.routes((schemas, paths, post(submit)))
+        routes.route(kind.scope, (schemas, paths, post(submit)))
     })
 }
 

@@ -1,7 +1,7 @@
 //! The `graft` binary as a child process, for what only a whole process shows: exit codes, its log, its files.
 
 use std::{
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read},
     net::SocketAddr,
     path::Path,
     process::{Child, ChildStderr, Command, Output, Stdio},
@@ -130,6 +130,14 @@ impl Graft {
         let mut line = String::new();
         self.log.read_line(&mut line).expect("the log is UTF-8");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    /// Ends it and gives what it has logged since it said where it listens.
+    pub fn ended_log(mut self) -> String {
+        self.kill();
+        let mut log = String::new();
+        self.log.read_to_string(&mut log).expect("the log is UTF-8");
+        log
     }
 
     /// Posts `body` as the media type `kind`.
