@@ -14,7 +14,7 @@ use graft::{
     graph::Graph,
     preprocess::{self, Limits},
     registry::{ModelVersion, Repository},
-    runtime::{Runtime, Session, SessionSource, SharedWeights},
+    runtime::{LoadedGraph, Runtime, Session},
     tensor::Tensor,
 };
 
@@ -73,9 +73,7 @@ impl Bare {
         let graph = Graph::read(&version.graph_path())?;
         let output = version.metadata.output.as_ref().context("a model without classes")?;
         let cut = graph.cut(&[&output.tensor])?;
-        let shared = SharedWeights::of(&cut, &version.weights_path())?;
-        let source = SessionSource { graph: &cut.to_bytes(), folder: version.dir(), shared: &shared };
-        let session = runtime.session(source, choice)?;
+        let session = runtime.session(LoadedGraph::read(&cut, choice.provider)?.source(), choice)?;
         Ok(Self { name: version.metadata.name.clone(), session, preprocessing: version.metadata.preprocessing.clone() })
     }
 

@@ -14,7 +14,7 @@ use graft::{
             LABELS, LEARNING_RATE, LOSS, Labels, SAMPLE_WEIGHTS, TrainableTensor, TrainingGraph, TrainingSpec, training_graph,
         },
     },
-    runtime::{Feed, Runtime, SessionSource, SharedWeights, TrainingSession, TrainingSessionSource},
+    runtime::{Feed, LoadedGraph, Runtime, TrainingSession, TrainingSessionSource},
     tensor::Tensor,
     weights::seeded::Seeded,
 };
@@ -41,7 +41,7 @@ fn main() -> anyhow::Result<()> {
     for part in parts() {
         let folder = tempfile::tempdir()?;
         let (graph, training) = part.training(folder.path(), batch)?;
-        let mut stepper = open(&runtime, &graph, &training, folder.path(), NonZeroUsize::new(config.training.threads))?;
+        let mut stepper = open(&runtime, &graph, &training, NonZeroUsize::new(config.training.threads))?;
         let mut times = Vec::with_capacity(ROUNDS);
         let (mut first, mut busy) = (f32::NAN, 0.0);
         for round in 0..=ROUNDS {
@@ -110,13 +110,12 @@ fn open(
     runtime: &Runtime,
     graph: &Graph,
     training: &TrainingGraph,
-    folder: &std::path::Path,
     threads: Option<NonZeroUsize>,
 ) -> anyhow::Result<TrainingSession> {
     let tensors = training.parameters.iter().chain(&training.state);
     let carried: Vec<(String, String)> = tensors.map(|tensor| (tensor.input.clone(), tensor.output.clone())).collect();
-    let bytes = training.graph.to_bytes();
-    let session = SessionSource { graph: &bytes, folder, shared: &SharedWeights::default() };
+    let loaded = LoadedGraph::whole(&training.graph)?;
+    let session = loaded.source();
     let mut stepper = runtime.training_session(TrainingSessionSource { session, carried: &carried, threads }, CPU)?;
     for parameter in &training.parameters {
         stepper.set(&parameter.input, graph.stored(&parameter.input)?)?;

@@ -150,6 +150,7 @@ fn models(config: &Config, report: &mut Report) {
         Ok(snapshot) => snapshot,
         Err(error) => return report.fail("models", error),
     };
+    damages(&snapshot, report);
     for problem in &snapshot.problems {
         report.warn("models", format_args!("{} is ignored: {}", problem.path, problem.reason));
     }
@@ -164,6 +165,19 @@ fn models(config: &Config, report: &mut Report) {
     for name in config.models.preload.as_ref().unwrap_or(&vec![default]) {
         model(config, &snapshot, name, report);
     }
+}
+
+/// Reads every file of every version, and names those that are not as they were published.
+fn damages(snapshot: &Snapshot, report: &mut Report) {
+    let versions = snapshot.models.iter().flat_map(|model| &model.versions);
+    let mut sound = 0;
+    for version in versions {
+        match version.verify() {
+            Ok(()) => sound += 1,
+            Err(error) => report.fail("models", error),
+        }
+    }
+    report.ok("files", format_args!("{sound} versions are as they were published, by their SHA-256"));
 }
 
 /// The queue of jobs, where there is one, and those whose worker is silent or dead.

@@ -9,12 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use prost::Message;
 
 use super::{
-    Error, Graph, LocationProblem, MAX_MODEL_BYTES,
+    Error, Graph, LocationProblem,
     proto::{StringStringEntryProto, TensorProto},
     tensors::{self, EXTERNAL, byte_len, external_number},
+    weights::{Folder, Room, Weights},
 };
 
 /// Tensors at least this long start on a page, so that they can be mapped.
@@ -31,7 +31,7 @@ pub struct ExternalData<W> {
 }
 
 /// A range of bytes in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Span {
     /// Where it starts.
     pub offset: u64,
@@ -122,7 +122,7 @@ impl Graph {
     /// # Errors
     /// As [`Self::externalize`], and when the model would be larger than [`MAX_MODEL_BYTES`].
     pub fn inline(mut self, dir: &Path) -> Result<Self, Error> {
-        let source = Source { dir: Some(dir.to_owned()) };
+        let source = Source { dir: Some(Folder::of(dir)) };
         let mut room = Room::left_by(&self);
         self.visit(&mut |tensor| source.bring_in(tensor, &mut room))?;
         self.dir = None;
@@ -131,23 +131,8 @@ impl Graph {
 }
 
 /// Reads the data of `tensor`, which lie in a file in `dir`, into it.
-pub(super) fn bring_in(dir: Option<&Path>, tensor: &mut TensorProto) -> Result<(), Error> {
-    Source { dir: dir.map(Path::to_owned) }.bring_in(tensor, &mut Room(0))
-}
-
-/// How large a model in one file has become.
-pub(super) struct Room(u64);
-
-impl Room {
-    pub(super) fn left_by(graph: &Graph) -> Self {
-        Self((graph.header.encoded_len() + graph.body.encoded_len()) as u64)
-    }
-
-    pub(super) fn take(&mut self, bytes: u64) -> Result<(), Error> {
-        // The slack covers the field's tag and length.
-        self.0 = self.0.saturating_add(bytes).saturating_add(16);
-        if self.0 > MAX_MODEL_BYTES { Err(Error::TooLarge { bytes: self.0 }) } else { Ok(()) }
-    }
+pub(super) fn bring_in(dir: Option<&Folder>, tensor: &mut TensorProto) -> Result<(), Error> {
+    Source { dir: dir.cloned() }.bring_in(tensor, &mut Room(0))
 }
 
 fn location_of(tensor: &TensorProto) -> &str {
@@ -168,7 +153,7 @@ fn detach(tensor: &mut TensorProto) {
 
 /// Where a model's own external data are.
 pub(super) struct Source {
-    pub(super) dir: Option<PathBuf>,
+    pub(super) dir: Option<Folder>,
 }
 
 impl Source {
@@ -210,21 +195,30 @@ impl Source {
     }
 
     /// The file of `tensor`'s data, at their start and ending at their end.
-    fn open(&self, tensor: &TensorProto, length: u64) -> Result<io::Take<File>, Error> {
+    pub(super) fn open(&self, tensor: &TensorProto, length: u64) -> Result<Box<dyn Read + '_>, Error> {
+        if let Some(weights) = self.weights() {
+            let offset = external_number(tensor, "offset")?.unwrap_or(0);
+            return Ok(Box::new(weights.read(Span { offset, length })));
+        }
         let (path, offset) = self.locate(tensor, length)?;
         let open = || {
             let mut file = File::open(&path)?;
             file.seek(SeekFrom::Start(offset))?;
-            Ok(file.take(length))
+            Ok(Box::new(file.take(length)) as Box<dyn Read>)
         };
         open().map_err(|source| external(tensor, LocationProblem::Io(source)))
+    }
+
+    /// The file in which all data are, where it was checked.
+    pub(super) fn weights(&self) -> Option<&Weights> {
+        self.dir.as_ref()?.weights.as_ref()
     }
 
     /// The file that has the `length` bytes of `tensor`'s data, and where they start.
     pub(super) fn locate(&self, tensor: &TensorProto, length: u64) -> Result<(PathBuf, u64), Error> {
         let offset = external_number(tensor, "offset")?.unwrap_or(0);
         let locate = || {
-            let dir = self.dir.as_deref().ok_or(LocationProblem::NoFolder)?;
+            let dir = &self.dir.as_ref().ok_or(LocationProblem::NoFolder)?.path;
             let path = inside(dir, location_of(tensor))?;
             let found = fs::metadata(&path).map_err(LocationProblem::Io)?;
             if !found.is_file() {

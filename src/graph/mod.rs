@@ -28,17 +28,13 @@ mod stored;
 mod temperature;
 mod tensors;
 mod weighted;
+mod weights;
 
-use std::{
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, io::Read, path::Path};
 
 use bytes::Bytes;
 use prost::Message;
 
-use self::proto::{GraphProto, ModelProto, TensorProto};
 pub use self::{
     axes::Layout,
     build::{BuildError, build},
@@ -50,6 +46,11 @@ pub use self::{
     scores::{Scores, Shapes},
     single_file::SingleFile,
     weighted::{Role, StoredWeight, WeightedNode},
+    weights::{Sums, Weights},
+};
+use self::{
+    proto::{GraphProto, ModelProto, TensorProto},
+    weights::Folder,
 };
 
 /// Largest model file: protobuf messages end at 2 GiB.
@@ -64,7 +65,7 @@ pub struct Graph {
     header: ModelProto,
     body: GraphProto,
     /// The folder that relative locations of external data start from.
-    dir: Option<PathBuf>,
+    dir: Option<Folder>,
 }
 
 impl Graph {
@@ -108,12 +109,10 @@ impl Graph {
         }
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
         file.take(MAX_MODEL_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
-        let mut graph = Self::parse(bytes.into())?;
-        graph.dir = Some(match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-            _ => PathBuf::from("."),
-        });
-        Ok(graph)
+        Self::parse(bytes.into()).map(|graph| match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => graph.beside(parent),
+            _ => graph.beside(Path::new(".")),
+        })
     }
 
     /// The model as the contents of an `.onnx` file.

@@ -15,9 +15,10 @@ use prost::Message;
 
 use super::{
     Error, Graph, LocationProblem,
-    external::{Room, Source, clear_data, external},
+    external::{Source, clear_data, external},
     proto::TensorProto,
-    tensors::{EXTERNAL, byte_len},
+    tensors::{EXTERNAL, byte_len, external_number},
+    weights::{Room, Weights},
 };
 
 /// Keys of length-delimited fields: number and wire type 2.
@@ -128,8 +129,12 @@ fn initializer(mut tensor: TensorProto, source: &Source, files: &mut HashMap<Pat
         return Ok(Piece { head: io::Cursor::new(head), data: None });
     }
     let length = byte_len(&tensor)?.unwrap_or(0);
-    let (path, offset) = source.locate(&tensor, length)?;
-    let file = match files.get(&path) {
+    let checked = source.weights().map(Weights::file);
+    let (path, offset) = match checked {
+        Some(_) => (PathBuf::new(), external_number(&tensor, "offset")?.unwrap_or(0)),
+        None => source.locate(&tensor, length)?,
+    };
+    let file = match checked.or(files.get(&path)) {
         Some(file) => Arc::clone(file),
         None => {
             let file = File::open(&path).map_err(|error| external(&tensor, LocationProblem::Io(error)))?;

@@ -21,7 +21,7 @@ impl Graph {
         }
         let mut tensor = tensor.clone();
         if tensor.data_location() == EXTERNAL {
-            external::bring_in(self.dir.as_deref(), &mut tensor)?;
+            external::bring_in(self.dir.as_ref(), &mut tensor)?;
         }
         let raw = tensors::raw(&tensor).unwrap_or_default();
         let values = raw.chunks_exact(4).map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect();
@@ -83,7 +83,7 @@ mod tests {
         assert!(matches!(outside.stored("w1"), Err(Error::External { .. })), "it has no folder yet");
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("weights.bin"), data.finish().expect("no flush").0).expect("a file");
-        outside.dir = Some(folder.path().to_owned());
+        outside = outside.beside(folder.path());
         assert_eq!(outside.stored("w1").expect("stored"), counted(&[3, 2]));
     }
 

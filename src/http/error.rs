@@ -23,6 +23,7 @@ use crate::{
     inference::{self, Error as EngineError},
     jobs::{Error as JobsError, PlanError},
     message::{FieldProblem, excerpt},
+    registry::Error as RegistryError,
 };
 
 /// Why a request is not answered; its message is the problem's `detail`.
@@ -297,7 +298,9 @@ fn access_code(refused: &Refused) -> Code {
 fn engine_code(error: &EngineError) -> Code {
     match error {
         EngineError::UnknownModel { .. } => Code::UnknownModel,
-        EngineError::UnknownVersion { .. } | EngineError::ChoiceGone { .. } => Code::UnknownVersion,
+        EngineError::UnknownVersion { .. }
+        | EngineError::ChoiceGone { .. }
+        | EngineError::Registry(RegistryError::Damaged { .. }) => Code::UnknownVersion,
         EngineError::UnknownLayer { .. } => Code::UnknownLayer,
         EngineError::TopK { .. }
         | EngineError::NotPoolable { .. }

@@ -12,10 +12,9 @@ use super::{
 };
 use crate::{
     config::ProviderChoice,
-    graph::Graph,
     preprocess::{self, ImageError, Limits},
     registry::{FoundBy, ModelVersion, Output, OutputKind, References, trial_images},
-    runtime::{Runtime, Session, SessionSource, SharedWeights},
+    runtime::{LoadedGraph, Runtime, Session},
     tensor::Tensor,
 };
 
@@ -59,9 +58,9 @@ impl Classifier {
         let layer = metadata.novelty.as_ref().and_then(|novelty| metadata.layer(&novelty.layer));
         let tensors: Vec<&str> =
             std::iter::once(&output.tensor).chain(layer.map(|layer| &layer.tensor)).map(String::as_str).collect();
-        let graph = Graph::read(&version.graph_path()).and_then(|graph| graph.cut(&tensors));
-        let graph = graph.map_err(|source| graph_error(&version, source))?;
-        let source = SessionSource { graph: &graph.to_bytes(), folder: version.dir(), shared: &SharedWeights::default() };
+        let graph = version.open()?.cut(&tensors).map_err(|source| graph_error(&version, source))?;
+        let loaded = LoadedGraph::read(&graph, choice.provider).map_err(|source| runtime_error(&version, source))?;
+        let source = loaded.source();
         // What subgraphs and functions make, an import could not measure.
         let session = match graph.is_flat() {
             true => runtime.background_session(source, choice, threads),

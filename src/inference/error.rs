@@ -172,8 +172,8 @@ pub enum Error {
     /// The engine is shutting down.
     #[error("graft is shutting down")]
     ShuttingDown,
-    /// Reading the repository failed.
-    #[error("cannot read the model repository")]
+    /// Reading the repository failed, or a version in it is damaged.
+    #[error("{}", repository(.0))]
     Registry(#[from] crate::registry::Error),
     /// The graph cannot be read or cut.
     #[error("the graph of {model} cannot be used")]
@@ -232,5 +232,13 @@ fn models_hint(name: &str, nearest: &[String], known: &Listed) -> String {
         _ if known_model(name).is_some() => format!("; `graft pull {name}` downloads it"),
         ([], _) => format!("; there are {known}"),
         (nearest, _) => hint(nearest),
+    }
+}
+
+/// What is said of the repository's `error`: damage in full, the rest to the log.
+fn repository(error: &crate::registry::Error) -> String {
+    match error {
+        crate::registry::Error::Damaged { .. } => error.to_string(),
+        _ => "cannot read the model repository".to_owned(),
     }
 }

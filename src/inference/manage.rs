@@ -4,7 +4,7 @@
 
 use super::{Engine, Error, find::find_model};
 use crate::{
-    graph::{Graph, SingleFile},
+    graph::SingleFile,
     registry::{self, ModelVersion, Repository},
 };
 
@@ -46,11 +46,10 @@ impl Engine {
         let found = self.as_loaded(self.version(name, Some(version))?);
         let model = name.to_owned();
         let open = move || {
-            let graph = Graph::read(&found.graph_path())?;
-            graph.with_properties(registry::PREFIX, found.metadata.properties()).into_single_file()
+            let graph = found.open()?.with_properties(registry::PREFIX, found.metadata.properties());
+            graph.into_single_file().map_err(|source| Error::Graph { model, source: source.into() })
         };
-        let opened = tokio::task::spawn_blocking(open).await.expect("reading a graph does not panic");
-        opened.map_err(|source| Error::Graph { model, source: source.into() })
+        tokio::task::spawn_blocking(open).await.expect("reading a graph does not panic")
     }
 
     async fn change(

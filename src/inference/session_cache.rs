@@ -12,7 +12,7 @@ use crate::{
     config::{Provider, ProviderChoice},
     graph::Graph,
     registry::ModelVersion,
-    runtime::{ProviderInEffect, Runtime, Session, SessionSource, SharedWeights, trim},
+    runtime::{self, ProviderInEffect, Runtime, Session, SessionSource, SharedWeights, trim},
 };
 
 /// The sessions of one version.
@@ -42,11 +42,12 @@ pub(super) struct Cut {
 impl SessionCache {
     /// Reads the graph and its shared weights, and builds the session that answers by default.
     pub(super) fn open(runtime: Runtime, version: ModelVersion, choice: ProviderChoice, bound_bytes: u64) -> Result<Self, Error> {
-        let graph = Graph::read(&version.graph_path()).map_err(|source| graph_error(&version, source))?;
+        let graph = version.open()?;
         let shared = match choice.provider {
-            Provider::Cpu => {
-                SharedWeights::of(&graph, &version.weights_path()).map_err(|source| runtime_error(&version, source))?
-            }
+            Provider::Cpu => SharedWeights::of(&graph).map_err(|error| match error {
+                runtime::Error::Weights(source) => version.unreadable(source).into(),
+                error => runtime_error(&version, error),
+            })?,
             Provider::Cuda => SharedWeights::default(),
         };
         let blueprint = Arc::new(Blueprint { runtime, version, choice, graph, shared });
@@ -123,14 +124,12 @@ impl Blueprint {
     pub(super) fn build(&self, tensors: &[String]) -> Result<Cut, Error> {
         let started = std::time::Instant::now();
         let graph = self.cut(tensors)?;
-        let bytes = graph.to_bytes();
-        let source = SessionSource { graph: &bytes, folder: self.version.dir(), shared: &self.shared.within(&graph) };
-        // What subgraphs and functions make, an import could not measure.
-        let session = match graph.is_flat() {
-            true => self.runtime.session(source, self.choice),
-            false => self.runtime.unfolded_session(source, self.choice, None),
-        };
-        let session = session.map_err(|source| runtime_error(&self.version, source))?;
+        let shared = self.shared.within(&graph);
+        let session = match self.open_session(&graph, &shared) {
+            // What ONNX Runtime looks into while it optimises must be in the graph.
+            Err(_) if !shared.is_empty() => self.open_session(&graph, &SharedWeights::default()),
+            opened => opened,
+        }?;
         info!(
             model = self.version.metadata.name,
             version = self.version.metadata.version,
@@ -140,6 +139,18 @@ impl Blueprint {
             "built a session"
         );
         Ok(Cut { tensors: tensors.to_vec(), session, private_bytes: self.private_bytes(&graph) })
+    }
+
+    fn open_session(&self, graph: &Graph, shared: &SharedWeights) -> Result<Session, Error> {
+        let whole = graph.clone().in_memory(|name| shared.contains(name));
+        let bytes = whole.map_err(|source| self.version.unreadable(source))?.to_bytes();
+        let source = SessionSource { graph: &bytes, shared };
+        // What subgraphs and functions make, an import could not measure.
+        let session = match graph.is_flat() {
+            true => self.runtime.session(source, self.choice),
+            false => self.runtime.unfolded_session(source, self.choice, None),
+        };
+        session.map_err(|source| runtime_error(&self.version, source))
     }
 
     fn cut(&self, tensors: &[String]) -> Result<Graph, Error> {

@@ -5,7 +5,10 @@ use std::{
     path::Path,
 };
 
-use super::metadata::{MetadataError, NAME_RULE};
+use super::{
+    checked::WAY_OUT,
+    metadata::{MetadataError, NAME_RULE},
+};
 use crate::message::ServerPath;
 
 /// Why the repository cannot be read or written.
@@ -43,6 +46,16 @@ pub enum Error {
         /// The model.
         name: String,
         /// Which file, and what is wrong with it.
+        reason: String,
+    },
+    /// A file of a version is not the one that was published.
+    #[error("version {version} of `{name}` cannot be used: {reason}; {WAY_OUT}")]
+    Damaged {
+        /// The model.
+        name: String,
+        /// Its version.
+        version: u32,
+        /// Which file, and how it is known.
         reason: String,
     },
     /// No whole version of that number.

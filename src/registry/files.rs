@@ -10,6 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    checked::FileSums,
     error::{At, Error},
     metadata::Metadata,
 };
@@ -34,6 +35,9 @@ pub(super) struct Document {
     pub format: u32,
     /// Size of `graph.onnx` in bytes.
     pub graph_bytes: u64,
+    /// SHA-256 of the small files; absent where an earlier graft published the version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<FileSums>,
     #[serde(flatten)]
     pub metadata: Metadata,
 }

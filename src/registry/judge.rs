@@ -74,7 +74,7 @@ impl ModelVersion {
         if let Some(output) = metadata.output.clone() {
             settle(&mut metadata, Output { kind, found_by: FoundBy::Probe, ..output });
         }
-        Self { metadata: Arc::new(metadata), dir: self.dir.clone() }
+        Self { metadata: Arc::new(metadata), ..self.clone() }
     }
 }
 

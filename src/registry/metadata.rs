@@ -359,7 +359,7 @@ mod tests {
         let mut metadata = metadata("vgg16");
         metadata.version = 3;
         metadata.labels[0].wnid = Some("n01440764".into());
-        let document = crate::registry::files::Document { format: 2, graph_bytes: 5, metadata };
+        let document = crate::registry::files::Document { format: 2, graph_bytes: 5, files: None, metadata };
         let text = serde_json::to_string(&document).unwrap();
         let read: crate::registry::files::Document = serde_json::from_str(&text).unwrap();
         assert_eq!((read.metadata, read.graph_bytes), (document.metadata, 5));

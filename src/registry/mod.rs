@@ -4,6 +4,7 @@
 
 mod calibration;
 mod catalogue;
+mod checked;
 mod class_names;
 mod error;
 mod files;

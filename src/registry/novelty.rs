@@ -10,10 +10,12 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::{
     Metadata, ModelVersion,
+    checked::same,
     error::{At, Error},
     files::{NOVELTY, write_synced},
     metadata::{MetadataError, rule},
@@ -121,6 +123,11 @@ impl ModelVersion {
     /// A file that is missing, damaged, or not what the metadata say.
     pub fn references(&self) -> Result<Option<References>, Error> {
         let path = self.dir.join(NOVELTY);
+        let expected = self.sums.as_ref().and_then(|sums| sums.novelty.as_ref());
+        if let Some(expected) = expected.filter(|_| self.metadata.novelty.is_some()) {
+            let found = std::fs::read(&path).at("read", &path)?;
+            same(NOVELTY, &hex::encode(Sha256::digest(&found)), expected).map_err(|reason| self.damaged(reason))?;
+        }
         read(&self.metadata, &path).map_err(|reason| io::Error::new(io::ErrorKind::InvalidData, reason)).at("read", &path)
     }
 }

@@ -9,6 +9,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
+    checked::FileSums,
     error::{At, Error},
     files::{GRAPH, STABLE, WEIGHTS, make_folder, replace, sync},
     hidden::{self, HiddenFolder, REMOVED_PREFIX},
@@ -61,6 +62,8 @@ pub struct ModelVersion {
     /// Contents of `metadata.json`.
     pub metadata: Arc<Metadata>,
     pub(super) dir: PathBuf,
+    /// Of its small files; `None` where an earlier graft published it.
+    pub(super) sums: Option<FileSums>,
 }
 
 /// Something in the repository that is not served, and why.

@@ -15,6 +15,7 @@ use std::{
 
 use super::{
     catalogue::is_catalogue_file,
+    checked::{FileSums, WAY_OUT, check_seal, known_damage},
     error::{At, Error},
     files::{Document, FORMAT, FORMAT_WITH_GUESSES, GRAPH, METADATA, NOVELTY, STABLE, WEIGHTS},
     hidden::{abandoned, is_hidden, older},
@@ -38,7 +39,10 @@ const NEW: Duration = Duration::from_secs(60);
 const MAX_PROBLEMS: usize = 1000;
 
 /// What was read from a version's folder, good or bad, as long as its files stay the same.
-pub(super) type Cache = HashMap<PathBuf, (Stamp, Result<Arc<Metadata>, String>)>;
+pub(super) type Cache = HashMap<PathBuf, (Stamp, Result<Found, String>)>;
+
+/// What a version's metadata say, and the sums of its files.
+type Found = (Arc<Metadata>, Option<FileSums>);
 
 /// What tells that a version's files are the same as before.
 pub(super) type Stamp = [FileStamp; 4];
@@ -48,7 +52,20 @@ pub(super) type Stamp = [FileStamp; 4];
 pub(super) struct FileStamp {
     bytes: u64,
     modified: (i64, i64),
+    /// Whoever sets the time of a change back changes this one.
+    changed: (i64, i64),
     inode: (u64, u64),
+}
+
+impl FileStamp {
+    pub(super) fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            inode: (metadata.dev(), metadata.ino()),
+        }
+    }
 }
 
 /// Scans `root`; what `cache` knows of files that have not changed is taken from there.
@@ -109,7 +126,11 @@ impl Scanner<'_> {
             match entry.to_str().and_then(version_number) {
                 None => self.problem(&path, "not a version; versions are folders named 1, 2, 3 …".into()),
                 Some(version) => match self.version(name, version, &path) {
-                    Ok(metadata) => versions.push(ModelVersion { metadata, dir: path }),
+                    Ok(((metadata, sums), damage)) => {
+                        // It stays in its place: no other version answers for it.
+                        damage.into_iter().for_each(|reason| self.problem(&path, reason));
+                        versions.push(ModelVersion { metadata, dir: path, sums });
+                    }
                     Err(reason) => self.problem(&path, reason),
                 },
             }
@@ -129,17 +150,18 @@ impl Scanner<'_> {
         self.snapshot.models.push(Model { name: name.to_owned(), versions, stable });
     }
 
-    fn version(&mut self, name: &str, version: u32, folder: &Path) -> Result<Arc<Metadata>, String> {
+    /// A version, and what loading it has found to be wrong.
+    fn version(&mut self, name: &str, version: u32, folder: &Path) -> Result<(Found, Option<String>), String> {
         let stamp = stamp(folder)?;
         let known = self.old.get(folder).filter(|(old, _)| *old == stamp);
         let read = match known {
             Some((_, read)) => read.clone(),
-            None => read_version(folder, &stamp, name, version).map(Arc::new),
+            None => read_version(folder, &stamp, name, version).map(|(metadata, sums)| (Arc::new(metadata), sums)),
         };
         if settled(&stamp) {
             self.new.insert(folder.to_owned(), (stamp, read.clone()));
         }
-        read
+        Ok((read?, known_damage(folder, stamp[2])))
     }
 
     fn pinned(&mut self, path: &Path, versions: &[ModelVersion]) -> Option<u32> {
@@ -207,11 +229,7 @@ fn stamp(folder: &Path) -> Result<Stamp, String> {
         Ok(_) => {}
     }
     let found = |name: &str| match fs::symlink_metadata(folder.join(name)) {
-        Ok(metadata) if metadata.is_file() => Ok(Some(FileStamp {
-            bytes: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            inode: (metadata.dev(), metadata.ino()),
-        })),
+        Ok(metadata) if metadata.is_file() => Ok(Some(FileStamp::of(&metadata))),
         Ok(_) => Err(format!("`{name}` is not a file (links are not followed)")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("`{name}` cannot be read: {error}")),
@@ -229,7 +247,7 @@ fn settled(stamp: &Stamp) -> bool {
     stamp.iter().all(|file| file.modified.0.saturating_add(2) < now.cast_signed())
 }
 
-fn read_version(folder: &Path, stamp: &Stamp, name: &str, version: u32) -> Result<Metadata, String> {
+fn read_version(folder: &Path, stamp: &Stamp, name: &str, version: u32) -> Result<(Metadata, Option<FileSums>), String> {
     let [metadata_file, graph, weights, _] = stamp;
     let too_large = || format!("`{METADATA}` is larger than {MAX_METADATA_BYTES} bytes");
     if metadata_file.bytes > MAX_METADATA_BYTES {
@@ -242,6 +260,7 @@ fn read_version(folder: &Path, stamp: &Stamp, name: &str, version: u32) -> Resul
         return Err(too_large());
     }
     let document = parse(&text)?;
+    check_seal(&text).map_err(|reason| format!("{reason}; {WAY_OUT}"))?;
     let mut metadata = document.metadata;
     if (metadata.name.as_str(), metadata.version) != (name, version) {
         let (name, version) = (&metadata.name, metadata.version);
@@ -259,7 +278,7 @@ fn read_version(folder: &Path, stamp: &Stamp, name: &str, version: u32) -> Resul
     }
     fit(&mut metadata, folder)?;
     novelty::read(&metadata, &folder.join(NOVELTY)).map_err(|reason| format!("{reason}; fine-tune the model again"))?;
-    Ok(metadata)
+    Ok((metadata, document.files))
 }
 
 /// Checks `metadata` against the graph; layers of a version that an earlier graft published are shown as they lie. A damaged graph

@@ -13,6 +13,7 @@ use rustix::{
 };
 
 use super::{
+    checked::{FileSums, seal},
     error::{At, Error},
     files::{Document, FORMAT, GRAPH, METADATA, STABLE, WEIGHTS, sync, write_synced},
     hidden::{HiddenFolder, STAGING_PREFIX},
@@ -91,6 +92,7 @@ impl Staging {
         metadata.version = 1;
         metadata.created = rfc3339(SystemTime::now());
         let graph_bytes = self.check(&metadata)?;
+        let files = FileSums::of(self.dir())?;
         sync(&self.graph_path())?;
         sync(&self.weights_path())?;
         let repository = self.repository.clone();
@@ -111,7 +113,7 @@ impl Staging {
             // Left by a model of which nothing whole is there: nobody has chosen a version of this one.
             let _ = fs::remove_file(model.join(STABLE));
         }
-        let mut document = Document { format: FORMAT, graph_bytes, metadata };
+        let mut document = Document { format: FORMAT, graph_bytes, files: Some(files), metadata };
         let claimed = self.claim(&numbers, &model, &mut document);
         if claimed.is_err() {
             // Fails, as it should, when the model has versions.
@@ -123,7 +125,7 @@ impl Staging {
         sync(&model).and_then(|()| sync(repository.root())).inspect_err(|_| {
             let _ = fs::remove_dir_all(&dir);
         })?;
-        Ok(Published::Version(ModelVersion { metadata: Arc::new(document.metadata), dir }))
+        Ok(Published::Version(ModelVersion { metadata: Arc::new(document.metadata), dir, sums: document.files }))
     }
 
     /// Whether a version of `bytes` bytes could be published now: the repository can be written, its disk has room, and a number is free.
@@ -196,12 +198,12 @@ impl Staging {
     }
 
     fn write_metadata(&self, document: &Document) -> Result<(), Error> {
-        let text = serde_json::to_vec_pretty(document).expect("metadata has string keys only");
+        let text = seal(&serde_json::to_string_pretty(document).expect("metadata has string keys only"));
         if text.len() as u64 > MAX_METADATA_BYTES {
             let reason = format!("its metadata has {} bytes; {MAX_METADATA_BYTES} are the most", text.len());
             return Err(Error::Incomplete { name: self.name.clone(), reason });
         }
-        write_synced(&self.dir.path().join(METADATA), &text)?;
+        write_synced(&self.dir.path().join(METADATA), text.as_bytes())?;
         sync(self.dir.path())
     }
 }

@@ -54,7 +54,7 @@ pub(crate) fn metadata(name: &str) -> Metadata {
 /// A version without files.
 pub(crate) fn version(metadata: Metadata) -> ModelVersion {
     let metadata = Metadata { version: 1, ..metadata };
-    ModelVersion { dir: PathBuf::from(format!("nowhere/{}/1", metadata.name)), metadata: Arc::new(metadata) }
+    ModelVersion { dir: PathBuf::from(format!("nowhere/{}/1", metadata.name)), metadata: Arc::new(metadata), sums: None }
 }
 
 /// That of a fine-tuned model.

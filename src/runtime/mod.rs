@@ -9,13 +9,9 @@ mod session;
 mod shared;
 mod training_session;
 
-use std::{
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-    sync::OnceLock,
-    time::Duration,
-};
+use std::{num::NonZeroUsize, path::PathBuf, sync::OnceLock, time::Duration};
 
+use bytes::Bytes;
 use ort::environment::{Environment, GlobalThreadPoolOptions};
 use tracing::warn;
 
@@ -28,7 +24,8 @@ pub use training_session::{Feed, Stop, TrainingSession, TrainingSessionSource};
 use self::session::Use;
 use crate::{
     config::{Provider, ProviderChoice, ProviderPolicy, RuntimeConfig},
-    message::{Foreign, ServerPath},
+    graph::Graph,
+    message::Foreign,
 };
 
 /// Why ONNX Runtime cannot be had or refused.
@@ -58,17 +55,9 @@ pub enum Error {
         /// What ONNX Runtime said, first line.
         reason: String,
     },
-    /// A weight file is shorter than its graph says, or unreadable.
-    #[error("cannot read weights of `{tensor}` from {path}")]
-    Weights {
-        /// The tensor.
-        tensor: String,
-        /// The file.
-        path: ServerPath,
-        /// What failed.
-        #[source]
-        source: std::io::Error,
-    },
+    /// Weights that cannot be read, or are not those that were checked.
+    #[error(transparent)]
+    Weights(#[from] crate::graph::Error),
     /// An output is neither float32 nor float16.
     #[error("output `{tensor}` is {found}; graft reads float32 and float16")]
     OutputType {
@@ -111,15 +100,49 @@ impl From<ort::Error> for Error {
     }
 }
 
-/// What a session is made from.
+/// What a session is made from: all of it is in memory, so that no file is read or mapped behind graft's back.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionSource<'a> {
-    /// A serialised graph.
+    /// A serialised graph with its data, but for those that are shared.
     pub graph: &'a [u8],
-    /// Folder of the graph's external data.
-    pub folder: &'a Path,
     /// Weights that several sessions hold in common.
     pub shared: &'a SharedWeights,
+}
+
+/// A graph with its data, read for one session or several.
+#[derive(Debug)]
+pub struct LoadedGraph {
+    bytes: Bytes,
+    shared: SharedWeights,
+}
+
+impl LoadedGraph {
+    /// Reads the external data of `graph`: on the CPU, large matrices as values that sessions share.
+    ///
+    /// # Errors
+    /// Data that cannot be read, or are not those that were checked.
+    pub fn read(graph: &Graph, provider: Provider) -> Result<Self, Error> {
+        let shared = match provider {
+            Provider::Cpu => SharedWeights::of(graph)?,
+            Provider::Cuda => SharedWeights::default(),
+        };
+        let bytes = graph.clone().in_memory(|name| shared.contains(name))?.to_bytes();
+        Ok(Self { bytes, shared })
+    }
+
+    /// Reads the external data of `graph` into it, for a session that is run for long: weights that nobody shares are laid out
+    /// for the processor.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn whole(graph: &Graph) -> Result<Self, Error> {
+        Ok(Self { bytes: graph.clone().in_memory(|_| false)?.to_bytes(), shared: SharedWeights::default() })
+    }
+
+    /// What sessions are made from.
+    pub fn source(&self) -> SessionSource<'_> {
+        SessionSource { graph: &self.bytes, shared: &self.shared }
+    }
 }
 
 /// The provider of a session, and why it is not the preferred one.
@@ -173,8 +196,8 @@ impl Runtime {
     /// # Errors
     /// As [`Self::session`].
     pub fn check(&self, choice: ProviderChoice) -> Result<ProviderInEffect, Error> {
-        let graph = crate::graph::Graph::smallest().to_bytes();
-        let source = SessionSource { graph: &graph, folder: Path::new(""), shared: &SharedWeights::default() };
+        let graph = Graph::smallest().to_bytes();
+        let source = SessionSource { graph: &graph, shared: &SharedWeights::default() };
         Ok(self.session(source, choice)?.provider().clone())
     }
 

@@ -141,8 +141,6 @@ pub(super) fn builder(
         .with_optimization_level(GraphOptimizationLevel::All)
         .map_err(plain)?
         .with_memory_pattern(memory == Memory::Own)
-        .map_err(plain)?
-        .with_config_entry("session.model_external_initializers_file_folder_path", source.folder.to_string_lossy())
         .map_err(plain)?;
     if memory == Memory::Shared {
         builder = builder.with_env_allocators().map_err(plain)?;

@@ -3,9 +3,7 @@
 //! ONNX Runtime copies what a graph carries into each session; only initializers given as values are shared.
 
 use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom},
-    path::Path,
+    io::{self, Read},
     sync::Arc,
 };
 
@@ -24,29 +22,25 @@ pub struct SharedWeights {
 }
 
 impl SharedWeights {
-    /// The large matrices of `graph`, whose external data lie in the file at `weights`.
+    /// The large matrices of `graph` that are external data.
     ///
     /// # Errors
-    /// The file cannot be read or is too short.
-    pub fn of(graph: &Graph, weights: &Path) -> Result<Self, Error> {
+    /// Data that cannot be read, or are not those that were checked.
+    pub fn of(graph: &Graph) -> Result<Self, Error> {
         let mut shared = Self::default();
-        for initializer in graph.initializers() {
-            let Some(place) = initializer.external else { continue };
+        for initializer in graph.initializers().filter(|initializer| initializer.external.is_some()) {
             let large = initializer.bytes >= SHARED_FROM_BYTES && initializer.elem == Some(ElementType::F32);
             let multiplies = || graph.consumers(initializer.name).iter().all(|by| matches!(by.op_type, "Gemm" | "MatMul"));
             if large && multiplies() {
-                shared.read(initializer.name, &initializer.shape, weights, place.offset)?;
+                shared.read(graph, initializer.name, &initializer.shape)?;
             }
         }
         Ok(shared)
     }
 
-    fn read(&mut self, name: &str, shape: &[usize], path: &Path, offset: u64) -> Result<(), Error> {
-        let data = read_floats(path, offset, shape.iter().product()).map_err(|source| Error::Weights {
-            tensor: name.to_owned(),
-            path: path.into(),
-            source,
-        })?;
+    fn read(&mut self, graph: &Graph, name: &str, shape: &[usize]) -> Result<(), Error> {
+        let mut data = Vec::with_capacity(shape.iter().product());
+        graph.read_initializer(name, |bytes| read_floats(bytes, &mut data))?;
         let value = Tensor::from_array((shape.to_vec(), data))?;
         self.tensors.push((name.to_owned(), Arc::new(value.into_dyn())));
         Ok(())
@@ -75,18 +69,17 @@ impl SharedWeights {
     }
 }
 
-fn read_floats(path: &Path, offset: u64, elements: usize) -> std::io::Result<Vec<f32>> {
+/// Fills the room that `floats` has.
+fn read_floats(bytes: &mut dyn Read, floats: &mut Vec<f32>) -> io::Result<()> {
     const CHUNK: usize = 1 << 20;
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(offset))?;
-    let mut data = Vec::with_capacity(elements);
+    let elements = floats.capacity();
     let mut buffer = vec![0u8; CHUNK.min(elements * 4)];
-    while data.len() < elements {
-        let bytes = buffer.len().min((elements - data.len()) * 4);
-        file.read_exact(&mut buffer[..bytes])?;
-        data.extend(buffer[..bytes].chunks_exact(4).map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]])));
+    while floats.len() < elements {
+        let length = buffer.len().min((elements - floats.len()) * 4);
+        bytes.read_exact(&mut buffer[..length])?;
+        floats.extend(buffer[..length].as_chunks().0.iter().map(|word| f32::from_le_bytes(*word)));
     }
-    Ok(data)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -94,12 +87,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_at_an_offset_and_refuses_a_short_file() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("weights.bin");
-        let bytes: Vec<u8> = [1.0f32, 2.0, 3.0].iter().flat_map(|value| value.to_le_bytes()).collect();
-        std::fs::write(&path, bytes).expect("written");
-        assert_eq!(read_floats(&path, 4, 2).expect("read"), [2.0, 3.0]);
-        assert!(read_floats(&path, 8, 2).is_err());
+    fn reads_floats_and_refuses_too_few() {
+        let bytes: Vec<u8> = [1.0f32, 2.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+        let mut floats = Vec::with_capacity(2);
+        read_floats(&mut &bytes[..], &mut floats).expect("as many as there is room for");
+        assert_eq!(floats, [1.0, 2.0]);
+        assert!(read_floats(&mut &bytes[1..], &mut Vec::with_capacity(2)).is_err());
     }
 }

@@ -46,6 +46,9 @@ pub enum Error {
         #[source]
         source: ImageError,
     },
+    /// The base's files cannot be read, or are not those that were published.
+    #[error("cannot use the base")]
+    Base(#[source] crate::registry::Error),
     /// The base's graph cannot be read or cut.
     #[error("cannot prepare the graph of `{model}`")]
     Graph {

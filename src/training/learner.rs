@@ -13,7 +13,7 @@ use crate::{
             evaluation_graph, training_graph,
         },
     },
-    runtime::{self, Feed, Runtime, SessionSource, SharedWeights, Stop, TrainingSession, TrainingSessionSource},
+    runtime::{self, Feed, LoadedGraph, Runtime, Stop, TrainingSession, TrainingSessionSource},
     tensor::Tensor,
 };
 
@@ -36,8 +36,6 @@ pub enum LearnerError {
 pub struct Placement<'a> {
     /// The runtime.
     pub runtime: &'a Runtime,
-    /// Folder of the graph's external data.
-    pub folder: &'a std::path::Path,
     /// Threads of its own.
     pub threads: NonZeroUsize,
     /// Where its sessions run.
@@ -188,10 +186,10 @@ impl Learner {
 }
 
 fn stepper(place: Placement<'_>, training: &TrainingGraph) -> Result<TrainingSession, runtime::Error> {
-    let (graph, shared) = (training.graph.to_bytes(), SharedWeights::default());
+    let loaded = LoadedGraph::whole(&training.graph)?;
     let carried = training.parameters.iter().chain(&training.state);
     let carried: Vec<(String, String)> = carried.map(|carried| (carried.input.clone(), carried.output.clone())).collect();
-    let session = SessionSource { graph: &graph, folder: place.folder, shared: &shared };
+    let session = loaded.source();
     place
         .runtime
         .training_session(TrainingSessionSource { session, carried: &carried, threads: Some(place.threads) }, place.provider)
@@ -294,9 +292,9 @@ mod tests {
             optimizer: case.optimizer.clone(),
             provider: Provider::Cpu,
         };
-        let (runtime, folder) = (runtime(), std::path::Path::new(""));
+        let runtime = runtime();
         let provider = ProviderChoice { provider: Provider::Cpu, policy: ProviderPolicy::Required };
-        let place = Placement { runtime: &runtime, folder, threads: NonZeroUsize::MIN, provider };
+        let place = Placement { runtime: &runtime, threads: NonZeroUsize::MIN, provider };
         Learner::new(place, &graph, &spec, "dense").expect("every operator has a gradient")
     }
 

@@ -46,7 +46,7 @@ fn runs_beyond_the_bound_are_refused_by_name() {
 #[test]
 fn a_run_ends_at_its_limit() {
     let graph = fs::read(file("slow")).expect("a fixture");
-    let source = SessionSource { graph: &graph, folder: &PathBuf::new(), shared: &SharedWeights::default() };
+    let source = SessionSource { graph: &graph, shared: &SharedWeights::default() };
     let cpu = ProviderChoice { provider: Provider::Cpu, policy: ProviderPolicy::Required };
     let mut session = runtime().unfolded_session(source, cpu, None).expect("a session");
     let image = |value: f32| Tensor::new(vec![1, 3, 8, 8], vec![value; 192]).expect("an image");

@@ -12,6 +12,7 @@ mod calibration;
 mod clients;
 mod commands;
 mod concurrency;
+mod damaged;
 #[path = "../data/mod.rs"]
 mod data;
 mod datasets;

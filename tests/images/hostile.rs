@@ -24,6 +24,7 @@ pub fn cases(side: u16, inflated: usize) -> Vec<Case> {
         case("jpeg, arithmetic, no data", jpeg(side, Frame::ARITHMETIC, &[Scan::ALL])),
         case("jpeg, a scan for each component", jpeg(side, Frame::BASELINE, &[Scan::of(&[0]), Scan::of(&[1]), Scan::of(&[2])])),
         case("jpeg, ten scans", jpeg(side, Frame::PROGRESSIVE, &Scan::script())),
+        case("jpeg, ten scans of full colours", jpeg(side, Frame::FULL, &Scan::script())),
         case("jpeg, arithmetic, ten scans", jpeg(side, Frame { marker: 0xca, ..Frame::PROGRESSIVE }, &Scan::script())),
         case("jpeg, a restart marker in each unit", restarts(jpeg(side, Frame::BASELINE, &[Scan::ALL]))),
         case("jpeg, samples by 4 × 4", jpeg(side, Frame::SPARSE, &[Scan::ALL])),
@@ -229,8 +230,8 @@ pub fn tiff(side: u16, rows: u16, compression: u16, strips: Vec<Vec<u8>>) -> Vec
     for (tag, count, value) in entries {
         file.extend_from_slice(&(tag as u16).to_le_bytes());
         file.extend_from_slice(&4_u16.to_le_bytes());
-        file.extend_from_slice(&(count as u32).to_le_bytes());
-        file.extend_from_slice(&(value as u32).to_le_bytes());
+        file.extend_from_slice(&count.to_le_bytes());
+        file.extend_from_slice(&value.to_le_bytes());
     }
     file.extend([0; 4]);
     file[4..8].copy_from_slice(&directory.to_le_bytes());

@@ -8,7 +8,7 @@ use graft::{
         Graph,
         gradient::{LABELS, Labels, SAMPLE_WEIGHTS, TrainableTensor, TrainingGraph, TrainingSpec},
     },
-    runtime::{Feed, Runtime, SessionSource, SharedWeights, TrainingSession, TrainingSessionSource},
+    runtime::{Feed, LoadedGraph, Runtime, TrainingSession, TrainingSessionSource},
     tensor::Tensor,
 };
 
@@ -87,9 +87,8 @@ pub fn runtime() -> Runtime {
 pub fn stepper_in(training: &TrainingGraph, folder: &Path) -> TrainingSession {
     let carried = training.parameters.iter().chain(&training.state);
     let carried: Vec<(String, String)> = carried.map(|tensor| (tensor.input.clone(), tensor.output.clone())).collect();
-    let graph = training.graph.to_bytes();
-    let session = SessionSource { graph: &graph, folder, shared: &SharedWeights::default() };
-    let source = TrainingSessionSource { session, carried: &carried, threads: None };
+    let loaded = LoadedGraph::whole(&training.graph.clone().beside(folder)).expect("its weights are there");
+    let source = TrainingSessionSource { session: loaded.source(), carried: &carried, threads: None };
     let mut stepper = runtime().training_session(source, CPU).expect("a graph that ONNX Runtime takes");
     for slot in &training.state {
         let zeros = vec![0.0; slot.shape.iter().product()];

@@ -8,7 +8,7 @@ use graft::{
     graph::Graph,
     preprocess::Limits,
     registry::{ModelVersion, Provenance, Repository, import_weights},
-    runtime::{Runtime, SessionSource, SharedWeights},
+    runtime::{LoadedGraph, Runtime},
     tensor::Tensor,
     training::{
         Error, Estimate, Sample, Samples, TrainValSplit,
@@ -136,9 +136,9 @@ fn fill(cache: &mut FrontierCache<'_>, picks: &[Pick]) -> Vec<Filled> {
 
 /// What one session over the whole batch gives at `tensor`.
 fn reference(bench: &Bench, tensor: &str) -> Vec<f32> {
-    let graph = Graph::read(&bench.base.graph_path()).expect("a graph").cut(&[tensor]).expect("a tensor").to_bytes();
-    let source = SessionSource { graph: &graph, folder: bench.base.dir(), shared: &SharedWeights::default() };
-    let mut session = bench.runtime.session(source, CPU).expect("a session");
+    let graph = Graph::read(&bench.base.graph_path()).expect("a graph").cut(&[tensor]).expect("a tensor");
+    let loaded = LoadedGraph::whole(&graph).expect("its weights are there");
+    let mut session = bench.runtime.session(loaded.source(), CPU).expect("a session");
     let limits = Limits { max_bytes: 1 << 20, max_pixels: 1 << 20 };
     let image = |sample: &Sample| {
         let bytes = std::fs::read(&sample.file).expect("read");

@@ -12,7 +12,7 @@ use graft::{
             training_graph,
         },
     },
-    runtime::{Feed, SessionSource, SharedWeights, TrainingSession},
+    runtime::{Feed, LoadedGraph, TrainingSession},
     tensor::Tensor,
     weights::seeded::Seeded,
 };
@@ -134,9 +134,8 @@ fn two_blocks_learn_and_are_served() {
     let logits = case::step(&mut evaluator, &feeds(&evaluation)).remove(&evaluation.logits).expect("logits");
 
     // A frozen graph fuses what a training graph cannot; the numbers agree.
-    let (bytes, shared) = (tail.to_bytes(), SharedWeights::default());
-    let source = SessionSource { graph: &bytes, folder: folder.path(), shared: &shared };
-    let mut session = case::runtime().session(source, CPU).expect("a session");
+    let loaded = LoadedGraph::whole(&tail).expect("its weights are there");
+    let mut session = case::runtime().session(loaded.source(), CPU).expect("a session");
     let Feed::Floats(input) = &feeds(&evaluation)[0].1 else { panic!("the first feed is the image") };
     let served = session.run(input).expect("an answer").remove(0);
     let error = case::relative_error(&served, &softmax(&logits));

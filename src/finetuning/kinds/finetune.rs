@@ -117,7 +117,7 @@ impl Finetune {
     /// Why a run failed; that its base has gone meanwhile explains whatever happened.
     fn failure(&self, error: &training::Error, recipe: &Recipe) -> Failure {
         use training::Error;
-        let needs_base = matches!(error, Error::Graph { .. } | Error::Runtime { .. } | Error::Learner { .. });
+        let needs_base = matches!(error, Error::Base(_) | Error::Graph { .. } | Error::Runtime { .. } | Error::Learner { .. });
         let gone = needs_base.then(|| self.parts.version(&recipe.base.model, recipe.base.version).err()).flatten();
         gone.unwrap_or_else(|| self.parts.failure(code(error), error))
     }
@@ -175,7 +175,7 @@ fn code(error: &training::Error) -> &'static str {
         Error::Image { .. } => "image",
         Error::Graph { .. } | Error::Learner { .. } | Error::Size { .. } => "graph",
         Error::Runtime { .. } => "runtime",
-        Error::BaseChanged { .. } => "base_changed",
+        Error::BaseChanged { .. } | Error::Base(_) => "base_changed",
         Error::DatasetChanged { .. } => "dataset_changed",
         Error::Parity { .. } => "parity",
         Error::Register { .. } => "register",

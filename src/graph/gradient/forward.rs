@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of gradients.
 
-use std::{collections::HashSet, path::PathBuf};
+use std::collections::HashSet;
 
 use super::{DropoutMask, GradientError, TensorSpec, TrainingSpec, op::Op, shapes::Shapes, window::Window};
 use crate::graph::{
@@ -10,6 +10,7 @@ use crate::graph::{
     order::{self, describe, uses},
     proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto},
     tensors::data_type,
+    weights::Folder,
 };
 
 /// Versions of ONNX's operators in which what the rules read and write means the same.
@@ -24,7 +25,7 @@ pub(super) struct Forward {
     pub(super) header: ModelProto,
     /// Nodes and stored tensors; inputs and outputs are left to the caller.
     pub(super) body: GraphProto,
-    pub(super) dir: Option<PathBuf>,
+    pub(super) dir: Option<Folder>,
     pub(super) shapes: Shapes,
     /// Tensors that depend on a trainable parameter, these included.
     pub(super) wanted: HashSet<String>,

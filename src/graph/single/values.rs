@@ -21,7 +21,7 @@ impl Graph {
         }
         let mut tensor = tensor.clone();
         if tensor.data_location() == EXTERNAL {
-            external::bring_in(self.dir.as_deref(), &mut tensor)?;
+            external::bring_in(self.dir.as_ref(), &mut tensor)?;
         }
         let raw = tensors::raw(&tensor).unwrap_or_default();
         let values = match tensor.data_type() {

@@ -16,9 +16,9 @@ use super::{Context, content::Content};
 use crate::{
     arch::{Builder, Layer, LayerKind},
     config::Provider,
-    graph::{BuildError, Graph},
+    graph::BuildError,
     preprocess::{self, ImageError, Limits, Preprocessing},
-    runtime::{Session, SessionSource, SharedWeights},
+    runtime::{LoadedGraph, Session},
     tensor::Tensor,
     training::{
         Samples,
@@ -56,9 +56,8 @@ pub(super) struct Computer<'a> {
 struct Frozen {
     /// The tensors of a record.
     tensors: Vec<Wanted>,
-    /// Serialised; `None` when all of a record is the image itself.
-    graph: Option<bytes::Bytes>,
-    shared: SharedWeights,
+    /// `None` when all of a record is the image itself.
+    graph: Option<LoadedGraph>,
 }
 
 /// A tensor of a record.
@@ -165,8 +164,8 @@ impl Plan {
 impl Frozen {
     fn of(context: &Context<'_>, recipe: &Recipe, contents: &[Content]) -> Result<Self, Error> {
         let refused = |source: BuildError| Error::Graph { model: context.model(), source };
-        let whole = Graph::read(&context.base.graph_path());
-        let (mut whole, _) = whole.and_then(|graph| trained(&graph, recipe)).map_err(|error| refused(error.into()))?;
+        let whole = context.base.open().map_err(Error::Base)?;
+        let (mut whole, _) = trained(&whole, recipe).map_err(|error| refused(error.into()))?;
         let input = &context.base.metadata.input;
         let (mut outputs, mut tensors): (Vec<String>, _) = (Vec::new(), Vec::new());
         for (tensor, length) in contents.iter().flat_map(|content| content.frontier().iter().zip(content.lengths())) {
@@ -186,13 +185,8 @@ impl Frozen {
         }
         let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
         let graph = if outputs.is_empty() { None } else { Some(whole.cut(&outputs).map_err(|error| refused(error.into()))?) };
-        let shared = match (&graph, context.choice.provider) {
-            (Some(graph), Provider::Cpu) => {
-                SharedWeights::of(graph, &context.base.weights_path()).map_err(|source| context.runtime_error(source))?
-            }
-            _ => SharedWeights::default(),
-        };
-        Ok(Self { tensors, graph: graph.map(|graph| graph.to_bytes()), shared })
+        let loaded = graph.map(|graph| LoadedGraph::read(&graph, context.choice.provider)).transpose();
+        Ok(Self { tensors, graph: loaded.map_err(|source| context.runtime_error(source))? })
     }
 }
 
@@ -258,8 +252,8 @@ impl Work<'_> {
         let session = match &mut lane.session {
             Some(session) => session,
             empty => {
-                let source = SessionSource { graph, folder: self.context.base.dir(), shared: &self.frozen.shared };
-                let made = self.context.runtime.background_session(source, self.context.choice, self.plan.threads_per_lane);
+                let made =
+                    self.context.runtime.background_session(graph.source(), self.context.choice, self.plan.threads_per_lane);
                 empty.insert(made.map_err(|source| self.context.runtime_error(source))?)
             }
         };

@@ -32,7 +32,7 @@ impl Request {
     /// # Errors
     /// Everything that is wrong, each with its field and a way out.
     pub fn resolve(&self, base: &ModelVersion, samples: &Samples) -> Result<Recipe, Vec<Problem>> {
-        match Graph::read(&base.graph_path()) {
+        match base.open_graph() {
             Ok(graph) => self.resolve_on(&base.metadata, &graph, samples),
             Err(error) => {
                 let mut problems = Problems(self.check());

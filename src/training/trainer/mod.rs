@@ -32,7 +32,7 @@ use super::{
     report::ClassificationReport,
 };
 use crate::{
-    graph::{BuildError, Graph},
+    graph::BuildError,
     registry::{Metadata, ModelVersion, Staging},
 };
 
@@ -140,7 +140,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn open(context: Context<'a>, recipe: &'a Recipe, samples: &'a Samples, observer: &'a dyn Observer) -> Result<Self, Error> {
-        let base = Graph::read(&context.cache.base.graph_path()).map_err(|source| graph_error(&context, source))?;
+        let base = context.cache.base.open().map_err(Error::Base)?;
         let trained = Trained::new(&base, recipe).map_err(|source| graph_error(&context, source))?;
         context.publisher.rehearse(version_bytes(&context, &trained))?;
         let checkpoints = Checkpoints::open(context.folder, context.lease)?;
@@ -187,8 +187,8 @@ impl<'a> Run<'a> {
     fn learner(&self, phase: &Phase) -> Result<Learner, Error> {
         let graph = self.trained.behind(&phase.frontier).map_err(|source| graph_error(&self.context, source))?;
         let spec = spec(&self.trained, self.recipe, phase, self.context.cache.choice.provider);
-        let cache::Context { runtime, threads, choice, base, .. } = self.context.cache;
-        let place = learner::Placement { runtime, folder: base.dir(), threads, provider: choice };
+        let cache::Context { runtime, threads, choice, .. } = self.context.cache;
+        let place = learner::Placement { runtime, threads, provider: choice };
         Learner::new(place, &graph, &spec, self.vector().1).map_err(|source| self.failed(source))
     }
 

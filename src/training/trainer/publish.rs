@@ -6,7 +6,7 @@ use super::{Context, Made, Outcome, Run, best::Best, graph_error, model, phase::
 use crate::{
     graph::Graph,
     registry::{Calibration, FoundBy, Label, Layer, Lineage, Metadata, ModelVersion, Output, OutputKind, Staging, write_graph},
-    runtime::{SessionSource, SharedWeights},
+    runtime::LoadedGraph,
     tensor::Tensor,
     training::{
         Error, TrainValSplit, cache,
@@ -146,9 +146,8 @@ impl Run<'_> {
         let cache::Context { runtime, choice, threads, limits, .. } = self.context.cache;
         let failed = |source| Error::Runtime { model: self.recipe.name.clone(), source };
         self.go_on()?;
-        let shared = SharedWeights::default();
-        let source = SessionSource { graph: &graph.to_bytes(), folder: staging.dir(), shared: &shared };
-        let mut session = runtime.background_session(source, choice, threads).map_err(failed)?;
+        let loaded = LoadedGraph::read(&graph.clone().beside(staging.dir()), choice.provider).map_err(failed)?;
+        let mut session = runtime.background_session(loaded.source(), choice, threads).map_err(failed)?;
         let rows = self.context.cache.base.metadata.fixed_batch.unwrap_or(1);
         let mut difference = 0.0f32;
         for (&image, trained) in self.compared().iter().zip(trained) {

@@ -13,7 +13,7 @@ use crate::{
     graph::{Graph, InputInfo, Shapes},
     preprocess::Preprocessing,
     registry::{Layer, Staging, import::ImportError, trial_images},
-    runtime::{Error, Runtime, Session, SessionSource, SharedWeights},
+    runtime::{Error, LoadedGraph, Runtime, Session},
     tensor::Tensor,
 };
 
@@ -246,11 +246,9 @@ fn ran<T>(result: Result<T, ImportError>) -> Result<Option<T>, ImportError> {
 }
 
 fn session(runtime: &Runtime, staging: &Staging, graph: &Graph) -> Result<Session, ImportError> {
-    let graph = graph.to_bytes();
-    let shared = SharedWeights::default();
-    let source = SessionSource { graph: &graph, folder: staging.dir(), shared: &shared };
+    let loaded = LoadedGraph::read(&graph.clone().beside(staging.dir()), Provider::Cpu)?;
     let cpu = ProviderChoice { provider: Provider::Cpu, policy: ProviderPolicy::Required };
-    Ok(runtime.unfolded_session(source, cpu, None)?)
+    Ok(runtime.unfolded_session(loaded.source(), cpu, None)?)
 }
 
 /// The outputs for a batch of `images`.
