@@ -29,6 +29,10 @@ const MAX_BYTES: usize = 1 << 20;
 /// Memory that an answer takes at a time while it is written.
 const CHUNK: usize = 64 << 10;
 
+/// Lists and objects in a body, and values: a byte or two of text become a hundred times as much in memory.
+const MAX_CONTAINERS: usize = 4096;
+const MAX_VALUES: usize = 200_000;
+
 /// The bytes of a JSON body.
 ///
 /// # Errors
@@ -78,7 +82,10 @@ pub fn text(bytes: &[u8]) -> Result<&[u8], ApiError> {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'{', 0, ..] | [0, b'{', ..] => {
             Err(ApiError::MalformedBody("the JSON body is UTF-16; send it as UTF-8".to_owned()))
         }
-        _ => Ok(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)),
+        _ => {
+            check_parts(bytes)?;
+            Ok(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
+        }
     }
 }
 
@@ -144,6 +151,26 @@ impl Write for Metered<'_> {
     }
 }
 
+/// Refuses what would have too many parts, before any of them is made.
+fn check_parts(text: &[u8]) -> Result<(), ApiError> {
+    let (mut containers, mut values, mut quoted, mut escaped) = (0, 0, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'[' | b'{' if !quoted => containers += 1,
+            b',' if !quoted => values += 1,
+            _ => {}
+        }
+    }
+    let too_many = |what: &str, limit| Err(ApiError::MalformedBody(format!("the JSON body has more than {limit} {what}")));
+    if containers > MAX_CONTAINERS {
+        return too_many("lists and objects", MAX_CONTAINERS);
+    }
+    if values > MAX_VALUES { too_many("values", MAX_VALUES) } else { Ok(()) }
+}
+
 fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = value.split(';').next().unwrap_or_default().trim();
@@ -193,6 +220,21 @@ mod tests {
         assert_eq!(admissions.memory().used(), 0);
     }
 
+    #[test]
+    fn parts_are_counted_before_they_are_made() {
+        let list = |part: &str, count: usize| format!("[{}]", vec![part; count].join(","));
+        for (body, expected) in [
+            (list("{}", 4095), None),
+            (list("{}", 4096), Some("the JSON body has more than 4096 lists and objects")),
+            (list("1", 200_001), None),
+            (list("1", 200_002), Some("the JSON body has more than 200000 values")),
+        ] {
+            let refused = parse::<serde::de::IgnoredAny>(body.as_bytes()).err().map(|error| error.to_string());
+            assert_eq!(refused.as_deref().is_none(), expected.is_none(), "{refused:?}");
+            assert!(refused.is_none_or(|refused| refused.contains(expected.unwrap_or_default())));
+        }
+    }
+
     #[tokio::test]
     async fn json_is_read_within_bounds() {
         check(Some("application/json; charset=utf-8"), "{\"a\":1}", Ok("{\"a\":1}")).await;
@@ -202,6 +244,7 @@ mod tests {
         check(None, "{}", Err("no `Content-Type`; send `application/json`")).await;
         check(Some("text/plain"), "{}", Err("the body is `text/plain`")).await;
         check(Some("application/json"), "{", Err("cannot read the JSON body: EOF")).await;
+        check(Some("application/json"), r#"{"a":"[[[[,,,,\"[[["}"#, Ok(r#"{"a":"[[[[,,,,\"[[["}"#)).await;
         let large: &'static str = Box::leak("x".repeat(1001).into_boxed_str());
         check(Some("application/json"), large, Err("larger than 1000 bytes")).await;
     }

@@ -21,10 +21,10 @@ const MAX_BATCH: i64 = 1024;
 const MAX_EPOCHS: i64 = 10_000;
 
 /// Most phases.
-const MAX_PHASES: usize = 16;
+pub(super) const MAX_PHASES: usize = 16;
 
 /// Most hidden layers, and most units of one.
-const MAX_HIDDEN: (usize, i64) = (8, 65_536);
+pub(super) const MAX_HIDDEN: (usize, i64) = (8, 65_536);
 
 /// A request whose own numbers are in order, as far as its problems do not say otherwise.
 #[derive(Debug)]

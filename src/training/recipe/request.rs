@@ -11,6 +11,7 @@ use utoipa::{
 };
 
 use super::{
+    draft::{MAX_HIDDEN, MAX_PHASES},
     learning_rate::Schedule,
     optimizer::OptimizerRequest,
     preset::Preset,
@@ -206,6 +207,16 @@ impl Request {
         let problem = |field: &str, detail: String| Problem { field: field.to_owned(), detail };
         if !value.is_object() {
             return (Self::default(), vec![problem("", "is not a JSON object; send `{\"dataset\": …, \"name\": …}`".to_owned())]);
+        }
+        let too_long = [("/phases", MAX_PHASES), ("/head/hidden", MAX_HIDDEN.0)].into_iter().filter_map(|(field, most)| {
+            let entries = value.pointer(field)?.as_array()?.len();
+            let detail = format!("has {entries} entries; at most {most} are taken");
+            (entries > most).then(|| problem(&field[1..].replace('/', "."), detail))
+        });
+        let too_long: Vec<Problem> = too_long.collect();
+        if !too_long.is_empty() {
+            // Of each entry something would be said.
+            return (Self::default(), too_long);
         }
         let mut value = value.clone();
         let mut problems = lists(&mut value);
