@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use super::{Global, answer};
+use super::{Global, answer, examine::examine_apart};
 use crate::{
     graph::InputLayout,
     preprocess::{ChannelOrder, Mode, Orientation, Resize},
@@ -112,6 +112,7 @@ impl Import {
         }
         let Some(name) = &self.name else { bail!("an ONNX model needs a name: `graft import {} --name NAME`", self.what) };
         let config = global.config(&[])?;
+        examine_apart(&config);
         let runtime = Runtime::open(&config.runtime)?;
         let settings = read_settings(file)?.overridden_by(self.onnx.settings());
         let repository = super::context::open(&config)?;

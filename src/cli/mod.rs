@@ -7,6 +7,7 @@ mod batch;
 mod context;
 mod doctor;
 mod evaluate;
+mod examine;
 mod expiry;
 mod features;
 mod files;
@@ -80,6 +81,8 @@ enum Command {
     Keys(keys::Keys),
     /// Check library, provider, models, folders and disk, and say what to do
     Doctor(doctor::Doctor),
+    #[command(hide = true)]
+    Examine(examine::Examine),
     /// Print the OpenAPI document
     Openapi(openapi::Openapi),
 }
@@ -111,6 +114,7 @@ fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Finetune(command) => command.run(global)?,
         Command::Evaluate(command) => command.run(global)?,
         Command::Keys(command) => command.run(global)?,
+        Command::Examine(command) => return command.run(global),
         Command::Openapi(command) => command.run()?,
     }
     Ok(ExitCode::SUCCESS)

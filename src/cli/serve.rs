@@ -8,6 +8,7 @@ use clap::Args;
 use super::{
     Global,
     context::{block_on, open},
+    examine::examine_apart,
 };
 use crate::{
     app::App,
@@ -41,6 +42,7 @@ impl Serve {
             global.config(&[("server.host", self.host), ("server.port", port), ("models.default", self.default_model)])?;
         let repository = open(&config)?;
         telemetry::init(&config.telemetry)?;
+        examine_apart(&config);
         if let Some(weights) = &config.models.starter {
             bring_starter(&repository, weights);
         }

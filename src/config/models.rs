@@ -32,6 +32,8 @@ pub struct ModelsConfig {
     pub max_loaded_bytes: u64,
     /// Largest file that `POST /jobs/import` takes, in bytes; default 0: none is taken; `GRAFT__MODELS__MAX_IMPORT_BYTES`.
     pub max_import_bytes: u64,
+    /// How long examining an ONNX file may take that is imported; default 10 min; `GRAFT__MODELS__IMPORT_TIMEOUT_MS`.
+    pub import_timeout: Duration,
     /// How often the repository is scanned for new versions; default 2 s; `GRAFT__MODELS__SCAN_INTERVAL_MS`.
     pub scan_interval: Duration,
     /// Whether models with untrained weights may be served; default true, false in production; `GRAFT__MODELS__ALLOW_UNTRAINED`.
@@ -45,6 +47,7 @@ pub(super) const KEYS: &[Key] = &[
     of("models.starter", Kind::Text),
     integer("models.max_loaded_bytes", 1 << 20, 1 << 50),
     integer("models.max_import_bytes", 0, 1 << 40),
+    milliseconds("models.import_timeout_ms", 1000),
     milliseconds("models.scan_interval_ms", 100),
     of("models.allow_untrained", Kind::Boolean),
 ];
@@ -72,6 +75,7 @@ impl ModelsConfig {
             starter: values.optional_text("models.starter").map(PathBuf::from),
             max_loaded_bytes: values.integer("models.max_loaded_bytes"),
             max_import_bytes: values.integer("models.max_import_bytes"),
+            import_timeout: values.duration("models.import_timeout_ms"),
             scan_interval: values.duration("models.scan_interval_ms"),
             allow_untrained: values.boolean("models.allow_untrained"),
         })
@@ -137,6 +141,7 @@ mod tests {
                 starter: None,
                 max_loaded_bytes: 0,
                 max_import_bytes: 0,
+                import_timeout: Duration::ZERO,
                 scan_interval: Duration::ZERO,
                 allow_untrained: true,
             }

@@ -35,8 +35,8 @@ pub use error::Error;
 pub(crate) use files::{flush, make_folder};
 pub use hashing::HashingWriter;
 pub use import::{
-    ImportError, OnnxSettings, PER_CHANNEL, Prepared, Provenance, import_keras, import_onnx, import_seeded, import_weights,
-    per_channel, prepare_keras, prepare_onnx, read_settings, write_graph,
+    Apart, Examination, Examined, ImportError, OnnxSettings, PER_CHANNEL, Prepared, Provenance, import_keras, import_onnx,
+    import_seeded, import_weights, per_channel, prepare_keras, prepare_onnx, read_examination, read_settings, write_graph,
 };
 pub use judge::trial_images;
 pub use labels::{LabelsError, imagenet_labels, numbered_labels, read_labels};

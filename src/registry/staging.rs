@@ -70,6 +70,22 @@ impl Staging {
         self.dir.path()
     }
 
+    /// Leaves the folder where it is, for another process.
+    pub(super) fn keep(self) -> PathBuf {
+        let path = self.dir.path().to_owned();
+        self.dir.keep();
+        path
+    }
+
+    /// Takes graph and weights out of `folder`, which another process has left on the same file system.
+    pub(super) fn take_over(&self, folder: &Path) -> Result<(), Error> {
+        for file in [GRAPH, WEIGHTS] {
+            let path = folder.join(file);
+            fs::rename(&path, self.dir.path().join(file)).at("move", &path)?;
+        }
+        Ok(())
+    }
+
     /// Publishes the version under a number that no version of the model has had, durably: after success it survives a power cut.
     ///
     /// `metadata.version` and `metadata.created` are set here.

@@ -52,6 +52,21 @@ def main():
     scales = np.array([1, 1, 5000, 5000], np.float32)
     write("run_resize", [node("Resize", "input  scales", "image", mode="nearest")], scales=scales)
     pads = np.array([0, 0, 0, 0, 0, 0, 1 << 16, 1 << 16])
+    body = helper.make_graph(
+        [node("Identity", "condition", "again"), node("Add", "sum sum", "next")],
+        "body",
+        [
+            helper.make_tensor_value_info("round", TensorProto.INT64, []),
+            helper.make_tensor_value_info("condition", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum", TensorProto.FLOAT, []),
+        ],
+        [
+            helper.make_tensor_value_info("again", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", TensorProto.FLOAT, []),
+        ],
+    )
+    rounds = [node("ReduceMax", "input", "largest", keepdims=0), node("Loop", "rounds  largest", "addend", body=body)]
+    write("run_loop", rounds, rounds=np.array(1 << 62))
     write("run_pad", [node("Pad", "input pads", "image")], pads=pads)
 
 

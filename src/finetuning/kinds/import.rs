@@ -193,16 +193,16 @@ impl Import {
         // Text that is made on the way has the client's name of the file, too.
         let labels = self.labels(&task.id, control.lease());
         let folders = parts.folders.and(&self.files.path(&task.id), &task.subject.file).and(&labels, "the list");
-        let prepared = folders.for_client(|| self.prepared(task, &labels));
-        let prepared = prepared.map_err(|error| parts.failure_among(&folders, "import", &error))?;
+        let prepared = folders.for_client(|| self.prepared(task, &labels, control));
         if control.cancelled() {
             return Err(Failure::new("cancelled", "the job was stopped"));
         }
+        let prepared = prepared.map_err(|error| parts.failure_among(&folders, "import", &error))?;
         let published = prepared.publish_for(&task.id, |stable| task.plan.replace || stable.is_none());
         published.map_err(|error| parts.failure("register", &error))
     }
 
-    fn prepared(&self, task: &Task<Self>, list: &Path) -> Result<Prepared, ImportError> {
+    fn prepared(&self, task: &Task<Self>, list: &Path, control: &dyn Control) -> Result<Prepared, ImportError> {
         let (repository, file) = (&self.parts.repository, self.files.path(&task.id));
         let (Subject { name, file: called, .. }, Plan { architecture, settings, labels, .. }) = (&task.subject, &task.plan);
         if let Some(architecture) = architecture {
@@ -210,7 +210,8 @@ impl Import {
             return prepare_keras(repository, Some(name), architecture, &file, format!("{kind}:{called}"));
         }
         let labels = labels.as_ref().map(|labels| write_labels(list, labels)).transpose()?;
-        prepare_onnx(repository, &self.parts.runtime, name, &file, &OnnxSettings { labels, ..settings.clone() })
+        let settings = OnnxSettings { labels, ..settings.clone() };
+        prepare_onnx(repository, &self.parts.runtime, name, &file, &settings, &|| control.cancelled())
     }
 
     /// Where the worker with that lease writes the labels, beside the file that is imported.

@@ -2,10 +2,12 @@
 //!
 //! Each import writes into a staging folder and publishes it whole; on any error nothing is left behind.
 
+mod apart;
 mod keras;
 mod onnx;
 mod settings;
 
+pub use apart::{Apart, Examination, Examined, read_examination};
 pub use keras::{Provenance, import_keras, import_seeded, import_weights, prepare_keras};
 pub use onnx::{import_onnx, prepare_onnx, write_graph};
 pub use settings::{OnnxSettings, PER_CHANNEL, per_channel, read_settings};
@@ -77,6 +79,33 @@ pub enum ImportError {
     /// ONNX Runtime does not run the graph.
     #[error("ONNX Runtime cannot run this graph")]
     Runtime(#[from] crate::runtime::Error),
+    /// Another process, which examined the graph, refused it.
+    #[error("{reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// The process that examined the graph has died.
+    #[error(
+        "examining the graph ended with {how}: it needs more than the {:.1} GiB that it may take, or breaks ONNX Runtime; simplify it, \
+         for example with onnxslim",
+        *.bytes as f64 / f64::from(1 << 30)
+    )]
+    Died {
+        /// How it ended.
+        how: String,
+        /// How much memory it was given.
+        bytes: u64,
+    },
+    /// The graph could not be examined in time.
+    #[error("examining the graph takes more than {} s (`models.import_timeout_ms`); simplify it, for example with onnxslim", .limit.as_secs_f64())]
+    TooSlow {
+        /// How long it was given.
+        limit: std::time::Duration,
+    },
+    /// Whoever asked for it wants it no more.
+    #[error("the import was stopped")]
+    Stopped,
     /// The repository refused it.
     #[error(transparent)]
     Registry(#[from] crate::registry::Error),

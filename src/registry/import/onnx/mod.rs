@@ -20,7 +20,7 @@ use self::{
     output::{Chosen, Hints, choose, judge, vector},
     probe::{Probe, Probed, check_constants, fitting_size},
 };
-use super::{ImportError, OnnxSettings, Prepared, WEIGHTS};
+use super::{ImportError, OnnxSettings, Prepared, WEIGHTS, apart};
 use crate::{
     graph::{ExternalData, Graph},
     preprocess::Preprocessing,
@@ -47,14 +47,27 @@ pub fn import_onnx(
     file: &Path,
     settings: &OnnxSettings,
 ) -> Result<ModelVersion, ImportError> {
-    prepare_onnx(repository, runtime, name, file, settings)?.publish()
+    prepare_onnx(repository, runtime, name, file, settings, &|| false)?.publish()
 }
 
-/// As [`import_onnx`], without publishing.
+/// As [`import_onnx`], without publishing, and only until `stop` says so; in a process of its own where [`super::Apart`] says how.
 ///
 /// # Errors
-/// As [`import_onnx`].
+/// As [`import_onnx`], and [`ImportError::Stopped`].
 pub fn prepare_onnx(
+    repository: &Repository,
+    runtime: &Runtime,
+    name: &str,
+    file: &Path,
+    settings: &OnnxSettings,
+    stop: &dyn Fn() -> bool,
+) -> Result<Prepared, ImportError> {
+    let apart = apart::prepare(repository, name, file, settings, stop);
+    apart.unwrap_or_else(|| prepare_here(repository, runtime, name, file, settings))
+}
+
+/// As [`prepare_onnx`], in this process.
+pub(super) fn prepare_here(
     repository: &Repository,
     runtime: &Runtime,
     name: &str,
