@@ -30,7 +30,7 @@ pub struct DatasetsConfig {
     pub max_uploads: usize,
     /// What one client may have of them, in percent: `server.max_client_percent`.
     pub max_client_percent: u8,
-    /// Threads that check images, over all uploads; default 2; `GRAFT__DATASETS__CHECK_THREADS`.
+    /// Threads that check the images of one upload, which has one of its own and shares the others; default 2; `GRAFT__DATASETS__CHECK_THREADS`.
     pub check_threads: usize,
     /// Time without a single byte after which an upload counts as broken; default 60 s; `GRAFT__DATASETS__IDLE_TIMEOUT_MS`.
     pub idle_timeout: Duration,

@@ -71,7 +71,7 @@ fn drop_broken(
 ) -> Result<(), Error> {
     let contents: BTreeSet<&str> = candidates.iter().map(|candidate| candidate.contents.as_str()).collect();
     let files: Vec<PathBuf> = contents.iter().map(|sha256| file(sha256)).collect();
-    let refused = checker.refused(&files, cancel)?;
+    let refused = checker.refused(files, cancel)?;
     skip(candidates, skipped, |candidate| refused.get(&file(&candidate.contents)).cloned());
     Ok(())
 }

@@ -154,6 +154,11 @@ impl Cancel {
     pub fn check(&self) -> Result<(), Error> {
         if self.0.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
     }
+
+    /// What decoding looks at.
+    pub fn flag(&self) -> &AtomicBool {
+        &self.0
+    }
 }
 
 impl Drop for CancelOnDrop {

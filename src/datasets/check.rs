@@ -1,43 +1,80 @@
 //! Whether contents are images: each is decoded as training will decode it, and synced, on a bounded number of threads.
 //!
-//! Knows nothing of classes and splits.
+//! Every data set has a thread of its own, and they take turns on the others: an image that takes minutes holds up its own data set
+//! alone. Nobody waits for a thread whose data set was given up; it ends with the image that it has. Knows nothing of classes and
+//! splits.
 
 use std::{
+    any::Any,
     collections::HashMap,
     fs::File,
     io::Read,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc::{RecvTimeoutError, Sender, channel},
     },
+    thread,
     time::{Duration, Instant},
 };
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use super::{
     bounds::Cancel,
     error::{At, Error},
 };
-use crate::preprocess::{Limits, decode};
+use crate::{
+    preprocess::{Limits, decode_unless},
+    work::lower_priority,
+};
 
 /// How long a thread checks images of one data set before those that wait have their turn.
 const TURN: Duration = Duration::from_millis(250);
+
+/// How much lower than serving the priority of checks is: a data set may bring a thread of its own.
+const NICE: u8 = 5;
+
+/// How often a check asks whether to go on.
+const POLL: Duration = Duration::from_millis(20);
 
 /// Decodes what arrives; clones share the threads.
 #[derive(Debug, Clone)]
 pub(super) struct Checker {
     limits: Limits,
     turn: Duration,
-    /// One for each image that may be decoded at once, over all data sets. Tokio's locks are fair: who waits is next, so that a
-    /// few small photos do not wait for another data set's thousands of large ones.
+    /// One for each data set that may be in the making. A thread of one that was given up keeps its own until it ends.
+    own: Arc<Semaphore>,
+    /// One for each image that may be decoded at once besides, over all data sets. Tokio's locks are fair: who waits is next, so
+    /// that a few small photos do not wait for another data set's thousands of large ones.
     lanes: Arc<[Mutex<()>]>,
 }
 
+/// The files of a data set, on all threads that check them.
+struct Work {
+    files: Vec<PathBuf>,
+    next: AtomicUsize,
+    limits: Limits,
+    turn: Duration,
+    cancel: Cancel,
+}
+
+/// The files that are no images, each with the reason.
+type Refused = HashMap<PathBuf, String>;
+
+/// What came of a turn: how many files were checked, and those that are no images.
+type Checked = (usize, Refused);
+
+/// The same; a panic goes on in whoever waits.
+type Outcome = Result<Result<Checked, Error>, Box<dyn Any + Send>>;
+
 impl Checker {
-    pub fn new(threads: usize, limits: Limits) -> Self {
-        Self { limits, turn: TURN, lanes: (0..threads).map(|_| Mutex::default()).collect() }
+    /// Checks on `threads` threads for one data set, of which `datasets` are in the making at most.
+    pub fn new(threads: usize, datasets: usize, limits: Limits) -> Self {
+        let lanes = (1..threads).map(|_| Mutex::default()).collect();
+        Self { limits, turn: TURN, own: Arc::new(Semaphore::new(datasets)), lanes }
     }
 
     pub fn limits(&self) -> Limits {
@@ -45,50 +82,102 @@ impl Checker {
     }
 
     /// The files that are no images, each with the reason; the others' bytes are on disk for good.
-    pub fn refused(&self, files: &[PathBuf], cancel: &Cancel) -> Result<HashMap<PathBuf, String>, Error> {
-        let next = AtomicUsize::new(0);
-        let in_lane = |lane: &Mutex<()>| {
-            let mut refused = Vec::new();
-            loop {
-                let _turn = lane.blocking_lock();
-                let began = Instant::now();
-                loop {
-                    let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(refused) };
-                    match cancel.check().and_then(|()| check(path, &self.limits)) {
-                        Ok(None) => {}
-                        Ok(Some(reason)) => refused.push((path.clone(), reason)),
-                        Err(error) => {
-                            // The others have no reason to go on.
-                            next.store(files.len(), Ordering::Relaxed);
-                            return Err(error);
-                        }
-                    }
-                    if began.elapsed() >= self.turn {
-                        break;
-                    }
+    pub fn refused(&self, files: Vec<PathBuf>, cancel: &Cancel) -> Result<Refused, Error> {
+        if files.is_empty() {
+            return Ok(Refused::new());
+        }
+        let own = self.own(cancel)?;
+        let helpers = self.lanes.len().min(files.len() - 1);
+        let work = Work { files, next: AtomicUsize::new(0), limits: self.limits, turn: self.turn, cancel: cancel.clone() };
+        let (work, (done, outcomes)) = (Arc::new(work), channel());
+        for lane in 0..helpers {
+            let (work, lanes, done) = (Arc::clone(&work), Arc::clone(&self.lanes), done.clone());
+            // Without it the others do its share.
+            let _ = start(move || work.turns(Some(&lanes[lane]), &done));
+        }
+        let all = Arc::clone(&work);
+        let started = start(move || {
+            // Until its end, not until somebody gives the data set up: it is what bounds the threads.
+            let _own: OwnedSemaphorePermit = own;
+            all.turns(None, &done);
+        });
+        started.at("start a thread for", &work.files[0])?;
+        let (mut refused, mut left) = (Refused::new(), work.files.len());
+        // Not until the threads end: one may wait for its turn behind an image that takes minutes, and find nothing left to do.
+        while left > 0 {
+            match outcomes.recv_timeout(POLL) {
+                Ok(outcome) => {
+                    let (count, found) = outcome.unwrap_or_else(|panic| resume_unwind(panic))?;
+                    left -= count;
+                    refused.extend(found);
                 }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => unreachable!("who takes a file says what came of it"),
             }
-        };
-        std::thread::scope(|scope| {
-            let lanes = self.lanes.iter().take(files.len());
-            let threads: Vec<_> = lanes.map(|lane| scope.spawn(move || in_lane(lane))).collect();
-            let mut all = HashMap::new();
-            for thread in threads {
-                match thread.join() {
-                    Ok(refused) => all.extend(refused?),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
+            cancel.check()?;
+        }
+        Ok(refused)
+    }
+
+    /// A thread of its own for a data set; those of data sets that were given up may hold all of them for a while.
+    fn own(&self, cancel: &Cancel) -> Result<OwnedSemaphorePermit, Error> {
+        loop {
+            if let Ok(own) = Arc::clone(&self.own).try_acquire_owned() {
+                return Ok(own);
             }
-            Ok(all)
-        })
+            cancel.check()?;
+            thread::sleep(POLL);
+        }
     }
 }
 
-fn check(path: &PathBuf, limits: &Limits) -> Result<Option<String>, Error> {
+impl Work {
+    /// Checks files until none is left, in a lane those of other data sets in between, and sends what comes of them.
+    fn turns(&self, lane: Option<&Mutex<()>>, done: &Sender<Outcome>) {
+        while self.next.load(Ordering::Relaxed) < self.files.len() {
+            let _turn = lane.map(Mutex::blocking_lock);
+            let checked = catch_unwind(AssertUnwindSafe(|| self.turn()));
+            let is_over = !matches!(checked, Ok(Ok(_)));
+            // Of a data set that was given up, nobody wants to know.
+            if done.send(checked).is_err() || is_over {
+                // The others have no reason to go on.
+                return self.next.store(self.files.len(), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Checks files for the time of a turn, one at least if there is one.
+    fn turn(&self) -> Result<Checked, Error> {
+        let (mut count, mut refused, end) = (0, Refused::new(), Instant::now() + self.turn);
+        loop {
+            let Some(path) = self.files.get(self.next.fetch_add(1, Ordering::Relaxed)) else { return Ok((count, refused)) };
+            self.cancel.check()?;
+            if let Some(reason) = check(path, &self.limits, &self.cancel)? {
+                refused.insert(path.clone(), reason);
+            }
+            count += 1;
+            if Instant::now() >= end {
+                return Ok((count, refused));
+            }
+        }
+    }
+}
+
+/// Runs `check` on a thread that nobody waits for.
+fn start(check: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let run = move || {
+        lower_priority(NICE);
+        check();
+    };
+    thread::Builder::new().name("check".into()).spawn(run).map(drop)
+}
+
+fn check(path: &PathBuf, limits: &Limits, cancel: &Cancel) -> Result<Option<String>, Error> {
     let mut file = File::open(path).at("read", path)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).at("read", path)?;
-    if let Err(error) = decode(&bytes, limits) {
+    if let Err(error) = decode_unless(&bytes, limits, cancel.flag()) {
+        cancel.check()?;
         return Ok(Some(error.to_string()));
     }
     file.sync_all().at("write", path)?;
@@ -99,24 +188,90 @@ fn check(path: &PathBuf, limits: &Limits) -> Result<Option<String>, Error> {
 mod tests {
     use super::{super::bounds::CancelOnDrop, *};
 
+    const LIMITS: Limits = Limits { max_bytes: 8 << 20, max_pixels: 1_000_000 };
+
+    fn photo(folder: &std::path::Path) -> PathBuf {
+        let path = folder.join("photo");
+        let noise = |x: u32, y: u32| image::Rgb([x as u8, y as u8, (x * y) as u8]);
+        image::RgbImage::from_fn(1000, 1000, noise).save_with_format(&path, image::ImageFormat::Png).unwrap();
+        path
+    }
+
+    /// A pipe that nobody writes to: an image that takes for ever.
+    fn slow(folder: &std::path::Path) -> PathBuf {
+        let path = folder.join("slow");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+        path
+    }
+
+    /// Lets the threads that wait for `slow` go.
+    fn end(slow: &std::path::Path) {
+        drop(File::options().write(true).open(slow));
+    }
+
+    #[test]
+    fn images_that_take_for_ever_hold_up_their_own_data_set_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (photo, slow) = (photo(folder.path()), slow(folder.path()));
+        let checker = Checker::new(3, 2, LIMITS);
+        let cancel = Cancel::default();
+        thread::scope(|scope| {
+            let heavy = scope.spawn(|| checker.refused(vec![slow.clone(); 3], &cancel));
+            while checker.lanes.iter().any(|lane| lane.try_lock().is_ok()) || checker.own.available_permits() == 2 {
+                thread::yield_now();
+            }
+            // Every thread of the heavy one waits in an image.
+            for count in [1, 5] {
+                let light = checker.refused(vec![photo.clone(); count], &Cancel::default());
+                assert_eq!(light.unwrap(), HashMap::new());
+            }
+            assert!(!heavy.is_finished());
+            drop(CancelOnDrop(cancel.clone()));
+            assert!(matches!(heavy.join().unwrap(), Err(Error::Cancelled)), "it is given up while its images go on");
+        });
+        // The light ones' threads end, and the heavy one's is still there.
+        while checker.own.available_permits() != 1 {
+            thread::yield_now();
+        }
+        end(&slow);
+        while checker.own.available_permits() < 2 {
+            thread::yield_now();
+        }
+    }
+
     #[test]
     fn data_sets_take_turns() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("photo");
-        let noise = |x: u32, y: u32| image::Rgb([x as u8, y as u8, (x * y) as u8]);
-        image::RgbImage::from_fn(1000, 1000, noise).save_with_format(&path, image::ImageFormat::Png).unwrap();
-        let limits = Limits { max_bytes: 8 << 20, max_pixels: 1_000_000 };
-        let checker = Checker { turn: Duration::ZERO, ..Checker::new(1, limits) };
-        let (many, cancel) = (vec![path.clone(); 100], Cancel::default());
-        std::thread::scope(|scope| {
-            let other = scope.spawn(|| checker.refused(&many, &cancel));
-            while checker.lanes[0].try_lock().is_ok() {
-                std::thread::yield_now();
+        let (photo, lane) = (photo(folder.path()), Mutex::new(()));
+        let work = |count: usize| Work {
+            files: vec![photo.clone(); count],
+            next: AtomicUsize::new(0),
+            limits: LIMITS,
+            turn: Duration::ZERO,
+            cancel: Cancel::default(),
+        };
+        let (many, few, (done, outcomes)) = (work(100), work(1), channel());
+        thread::scope(|scope| {
+            let sender = done.clone();
+            let other = scope.spawn(|| many.turns(Some(&lane), &{ sender }));
+            while lane.try_lock().is_ok() {
+                thread::yield_now();
             }
-            assert_eq!(checker.refused(std::slice::from_ref(&path), &Cancel::default()).unwrap(), HashMap::new());
+            few.turns(Some(&lane), &done);
             assert!(!other.is_finished(), "one photo waited for a hundred others");
-            drop(CancelOnDrop(cancel.clone()));
-            assert!(matches!(other.join().unwrap(), Err(Error::Cancelled)));
+            drop(CancelOnDrop(many.cancel.clone()));
         });
+        drop(done);
+        let ends = outcomes.into_iter().map(|outcome| outcome.expect("no panic"));
+        assert!(matches!(ends.last(), Some(Err(Error::Cancelled))));
+    }
+
+    #[test]
+    fn what_is_no_image_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (photo, text) = (photo(folder.path()), folder.path().join("text"));
+        std::fs::write(&text, "no image").unwrap();
+        let refused = Checker::new(2, 1, LIMITS).refused(vec![photo, text.clone()], &Cancel::default()).unwrap();
+        assert_eq!(refused.into_keys().collect::<Vec<_>>(), [text]);
     }
 }

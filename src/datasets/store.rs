@@ -74,12 +74,13 @@ impl Datasets {
         for path in staging::clean(&dir)? {
             tracing::info!(path = %path.display(), "removed leftovers of a process that died");
         }
-        let used = summaries(&dir)?.iter().map(|summary| summary.bytes).fold(0, u64::saturating_add);
+        let sizes = ids(&dir)?.into_iter().filter_map(|id| readable(&dir.join(id))).map(|summary| summary.bytes);
+        let used = sizes.fold(0, u64::saturating_add);
         let inner = Inner {
             dir,
             quota: Quota::new(used, config.max_store_bytes),
             uploads: Budget::shared(config.max_uploads as u64, config.max_client_percent, 1),
-            checker: Checker::new(config.check_threads, limits),
+            checker: Checker::new(config.check_threads, config.max_uploads, limits),
             config,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -90,12 +91,26 @@ impl Datasets {
         &self.inner.config
     }
 
-    /// Every data set, the oldest first. One that cannot be read is left out and logged.
+    /// At most `limit` data sets, the newest first, of those made before the one of the id `after`; and whether there are more. Each
+    /// goes through `show` before the next is read. One that cannot be read is left out and logged.
     ///
     /// # Errors
-    /// When the store's folder cannot be read.
-    pub fn list(&self) -> Result<Vec<Summary>, Error> {
-        summaries(&self.inner.dir)
+    /// [`Error::Unknown`] for an `after` that is no id; when the store's folder cannot be read.
+    pub fn page<T>(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        show: impl Fn(Summary) -> T,
+    ) -> Result<(Vec<T>, Option<String>), Error> {
+        if let Some(after) = after.filter(|after| !is_id(after)) {
+            return Err(unknown(after));
+        }
+        let ids = ids(&self.inner.dir)?;
+        let before = ids.iter().rev().filter(|id| after.is_none_or(|after| id.as_str() < after));
+        let page: Vec<&String> = before.clone().take(limit).collect();
+        let next = before.clone().nth(limit).and_then(|_| page.last()).map(|last| (*last).clone());
+        let shown = page.into_iter().filter_map(|id| readable(&self.inner.dir.join(id))).map(show);
+        Ok((shown.collect(), next))
     }
 
     /// What is known of a data set besides its images.
@@ -214,7 +229,7 @@ impl Datasets {
     /// The folder of a data set, by an id that is one: nothing else reaches the file system.
     fn find(&self, id: &str) -> Result<PathBuf, Error> {
         let path = self.inner.dir.join(id);
-        if is_id(id) && path.is_dir() { Ok(path) } else { Err(Error::Unknown { id: id.chars().take(100).collect() }) }
+        if is_id(id) && path.is_dir() { Ok(path) } else { Err(unknown(id)) }
     }
 }
 
@@ -223,23 +238,27 @@ fn is_id(id: &str) -> bool {
     Uuid::try_parse(id).is_ok_and(|uuid| uuid.to_string() == id)
 }
 
-/// Summaries of every data set in `dir`, by id, which begins with the time of its making.
-fn summaries(dir: &Path) -> Result<Vec<Summary>, Error> {
+fn unknown(id: &str) -> Error {
+    Error::Unknown { id: id.chars().take(100).collect() }
+}
+
+/// Ids of every data set in `dir`, in the order of their making, which they begin with.
+fn ids(dir: &Path) -> Result<Vec<String>, Error> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.at("read the data sets' folder", dir)?,
     };
-    let mut summaries = Vec::new();
+    let mut ids = Vec::new();
     for entry in entries {
-        let entry = entry.at("read the data sets' folder", dir)?;
-        if !entry.file_name().to_str().is_some_and(is_id) {
-            continue;
-        }
-        match read_summary(&entry.path()) {
-            Ok(summary) => summaries.push(summary),
-            Err(error) => tracing::warn!(path = %entry.path().display(), %error, "skipping a data set that cannot be read"),
-        }
+        let name = entry.at("read the data sets' folder", dir)?.file_name();
+        ids.extend(name.into_string().ok().filter(|name| is_id(name)));
     }
-    summaries.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(summaries)
+    ids.sort();
+    Ok(ids)
+}
+
+/// What is known of the data set in the folder `dir`, if it can be read.
+fn readable(dir: &Path) -> Option<Summary> {
+    let warn = |error: &Error| tracing::warn!(path = %dir.display(), %error, "skipping a data set that cannot be read");
+    read_summary(dir).inspect_err(warn).ok()
 }

@@ -18,7 +18,10 @@ use super::{
     staging::Staging,
     store::Datasets,
 };
-use crate::work::{Client, Share};
+use crate::{
+    runtime::trim,
+    work::{Client, Share},
+};
 
 /// An archive that is being received; dropping it leaves nothing behind.
 #[derive(Debug)]
@@ -103,5 +106,11 @@ pub(super) async fn on_its_own_thread<T: Send + 'static>(
 ) -> Result<T, Error> {
     let cancel = Cancel::default();
     let _guard = CancelOnDrop(cancel.clone());
-    spawn_blocking(move || work(&cancel)).await.map_err(Error::CutShort)?
+    let work = move || {
+        let made = work(&cancel);
+        // What a great many entries took goes back to the system.
+        trim();
+        made
+    };
+    spawn_blocking(work).await.map_err(Error::CutShort)?
 }

@@ -94,6 +94,8 @@ list! {
     FolderRefused => FORBIDDEN, "Folder refused";
     /// No room for data sets (`datasets.max_store_bytes`), or none for jobs: the disk is full.
     StorageFull => INSUFFICIENT_STORAGE, "Storage full";
+    /// Jobs cannot be kept: their file was removed, is damaged, or cannot be reached.
+    JobsUnavailable => SERVICE_UNAVAILABLE, "Jobs cannot be kept";
     /// Untrained weights, which this configuration does not serve.
     UntrainedModel => FORBIDDEN, "Untrained model";
     /// The body's sender fell silent, or sent too slowly.

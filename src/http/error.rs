@@ -338,7 +338,9 @@ fn jobs_code(error: &JobsError) -> Code {
         JobsError::Removed { .. } => Code::InvalidRecipe,
         JobsError::FileTooLarge { .. } => Code::BodyTooLarge,
         JobsError::TooManyFiles { .. } => Code::Busy,
+        JobsError::Gone | JobsError::Corrupt(_) | JobsError::Unavailable(_) => Code::JobsUnavailable,
         JobsError::Folder { .. }
+        | JobsError::Broken { .. }
         | JobsError::Open { .. }
         | JobsError::Migrate { .. }
         | JobsError::Store(_)

@@ -194,11 +194,6 @@ macro_rules! parameters {
 
 pub(in crate::http) use {parameters, value::choices};
 
-parameters! {
-    /// No parameters at all.
-    pub struct NoParameters {}
-}
-
 impl<T: Value> Field for Option<T> {
     fn declare(parameter: Parameter) -> Vec<Parameter> {
         parameter.of::<T>()

@@ -7,8 +7,11 @@ use std::{io, path::PathBuf};
 use super::{kind::Resource, state::State};
 use crate::message::excerpt;
 
-/// What SQLite says of a full disk (<https://sqlite.org/rescode.html#full>).
-const SQLITE_FULL: &str = "13";
+/// What SQLite says of a full disk, of files that are damaged or none of its, and of those that it cannot reach now: busy, locked,
+/// read-only, failing, not to be opened (<https://sqlite.org/rescode.html>).
+const SQLITE_FULL: u32 = 13;
+const SQLITE_DAMAGED: [u32; 2] = [11, 26];
+const SQLITE_UNAVAILABLE: [u32; 5] = [5, 6, 8, 10, 14];
 
 /// Why a job cannot be accepted, found, changed or stored.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,29 @@ pub enum Error {
         #[source]
         source: Box<sqlx::migrate::MigrateError>,
     },
+    /// The store's file is damaged; seen at start.
+    #[error(
+        "the job store `{}` is damaged; put a copy of it back, or move it away to start without jobs: data sets and models stay",
+        .path.display()
+    )]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: Box<sqlx::Error>,
+    },
+    /// The store's file was removed or replaced while it was open: what is written to it is lost.
+    #[error(
+        "the file of the jobs was removed or replaced while graft runs, so that no job can be kept; put it back and restart graft"
+    )]
+    Gone,
+    /// The store's file is damaged.
+    #[error("the file of the jobs is damaged, so that no job can be kept; stop graft and put a copy of it back, or move it away")]
+    Corrupt(#[source] sqlx::Error),
+    /// The store cannot be reached now.
+    #[error("the file of the jobs cannot be read or written now; the log says why, and graft goes on trying")]
+    Unavailable(#[source] sqlx::Error),
     /// The disk has no room for what was to be kept.
     #[error("the disk that holds the jobs is full; free some space in the folder of `data.dir`")]
     DiskFull(#[source] sqlx::Error),
@@ -138,9 +164,35 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Why the file at `path` cannot be opened.
+    pub(super) fn open(path: PathBuf, source: sqlx::Error) -> Self {
+        match Self::from(source) {
+            Self::Corrupt(source) => Self::Broken { path, source: source.into() },
+            Self::DiskFull(source) | Self::Unavailable(source) | Self::Store(source) => {
+                Self::Open { path, source: source.into() }
+            }
+            other => other,
+        }
+    }
+}
+
 impl From<sqlx::Error> for Error {
     fn from(source: sqlx::Error) -> Self {
-        let is_full = source.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == SQLITE_FULL);
-        if is_full { Self::DiskFull(source) } else { Self::Store(source) }
+        match primary_code(&source) {
+            Some(SQLITE_FULL) => Self::DiskFull(source),
+            Some(code) if SQLITE_DAMAGED.contains(&code) => Self::Corrupt(source),
+            Some(code) if SQLITE_UNAVAILABLE.contains(&code) => Self::Unavailable(source),
+            // What a look at the whole file found.
+            None if matches!(source, sqlx::Error::Protocol(_)) => Self::Corrupt(source),
+            None if matches!(source, sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) => Self::Unavailable(source),
+            _ => Self::Store(source),
+        }
     }
+}
+
+/// SQLite's code without what extends it.
+fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff)
 }

@@ -52,6 +52,14 @@ impl Jobs {
         Ok(Self { inner: Arc::new(Inner { store, config: config.clone(), clock, news }) })
     }
 
+    /// Whether jobs can be kept.
+    ///
+    /// # Errors
+    /// As [`Store::check`].
+    pub async fn check(&self) -> Result<(), Error> {
+        self.store().check().await
+    }
+
     /// The file of the store in the folder `dir`.
     pub fn file(dir: &Path) -> PathBuf {
         dir.join(store::FILE)
@@ -79,7 +87,10 @@ impl Jobs {
     /// As [`Store::enqueue`].
     pub async fn enqueue(&self, new: &NewJob, reservation: Option<&Reservation>) -> Result<Job, Error> {
         let JobsConfig { max_queued, max_finished, .. } = self.inner.config;
+        self.store().in_place()?;
         let job = self.store().enqueue(new, reservation, (max_queued, max_finished), self.now()).await?;
+        // A job in a file that nobody will open again is none.
+        self.store().in_place()?;
         self.announce(&job.id);
         Ok(job)
     }

@@ -35,7 +35,7 @@ fn data_sets_survive_a_restart_and_half_made_ones_do_not() {
     left.sort();
     assert!(left.len() == 2 && left[0].starts_with(".staging-") && left[1] == dataset.id, "one is being received: {left:?}");
     drop(in_progress);
-    assert_eq!(reopened.list().unwrap(), std::slice::from_ref(&dataset.summary));
+    assert_eq!(reopened.page(None, 9, |summary| summary).unwrap(), (vec![dataset.summary.clone()], None));
     assert_eq!(reopened.get(&dataset.id).unwrap(), dataset);
     assert_eq!(store.left(), std::slice::from_ref(&dataset.dir));
 }
@@ -56,6 +56,19 @@ fn only_ids_are_looked_up() {
 }
 
 #[test]
+fn data_sets_are_listed_in_pages() {
+    let store = Store::new(bounds());
+    let ids: Vec<String> = (0..3).map(|_| block_on(store.send(ArchiveKind::Zip, &archive())).unwrap().summary.id).collect();
+    let page = |after: Option<&str>, limit| store.datasets.page(after, limit, |summary| summary.id).unwrap();
+    let newest: Vec<String> = ids.iter().rev().cloned().collect();
+    assert_eq!(page(None, 3), (newest.clone(), None));
+    assert_eq!(page(None, 2), (newest[..2].to_vec(), Some(newest[1].clone())));
+    store.datasets.remove(&newest[1]).unwrap();
+    assert_eq!(page(Some(&newest[1]), 2), (newest[2..].to_vec(), None), "one that is gone still has its place");
+    assert!(matches!(store.datasets.page(Some("x"), 2, |summary| summary.id), Err(Error::Unknown { .. })));
+}
+
+#[test]
 fn changed_manifests_are_told_and_can_be_removed() {
     let store = Store::new(bounds());
     for (file, text) in [("dataset.json", "{"), ("images.jsonl", "{}\n"), ("images.jsonl", "")] {
@@ -64,7 +77,7 @@ fn changed_manifests_are_told_and_can_be_removed() {
         assert!(matches!(store.datasets.get(&dataset.id), Err(Error::Corrupt { .. })), "{file} is `{text}`");
         store.datasets.remove(&dataset.id).unwrap();
     }
-    assert!(store.datasets.list().unwrap().is_empty());
+    assert!(store.datasets.page(None, 9, |summary| summary.id).unwrap().0.is_empty());
 }
 
 #[tokio::test]

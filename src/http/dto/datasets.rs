@@ -10,8 +10,11 @@ use crate::datasets::{ClassCount, Skipped, Summary};
 /// The answer of `GET /datasets`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DatasetsAnswer {
-    /// The oldest first; without the files that were skipped, which `/datasets/{id}` has.
+    /// The newest first; without the files that were skipped, which `/datasets/{id}` has, and with few classes.
     pub datasets: Vec<DatasetDto>,
+    /// What `after` takes for the next page; null on the last.
+    #[schema(required = true)]
+    pub next: Option<String>,
 }
 
 /// A data set.
@@ -25,8 +28,11 @@ pub struct DatasetDto {
     pub created: String,
     /// SHA-256 over every image's path, class, split and content: equal for equal data.
     pub fingerprint: String,
-    /// In code-point order of their names; a position is the class's index.
+    /// In code-point order of their names; a position is the class's index. The first 10 000, in a list the first 100.
     pub classes: Vec<DatasetClassDto>,
+    /// How many classes there are.
+    #[schema(example = 2)]
+    pub class_count: usize,
     /// Images in all.
     #[schema(example = 397)]
     pub images: usize,
@@ -36,7 +42,7 @@ pub struct DatasetDto {
     pub warnings: Vec<String>,
     /// How many files were skipped.
     pub skipped_count: usize,
-    /// Files that were skipped, by path; the first 10 000 of them.
+    /// Files that were skipped, by path; the first 1000 of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub skipped: Option<Vec<Skipped>>,
@@ -59,6 +65,11 @@ pub struct DatasetClassDto {
     pub test: usize,
 }
 
+/// Most classes that a data set shows, and that each in a list does; most skipped files.
+const CLASSES: usize = 10_000;
+const CLASSES_IN_LIST: usize = 100;
+const SKIPPED: usize = 1000;
+
 impl DatasetDto {
     /// With or without the files that were skipped.
     pub fn new(summary: Summary, with_skipped: bool) -> Self {
@@ -69,11 +80,12 @@ impl DatasetDto {
             created,
             fingerprint,
             images: classes.iter().map(|class| class.train + class.val + class.test).sum(),
-            classes: classes.into_iter().map(class).collect(),
+            class_count: classes.len(),
+            classes: classes.into_iter().take(if with_skipped { CLASSES } else { CLASSES_IN_LIST }).map(class).collect(),
             bytes,
             warnings,
             skipped_count,
-            skipped: with_skipped.then_some(skipped),
+            skipped: with_skipped.then(|| skipped.into_iter().take(SKIPPED).collect()),
         }
     }
 }

@@ -19,7 +19,8 @@ use crate::{
         error::ApiError,
         json,
         openapi::Problems,
-        parameters::{NoParameters, parameters},
+        page::Limit,
+        parameters::parameters,
         state::State,
         upload::{self, DatasetsQuery},
     },
@@ -29,6 +30,16 @@ use crate::{
 
 /// What may go wrong with an upload.
 const UPLOAD: Codes = PARAMETERS | BODY | codes! { BadArchive ArchiveTooLarge BadDataset FolderRefused StorageFull };
+
+parameters! {
+    /// Which page of `/datasets`.
+    pub struct DatasetsPage {
+        /// Data sets in the answer; 20 without.
+        limit: Option<Limit<20, 100>>,
+        /// `next` of the page before.
+        after: Option<String>,
+    }
+}
 
 parameters! {
     /// The data set in a path.
@@ -52,11 +63,17 @@ pub async fn create(extract::State(state): extract::State<State>, request: Reque
 
 /// Every data set
 ///
-/// The oldest first, without the files that were skipped.
-#[utoipa::path(get, path = "/datasets", operation_id = "list_datasets", tag = "datasets", responses((status = 200, description = "Every data set", body = DatasetsAnswer), Problems<PARAMETERS>))]
-pub async fn list(extract::State(state): extract::State<State>, _: NoParameters) -> Result<Json<DatasetsAnswer>, ApiError> {
-    let summaries = on_disk(&state, Datasets::list).await?;
-    Ok(Json(DatasetsAnswer { datasets: summaries.into_iter().map(|summary| DatasetDto::new(summary, false)).collect() }))
+/// The newest first, without the files that were skipped.
+#[utoipa::path(get, path = "/datasets", operation_id = "list_datasets", tag = "datasets", params(DatasetsPage), responses((status = 200, description = "A page of data sets", body = DatasetsAnswer), Problems<{ PARAMETERS | ANSWER | codes!(UnknownDataset) }>))]
+pub async fn list(
+    extract::State(state): extract::State<State>,
+    query: DatasetsPage,
+    admission: Admission,
+) -> Result<Response, ApiError> {
+    let show = |summary| DatasetDto::new(summary, false);
+    let page = move |datasets: &Datasets| datasets.page(query.after.as_deref(), Limit::of(query.limit), show);
+    let (datasets, next) = on_disk(&state, page).await?;
+    json::answer(state.intake(), admission, move || DatasetsAnswer { datasets, next }).await
 }
 
 /// One data set
@@ -75,7 +92,7 @@ pub async fn show(
 /// Delete a data set
 ///
 /// Refused while a job uses it. What was trained on it stays.
-#[utoipa::path(delete, path = "/datasets/{id}", operation_id = "delete_dataset", tag = "datasets", params(DatasetPath), responses((status = 204, description = "It is gone"), Problems<{ PARAMETERS | codes! { UnknownDataset DatasetInUse } }>))]
+#[utoipa::path(delete, path = "/datasets/{id}", operation_id = "delete_dataset", tag = "datasets", params(DatasetPath), responses((status = 204, description = "It is gone"), Problems<{ PARAMETERS | codes! { UnknownDataset DatasetInUse JobsUnavailable } }>))]
 pub async fn remove(extract::State(state): extract::State<State>, path: DatasetPath) -> Result<StatusCode, ApiError> {
     // A client that leaves must not leave it half removed.
     tokio::spawn(remove_unused(state, path.id)).await.map_err(ApiError::internal)??;

@@ -24,11 +24,14 @@ pub async fn healthz() -> Json<Status> {
     Json(Status { status: "ok" })
 }
 
-/// Whether the configured models are loaded and warm
-#[utoipa::path(get, path = "/readyz", operation_id = "get_readiness", tag = "health", responses((status = 200, description = "They are", body = Status), Problems<{ codes!(NotReady) }>))]
+/// Whether the configured models are loaded and warm, and jobs can be kept
+#[utoipa::path(get, path = "/readyz", operation_id = "get_readiness", tag = "health", responses((status = 200, description = "They are", body = Status), Problems<{ codes! { NotReady JobsUnavailable } }>))]
 pub async fn readyz(extract::State(state): extract::State<State>) -> Result<Json<Status>, ApiError> {
     let missing = state.engine().readiness().missing;
     if missing.is_empty() {
+        if let Ok(part) = state.jobs() {
+            part.jobs.check().await?;
+        }
         return Ok(Json(Status { status: "ready" }));
     }
     Err(ApiError::NotReady(missing.into_iter().map(|(model, reason)| MissingModel { model, reason }).collect()))

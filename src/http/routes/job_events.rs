@@ -76,7 +76,7 @@ impl ParameterValue for EventId {
 #[utoipa::path(get, path = "/jobs/{id}/events", operation_id = "stream_job_events", tag = "jobs", params(EventsQuery), responses(
     (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
     (status = 204, description = "The job has ended and there is no further event"),
-    Problems<{ PARAMETERS | codes! { UnknownJob TooManyStreams } }>
+    Problems<{ PARAMETERS | codes! { UnknownJob TooManyStreams JobsUnavailable } }>
 ))]
 pub async fn stream(
     extract::State(state): extract::State<State>,

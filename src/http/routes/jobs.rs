@@ -43,7 +43,7 @@ use crate::{
 /// What may go wrong with a submission.
 const SUBMISSION: Codes = PARAMETERS
     | BODY
-    | codes! { InvalidRecipe IdempotencyKeyReused IdempotencyInProgress QueueFull StorageFull ResponseTooLarge };
+    | codes! { InvalidRecipe IdempotencyKeyReused IdempotencyInProgress QueueFull StorageFull ResponseTooLarge JobsUnavailable };
 
 parameters! {
     /// What `POST /jobs/KIND` takes besides its body.
@@ -136,7 +136,7 @@ async fn submit(extract::State(state): extract::State<State>, taken: Taken, requ
 /// Every job that is kept
 ///
 /// The newest first; `jobs.max_finished` bounds how many that have ended are kept.
-#[utoipa::path(get, path = "/jobs", operation_id = "list_jobs", tag = "jobs", params(JobsQuery), responses((status = 200, description = "A page of jobs", body = JobsAnswer), Problems<{ PARAMETERS | ANSWER | codes!(UnknownJob) }>))]
+#[utoipa::path(get, path = "/jobs", operation_id = "list_jobs", tag = "jobs", params(JobsQuery), responses((status = 200, description = "A page of jobs", body = JobsAnswer), Problems<{ PARAMETERS | ANSWER | codes! { UnknownJob JobsUnavailable } }>))]
 pub async fn list(
     extract::State(state): extract::State<State>,
     query: JobsQuery,
@@ -153,7 +153,7 @@ pub async fn list(
 /// One job
 ///
 /// With its plan, the metrics of every epoch, and what it made.
-#[utoipa::path(get, path = "/jobs/{id}", operation_id = "get_job", tag = "jobs", params(JobPath), responses((status = 200, description = "The job", body = JobDetail), Problems<{ PARAMETERS | ANSWER | codes!(UnknownJob) }>))]
+#[utoipa::path(get, path = "/jobs/{id}", operation_id = "get_job", tag = "jobs", params(JobPath), responses((status = 200, description = "The job", body = JobDetail), Problems<{ PARAMETERS | ANSWER | codes! { UnknownJob JobsUnavailable } }>))]
 pub async fn show(
     extract::State(state): extract::State<State>,
     path: JobPath,
@@ -171,7 +171,7 @@ pub async fn show(
 #[utoipa::path(post, path = "/jobs/{id}/cancel", operation_id = "cancel_job", tag = "jobs", params(JobPath), responses(
     (status = 200, description = "It is cancelled", body = JobDto),
     (status = 202, description = "It will stop", body = JobDto),
-    Problems<{ PARAMETERS | codes! { UnknownJob JobFinished } }>
+    Problems<{ PARAMETERS | codes! { UnknownJob JobFinished JobsUnavailable } }>
 ))]
 pub async fn cancel(extract::State(state): extract::State<State>, path: JobPath) -> Result<Response, ApiError> {
     let JobsPart { jobs, kinds, .. } = &**state.jobs()?;

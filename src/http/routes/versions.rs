@@ -96,7 +96,7 @@ pub async fn unchoose(extract::State(state): extract::State<State>, path: WholeM
 /// Refused while a job uses it, when it is all that the default model has, and while it was chosen, or is the only one that was
 /// published, and others are there: which of them is to answer somebody has to say. If it was the stable one, the newest published
 /// one counts. The model goes with its last version. Requests that run on it finish. No later version gets its number.
-#[utoipa::path(delete, path = "/models/{model}/versions/{version}", operation_id = "delete_version", tag = "models", params(VersionPath), responses((status = 204, description = "It is gone"), Problems<{ VERSION | codes!(VersionInUse) }>))]
+#[utoipa::path(delete, path = "/models/{model}/versions/{version}", operation_id = "delete_version", tag = "models", params(VersionPath), responses((status = 204, description = "It is gone"), Problems<{ VERSION | codes! { VersionInUse JobsUnavailable } }>))]
 pub async fn remove(extract::State(state): extract::State<State>, path: VersionPath) -> Result<StatusCode, ApiError> {
     let VersionPath { model, version } = path;
     // A client that leaves must not leave it half removed.

@@ -81,7 +81,7 @@ fn good() -> Vec<(String, Vec<u8>)> {
 #[tokio::test]
 async fn a_data_set_is_sent_listed_and_deleted() {
     let server = Server::new(bounds());
-    assert_eq!(server.get("/datasets").await, (200, json!({ "datasets": [] })));
+    assert_eq!(server.get("/datasets").await, (200, json!({ "datasets": [], "next": null })));
     let tar = tar_of(&good());
     for (content_type, archive) in [
         ("application/zip", zip_of(&good())),
@@ -109,7 +109,7 @@ async fn a_data_set_is_sent_listed_and_deleted() {
         assert_eq!(server.get(&path).await, (200, sent.clone()));
         let mut listed = sent.clone();
         listed.as_object_mut().unwrap().remove("skipped");
-        assert_eq!(server.get("/datasets").await, (200, json!({ "datasets": [listed] })));
+        assert_eq!(server.get("/datasets").await, (200, json!({ "datasets": [listed], "next": null })));
         assert_eq!(server.ask("DELETE", &path, "text/plain", Body::empty()).await, (204, Value::Null));
         for method in ["GET", "DELETE"] {
             let (status, problem) = server.ask(method, &path, "text/plain", Body::empty()).await;

@@ -8,6 +8,7 @@ mod keys;
 mod leases;
 mod process;
 mod rows;
+mod sound;
 mod uses;
 mod watch;
 
@@ -23,7 +24,7 @@ pub use accept::{Admission, Reservation};
 pub use history::Listing;
 pub use leases::{Lease, Report, Standing};
 
-use self::{process::Process, watch::Watch};
+use self::{process::Process, sound::OpenFile, watch::Watch};
 use super::{
     error::Error,
     event::{END, Event, QUEUED},
@@ -54,6 +55,7 @@ pub struct Store {
     pool: SqlitePool,
     /// Whose leases those are that this store gives.
     process: Arc<Process>,
+    file: Arc<OpenFile>,
     /// Of other processes' leases.
     watch: Arc<Watch>,
 }
@@ -75,19 +77,21 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(BUSY)
             .disable_statement_logging();
+        // On a connection of its own: what a migration changes is new to no other then.
+        sound::open_and_check(&options).await.map_err(|source| Error::open(path.clone(), source))?;
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS)
             // On a full disk SQLite rolls back by itself, and the connection then believes for good to be in a transaction.
             .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
             .connect_with(options)
             .await;
-        let pool = pool.map_err(|source| Error::Open { path: path.clone(), source: source.into() })?;
+        let pool = pool.map_err(|source| Error::open(path.clone(), source))?;
         let migrated = migrator().run(&pool).await;
-        migrated.map_err(|source| Error::Migrate { path, source: source.into() })?;
+        migrated.map_err(|source| Error::Migrate { path: path.clone(), source: source.into() })?;
         // The file's own name must survive a power cut too.
         flush(dir).map_err(folder)?;
         let process = Process::new(dir).map_err(folder)?;
-        Ok(Self { pool, process: Arc::new(process), watch: Arc::default() })
+        Ok(Self { pool, process: Arc::new(process), file: Arc::new(OpenFile::new(path)), watch: Arc::default() })
     }
 
     /// Whether the process whose worker holds `claim` is known to be dead.

@@ -1,6 +1,7 @@
 //! The store alone, then the worker over it.
 
 mod keys;
+mod sound;
 mod store;
 mod waiting;
 mod worker;

@@ -1,0 +1,83 @@
+//! Whether what is written to the store is kept: its file is the one at its path, and sound.
+//!
+//! A file that was removed takes writes as ever, and keeps none of them.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+
+use super::Store;
+use crate::jobs::error::Error;
+
+/// How often the whole file is looked at.
+const WHOLE: Duration = Duration::from_secs(60);
+
+/// The file that is open.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    path: PathBuf,
+    /// Device and inode; `None` where the file cannot be looked at.
+    identity: Option<(u64, u64)>,
+    /// When all of it was found sound.
+    checked: Mutex<Instant>,
+}
+
+impl OpenFile {
+    /// The file at `path`, which has just been opened and found sound.
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { identity: identity(&path), path, checked: Mutex::new(Instant::now()) }
+    }
+
+    fn is_in_place(&self) -> bool {
+        self.identity.is_some() && identity(&self.path) == self.identity
+    }
+}
+
+impl Store {
+    /// That the file that is open is still the one at its path.
+    ///
+    /// # Errors
+    /// [`Error::Gone`].
+    pub(in crate::jobs) fn in_place(&self) -> Result<(), Error> {
+        if self.file.is_in_place() { Ok(()) } else { Err(Error::Gone) }
+    }
+
+    /// Whether jobs can be kept: the file is in its place and can be read; once a minute all of it is looked at.
+    ///
+    /// # Errors
+    /// [`Error::Gone`]; the store's own.
+    pub async fn check(&self) -> Result<(), Error> {
+        self.in_place()?;
+        let last = *self.file.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() < WHOLE {
+            sqlx::query("SELECT * FROM jobs ORDER BY seq DESC LIMIT 1").fetch_optional(&self.pool).await?;
+            return Ok(());
+        }
+        let mut connection = self.pool.acquire().await?;
+        quick_check(&mut connection).await?;
+        *self.file.checked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        Ok(())
+    }
+}
+
+/// Looks at every page of the file that `options` name, making it when it is missing.
+pub(super) async fn open_and_check(options: &SqliteConnectOptions) -> Result<(), sqlx::Error> {
+    let mut connection = SqliteConnection::connect_with(options).await?;
+    quick_check(&mut connection).await?;
+    connection.close().await
+}
+
+async fn quick_check(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let found: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(connection).await?;
+    if found == "ok" { Ok(()) } else { Err(sqlx::Error::Protocol(found)) }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
