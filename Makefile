@@ -92,6 +92,10 @@ $(VENV_STAMP): tests/parity/requirements.txt tests/parity/photos.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/parity/photos.txt
 	@touch $@
 
+.PHONY: attacks
+attacks: build starter ## attack a started server at full size, and say who is served and what it holds (half an hour; ATTACKS="--quick")
+	$(PYTHON) -m tests.attacks --graft $(GRAFT) $(ATTACKS)
+
 .PHONY: readme
 readme: requirements .readme/.installed ## run the README's commands as a reader would (minutes; SLOW=1 for all of them)
 	@$(PYTHON) tests/readme.py --python .readme/venv/bin/python $(if $(SLOW),--slow)

@@ -1,0 +1,9 @@
+"""Every scenario, in the order in which they run."""
+
+from __future__ import annotations
+
+from ..scenario import Scenario
+from . import images, readers, senders, sharing, store
+
+MODULES = (images, senders, readers, sharing, store)
+ALL: list[Scenario] = [one for module in MODULES for one in module.SCENARIOS]

@@ -1,0 +1,120 @@
+"""Requests over loopback, and what comes back: whole ones, and sockets on which one misbehaves.
+
+Attackers come from one address and honest clients from another, so that shares per client can be seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import struct
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+SERVER = "127.0.0.1"
+ATTACKER = "127.0.0.1"
+HONEST = "127.0.0.2"
+
+
+@dataclass
+class Answer:
+    """What the server said, and how long it took."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    seconds: float
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def outcome(self) -> str:
+        return str(self.status)
+
+    def is_clear(self) -> bool:
+        """Whether it is a success, or an error that says what to do about it."""
+        if self.status == 503 and "retry-after" not in self.headers:
+            return False
+        return self.status < 400 or b'"code"' in self.body
+
+
+@dataclass
+class Ask:
+    """A request to be sent."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    kind: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def all_headers(self) -> dict[str, str]:
+        return ({"Content-Type": self.kind} if self.body else {}) | self.headers
+
+    def wire(self, length: int | None = None) -> bytes:
+        """Its bytes; with `length` the declared one, and no body."""
+        declared = len(self.body) if length is None else length
+        lines = [f"{self.method} {self.path} HTTP/1.1", f"Host: {SERVER}"]
+        if length is not None or self.body:
+            lines += [f"Content-Length: {declared}", f"Content-Type: {self.kind}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode() + (self.body if length is None else b"")
+
+
+def connect(port: int, source: str, timeout: float) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(SERVER, port, timeout=timeout, source_address=(source, 0))
+
+
+def exchange(connection: http.client.HTTPConnection, ask: Ask) -> Answer:
+    started = time.monotonic()
+    connection.request(ask.method, ask.path, ask.body or None, ask.all_headers())
+    answer = connection.getresponse()
+    body = answer.read()
+    headers = {name.lower(): value for name, value in answer.getheaders()}
+    return Answer(answer.status, headers, body, time.monotonic() - started)
+
+
+def ask(port: int, request: Ask, source: str = ATTACKER, timeout: float = 120.0) -> Answer:
+    """One request on a connection of its own."""
+    with contextlib.closing(connect(port, source, timeout)) as connection:
+        return exchange(connection, request)
+
+
+def dial(
+    port: int, source: str = ATTACKER, timeout: float = 30.0, buffer: int | None = None
+) -> socket.socket:
+    """An open connection; `buffer` bounds what the kernel keeps for a client that does not read."""
+    stream = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    stream.settimeout(timeout)
+    if buffer is not None:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    try:
+        stream.bind((source, 0))
+        stream.connect((SERVER, port))
+    except OSError:
+        stream.close()
+        raise
+    return stream
+
+
+def hang_up(stream: socket.socket, rudely: bool = False) -> None:
+    """Closes a connection; rudely, with a reset."""
+    if rudely:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.close()
+
+
+def heard(stream: socket.socket, wait: float = 0.0) -> str:
+    """What a connection has got so far: the status of its answer, `nothing`, or that it was `closed`."""
+    stream.settimeout(max(wait, 0.001))
+    try:
+        first = stream.recv(4096)
+    except TimeoutError:
+        return "nothing"
+    except OSError:
+        return "closed"
+    words = first.split(maxsplit=2)
+    return words[1].decode() if len(words) > 1 and first.startswith(b"HTTP/") else "closed"
