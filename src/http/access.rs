@@ -21,7 +21,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 pub use headers::challenge;
 
 use self::held::Held;
-use super::{client::client, error::ApiError, openapi, state::State};
+use super::{client::client, error::ApiError, openapi, request_log, state::State};
 use crate::{
     access::{Admitted, Gate, Refused, Scope},
     work::Client,
@@ -111,7 +111,9 @@ async fn pass(needs: Needs, mut request: Request, next: Next) -> Response {
     // Nothing behind the door needs the key, and so nothing can write it down.
     credentials::remove(request.headers_mut());
     let Some(admitted) = admitted else { return next.run(request).await };
-    request.extensions_mut().insert(admitted.client());
+    let client = admitted.client();
+    request_log::note(|facts| facts.key = client.key_name().map(str::to_owned));
+    request.extensions_mut().insert(client);
     request.extensions_mut().insert(admitted.clone());
     let mut response = next.run(request).await;
     response.extensions_mut().insert(admitted.client());
