@@ -23,12 +23,15 @@ use crate::{
     jobs::{self, Jobs, Keys, Worker},
     preprocess::Limits,
     registry::Repository,
-    runtime::Runtime,
+    runtime::{self, Runtime},
     telemetry::{self, Telemetry},
 };
 
 /// How often the metrics' histograms are compacted.
 const UPKEEP: Duration = Duration::from_secs(5);
+
+/// After how many of these times what a burst of requests has freed is given back to the operating system.
+const TRIM_TICKS: u32 = 6;
 
 /// A server that is bound, and not yet serving.
 pub struct App {
@@ -51,6 +54,7 @@ impl App {
         let telemetry = telemetry::init(&config.telemetry)?;
         metrics::describe();
         http::check_files(&config.server)?;
+        runtime::return_large_blocks();
         let runtime = Runtime::open(&config.runtime)?;
         // A required provider that cannot be had is found out here, not at the first request.
         for choice in std::iter::once(&config.runtime.provider).chain(config.runtime.model_providers.values()) {
@@ -108,9 +112,12 @@ impl App {
         let metrics = self.telemetry.metrics_handle().clone();
         let upkeep = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(UPKEEP);
-            loop {
+            for tick in 1u32.. {
                 ticks.tick().await;
                 metrics.run_upkeep();
+                if tick.is_multiple_of(TRIM_TICKS) {
+                    drop(tokio::task::spawn_blocking(runtime::trim).await);
+                }
             }
         });
         let (stop, stopping) = watch::channel(false);

@@ -55,9 +55,20 @@ pub(super) fn engine(config: &Config, repository: Repository) -> anyhow::Result<
     Ok(Engine::new(runtime, repository, Settings::of(config))?)
 }
 
+/// Threads that may block, besides those of the lanes of work, which go by the processors: each of them is soon free again.
+const BLOCKING_THREADS: usize = 64;
+
+/// How long such a thread waits for work before it ends: every piece wakes one of them, so that a burst's would stay for long.
+const IDLE: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// A tokio runtime for one command, which at its end does not wait for work that nobody wants any more.
 pub(super) fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS + 4 * processors)
+        .thread_keep_alive(IDLE)
+        .build()?;
     let result = runtime.block_on(future);
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     Ok(result)

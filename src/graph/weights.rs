@@ -174,8 +174,8 @@ impl Graph {
         let source = Source { dir: self.dir.clone() };
         let mut room = Room::left_by(&self);
         let mut initializers = std::mem::take(&mut self.body.initializer);
-        let brought = initializers.iter_mut().filter(|tensor| !lent(tensor.name()));
-        brought.map(|tensor| source.bring_in(tensor, &mut room)).collect::<Result<(), Error>>()?;
+        let mut brought = initializers.iter_mut().filter(|tensor| !lent(tensor.name()));
+        brought.try_for_each(|tensor| source.bring_in(tensor, &mut room))?;
         self.visit(&mut |tensor| source.bring_in(tensor, &mut room))?;
         self.body.initializer = initializers;
         Ok(self)

@@ -56,6 +56,23 @@ pub fn trim() {
     }
 }
 
+/// Blocks from this size on are the operating system's as soon as they are freed, in bytes.
+///
+/// glibc raises its own threshold to the largest block that was freed, up to 32 MiB, and then keeps blocks below it: after a burst of
+/// large answers hundreds of megabytes.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const RETURNED_FROM: i32 = 1 << 20;
+
+/// Has large blocks returned when they are freed; called once, before there are threads that allocate much.
+#[expect(unsafe_code, reason = "mallopt has no safe wrapper")]
+pub fn return_large_blocks() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: takes no pointers and is safe to call at any time.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, RETURNED_FROM);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

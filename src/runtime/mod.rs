@@ -16,7 +16,7 @@ use ort::environment::{Environment, GlobalThreadPoolOptions};
 use tracing::warn;
 
 pub use library::{SEARCHED, locate};
-pub use memory::trim;
+pub use memory::{return_large_blocks, trim};
 pub use session::Session;
 pub use shared::SharedWeights;
 pub use training_session::{Feed, Stop, TrainingSession, TrainingSessionSource};
