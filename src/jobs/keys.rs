@@ -140,9 +140,10 @@ impl Keys {
     /// Renews `gate` from the store, once.
     ///
     /// # Errors
-    /// The store's own.
+    /// The store's own; [`Error::Gone`], since nobody can change keys in a file that was removed.
     pub async fn renew(&self, gate: &Gate) -> Result<(), Error> {
         let asked = Instant::now();
+        self.store.in_place()?;
         let (keys, in_use) = self.store.keys().await?;
         gate.renew(keys, in_use, asked);
         Ok(())
