@@ -46,7 +46,7 @@ pub use self::{
     scores::{Scores, Shapes},
     single_file::SingleFile,
     weighted::{Role, StoredWeight, WeightedNode},
-    weights::{Sums, Weights},
+    weights::{NOWHERE, Sums, Weights},
 };
 use self::{
     proto::{GraphProto, ModelProto, TensorProto},

@@ -18,8 +18,14 @@ use sha2::{Digest, Sha256};
 use super::{
     Error, Graph, LocationProblem, MAX_MODEL_BYTES, Span,
     external::{Source, external},
+    proto::TensorProto,
     tensors::byte_len,
 };
+
+/// Folder and file that external data are said to be in that come by another way.
+///
+/// ONNX Runtime wants the file to exist even where it is given the values; what it reads there all the same is an error.
+pub const NOWHERE: (&str, &str) = ("/dev", "null");
 
 /// Bytes that are read at once.
 const STEP: usize = 1 << 20;
@@ -90,6 +96,13 @@ impl Weights {
 
     pub(super) fn file(&self) -> &Arc<File> {
         &self.file
+    }
+}
+
+/// Says that the data of `tensor` are [`NOWHERE`], where they are external.
+fn point_nowhere(tensor: &mut TensorProto) {
+    for entry in tensor.external_data.iter_mut().filter(|entry| entry.key() == "location") {
+        entry.value = Some(NOWHERE.1.to_owned());
     }
 }
 
@@ -166,7 +179,7 @@ impl Graph {
         self
     }
 
-    /// The model with its external data in it, but for initializers that `lent` says come by another way.
+    /// The model with its external data in it, but for initializers that `lent` says come by another way: these point [`NOWHERE`].
     ///
     /// # Errors
     /// As [`Self::inline`].
@@ -174,8 +187,13 @@ impl Graph {
         let source = Source { dir: self.dir.clone() };
         let mut room = Room::left_by(&self);
         let mut initializers = std::mem::take(&mut self.body.initializer);
-        let mut brought = initializers.iter_mut().filter(|tensor| !lent(tensor.name()));
-        brought.try_for_each(|tensor| source.bring_in(tensor, &mut room))?;
+        for tensor in &mut initializers {
+            if lent(tensor.name()) {
+                point_nowhere(tensor);
+            } else {
+                source.bring_in(tensor, &mut room)?;
+            }
+        }
         self.visit(&mut |tensor| source.bring_in(tensor, &mut room))?;
         self.body.initializer = initializers;
         Ok(self)

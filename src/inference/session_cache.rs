@@ -13,6 +13,7 @@ use crate::{
     graph::Graph,
     registry::ModelVersion,
     runtime::{self, ProviderInEffect, Runtime, Session, SessionSource, SharedWeights, trim},
+    telemetry::chain,
 };
 
 /// The sessions of one version.
@@ -127,7 +128,10 @@ impl Blueprint {
         let shared = self.shared.within(&graph);
         let session = match self.open_session(&graph, &shared) {
             // What ONNX Runtime looks into while it optimises must be in the graph.
-            Err(_) if !shared.is_empty() => self.open_session(&graph, &SharedWeights::default()),
+            Err(error) if !shared.is_empty() => {
+                debug!(model = self.version.metadata.name, error = chain(&error), "a session holds all of its weights");
+                self.open_session(&graph, &SharedWeights::default())
+            }
             opened => opened,
         }?;
         info!(

@@ -20,7 +20,7 @@ use ort::{
 };
 
 use super::{Error, ProviderInEffect, SessionSource};
-use crate::{config::Provider, tensor::Tensor};
+use crate::{config::Provider, graph::NOWHERE, tensor::Tensor};
 
 /// How long a thread of a session's own looks for work before it sleeps, in microseconds.
 ///
@@ -148,7 +148,11 @@ pub(super) fn builder(
     match provider {
         Provider::Cpu => {
             if !source.shared.is_empty() {
-                builder = builder.with_prepacking(false).map_err(plain)?;
+                builder = builder
+                    .with_prepacking(false)
+                    .map_err(plain)?
+                    .with_config_entry("session.model_external_initializers_file_folder_path", NOWHERE.0)
+                    .map_err(plain)?;
             }
             for (name, value) in source.shared.iter() {
                 builder = builder.with_initializer(name, value).map_err(plain)?;

