@@ -3,6 +3,8 @@
 //! Every match here is exhaustive, so that a new cause below `http` does not compile until it has a status.
 //! [`ApiError`] says what went wrong; [`super::problem`] writes it as RFC 9457 `application/problem+json`.
 
+mod codes;
+
 use std::sync::Arc;
 
 use axum::{
@@ -19,11 +21,10 @@ use super::{
 };
 use crate::{
     access::Refused,
-    datasets::{self, ContentsFault, Error as DatasetError, Excess, FolderFault, LayoutFault},
+    datasets,
     inference::{self, Error as EngineError},
     jobs::{Error as JobsError, PlanError},
     message::{FieldProblem, excerpt},
-    registry::Error as RegistryError,
 };
 
 /// Why a request is not answered; its message is the problem's `detail`.
@@ -250,9 +251,9 @@ impl ApiError {
             Self::TooManyDownloads | Self::TooManyPlans => Code::Busy,
             Self::TooManyStreams { .. } => Code::TooManyStreams,
             Self::Access(refused) => access_code(refused),
-            Self::Jobs(error) => jobs_code(error),
-            Self::Engine(error) => engine_code(error),
-            Self::Dataset(error) => dataset_code(error),
+            Self::Jobs(error) => codes::jobs_code(error),
+            Self::Engine(error) => codes::engine_code(error),
+            Self::Dataset(error) => codes::dataset_code(error),
             Self::Internal(_) => Code::Internal,
         }
     }
@@ -292,99 +293,6 @@ fn access_code(refused: &Refused) -> Code {
         Refused::Images { .. } | Refused::InFlight { .. } => Code::RateLimited,
         Refused::TooManyImages { .. } => Code::TooManyImages,
         Refused::Unreadable => Code::KeysUnreadable,
-    }
-}
-
-fn engine_code(error: &EngineError) -> Code {
-    match error {
-        EngineError::UnknownModel { .. } => Code::UnknownModel,
-        EngineError::UnknownVersion { .. }
-        | EngineError::ChoiceGone { .. }
-        | EngineError::Registry(RegistryError::Damaged { .. }) => Code::UnknownVersion,
-        EngineError::UnknownLayer { .. } => Code::UnknownLayer,
-        EngineError::TopK { .. }
-        | EngineError::NotPoolable { .. }
-        | EngineError::Channels { .. }
-        | EngineError::Preprocessing { .. } => Code::InvalidParameter,
-        EngineError::NoClasses { .. } => Code::NoClasses,
-        EngineError::BadImages(_) => Code::BadImages,
-        EngineError::NotFinite { .. } => Code::NotFinite,
-        EngineError::Untrained { .. } => Code::UntrainedModel,
-        EngineError::QueueFull { .. } => Code::QueueFull,
-        EngineError::TooManyPixels { .. } => Code::TooManyPixels,
-        EngineError::HeavyImages { .. } => Code::Busy,
-        EngineError::Late { .. } => Code::Timeout,
-        EngineError::TooLargeToLoad { .. } => Code::ModelTooLarge,
-        EngineError::ShuttingDown => Code::ShuttingDown,
-        EngineError::Shared(error) => engine_code(error),
-        EngineError::Registry(_)
-        | EngineError::Graph { .. }
-        | EngineError::Runtime { .. }
-        | EngineError::Thread { .. }
-        | EngineError::WorkerGone { .. } => Code::Internal,
-    }
-}
-
-fn jobs_code(error: &JobsError) -> Code {
-    match error {
-        JobsError::UnknownJob { .. } => Code::UnknownJob,
-        JobsError::Finished { .. } => Code::JobFinished,
-        JobsError::QueueFull { .. } => Code::QueueFull,
-        JobsError::KeyReused { .. } => Code::IdempotencyKeyReused,
-        JobsError::KeyInProgress { .. } => Code::IdempotencyInProgress,
-        JobsError::DiskFull(_) => Code::StorageFull,
-        JobsError::Folder { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Code::StorageFull,
-        JobsError::InUse { .. } | JobsError::Last { .. } => Code::VersionInUse,
-        JobsError::Removed { .. } => Code::InvalidRecipe,
-        JobsError::FileTooLarge { .. } => Code::BodyTooLarge,
-        JobsError::TooManyFiles { .. } => Code::Busy,
-        JobsError::Gone | JobsError::Corrupt(_) | JobsError::Unavailable(_) => Code::JobsUnavailable,
-        JobsError::Folder { .. }
-        | JobsError::Broken { .. }
-        | JobsError::Open { .. }
-        | JobsError::Migrate { .. }
-        | JobsError::Store(_)
-        | JobsError::Damaged { .. }
-        | JobsError::LeaseLost { .. }
-        | JobsError::Thread { .. } => Code::Internal,
-    }
-}
-
-fn dataset_code(error: &DatasetError) -> Code {
-    match error {
-        DatasetError::Unknown { .. } => Code::UnknownDataset,
-        DatasetError::TooManyUploads { .. } => Code::Busy,
-        DatasetError::UploadTooLarge { .. } => Code::BodyTooLarge,
-        DatasetError::TooLarge(Excess::Bytes { .. } | Excess::Entries { .. } | Excess::Pixels { .. } | Excess::Ratio { .. }) => {
-            Code::ArchiveTooLarge
-        }
-        DatasetError::QuotaExceeded { .. } | DatasetError::DiskFull(_) => Code::StorageFull,
-        DatasetError::Mislabelled { .. }
-        | DatasetError::UnknownArchive
-        | DatasetError::SingleFile
-        | DatasetError::Gzipped { .. }
-        | DatasetError::ForeignArchive { .. }
-        | DatasetError::ArchivePart
-        | DatasetError::Broken { .. }
-        | DatasetError::Entry { .. } => Code::BadArchive,
-        DatasetError::Contents(
-            ContentsFault::TooFewClasses { .. }
-            | ContentsFault::TooFewImages { .. }
-            | ContentsFault::NoTraining { .. }
-            | ContentsFault::Layout(
-                LayoutFault::TwoReadings { .. }
-                | LayoutFault::NoClasses { .. }
-                | LayoutFault::SameFolders { .. }
-                | LayoutFault::BareSplits { .. }
-                | LayoutFault::SeveralSets { .. }
-                | LayoutFault::NoSplits { .. },
-            ),
-        ) => Code::BadDataset,
-        DatasetError::NoRoot | DatasetError::Folder { fault: FolderFault::Outside, .. } => Code::FolderRefused,
-        DatasetError::Folder { fault: FolderFault::NotAFolder | FolderFault::Unreadable(_), .. } => Code::BadDataset,
-        // Its reader has left.
-        DatasetError::Cancelled => Code::MalformedBody,
-        DatasetError::Corrupt { .. } | DatasetError::Io { .. } | DatasetError::CutShort(_) => Code::Internal,
     }
 }
 

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use super::*;
 use crate::{
     access::Scope,
-    datasets::{ArchiveKind, EntryFault, LayoutFault},
+    datasets::{ArchiveKind, ContentsFault, EntryFault, Error as DatasetError, Excess, FolderFault, LayoutFault},
     jobs,
     preprocess::{ChannelOrder, ImageError, IntegerType, PreprocessingError},
     runtime,

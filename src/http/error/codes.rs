@@ -1,0 +1,102 @@
+//! The code of every error below `http`: exhaustive, so that a new cause does not compile until it has one.
+
+use crate::{
+    datasets::{ContentsFault, Error as DatasetError, Excess, FolderFault, LayoutFault},
+    http::code::Code,
+    inference::Error as EngineError,
+    jobs::Error as JobsError,
+    registry::Error as RegistryError,
+};
+
+pub(super) fn engine_code(error: &EngineError) -> Code {
+    match error {
+        EngineError::UnknownModel { .. } => Code::UnknownModel,
+        EngineError::UnknownVersion { .. }
+        | EngineError::ChoiceGone { .. }
+        | EngineError::Registry(RegistryError::Damaged { .. }) => Code::UnknownVersion,
+        EngineError::UnknownLayer { .. } => Code::UnknownLayer,
+        EngineError::TopK { .. }
+        | EngineError::NotPoolable { .. }
+        | EngineError::Channels { .. }
+        | EngineError::Preprocessing { .. } => Code::InvalidParameter,
+        EngineError::NoClasses { .. } => Code::NoClasses,
+        EngineError::BadImages(_) => Code::BadImages,
+        EngineError::NotFinite { .. } => Code::NotFinite,
+        EngineError::Untrained { .. } => Code::UntrainedModel,
+        EngineError::QueueFull { .. } => Code::QueueFull,
+        EngineError::TooManyPixels { .. } => Code::TooManyPixels,
+        EngineError::HeavyImages { .. } => Code::Busy,
+        EngineError::Late { .. } => Code::Timeout,
+        EngineError::TooLargeToLoad { .. } => Code::ModelTooLarge,
+        EngineError::ShuttingDown => Code::ShuttingDown,
+        EngineError::Shared(error) => engine_code(error),
+        EngineError::Registry(_)
+        | EngineError::Graph { .. }
+        | EngineError::Runtime { .. }
+        | EngineError::Thread { .. }
+        | EngineError::WorkerGone { .. } => Code::Internal,
+    }
+}
+
+pub(super) fn jobs_code(error: &JobsError) -> Code {
+    match error {
+        JobsError::UnknownJob { .. } => Code::UnknownJob,
+        JobsError::Finished { .. } => Code::JobFinished,
+        JobsError::QueueFull { .. } => Code::QueueFull,
+        JobsError::KeyReused { .. } => Code::IdempotencyKeyReused,
+        JobsError::KeyInProgress { .. } => Code::IdempotencyInProgress,
+        JobsError::DiskFull(_) => Code::StorageFull,
+        JobsError::Folder { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Code::StorageFull,
+        JobsError::InUse { .. } | JobsError::Last { .. } => Code::VersionInUse,
+        JobsError::Removed { .. } => Code::InvalidRecipe,
+        JobsError::FileTooLarge { .. } => Code::BodyTooLarge,
+        JobsError::TooManyFiles { .. } => Code::Busy,
+        JobsError::Gone | JobsError::Corrupt(_) | JobsError::Unavailable(_) => Code::JobsUnavailable,
+        JobsError::Folder { .. }
+        | JobsError::Broken { .. }
+        | JobsError::Open { .. }
+        | JobsError::Migrate { .. }
+        | JobsError::Store(_)
+        | JobsError::Damaged { .. }
+        | JobsError::LeaseLost { .. }
+        | JobsError::Thread { .. } => Code::Internal,
+    }
+}
+
+pub(super) fn dataset_code(error: &DatasetError) -> Code {
+    match error {
+        DatasetError::Unknown { .. } => Code::UnknownDataset,
+        DatasetError::TooManyUploads { .. } => Code::Busy,
+        DatasetError::UploadTooLarge { .. } => Code::BodyTooLarge,
+        DatasetError::TooLarge(Excess::Bytes { .. } | Excess::Entries { .. } | Excess::Pixels { .. } | Excess::Ratio { .. }) => {
+            Code::ArchiveTooLarge
+        }
+        DatasetError::QuotaExceeded { .. } | DatasetError::DiskFull(_) => Code::StorageFull,
+        DatasetError::Mislabelled { .. }
+        | DatasetError::UnknownArchive
+        | DatasetError::SingleFile
+        | DatasetError::Gzipped { .. }
+        | DatasetError::ForeignArchive { .. }
+        | DatasetError::ArchivePart
+        | DatasetError::Broken { .. }
+        | DatasetError::Entry { .. } => Code::BadArchive,
+        DatasetError::Contents(
+            ContentsFault::TooFewClasses { .. }
+            | ContentsFault::TooFewImages { .. }
+            | ContentsFault::NoTraining { .. }
+            | ContentsFault::Layout(
+                LayoutFault::TwoReadings { .. }
+                | LayoutFault::NoClasses { .. }
+                | LayoutFault::SameFolders { .. }
+                | LayoutFault::BareSplits { .. }
+                | LayoutFault::SeveralSets { .. }
+                | LayoutFault::NoSplits { .. },
+            ),
+        ) => Code::BadDataset,
+        DatasetError::NoRoot | DatasetError::Folder { fault: FolderFault::Outside, .. } => Code::FolderRefused,
+        DatasetError::Folder { fault: FolderFault::NotAFolder | FolderFault::Unreadable(_), .. } => Code::BadDataset,
+        // Its reader has left.
+        DatasetError::Cancelled => Code::MalformedBody,
+        DatasetError::Corrupt { .. } | DatasetError::Io { .. } | DatasetError::CutShort(_) => Code::Internal,
+    }
+}
