@@ -180,7 +180,6 @@ fn check(path: &PathBuf, limits: &Limits, cancel: &Cancel) -> Result<Option<Stri
         cancel.check()?;
         return Ok(Some(error.to_string()));
     }
-    file.sync_all().at("write", path)?;
     Ok(None)
 }
 
