@@ -88,7 +88,8 @@ impl Site {
     /// Number of the newest checkpoint of any job.
     fn checkpoint(&self) -> u64 {
         let files = entries(&self.data("jobs")).into_iter().flat_map(|job| entries(&job));
-        files.filter_map(|file| file.file_stem()?.to_str()?.rsplit('-').next()?.parse().ok()).max().unwrap_or(0)
+        // `WRITER-NUMBER.safetensors`.
+        files.filter_map(|file| file.file_stem()?.to_str()?.split_once('-')?.1.parse().ok()).max().unwrap_or(0)
     }
 
     /// Versions of the job's model, and those in the making.

@@ -43,8 +43,9 @@ async fn a_full_queue_is_503_with_retry_after() {
 #[tokio::test]
 async fn an_image_whose_client_left_is_not_computed() {
     let setup = Setup::empty().with(Tiny::Slow, "left");
-    // One decoder keeps images in the order they came: the second cannot overtake the first on its way to the worker.
-    let app = setup.configured(|config| config.runtime.decode_threads = 1).spawn().await;
+    // One decoder keeps images in the order they came: the second cannot overtake the first on its way to the worker, and in no case
+    // they are computed together.
+    let app = setup.configured(|config| (config.runtime.decode_threads, config.runtime.max_batch) = (1, 1)).spawn().await;
     let post = |colour| app.post_image("/predict?model=left", plain(colour));
     let slow = sent(post(BRIGHT));
     waiting(&app, "left", 1.0).await;
