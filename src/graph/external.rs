@@ -1,4 +1,4 @@
-//! External data: tensors in a file beside the graph, so that sessions can share and map them.
+//! External data: tensors in a file beside the graph, so that each can be read by itself and lent to several sessions.
 //!
 //! Locations in a model that somebody brought are untrusted: they may not lead out of its folder.
 
@@ -17,7 +17,7 @@ use super::{
     weights::{Folder, Room, Weights},
 };
 
-/// Tensors at least this long start on a page, so that they can be mapped.
+/// Tensors at least this long start on a page, so that other programs can map them.
 const LARGE: u64 = 1 << 20;
 const PAGE: u64 = 4096;
 const ALIGNMENT: u64 = 64;
@@ -120,7 +120,7 @@ impl Graph {
     /// The same model as one file: external data are read from the files in `dir`.
     ///
     /// # Errors
-    /// As [`Self::externalize`], and when the model would be larger than [`MAX_MODEL_BYTES`].
+    /// As [`Self::externalize`], and when the model would be larger than one file can be.
     pub fn inline(mut self, dir: &Path) -> Result<Self, Error> {
         let source = Source { dir: Some(Folder::of(dir)) };
         let mut room = Room::left_by(&self);

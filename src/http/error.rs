@@ -296,7 +296,7 @@ fn access_code(refused: &Refused) -> Code {
     }
 }
 
-/// Carries the error to [`super::problem::complete`], which knows the request id and writes the body.
+/// Carries the error to [`super::problem`], which knows the request id and writes the body.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let code = self.code();
