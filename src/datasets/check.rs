@@ -1,4 +1,4 @@
-//! Whether contents are images: each is decoded as training will decode it, and synced, on a bounded number of threads.
+//! Whether contents are images: each is decoded as training will decode it, on a bounded number of threads.
 //!
 //! Every data set has a thread of its own, and they take turns on the others: an image that takes minutes holds up its own data set
 //! alone. Nobody waits for a thread whose data set was given up; it ends with the image that it has. Knows nothing of classes and
@@ -81,7 +81,7 @@ impl Checker {
         self.limits
     }
 
-    /// The files that are no images, each with the reason; the others' bytes are on disk for good.
+    /// The files that are no images, each with the reason.
     pub fn refused(&self, files: Vec<PathBuf>, cancel: &Cancel) -> Result<Refused, Error> {
         if files.is_empty() {
             return Ok(Refused::new());

@@ -176,7 +176,9 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        // Over TLS a last record is written, which a reader that takes nothing would hold up for ever.
+        let ended = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.reader.after(context, ended, |()| 0)
     }
 
     fn poll_write_vectored(

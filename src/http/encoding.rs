@@ -131,7 +131,10 @@ fn decoded(coding: Coding, body: Body, arrived: Arrived) -> impl Stream<Item = R
             State::Unread(body, arrived) => Box::new(Decoding::open(coding, body, arrived).await?),
             State::Open(decoding) => decoding,
         };
-        Ok(decoding.next().await?.map(|chunk| (chunk, State::Open(decoding))))
+        let chunk = decoding.next().await?;
+        // A little input may give much: others on this thread have their turn in between.
+        tokio::task::yield_now().await;
+        Ok(chunk.map(|chunk| (chunk, State::Open(decoding))))
     })
 }
 

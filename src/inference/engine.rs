@@ -42,7 +42,7 @@ struct Inner {
     /// A plain lock: replaced whole by a scan, read for a moment.
     snapshot: RwLock<Arc<Snapshot>>,
     /// Held from a scan to the change of the snapshot, so that an older scan never replaces a newer one.
-    scanning: tokio::sync::Mutex<()>,
+    scanning: Arc<tokio::sync::Mutex<()>>,
     /// Why models are not loaded that should be.
     failures: Failures,
     decoding: Decoding,
@@ -86,7 +86,7 @@ impl Engine {
             failures: Failures::new(Folders::new([(repository.root(), "models.dir")])),
             repository,
             snapshot,
-            scanning: tokio::sync::Mutex::default(),
+            scanning: Arc::default(),
             decoding: Decoding::new(images, server, runtime_config),
             admissions: Admissions::new(server),
         };
@@ -264,7 +264,17 @@ impl Engine {
     /// # Errors
     /// The repository cannot be read; the last contents stay in force.
     pub async fn rescan(&self) -> Result<(), Error> {
-        let _scanning = self.inner.scanning.lock().await;
+        let scanning = Arc::clone(&self.inner.scanning).lock_owned().await;
+        let engine = self.clone();
+        // Whoever leaves, it goes on, and no other begins meanwhile.
+        let scan = tokio::spawn(async move {
+            let _scanning = scanning;
+            engine.scan().await
+        });
+        scan.await.map_err(|_| Error::ShuttingDown)?
+    }
+
+    async fn scan(&self) -> Result<(), Error> {
         let repository = self.inner.repository.clone();
         let snapshot = tokio::task::spawn_blocking(move || repository.scan()).await.expect("a scan does not panic")?;
         let before = self.snapshot();

@@ -38,16 +38,18 @@ impl Engine {
         self.change(name, version, Repository::remove).await
     }
 
-    /// A version as one ONNX file that says what its metadata say, to be read off the async threads.
+    /// A version as one ONNX file that says what its metadata say, to be read off the async threads. What is `held` comes back with it, and
+    /// is dropped when the files have been checked where nobody waits for them any more.
     ///
     /// # Errors
     /// Unknown model or version; [`Error::Graph`] when its files are damaged, or larger than one file can be.
-    pub async fn single_file(&self, name: &str, version: u32) -> Result<SingleFile, Error> {
+    pub async fn single_file<H: Send + 'static>(&self, name: &str, version: u32, held: H) -> Result<(SingleFile, H), Error> {
         let found = self.as_loaded(self.version(name, Some(version))?);
         let model = name.to_owned();
         let open = move || {
             let graph = found.open()?.with_properties(registry::PREFIX, found.metadata.properties());
-            graph.into_single_file().map_err(|source| Error::Graph { model, source: source.into() })
+            let file = graph.into_single_file().map_err(|source| Error::Graph { model, source: source.into() })?;
+            Ok((file, held))
         };
         tokio::task::spawn_blocking(open).await.expect("reading a graph does not panic")
     }

@@ -58,6 +58,8 @@ pub(super) struct Queue {
     results: Weak<Sender<Message>>,
     /// Whether a session is being built.
     is_building: bool,
+    /// What was built last, and has answered nobody yet: the next must not take its place before it has.
+    fresh: Option<Vec<String>>,
     references: Option<References>,
     max_batch: usize,
     /// Images per run when the graph fixes it; short batches are filled with zeros.
@@ -92,6 +94,7 @@ impl Queue {
             sessions,
             results,
             is_building: false,
+            fresh: None,
             references,
             max_batch: fixed_batch.unwrap_or(config.max_batch),
             fixed_batch,
@@ -115,6 +118,13 @@ impl Queue {
         loop {
             receiver.try_iter().for_each(|message| self.take_in(message));
             self.waiting.retain(|item| !item.reply.is_closed());
+            if let Some(tensors) = self.fresh.take() {
+                let batch = self.waiting.take(self.max_batch, |item| item.task.tensors == tensors);
+                if !batch.is_empty() {
+                    self.answer(batch, &tensors);
+                }
+                continue;
+            }
             self.build_what_lacks();
             let sessions = &self.sessions;
             let ready = self.waiting.find(|item| sessions.has(&item.task.tensors)).map(|item| Arc::clone(&item.task));
@@ -144,7 +154,10 @@ impl Queue {
 
     fn take_built(&mut self, tensors: &[String], built: Result<Cut, Error>) {
         match built {
-            Ok(cut) => self.sessions.insert(cut),
+            Ok(cut) => {
+                self.sessions.insert(cut);
+                self.fresh = Some(tensors.to_vec());
+            }
             Err(error) => {
                 let error = Arc::new(error);
                 for item in self.waiting.take(usize::MAX, |item| item.task.tensors == tensors) {
@@ -205,9 +218,10 @@ impl Queue {
     fn infer(&mut self, batch: &[Item], tensors: &[String]) -> Result<(Vec<Tensor>, Duration), Error> {
         let size = self.fixed_batch.unwrap_or(batch.len());
         let image = batch[0].input.shape();
-        let mut data = Vec::with_capacity(size * image.iter().product::<usize>());
+        let length = size * image.iter().product::<usize>();
+        let mut data = Vec::with_capacity(length);
         batch.iter().for_each(|item| data.extend_from_slice(item.input.data()));
-        data.resize(data.capacity(), 0.0);
+        data.resize(length, 0.0);
         let shape = std::iter::once(size).chain(image.iter().copied()).collect();
         let input = Tensor::new(shape, data).expect("a batch is as many images as its shape says");
         let session = self.sessions.session(tensors).expect("what is answered has its session");

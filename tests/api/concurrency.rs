@@ -34,6 +34,20 @@ async fn answers_at_the_same_time_are_not_mixed_up() {
 }
 
 #[tokio::test]
+async fn layers_that_do_not_fit_together_are_answered_all_the_same() {
+    let app = Setup::new().configured(|config| config.runtime.cut_cache_bytes = 0).spawn().await;
+    let mut requests = JoinSet::new();
+    for request in 0..24 {
+        let (layer, factor) = LAYERS[request as usize % LAYERS.len()];
+        let post = app.post_image(&format!("/features?layer={layer}&pool=max"), plain(colour(request)));
+        requests.spawn(async move { (Answer::to(post).await.ok(), request, layer, factor) });
+    }
+    for (answer, request, layer, factor) in requests.join_all().await {
+        check(&answer, request, layer, factor);
+    }
+}
+
+#[tokio::test]
 async fn cuts_that_come_and_go_give_the_same_answers() {
     let app = Setup::new().configured(|config| config.runtime.cut_cache_bytes = 0).spawn().await;
     for request in 0..24 {

@@ -150,7 +150,7 @@ pub async fn download(
     let VersionPath { model, version } = path;
     let id = model_id(&state, &model, version)?;
     let place = state.downloads().take(&client(&extensions), 1).map_err(|_| ApiError::TooManyDownloads)?;
-    let file = state.engine().single_file(&model, version).await.map_err(too_large)?;
+    let (file, place) = state.engine().single_file(&model, version, place).await.map_err(too_large)?;
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::CONTENT_LENGTH, file.length().into());

@@ -34,6 +34,22 @@ impl OpenFile {
         Self { identity: identity(&path), path, checked: Mutex::new(Instant::now()) }
     }
 
+    /// Whether all of it is to be looked at now; whoever asks next is told no.
+    fn is_due(&self) -> bool {
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = checked.elapsed() >= WHOLE;
+        if is_due {
+            *checked = Instant::now();
+        }
+        is_due
+    }
+
+    /// Has all of it looked at again at the next occasion.
+    fn set_due(&self) {
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        *checked = checked.checked_sub(WHOLE).unwrap_or(*checked);
+    }
+
     fn is_in_place(&self) -> bool {
         self.identity.is_some() && identity(&self.path) == self.identity
     }
@@ -54,15 +70,17 @@ impl Store {
     /// [`Error::Gone`]; the store's own.
     pub async fn check(&self) -> Result<(), Error> {
         self.in_place()?;
-        let last = *self.file.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.elapsed() < WHOLE {
-            sqlx::query("SELECT * FROM jobs ORDER BY seq DESC LIMIT 1").fetch_optional(&self.pool).await?;
+        if !self.file.is_due() {
+            sqlx::query("SELECT seq FROM jobs ORDER BY seq DESC LIMIT 1").fetch_optional(&self.pool).await?;
             return Ok(());
         }
-        let mut connection = self.pool.acquire().await?;
-        quick_check(&mut connection).await?;
-        *self.file.checked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        Ok(())
+        // To its end, whoever leaves: who asks again meanwhile must not begin anew.
+        let store = self.clone();
+        let checked = tokio::spawn(async move {
+            let mut connection = store.pool.acquire().await?;
+            quick_check(&mut connection).await.inspect_err(|_| store.file.set_due())
+        });
+        Ok(checked.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))?)
     }
 }
 

@@ -47,7 +47,7 @@ pub struct ClassificationReport {
     pub novel: Option<u64>,
     /// By class, in index order.
     pub classes: Vec<ClassReport>,
-    /// `confusion[t][p]`: images of class `t` for which `p` was most probable.
+    /// `confusion[t][p]`: images of class `t` for which `p` was most probable; empty of more than 1000 classes.
     pub confusion: Vec<Vec<u64>>,
     /// Images whose own class got the least probability, worst first.
     pub worst: Vec<Worst>,

@@ -33,7 +33,8 @@ impl fmt::Display for ClassificationReport {
         if shown.len() <= SHOWN_CLASSES {
             self.write_confusion(out, &shown)?;
         } else {
-            writeln!(out, "\nthe confusion matrix of {} classes is too large to show; it is in the report as JSON", shown.len())?;
+            let place = if self.confusion.is_empty() { "" } else { "; it is in the report as JSON" };
+            writeln!(out, "\nthe confusion matrix of {} classes is too large to show{place}", shown.len())?;
         }
         self.write_worst(out)
     }

@@ -2,8 +2,13 @@
 //!
 //! Knows labels and probabilities; knows no model.
 
+use std::collections::BTreeMap;
+
 use super::{ClassReport, ClassificationReport, Reliability, Worst, wilson};
 use crate::tensor::argmax;
+
+/// Most classes of which a report has the confusion matrix: it grows with their square.
+const MAX_MATRIX_CLASSES: usize = 1000;
 
 /// Least probability in the loss, Keras's `epsilon`: a probability of 0 would make it infinite.
 const LEAST: f32 = 1e-7;
@@ -17,8 +22,8 @@ pub fn cross_entropy(probability: f32) -> f64 {
 #[derive(Debug, Clone)]
 pub struct Tally<'a> {
     classes: &'a [String],
-    /// Row by row: `truth · classes + predicted`.
-    confusion: Vec<u64>,
+    /// By truth and prediction; what was not counted is not there, so that it does not grow with the square of the classes.
+    confusion: BTreeMap<(usize, usize), u64>,
     /// Images whose class was among the five most probable.
     top_5: u64,
     loss: f64,
@@ -34,7 +39,7 @@ impl<'a> Tally<'a> {
     pub fn new(classes: &'a [String], keep_worst: usize) -> Self {
         Self {
             classes,
-            confusion: vec![0; classes.len() * classes.len()],
+            confusion: BTreeMap::new(),
             top_5: 0,
             loss: 0.0,
             reliability: Reliability::default(),
@@ -49,7 +54,7 @@ impl<'a> Tally<'a> {
     pub fn add(&mut self, path: &str, truth: usize, probabilities: &[f32]) -> usize {
         let predicted = argmax(probabilities);
         let own = probabilities[truth];
-        self.confusion[truth * self.classes.len() + predicted] += 1;
+        *self.confusion.entry((truth, predicted)).or_default() += 1;
         let before = |&(at, probability): &(usize, f32)| probability > own || (probability == own && at < truth);
         self.top_5 += u64::from(probabilities.iter().copied().enumerate().filter(before).count() < 5);
         self.reliability.add(probabilities[predicted], predicted == truth);
@@ -77,14 +82,18 @@ impl<'a> Tally<'a> {
     /// The report on what was counted.
     pub fn finish(self) -> ClassificationReport {
         let width = self.classes.len();
-        let confusion: Vec<Vec<u64>> = self.confusion.chunks(width.max(1)).map(<[u64]>::to_vec).collect();
-        let images: u64 = self.confusion.iter().sum();
-        let correct: u64 = (0..width).map(|class| confusion[class][class]).sum();
+        let images: u64 = self.confusion.values().sum();
+        let (mut of_class, mut taken, mut hits) = (vec![0u64; width], vec![0u64; width], vec![0u64; width]);
+        for (&(truth, predicted), &count) in &self.confusion {
+            of_class[truth] += count;
+            taken[predicted] += count;
+            hits[truth] += if truth == predicted { count } else { 0 };
+        }
+        let correct: u64 = hits.iter().sum();
         let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
         let class = |(class, name): (usize, &String)| {
-            let (hits, own) = (confusion[class][class], confusion[class].iter().sum());
-            let taken = confusion.iter().map(|row| row[class]).sum();
-            ClassReport { name: name.clone(), images: own, precision: share(hits, taken), recall: share(hits, own) }
+            let (hits, own) = (hits[class], of_class[class]);
+            ClassReport { name: name.clone(), images: own, precision: share(hits, taken[class]), recall: share(hits, own) }
         };
         ClassificationReport {
             images,
@@ -96,10 +105,20 @@ impl<'a> Tally<'a> {
             calibration_error: self.reliability.error(),
             novel: self.novel,
             classes: self.classes.iter().enumerate().map(class).collect(),
-            confusion,
+            confusion: matrix(&self.confusion, width),
             worst: self.worst,
         }
     }
+}
+
+/// Row by row, for a report; empty where there are too many classes.
+fn matrix(confusion: &BTreeMap<(usize, usize), u64>, width: usize) -> Vec<Vec<u64>> {
+    if width > MAX_MATRIX_CLASSES {
+        return Vec::new();
+    }
+    let mut rows = vec![vec![0; width]; width];
+    confusion.iter().for_each(|(&(truth, predicted), &count)| rows[truth][predicted] = count);
+    rows
 }
 
 #[cfg(test)]
