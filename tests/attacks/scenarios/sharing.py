@@ -122,7 +122,7 @@ def with_datasets(stage: Stage) -> None:
     stage.made["doomed"] = [stage.dataset() for _ in range(stage.pick(10, 4))]
 
 
-CHEAP = frozenset({"422", "413", "503"})
+CHEAP = frozenset({"400", "422", "413", "503"})
 SCENARIOS = [
     Scenario(
         "batches-one", "requests of 64 photos in a loop by one client", lambda stage: batches(stage, 1),
