@@ -72,6 +72,16 @@ pub enum ImageError {
         /// How many are allowed.
         limit: u64,
     },
+    /// Samples to visit, weighted by what each takes, that would keep a thread for longer than any usual image of the size allowed.
+    #[error("decoding the {format} takes {samples} steps, and {limit} are allowed; save it {}", smaller(*.format))]
+    TooMuchWork {
+        /// The format.
+        format: Format,
+        /// Steps, as many as a plain image has samples.
+        samples: u64,
+        /// How many are allowed.
+        limit: u64,
+    },
     /// Nobody waits for it any more.
     #[error("decoding was cancelled")]
     Cancelled,
@@ -90,6 +100,7 @@ impl ImageError {
             Self::TooManyPixels { .. } => "too_many_pixels",
             Self::TooManyScans { .. } => "too_many_scans",
             Self::TooMuchMemory { .. } => "too_much_memory",
+            Self::TooMuchWork { .. } => "too_much_work",
             Self::Cancelled => "cancelled",
         }
     }

@@ -135,6 +135,12 @@ impl Limits {
     pub fn decoding_bytes(&self) -> u64 {
         self.max_pixels.saturating_mul(9).saturating_add(32 << 20)
     }
+
+    /// Samples that decoding one image may visit ([`Cost::samples`]): three for every pixel that is allowed, ten times, which is more
+    /// than the scans of any encoder's progressive JPEG do.
+    pub fn decoding_samples(&self) -> u64 {
+        self.max_pixels.saturating_mul(30).saturating_add(1 << 24)
+    }
 }
 
 impl From<&ImagesConfig> for Limits {

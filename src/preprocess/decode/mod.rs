@@ -104,11 +104,13 @@ impl Header {
     }
 }
 
-/// What decoding may hold, and whether it is still wanted.
+/// What decoding may take, and whether it is still wanted.
 #[derive(Clone, Copy)]
 struct Bounds<'a> {
     /// Bytes beside the file.
     memory: u64,
+    /// Samples that it visits.
+    samples: u64,
     /// How many parts of one image share what is free for one, as the strips of a TIFF do.
     share: u64,
     cancelled: &'a AtomicBool,
@@ -116,12 +118,17 @@ struct Bounds<'a> {
 
 impl<'a> Bounds<'a> {
     fn of(limits: &Limits, cancelled: &'a AtomicBool) -> Self {
-        Self { memory: limits.decoding_bytes(), share: 1, cancelled }
+        Self { memory: limits.decoding_bytes(), samples: limits.decoding_samples(), share: 1, cancelled }
     }
 
     fn check(&self, format: Format, cost: Cost) -> Result<(), ImageError> {
-        let limit = self.memory;
-        if cost.bytes > limit { Err(ImageError::TooMuchMemory { format, bytes: cost.bytes, limit }) } else { Ok(()) }
+        if cost.bytes > self.memory {
+            return Err(ImageError::TooMuchMemory { format, bytes: cost.bytes, limit: self.memory });
+        }
+        if cost.samples > self.samples {
+            return Err(ImageError::TooMuchWork { format, samples: cost.samples, limit: self.samples });
+        }
+        Ok(())
     }
 
     /// Called between rows, or other steps of a few milliseconds.

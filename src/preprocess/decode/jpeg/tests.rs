@@ -6,7 +6,10 @@ use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
 
 use super::{
-    super::super::{Format, ImageError, Limits, decode},
+    super::{
+        super::{Format, ImageError, Limits, decode},
+        header,
+    },
     markers::{Head, SCAN_SAMPLES},
 };
 
@@ -174,6 +177,16 @@ fn bytes_pay_for_scans() {
     assert!(decode(&file, &LIMITS).is_err());
     file.splice(2..2, [&b"\xff\xfe\xff\xff"[..], &[0; 65533]].concat().repeat(40));
     decode(&file, &LIMITS).expect("it is as long as one whose scans are full");
+}
+
+/// However many bytes a file has, no image keeps a thread for much longer than the largest usual one.
+#[test]
+fn bytes_do_not_pay_for_more_than_any_image_may_take() {
+    let mut file = empty_scans(7000, 7000, 3, 12);
+    file.splice(2..2, [&b"\xff\xfe\xff\xff"[..], &[0; 65533]].concat().repeat(100));
+    let error = header(&file, &LIMITS).expect_err("twelve visits of the largest image");
+    assert_eq!(error.code(), "too_much_work");
+    assert!(error.to_string().ends_with("and 1516777216 are allowed; save it smaller, or as baseline"), "{error}");
 }
 
 /// What arithmetic coding expects takes no bytes, and may be thirty decisions for each sample.
