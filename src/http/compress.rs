@@ -14,8 +14,11 @@ use axum::{
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 
-use super::body::outgoing;
-use crate::{inference::Admission, work::Lane};
+use super::{body::outgoing, client::client};
+use crate::{
+    inference::Admission,
+    work::{Lane, Origin},
+};
 
 /// Smaller answers are not worth compressing.
 const MIN_BYTES: u64 = 1024;
@@ -23,6 +26,7 @@ const MIN_BYTES: u64 = 1024;
 /// Middleware: compresses the answer where client and answer allow, on the threads of the lane.
 pub async fn compress(State(lane): State<Lane>, request: Request, next: Next) -> Response {
     let accepts = accepts_gzip(request.headers());
+    let client = client(request.extensions());
     let mut response = next.run(request).await;
     let size = response.body().size_hint().exact().unwrap_or_default();
     if size < MIN_BYTES || !is_text(response.headers()) || response.headers().contains_key(header::CONTENT_ENCODING) {
@@ -37,13 +41,14 @@ pub async fn compress(State(lane): State<Lane>, request: Request, next: Next) ->
     let Ok(plain) = to_bytes(body, usize::try_from(size).unwrap_or(usize::MAX)).await else {
         return Response::from_parts(parts, Body::empty());
     };
+    let origin = admission.as_ref().map_or(Origin { client, request: 0 }, Admission::origin);
     // The memory that was taken for the plain bytes is that of the compressed ones.
     let held = admission.clone();
     let work = move || {
         let _held = held;
         gzip(&plain)
     };
-    let compressed = lane.run(admission.as_ref().map_or(0, Admission::id), work).await.expect("any number may wait");
+    let compressed = lane.run(origin, work).await.expect("any number may wait");
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     let body = match admission {

@@ -101,7 +101,7 @@ pub async fn answer<T: Serialize>(
     let limit = intake.max_response_bytes;
     let held = admission.clone();
     let work = move || written(&make(), limit, &held);
-    let bytes = intake.encoding.run(admission.id(), work).await.expect("any number may wait")?;
+    let bytes = intake.encoding.run(admission.origin(), work).await.expect("any number may wait")?;
     let media_type = [(header::CONTENT_TYPE, "application/json")];
     Ok((media_type, Extension(admission.clone()), body::outgoing(bytes, admission)).into_response())
 }

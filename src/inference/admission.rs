@@ -6,7 +6,7 @@ use std::{any::Any, sync::Arc, time::Duration};
 
 use crate::{
     config::ServerConfig,
-    work::{Budget, Client, Exceeded, Share},
+    work::{Budget, Client, Exceeded, Origin, Share},
 };
 
 /// Bounds on all requests together.
@@ -56,9 +56,9 @@ impl Admission {
         Self { held: Arc::new(Held { memory, time: None, _with: None }) }
     }
 
-    /// Tells it from others that are held at the same time.
-    pub fn id(&self) -> u64 {
-        Arc::as_ptr(&self.held).addr() as u64
+    /// Whose turn its work takes.
+    pub fn origin(&self) -> Origin {
+        Origin { client: self.client().clone(), request: Arc::as_ptr(&self.held).addr() as u64 }
     }
 
     /// Takes `bytes` more of the memory.

@@ -16,14 +16,14 @@ use crate::{
     config::{ImagesConfig, RuntimeConfig, ServerConfig},
     preprocess::{self, Header, ImageError, Limits, Preprocessing, Warning},
     tensor::Tensor,
-    work::{Budget, Exceeded, Lane, Share},
+    work::{Budget, Exceeded, Lane, Origin, Share},
 };
 
 /// Images whose decoding visits more samples are heavy: they take about a second, a plain photo of 25 megapixels half of that.
 const HEAVY_SAMPLES: u64 = 100_000_000;
 
-/// Heavy images that may be decoded or wait for that, over all requests.
-const HEAVY_WAITING: u64 = 32;
+/// Samples of the heavy images that may be decoded or wait for that, over all requests: less than a minute's.
+const HEAVY_WAITING: u64 = 6_000_000_000;
 
 /// How much lower the priority of decoding a heavy image is.
 const HEAVY_NICE: u8 = 10;
@@ -40,8 +40,8 @@ pub(super) struct Decoding {
     headers: Lane,
     usual: Lane,
     heavy: Lane,
-    /// Places of heavy images.
-    places: Budget,
+    /// Samples of heavy images.
+    samples: Budget,
     /// Memory of images that are being decoded, in MiB. Asynchronous: whoever wants some has a turn, and waits for others to end.
     memory: Arc<Semaphore>,
     memory_mib: u32,
@@ -52,8 +52,8 @@ pub(super) struct Decoding {
 pub(super) struct Sized {
     bytes: Bytes,
     header: Result<Header, ImageError>,
-    /// Of one that is heavy.
-    place: Option<Share>,
+    /// What those of the request that are heavy hold together.
+    heavy: Option<Arc<Share>>,
 }
 
 /// A request's wish for its images: when it is dropped, decoding them ends.
@@ -75,6 +75,7 @@ impl Decoding {
     pub(super) fn new(images: &ImagesConfig, server: &ServerConfig, runtime: &RuntimeConfig) -> Self {
         let limits = Limits::from(images);
         let memory = images.decoding_bytes.max(limits.decoding_bytes());
+        let one = limits.decoding_samples();
         let memory_mib = u32::try_from(memory.div_ceil(MIB)).unwrap_or(u32::MAX).min(1 << 28);
         // How many wait is bounded by the places in the models' queues.
         let lane = |name| Lane::new(name, runtime.decode_threads, usize::MAX);
@@ -84,7 +85,7 @@ impl Decoding {
             headers: lane("headers"),
             usual: lane("decode"),
             heavy: Lane::new("decode_heavy", 1, usize::MAX).with_nice(HEAVY_NICE),
-            places: Budget::shared(HEAVY_WAITING, server.max_client_percent, 1),
+            samples: Budget::shared(HEAVY_WAITING.max(one), server.max_client_percent, one),
             memory: Arc::new(Semaphore::new(memory_mib as usize)),
             memory_mib,
         }
@@ -93,7 +94,7 @@ impl Decoding {
     /// Reads the headers of `images`, away from the async threads, and lets them in by their pixels.
     ///
     /// # Errors
-    /// [`Error::TooManyPixels`], [`Error::HeavyImages`].
+    /// [`Error::TooManyPixels`], [`Error::HeavyRequest`], [`Error::HeavyImages`].
     pub(super) async fn sized(&self, images: Vec<Image>, admission: &Admission) -> Result<Vec<Sized>, Error> {
         let (limits, held) = (self.limits, admission.clone());
         let read = move || {
@@ -101,49 +102,50 @@ impl Decoding {
             let header = |image: Image| (preprocess::header(&image.bytes, &limits), image.bytes);
             images.into_iter().map(header).collect::<Vec<_>>()
         };
-        let read = self.headers.run(admission.id(), read).await.expect("any number may wait");
+        let read = self.headers.run(admission.origin(), read).await.expect("any number may wait");
         let pixels = |header: &Result<Header, ImageError>| header.as_ref().map_or(0, pixels);
         let total = read.iter().fold(0u64, |sum, (header, _)| sum.saturating_add(pixels(header)));
         if total > self.max_pixels {
             return Err(Error::TooManyPixels { pixels: total, limit: self.max_pixels });
         }
-        let is_heavy =
-            |header: &Result<Header, ImageError>| header.as_ref().is_ok_and(|header| header.cost.samples > HEAVY_SAMPLES);
-        let heavy = read.iter().filter(|(header, _)| is_heavy(header)).count() as u64;
-        let places = self.places.take(admission.client(), heavy).map_err(|exceeded| {
-            let of_client = exceeded == Exceeded::Client;
-            let limit = if of_client { self.places.per_client() } else { self.places.bound() };
-            Error::HeavyImages { limit, of_client }
-        })?;
-        let mut places = places.into_ones();
+        let samples = |header: &Result<Header, ImageError>| header.as_ref().map_or(0, |header| header.cost.samples);
+        let is_heavy = |header: &Result<Header, ImageError>| samples(header) > HEAVY_SAMPLES;
+        let heavy =
+            read.iter().filter(|(header, _)| is_heavy(header)).fold(0u64, |sum, (header, _)| sum.saturating_add(samples(header)));
+        if heavy > self.samples.per_client() {
+            return Err(Error::HeavyRequest { samples: heavy, limit: self.samples.per_client() });
+        }
+        let heavy = self.samples.take(admission.client(), heavy);
+        let heavy = heavy.map_err(|exceeded| Error::HeavyImages { of_client: exceeded == Exceeded::Client })?;
+        let heavy = Arc::new(heavy);
         let sized = read.into_iter().map(|(header, bytes)| {
-            let place = if is_heavy(&header) { places.pop() } else { None };
-            Sized { bytes, header, place }
+            let heavy = is_heavy(&header).then(|| Arc::clone(&heavy));
+            Sized { bytes, header, heavy }
         });
         Ok(sized.collect())
     }
 
-    /// Decodes and preprocesses one of a request's images, `ahead` of which others come before it. What is `held` comes back with the
-    /// result, and is dropped with the work where nobody waits for it any more.
+    /// Decodes and preprocesses one of the images of `origin`. What is `held` comes back with the result, and is dropped with the work
+    /// where nobody waits for it any more.
     pub(super) async fn prepare<H: Send + 'static>(
         &self,
         image: Sized,
-        (request, ahead): (u64, u64),
+        origin: &Origin,
         wanted: &Wanted,
         spec: &Arc<Preprocessing>,
         held: H,
     ) -> (Result<Prepared, ImageError>, H) {
-        let Sized { bytes, header, place } = image;
+        let Sized { bytes, header, heavy } = image;
         let header = match header {
             Ok(header) => header,
             Err(error) => return (Err(error), held),
         };
-        let lane = if place.is_some() { &self.heavy } else { &self.usual };
-        let turn = lane.turn(request, ahead).await.expect("any number may wait");
+        let lane = if heavy.is_some() { &self.heavy } else { &self.usual };
+        let turn = lane.turn(origin.clone()).await.expect("any number may wait");
         let memory = self.memory_for(&header).await;
         let (spec, limits, left) = (Arc::clone(spec), self.limits, Arc::clone(&wanted.left));
         let work = move || {
-            let _work = (place, memory);
+            let _work = (heavy, memory);
             let prepared = preprocess::decode_unless(&bytes, &limits, &left).map(|image| preprocess::prepare(image, &spec));
             (prepared, held)
         };
@@ -159,4 +161,135 @@ impl Decoding {
 
 fn pixels(header: &Header) -> u64 {
     u64::from(header.width) * u64::from(header.height)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use image::{GrayImage, ImageBuffer, ImageFormat, Rgba};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::{
+        config::{self, Sources},
+        preprocess::{ChannelOrder, Fit, Orientation, Resize},
+        work::Client,
+    };
+
+    fn decoding() -> Arc<Decoding> {
+        let config = config::load(&Sources::default()).expect("the defaults are valid");
+        let images = ImagesConfig { max_pixels: 16_000_000, ..config.images };
+        Arc::new(Decoding::new(&images, &config.server, &RuntimeConfig { decode_threads: 1, ..config.runtime }))
+    }
+
+    fn spec() -> Arc<Preprocessing> {
+        Arc::new(Preprocessing {
+            height: 8,
+            width: 8,
+            resize: Resize::Nearest,
+            fit: Fit::Stretch,
+            channel_order: ChannelOrder::Rgb,
+            mean: [0.0; 3],
+            scale: [1.0; 3],
+            orientation: Orientation::Ignore,
+            integer: None,
+        })
+    }
+
+    /// A grey picture of `side` × `side`.
+    fn picture(side: u32) -> Image {
+        let mut bytes = Cursor::new(Vec::new());
+        GrayImage::new(side, side).write_to(&mut bytes, ImageFormat::Png).expect("it is written");
+        Image { bytes: bytes.into_inner().into() }
+    }
+
+    async fn sized(decoding: &Decoding, image: Image, admission: &Admission) -> Sized {
+        decoding.sized(vec![image], admission).await.expect("it is let in").remove(0)
+    }
+
+    /// A client that has `image` decoded, holding `held` for it.
+    fn client(decoding: &Arc<Decoding>, image: Sized, held: Arc<()>) -> JoinHandle<Result<Prepared, ImageError>> {
+        let decoding = Arc::clone(decoding);
+        tokio::spawn(async move {
+            let wanted = Wanted::default();
+            let origin = Admission::local().origin();
+            decoding.prepare(image, &origin, &wanted, &spec(), held).await.0
+        })
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_being_decoded_keeps_its_place_when_its_client_leaves() {
+        let decoding = decoding();
+        let image = sized(&decoding, picture(4000), &Admission::local()).await;
+        let held = Arc::new(());
+        let leaving = client(&decoding, image, Arc::clone(&held));
+        while decoding.usual.running() == 0 {
+            tokio::task::yield_now().await;
+        }
+        leaving.abort();
+        assert!(leaving.await.is_err_and(|error| error.is_cancelled()), "its client has left");
+        while Arc::strong_count(&held) > 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(decoding.usual.running(), 0, "what it held is free, so nothing is decoded");
+        assert_eq!(decoding.memory.available_permits(), decoding.memory_mib as usize);
+    }
+
+    #[tokio::test]
+    async fn what_has_not_begun_is_not_decoded_when_its_client_leaves() {
+        let decoding = decoding();
+        let turn = decoding.usual.turn(Admission::local().origin()).await.expect("it is free");
+        let image = sized(&decoding, picture(8), &Admission::local()).await;
+        let held = Arc::new(());
+        let leaving = client(&decoding, image, Arc::clone(&held));
+        tokio::task::yield_now().await;
+        leaving.abort();
+        assert!(leaving.await.is_err_and(|error| error.is_cancelled()));
+        assert_eq!(Arc::strong_count(&held), 1);
+        drop(turn);
+        assert_eq!(decoding.usual.running(), 0, "nobody has the turn that was waited for");
+    }
+
+    #[tokio::test]
+    async fn headers_that_wait_are_forgotten_with_their_client() {
+        let decoding = decoding();
+        let turn = decoding.headers.turn(Admission::local().origin()).await.expect("it is free");
+        let (admission, other) = (Admission::local(), Arc::clone(&decoding));
+        let bytes = picture(8).bytes;
+        let image = Image { bytes: bytes.clone() };
+        let leaving = tokio::spawn(async move { other.sized(vec![image], &admission).await });
+        tokio::task::yield_now().await;
+        leaving.abort();
+        assert!(leaving.await.is_err_and(|error| error.is_cancelled()));
+        assert!(bytes.is_unique(), "nothing holds the image any more");
+        drop(turn);
+        assert_eq!(decoding.headers.running(), 0);
+    }
+
+    #[tokio::test]
+    async fn one_client_has_a_share_of_what_takes_long() {
+        let decoding = decoding();
+        let config = config::load(&Sources::default()).expect("the defaults are valid");
+        let admissions = super::super::Admissions::new(&config.server);
+        let [one, other] = [1, 2].map(|number| admissions.admit(&Client::address([10, 0, 0, number].into()), None));
+        let mut bytes = Cursor::new(Vec::new());
+        let deep = ImageBuffer::<Rgba<u16>, Vec<u16>>::new(4000, 4000);
+        deep.write_to(&mut bytes, ImageFormat::Png).expect("it is written");
+        let heavy = Image { bytes: bytes.into_inner().into() };
+        let mut at_hand = Vec::new();
+        let refused = loop {
+            match decoding.sized(vec![heavy.clone()], &one).await {
+                Ok(images) => at_hand.push(images),
+                Err(refused) => break refused,
+            }
+        };
+        assert!(matches!(refused, Error::HeavyImages { of_client: true }), "{refused}");
+        assert_eq!(at_hand.len() as u64, HEAVY_WAITING / 2 / (8 * 16_000_000), "half of the lane");
+        at_hand.push(decoding.sized(vec![heavy.clone()], &other).await.expect("another client has its own share"));
+        let whole = decoding.sized(vec![heavy; 24], &other).await.expect_err("it never fits");
+        assert!(matches!(whole, Error::HeavyRequest { samples: 3_072_000_000, limit: 3_000_000_000 }), "{whole}");
+        drop(at_hand);
+        assert_eq!(decoding.samples.used(), 0);
+    }
 }

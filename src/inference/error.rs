@@ -142,16 +142,22 @@ pub enum Error {
         /// The bound.
         limit: u64,
     },
-    /// As many images that take long to decode wait as may.
+    /// Images that take long to decode wait for as long a time as may.
     #[error(
-        "{limit} images that take long to decode{} are at hand, and more may not be; try again shortly, or send smaller ones",
-        if *.of_client { " of this client, its share (`server.max_client_percent`)," } else { "" }
+        "as many images that take long to decode as may wait{} are at hand; try again shortly, or send smaller ones",
+        if *.of_client { ", of one client (`server.max_client_percent`)," } else { "" }
     )]
     HeavyImages {
-        /// How many may.
-        limit: u64,
         /// Whether it is one client's share that is full.
         of_client: bool,
+    },
+    /// Images that take longer to decode than those of one request may together.
+    #[error("decoding the request's images visits {samples} samples, and {limit} are allowed for large ones; send fewer at once")]
+    HeavyRequest {
+        /// Sum over those that are large.
+        samples: u64,
+        /// The bound.
+        limit: u64,
     },
     /// No answer in time.
     #[error("no answer within {ms} ms (`server.request_timeout_ms`); send fewer images or try again")]

@@ -144,7 +144,7 @@ impl Queue {
 
     fn take_in(&mut self, message: Message) {
         match message {
-            Message::Item(item) => self.waiting.push(item.task.admission.id(), item.image as u64, item),
+            Message::Item(item) => self.waiting.push(&item.task.origin.clone(), item),
             Message::Built(tensors, built) => {
                 self.is_building = false;
                 self.take_built(&tensors, built);
@@ -178,13 +178,12 @@ impl Queue {
         };
         let (tensors, blueprint) = (task.tensors.clone(), Arc::clone(self.sessions.blueprint()));
         self.sessions.make_room(&tensors);
-        match self.results.upgrade() {
-            Some(results) => self.is_building = build_beside(blueprint, tensors, results),
-            // The model is being unloaded: nobody else comes, and nobody waits for this thread but these.
-            None => {
-                let built = blueprint.build(&tensors);
-                self.take_built(&tensors, built);
-            }
+        // Of a model that is being unloaded, nobody else comes, and nobody waits for this thread but these.
+        let beside = self.results.upgrade().map(|results| build_beside(Arc::clone(&blueprint), tensors.clone(), results));
+        self.is_building = beside == Some(true);
+        if !self.is_building {
+            let built = blueprint.build(&tensors);
+            self.take_built(&tensors, built);
         }
     }
 
@@ -243,7 +242,7 @@ fn build_beside(blueprint: Arc<Blueprint>, tensors: Vec<String>, results: Arc<Se
         results.send(Message::Built(tensors, built)).ok();
     });
     if let Err(error) = &thread {
-        tracing::warn!(%error, "cannot start a thread that builds a session; trying again with the next image");
+        tracing::warn!(%error, "no thread to build a session beside those that answer; they wait for it");
     }
     thread.is_ok()
 }

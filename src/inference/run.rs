@@ -45,10 +45,11 @@ impl Engine {
         let plan = Plan { version: worker.version().clone(), ..plan };
         let places = worker.admit(admission.client(), images.len())?;
         let started = Instant::now();
-        let (spec, wanted) = (Arc::new(plan.preprocessing.clone()), Wanted::default());
-        let prepared = images.into_iter().zip(places).enumerate().map(|(position, (image, place))| {
-            self.decoding().prepare(image, (admission.id(), position as u64), &wanted, &spec, (place, admission.clone()))
-        });
+        let (spec, wanted, origin) = (Arc::new(plan.preprocessing.clone()), Wanted::default(), admission.origin());
+        let prepared = images
+            .into_iter()
+            .zip(places)
+            .map(|(image, place)| self.decoding().prepare(image, &origin, &wanted, &spec, (place, admission.clone())));
         let prepared: Vec<_> = join_all(prepared).await.into_iter().map(|(image, (place, _))| (image, place)).collect();
         let decode = started.elapsed();
         if plan.on_error == OnError::Fail {

@@ -22,7 +22,7 @@ use crate::{
     registry::ModelVersion,
     runtime::{ProviderInEffect, Runtime, trim},
     tensor::Tensor,
-    work::{Budget, Client, Exceeded, Share},
+    work::{Budget, Client, Exceeded, Origin, Share},
 };
 
 /// What one image got from a run.
@@ -86,12 +86,14 @@ pub(super) struct Task {
     pub(super) plan: Plan,
     /// Of the plan, in its order.
     pub(super) tensors: Vec<String>,
-    pub(super) admission: Admission,
+    /// Whose turn they take.
+    pub(super) origin: Origin,
+    _admission: Admission,
 }
 
 impl Task {
     pub(super) fn new(plan: Plan, admission: Admission) -> Self {
-        Self { tensors: plan.tensors(), plan, admission }
+        Self { tensors: plan.tensors(), plan, origin: admission.origin(), _admission: admission }
     }
 }
 

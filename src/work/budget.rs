@@ -118,17 +118,7 @@ impl Share {
     /// # Errors
     /// The bound that this does not fit in; nothing has changed then.
     pub fn raise_to(&self, total: u64) -> Result<(), Exceeded> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let more = total.saturating_sub(*held);
-        if more == 0 {
-            return Ok(());
-        }
-        let mut used = self.budget.lock();
-        self.budget.inner.fits(&used, &self.client, more)?;
-        used.total += more;
-        *used.by_client.entry(self.client.clone()).or_default() += more;
-        *held = total;
-        Ok(())
+        self.grow(|held| total.saturating_sub(held))
     }
 
     /// Raises it by `more`.
@@ -136,7 +126,21 @@ impl Share {
     /// # Errors
     /// As [`Self::raise_to`].
     pub fn add(&self, more: u64) -> Result<(), Exceeded> {
-        self.raise_to(self.held().saturating_add(more))
+        self.grow(|_| more)
+    }
+
+    fn grow(&self, more: impl FnOnce(u64) -> u64) -> Result<(), Exceeded> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = more(*held);
+        if more == 0 {
+            return Ok(());
+        }
+        let mut used = self.budget.lock();
+        self.budget.inner.fits(&used, &self.client, more)?;
+        used.total += more;
+        *used.by_client.entry(self.client.clone()).or_default() += more;
+        *held += more;
+        Ok(())
     }
 
     /// Whether it could be raised by `more` now.
@@ -204,6 +208,17 @@ mod tests {
         drop((first, second));
         assert_eq!((budget.used(), budget.check(&client(1), 6), budget.check(&client(1), 7)), (4, Ok(()), Err(Exceeded::Client)));
         assert_eq!(other.raise_to(u64::MAX), Err(Exceeded::Client));
+    }
+
+    #[test]
+    fn what_is_added_at_the_same_time_is_counted_twice() {
+        let share = Budget::new(u64::MAX, u64::MAX).share(&client(1));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..10_000).for_each(|_| share.add(1).expect("there is room")));
+            }
+        });
+        assert_eq!(share.held(), 40_000);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 use metrics::gauge;
 use tokio::{sync::oneshot, task::spawn_blocking};
 
-use super::{Fair, lower_priority};
+use super::{Fair, Origin, lower_priority};
 
 /// Work of one kind; cheap to clone.
 ///
@@ -63,11 +63,11 @@ impl Lane {
         Self { inner: Arc::new(Inner { name, at_once, waiting, nice, state: Mutex::default() }) }
     }
 
-    /// Waits for a turn for a part of `request`, `ahead` units of which come before it, as [`Fair`] counts them.
+    /// Waits for a turn of `origin`, in the order of [`Fair`].
     ///
     /// # Errors
     /// [`Full`], at once.
-    pub async fn turn(&self, request: u64, ahead: u64) -> Result<Turn, Full> {
+    pub async fn turn(&self, origin: Origin) -> Result<Turn, Full> {
         let waiting = {
             let mut state = self.inner.lock();
             if state.running < self.inner.at_once {
@@ -82,19 +82,19 @@ impl Lane {
                 return Err(Full { waiting: self.inner.waiting });
             }
             let (who, turn) = oneshot::channel();
-            state.waiting.push(request, ahead, who);
+            state.waiting.push(&origin, who);
             self.inner.show(&state);
             turn
         };
         Ok(waiting.await.expect("a lane hands its turns to all that wait"))
     }
 
-    /// Runs `work` of `request` when it is its turn; a panic of it is the caller's.
+    /// Runs `work` of `origin` when it is its turn; a panic of it is the caller's.
     ///
     /// # Errors
     /// [`Full`], at once.
-    pub async fn run<T: Send + 'static>(&self, request: u64, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Full> {
-        Ok(self.turn(request, 0).await?.run(work).await)
+    pub async fn run<T: Send + 'static>(&self, origin: Origin, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Full> {
+        Ok(self.turn(origin).await?.run(work).await)
     }
 
     /// How much runs now.
@@ -117,12 +117,7 @@ impl Turn {
         if nice == 0 {
             spawn_blocking(work);
         } else {
-            // A priority that was lowered stays so: not on a thread that others get next.
-            let thread = std::thread::Builder::new().name("graft-lane".to_owned()).spawn(move || {
-                lower_priority(nice);
-                work();
-            });
-            thread.expect("the system gives a thread");
+            run_at_lower_priority(nice, work);
         }
         match done.await {
             Ok(Ok(result)) => result,
@@ -130,6 +125,23 @@ impl Turn {
             // The process ends: its threads take no work any more.
             Err(_) => std::future::pending().await,
         }
+    }
+}
+
+/// Runs `work` on a thread of its own, since a priority that was lowered stays so; on one that others get next, where there is none.
+fn run_at_lower_priority(nice: u8, work: impl FnOnce() + Send + 'static) {
+    let work = Arc::new(Mutex::new(Some(work)));
+    let take = |work: &Mutex<Option<_>>| work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let own = Arc::clone(&work);
+    let thread = std::thread::Builder::new().name("graft-lane".to_owned()).spawn(move || {
+        lower_priority(nice);
+        if let Some(work) = take(&own) {
+            work();
+        }
+    });
+    if let Err(error) = thread {
+        tracing::warn!(%error, "no thread for work at low priority; it has one of others");
+        take(&work).map(spawn_blocking);
     }
 }
 
@@ -170,7 +182,11 @@ mod tests {
     use futures_util::FutureExt;
     use tokio::sync::Notify;
 
-    use super::*;
+    use super::{super::Client, *};
+
+    fn local() -> Origin {
+        Origin { client: Client::local(), request: 0 }
+    }
 
     /// Work that says when it begins, and ends when told.
     fn held() -> (impl FnOnce() + Send + 'static, Arc<Notify>, mpsc::Sender<()>) {
@@ -189,12 +205,12 @@ mod tests {
         let (work, begun, end) = held();
         let client = tokio::spawn({
             let lane = lane.clone();
-            async move { lane.run(0, work).await }
+            async move { lane.run(local(), work).await }
         });
         begun.notified().await;
         client.abort();
         assert!(client.await.is_err_and(|error| error.is_cancelled()), "the client has left");
-        let mut next = std::pin::pin!(lane.run(0, || "next"));
+        let mut next = std::pin::pin!(lane.run(local(), || "next"));
         assert!(next.as_mut().now_or_never().is_none(), "its work goes on");
         assert_eq!(lane.running(), 1);
         end.send(()).expect("it waits for this");
@@ -208,7 +224,7 @@ mod tests {
         let (work, begun, end) = held();
         let first = tokio::spawn({
             let lane = lane.clone();
-            async move { lane.run(0, work).await }
+            async move { lane.run(local(), work).await }
         });
         begun.notified().await;
         let ran = Arc::new(AtomicUsize::new(0));
@@ -216,13 +232,13 @@ mod tests {
             let ran = Arc::clone(ran);
             move || ran.fetch_add(1, Ordering::Relaxed)
         };
-        let mut clients: Vec<_> = (0..2).map(|_| Box::pin(lane.run(0, count(&ran)))).collect();
+        let mut clients: Vec<_> = (0..2).map(|_| Box::pin(lane.run(local(), count(&ran)))).collect();
         for client in &mut clients {
             assert!(client.as_mut().now_or_never().is_none());
         }
-        assert_eq!(lane.run(0, count(&ran)).await, Err(Full { waiting: 2 }));
+        assert_eq!(lane.run(local(), count(&ran)).await, Err(Full { waiting: 2 }));
         drop(clients);
-        let mut last = std::pin::pin!(lane.run(0, count(&ran)));
+        let mut last = std::pin::pin!(lane.run(local(), count(&ran)));
         assert!(last.as_mut().now_or_never().is_none(), "those that left wait no more");
         end.send(()).expect("it waits for this");
         assert_eq!(last.await, Ok(0), "the first that ran");
@@ -234,9 +250,9 @@ mod tests {
     async fn a_panic_is_the_callers_and_gives_its_turn_back() {
         for lane in [Lane::new("test", 1, 1), Lane::new("test", 1, 1).with_nice(1)] {
             let failing = lane.clone();
-            let panicked = tokio::spawn(async move { failing.run(0, || panic!("no")).await }).await;
+            let panicked = tokio::spawn(async move { failing.run(local(), || panic!("no")).await }).await;
             assert!(panicked.is_err_and(|error| error.is_panic()));
-            assert_eq!((lane.running(), lane.run(0, || 1).await), (0, Ok(1)));
+            assert_eq!((lane.running(), lane.run(local(), || 1).await), (0, Ok(1)));
         }
     }
 }

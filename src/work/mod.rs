@@ -11,6 +11,6 @@ mod priority;
 
 pub use budget::{Budget, Exceeded, Share};
 pub use client::Client;
-pub use fair::Fair;
+pub use fair::{Fair, Origin};
 pub use lane::{Full, Lane, Turn};
 pub use priority::{lower_priority, thread_time};

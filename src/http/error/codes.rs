@@ -24,7 +24,7 @@ pub(super) fn engine_code(error: &EngineError) -> Code {
         EngineError::NotFinite { .. } => Code::NotFinite,
         EngineError::Untrained { .. } => Code::UntrainedModel,
         EngineError::QueueFull { .. } => Code::QueueFull,
-        EngineError::TooManyPixels { .. } => Code::TooManyPixels,
+        EngineError::TooManyPixels { .. } | EngineError::HeavyRequest { .. } => Code::TooManyPixels,
         EngineError::HeavyImages { .. } => Code::Busy,
         EngineError::Late { .. } => Code::Timeout,
         EngineError::TooLargeToLoad { .. } => Code::ModelTooLarge,

@@ -40,7 +40,7 @@ pub async fn read(body: Bytes, intake: &Intake, allowed: &'static [Parameter], a
         let _held = held;
         parse(&body, max_images, allowed)
     };
-    intake.encoding.run(admission.id(), read).await.expect("any number may wait")
+    intake.encoding.run(admission.origin(), read).await.expect("any number may wait")
 }
 
 /// Bytes that reading holds beside the body: what base64 decodes to, and an image's text once more without its white space,

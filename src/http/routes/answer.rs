@@ -83,7 +83,7 @@ pub async fn encoded(
             let _held = held;
             make()
         };
-        state.intake().encoding.run(admission.id(), work).await.expect("any number may wait")?
+        state.intake().encoding.run(admission.origin(), work).await.expect("any number may wait")?
     };
     Ok((headers, Extension(admission.clone()), outgoing(body, admission)).into_response())
 }

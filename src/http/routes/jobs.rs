@@ -37,7 +37,7 @@ use crate::{
     },
     inference::Admission,
     jobs::{self, Admission as KeyAdmission, AnyKind, Attachment, Job, Listing, NewJob, Reservation},
-    work::{Lane, Share},
+    work::{Lane, Origin, Share},
 };
 
 /// What may go wrong with a submission.
@@ -251,11 +251,12 @@ impl Planning {
     async fn plan(self, kind: Arc<dyn AnyKind>, asked: Asked) -> Result<(NewJob, Option<Attachment>), ApiError> {
         let Asked { request, file, .. } = asked;
         let Self { lane, _place: place } = self;
+        let origin = Origin { client: place.client().clone(), request: 0 };
         let work = move || {
             let _place = place;
             kind.plan(&request, file.as_ref()).map(|plan| (plan, file))
         };
-        let planned = lane.run(0, work).await.expect("any number may wait that has a place");
+        let planned = lane.run(origin, work).await.expect("any number may wait that has a place");
         planned.map_err(ApiError::from_plan)
     }
 }
