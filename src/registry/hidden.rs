@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use rustix::io::Errno;
+
 /// Begins the name of a folder whose contents are being made.
 pub(crate) const STAGING_PREFIX: &str = ".staging-";
 /// Begins the name of a folder whose contents are being deleted.
@@ -77,17 +79,31 @@ pub(crate) fn clean(parent: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Whether the name is that of a hidden folder.
 pub(super) fn is_hidden(name: &OsStr) -> bool {
-    let name = name.as_encoded_bytes();
-    [STAGING_PREFIX, REMOVED_PREFIX, PROCESS_PREFIX].iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+    [STAGING_PREFIX, REMOVED_PREFIX, PROCESS_PREFIX].iter().any(|prefix| begins(name.as_ref(), prefix))
 }
 
-/// Whether the process that made a hidden folder is gone; without the parent's lock it may be about to lock a new one.
+/// Whether the process that made a hidden folder is known to be gone; without the parent's lock it may be about to lock a new one.
+///
+/// A folder that cannot be looked at now (too many open files, no permission) says nothing of its process.
 pub(crate) fn abandoned(folder: &Path) -> bool {
-    match File::open(folder).map(|folder| folder.try_lock_shared()) {
-        Ok(Ok(())) => true,
-        Ok(Err(TryLockError::WouldBlock)) => false,
-        Ok(Err(TryLockError::Error(_))) | Err(_) => older(folder, UNLOCKABLE_AGE),
+    let Ok(file) = File::open(folder) else { return false };
+    match file.try_lock_shared() {
+        Ok(()) => true,
+        // One that shows that its process lives is never written to: its age says nothing.
+        Err(TryLockError::Error(error)) if knows_no_locks(&error) => {
+            !begins(folder, PROCESS_PREFIX) && older(folder, UNLOCKABLE_AGE)
+        }
+        Err(TryLockError::WouldBlock | TryLockError::Error(_)) => false,
     }
+}
+
+/// Whether that is what a file system says that has no locks.
+fn knows_no_locks(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOSYS | Errno::OPNOTSUPP))
+}
+
+fn begins(path: &Path, prefix: &str) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
 }
 
 /// Whether nothing has been made or removed in `folder` for longer than `age`.
@@ -97,6 +113,45 @@ pub(super) fn older(folder: &Path, age: Duration) -> bool {
 }
 
 /// The locked folder; `None` where the file system has no locks.
-pub(super) fn lock(folder: &Path) -> Option<File> {
+pub(crate) fn lock(folder: &Path) -> Option<File> {
     File::open(folder).ok().filter(|folder| folder.lock().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes what lies at `path` itself, not what it leads to, older than anything is kept for.
+    fn age(path: &Path) {
+        let long_ago = rustix::fs::Timespec { tv_sec: 1, tv_nsec: 0 };
+        let times = rustix::fs::Timestamps { last_access: long_ago, last_modification: long_ago };
+        let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::utimensat(rustix::fs::CWD, path, &times, flags).expect("its owner may");
+    }
+
+    #[test]
+    fn only_a_lock_that_is_free_says_that_a_process_is_gone() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let held = HiddenFolder::new(dir.path(), STAGING_PREFIX).expect("it is made");
+        age(held.path());
+        assert!(!abandoned(held.path()));
+        // Whatever keeps it from being opened: root may open all but a link that leads to itself.
+        for prefix in [STAGING_PREFIX, REMOVED_PREFIX, PROCESS_PREFIX] {
+            let circle = dir.path().join(format!("{prefix}circle"));
+            std::os::unix::fs::symlink(&circle, &circle).expect("it is made");
+            age(&circle);
+            assert!(!abandoned(&circle), "{prefix}");
+        }
+        let left = dir.path().join(format!("{STAGING_PREFIX}left"));
+        fs::create_dir(&left).expect("it is made");
+        assert_eq!(clean(dir.path()).expect("it can be read"), [left]);
+    }
+
+    #[test]
+    fn what_the_system_cannot_say_now_is_no_lack_of_locks() {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::INTR, Errno::ACCESS, Errno::IO, Errno::NOLCK] {
+            assert!(!knows_no_locks(&errno.into()), "{errno}");
+        }
+        assert!(knows_no_locks(&Errno::OPNOTSUPP.into()) && knows_no_locks(&Errno::NOSYS.into()));
+    }
 }

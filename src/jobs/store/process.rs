@@ -2,7 +2,7 @@
 //!
 //! SQLite's write-ahead log needs all processes that share a store on one machine, so that the locks tell of all of them.
 
-use std::{io, path::Path};
+use std::{fs, io, path::Path};
 
 use crate::registry::{
     hidden::{self, HiddenFolder, PROCESS_PREFIX, abandoned},
@@ -36,8 +36,13 @@ impl Process {
     /// Whether the process called `name` is known to be dead; where the file system has no locks, none is.
     pub(super) fn is_dead(&self, name: &str) -> bool {
         let folder = self.folder.path().with_file_name(name);
-        name.starts_with(PROCESS_PREFIX) && (!folder.exists() || abandoned(&folder))
+        name.starts_with(PROCESS_PREFIX) && (is_missing(&folder) || abandoned(&folder))
     }
+}
+
+/// Whether the system says that there is no such folder, and nothing less definite.
+fn is_missing(folder: &Path) -> bool {
+    fs::symlink_metadata(folder).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 #[cfg(test)]
@@ -59,6 +64,10 @@ mod tests {
         assert!(one.is_dead(&left));
         drop(other);
         assert!(one.is_dead(&name));
+        // One that cannot be looked at may live.
+        let circle = dir.path().join(FOLDER).join(format!("{PROCESS_PREFIX}circle"));
+        std::os::unix::fs::symlink(&circle, &circle).expect("it is made");
+        assert!(!one.is_dead(&format!("{PROCESS_PREFIX}circle")));
         assert!(!one.is_dead("a lease of an older graft"), "nothing is known of it");
         let third = Process::new(dir.path()).expect("it is made");
         assert!(third.is_dead(&left) && !dir.path().join(FOLDER).join(&left).exists(), "the next one cleans up");
