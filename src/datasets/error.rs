@@ -289,6 +289,13 @@ pub enum FolderFault {
     Unreadable(#[source] io::Error),
 }
 
+impl Error {
+    /// Whether a file or folder was not there.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == ErrorKind::NotFound)
+    }
+}
+
 /// Attaches what was tried on which path to an `io::Error`.
 pub(super) trait At<T> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, Error>;

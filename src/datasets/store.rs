@@ -118,7 +118,7 @@ impl Datasets {
     /// # Errors
     /// [`Error::Unknown`]; files that cannot be read.
     pub fn summary(&self, id: &str) -> Result<Summary, Error> {
-        read_summary(&self.find(id)?)
+        self.read(id, read_summary)
     }
 
     /// A data set with all of its images.
@@ -126,7 +126,7 @@ impl Datasets {
     /// # Errors
     /// [`Error::Unknown`]; files that cannot be read.
     pub fn get(&self, id: &str) -> Result<Dataset, Error> {
-        Dataset::read(&self.find(id)?)
+        self.read(id, Dataset::read)
     }
 
     /// Deletes a data set; it vanishes at once for readers.
@@ -134,12 +134,13 @@ impl Datasets {
     /// # Errors
     /// [`Error::Unknown`]; when the file system refuses.
     pub fn remove(&self, id: &str) -> Result<(), Error> {
-        let path = self.find(id)?;
-        // One that cannot be read any more can still be removed.
-        let bytes = read_summary(&path).map_or(0, |summary| summary.bytes);
-        staging::take_away(&self.inner.dir, &path)?;
-        self.inner.quota.release(bytes);
-        Ok(())
+        self.read(id, |path| {
+            // One that cannot be read any more can still be removed.
+            let bytes = read_summary(path).map_or(0, |summary| summary.bytes);
+            staging::take_away(&self.inner.dir, path)?;
+            self.inner.quota.release(bytes);
+            Ok(())
+        })
     }
 
     /// Starts to receive an archive of `client`. Its first bytes say what it is; `kind` is what it was said to be.
@@ -226,10 +227,15 @@ impl Datasets {
         Ok(dataset)
     }
 
-    /// The folder of a data set, by an id that is one: nothing else reaches the file system.
-    fn find(&self, id: &str) -> Result<PathBuf, Error> {
+    /// What `read` finds in the folder of a data set, by an id that is one: nothing else reaches the file system. One that is taken
+    /// away meanwhile is unknown, as it is a moment later.
+    pub(super) fn read<T>(&self, id: &str, read: impl FnOnce(&Path) -> Result<T, Error>) -> Result<T, Error> {
         let path = self.inner.dir.join(id);
-        if is_id(id) && path.is_dir() { Ok(path) } else { Err(unknown(id)) }
+        let is_there = || is_id(id) && path.is_dir();
+        if !is_there() {
+            return Err(unknown(id));
+        }
+        read(&path).map_err(|error| if error.is_missing() && !is_there() { unknown(id) } else { error })
     }
 }
 

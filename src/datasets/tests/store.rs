@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 use super::{
-    super::{ArchiveKind, Datasets, Error, ReadAs},
+    super::{ArchiveKind, Datasets, Error, ReadAs, manifest::read_summary, staging::take_away},
     LIMITS, Store, block_on, bounds, classes,
     packing::{photos, png, zip_of},
 };
@@ -53,6 +53,25 @@ fn only_ids_are_looked_up() {
         assert!(matches!(store.datasets.remove(id), Err(Error::Unknown { .. })), "{id}");
     }
     assert!(store.datasets.get(&dataset.id).is_ok());
+}
+
+#[test]
+fn who_comes_second_to_a_removal_finds_nothing() {
+    let store = Store::new(bounds());
+    let folder = store.folder.path().join("datasets");
+    type Second = fn(&Path, &Path) -> Result<(), Error>;
+    let seconds: [Second; 3] =
+        [take_away, |_, path| read_summary(path).map(drop), |_, path| super::super::Dataset::read(path).map(drop)];
+    for second in seconds {
+        let dataset = block_on(store.send(ArchiveKind::Zip, &archive())).unwrap();
+        let found = store.datasets.read(&dataset.id, |path| {
+            // Somebody else is faster.
+            store.datasets.remove(&dataset.id).unwrap();
+            second(&folder, path)
+        });
+        assert!(matches!(found, Err(Error::Unknown { .. })), "{found:?}");
+        assert_eq!(store.left(), Vec::<std::path::PathBuf>::new());
+    }
 }
 
 #[test]
