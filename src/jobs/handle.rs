@@ -16,7 +16,7 @@ use super::{
     job::{Job, LeaseReport, LeaseStatus, NewJob},
     kind::Resource,
     state::State,
-    store::{self, Admission, Listing, Reservation, Store},
+    store::{self, Admission, Listing, RemovalNote, Reservation, Store},
     time::{Clock, Timestamp},
 };
 use crate::config::JobsConfig;
@@ -153,8 +153,8 @@ impl Jobs {
     /// # Errors
     /// [`Error::InUse`] by an unfinished job; [`Error::Last`] of `others`.
     pub async fn remove(&self, resource: Resource, others: Option<&[Resource]>) -> Result<Removal, Error> {
-        self.store().begin_removal(&resource, others, self.now()).await?;
-        Ok(Removal { jobs: self.clone(), resource: Some(resource) })
+        let note = self.store().begin_removal(&resource, others, self.now()).await?;
+        Ok(Removal { jobs: self.clone(), note: Some(note) })
     }
 
     /// News from now on.
@@ -231,24 +231,24 @@ fn heartbeat(lease: Duration) -> Duration {
 pub struct Removal {
     jobs: Jobs,
     /// `None` once it is done.
-    resource: Option<Resource>,
+    note: Option<RemovalNote>,
 }
 
 impl Removal {
     /// Says that it is gone.
     pub fn done(mut self) {
-        self.resource = None;
+        self.note = None;
     }
 }
 
 impl Drop for Removal {
     fn drop(&mut self) {
-        let Some(resource) = self.resource.take() else { return };
+        let Some(note) = self.note.take() else { return };
         let jobs = self.jobs.clone();
         // What stays can be used again; should this fail, it can after a day.
         tokio::spawn(async move {
-            if let Err(error) = jobs.store().give_removal_up(&resource).await {
-                tracing::warn!(resource = resource.0, error = &error as &dyn std::error::Error, "cannot end a removal");
+            if let Err(error) = jobs.store().give_removal_up(&note).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot end a removal");
             }
         });
     }

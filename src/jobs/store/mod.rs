@@ -23,6 +23,7 @@ use sqlx::{
 pub use accept::{Admission, Reservation};
 pub use history::Listing;
 pub use leases::{Lease, Report, Standing};
+pub(super) use uses::RemovalNote;
 
 use self::{process::Process, sound::OpenFile, watch::Watch};
 use super::{
@@ -43,10 +44,11 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Transactions are short, and only one at a time can write.
 const CONNECTIONS: u32 = 4;
 
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "jobs", include_str!("../migrations/0001_jobs.sql")),
     (2, "kinds", include_str!("../migrations/0002_kinds.sql")),
     (3, "keys", include_str!("../migrations/0003_keys.sql")),
+    (4, "removals", include_str!("../migrations/0004_removals.sql")),
 ];
 
 /// Jobs, events and idempotency keys in SQLite; cheap to clone.

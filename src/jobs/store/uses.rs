@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use sqlx::{Sqlite, Transaction};
+use uuid::Uuid;
 
 use super::Store;
 use crate::jobs::{error::Error, kind::Resource, time::Timestamp};
@@ -14,12 +15,21 @@ const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 
 type Tx = Transaction<'static, Sqlite>;
 
+/// The note of one removal. Several of one resource may be under way: the resource stays only if all of them are given up.
+#[derive(Debug)]
+pub(in crate::jobs) struct RemovalNote(String);
+
 impl Store {
     /// Notes that `resource` is being removed, so that no job that uses it is accepted any more.
     ///
     /// # Errors
     /// [`Error::InUse`] by an unfinished job; [`Error::Last`] when each of `others` is being removed too.
-    pub async fn begin_removal(&self, resource: &Resource, others: Option<&[Resource]>, now: Timestamp) -> Result<(), Error> {
+    pub(in crate::jobs) async fn begin_removal(
+        &self,
+        resource: &Resource,
+        others: Option<&[Resource]>,
+        now: Timestamp,
+    ) -> Result<RemovalNote, Error> {
         let mut tx = self.begin().await?;
         let user = "SELECT jobs.id FROM uses JOIN jobs ON jobs.seq = uses.job WHERE uses.resource = ? ORDER BY jobs.seq LIMIT 1";
         if let Some(job) = sqlx::query_scalar(user).bind(&resource.0).fetch_optional(&mut *tx).await? {
@@ -36,17 +46,19 @@ impl Store {
                 return Err(Error::Last { resource: resource.clone() });
             }
         }
-        let note = sqlx::query("INSERT OR REPLACE INTO removals (resource, process, at) VALUES (?, ?, ?)");
-        note.bind(&resource.0).bind(self.process.name()).bind(now.0).execute(&mut *tx).await?;
-        Ok(tx.commit().await?)
+        let token = Uuid::now_v7().to_string();
+        let note = sqlx::query("INSERT INTO removals (token, resource, process, at) VALUES (?, ?, ?, ?)");
+        note.bind(&token).bind(&resource.0).bind(self.process.name()).bind(now.0).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(RemovalNote(token))
     }
 
-    /// Takes back that `resource` is being removed.
+    /// Takes a removal back.
     ///
     /// # Errors
     /// The store's own.
-    pub async fn give_removal_up(&self, resource: &Resource) -> Result<(), Error> {
-        sqlx::query("DELETE FROM removals WHERE resource = ?").bind(&resource.0).execute(&self.pool).await?;
+    pub(in crate::jobs) async fn give_removal_up(&self, note: &RemovalNote) -> Result<(), Error> {
+        sqlx::query("DELETE FROM removals WHERE token = ?").bind(&note.0).execute(&self.pool).await?;
         Ok(())
     }
 
@@ -64,9 +76,9 @@ impl Store {
 
     /// Whether a process that lives removes the resource, or has.
     async fn is_removed(&self, tx: &mut Tx, resource: &Resource) -> Result<bool, Error> {
-        let process = sqlx::query_scalar("SELECT process FROM removals WHERE resource = ?").bind(&resource.0);
-        let process: Option<String> = process.fetch_optional(&mut **tx).await?;
-        Ok(process.is_some_and(|process| !self.process.is_dead(&process)))
+        let processes = sqlx::query_scalar("SELECT DISTINCT process FROM removals WHERE resource = ?").bind(&resource.0);
+        let processes: Vec<String> = processes.fetch_all(&mut **tx).await?;
+        Ok(processes.iter().any(|process| !self.process.is_dead(process)))
     }
 }
 

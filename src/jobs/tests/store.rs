@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use serde_json::json;
 
 use crate::jobs::{
-    Admission, Error, Event, Failure, Listing, Progress, Report, Resource, State,
+    Admission, Error, Event, Failure, Jobs, Listing, Progress, Report, Resource, State,
     testing::{Bench, LEASE, config, new_job},
 };
 
@@ -326,6 +326,20 @@ async fn a_removal_that_did_not_happen_leaves_no_trace() {
 }
 
 #[tokio::test]
+async fn a_removal_that_fails_ends_no_other_of_the_same() {
+    let bench = Bench::new().await;
+    let other = bench.replica().await;
+    let photos = Resource("dataset/photos".to_owned());
+    let begin = async |jobs: &Jobs| jobs.store().begin_removal(&photos, None, jobs.now()).await.expect("nobody uses it");
+    let (first, second) = (begin(&bench.jobs).await, begin(&other).await);
+    other.store().give_removal_up(&second).await.expect("it was under way");
+    let refused = bench.jobs.enqueue(&new_job("a"), None).await;
+    assert!(matches!(refused, Err(Error::Removed { .. })), "{refused:?}");
+    bench.jobs.store().give_removal_up(&first).await.expect("it was under way");
+    bench.enqueue("a").await;
+}
+
+#[tokio::test]
 async fn of_what_must_not_all_go_one_stays() {
     let bench = Bench::new().await;
     let other = bench.replica().await;
@@ -337,20 +351,22 @@ async fn of_what_must_not_all_go_one_stays() {
     assert!(matches!(alone, Some(Error::Last { .. })));
 }
 
+/// A store as the first graft made it in `dir`.
+async fn first_form(dir: &std::path::Path) -> sqlx::SqlitePool {
+    use sqlx::migrate::{Migration, MigrationType, Migrator};
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.join("jobs.db")).create_if_missing(true);
+    let pool = sqlx::SqlitePool::connect_with(options).await.expect("a new database");
+    let sql = include_str!("../migrations/0001_jobs.sql");
+    let first = Migration::new(1, "jobs".into(), MigrationType::Simple, sql.into(), false);
+    let migrator = Migrator { migrations: vec![first].into(), ..Migrator::DEFAULT };
+    migrator.run(&pool).await.expect("the first form");
+    pool
+}
+
 #[tokio::test]
 async fn jobs_of_an_earlier_graft_are_read() {
     let dir = tempfile::tempdir().expect("a folder");
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.path().join("jobs.db")).create_if_missing(true);
-    let pool = sqlx::SqlitePool::connect_with(options).await.expect("a new database");
-    let first = sqlx::migrate::Migration::new(
-        1,
-        "jobs".into(),
-        sqlx::migrate::MigrationType::Simple,
-        include_str!("../migrations/0001_jobs.sql").into(),
-        false,
-    );
-    let migrator = sqlx::migrate::Migrator { migrations: vec![first].into(), ..sqlx::migrate::Migrator::DEFAULT };
-    migrator.run(&pool).await.expect("the first form");
+    let pool = first_form(dir.path()).await;
     let insert = "INSERT INTO jobs (id, state, name, dataset, base_model, base_version, recipe, estimates, warnings, progress, created) \
                   VALUES ('j', 'queued', 'cats', 'photos', 'vgg16', 1, '{\"seed\": 7}', '{\"minutes\": 1.5}', '[\"w\"]', \
                   '{\"phase\": 1, \"reported_ms\": 5}', 1)";
