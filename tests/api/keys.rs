@@ -55,6 +55,17 @@ fn create(models: &Path, arguments: &[&str]) -> String {
     keys(models, &[&["create"], arguments].concat()).ok().trim().to_owned()
 }
 
+#[test]
+fn processes_that_make_one_store_at_once_all_start() {
+    let setup = Setup::new();
+    let models = setup.config().models.dir.clone();
+    std::thread::scope(|scope| {
+        let make = |name: &'static str| scope.spawn(|| create(&models, &[name]));
+        let made = ["a", "b", "c", "d", "e", "f"].map(make);
+        made.into_iter().for_each(|key| assert!(key.join().expect("it starts").starts_with("graft_")));
+    });
+}
+
 /// A server over a data folder where keys were made before it started, and the keys.
 async fn with_keys<const N: usize>(made: [&[&str]; N]) -> (TestApp, [String; N]) {
     let setup = Setup::new();

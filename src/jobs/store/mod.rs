@@ -12,13 +12,14 @@ mod sound;
 mod uses;
 mod watch;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
     ConnectOptions, Connection, Sqlite, SqlitePool, Transaction,
     migrate::{Migration, MigrationType, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::task::spawn_blocking;
 
 pub use accept::{Admission, Reservation};
 pub use history::Listing;
@@ -33,7 +34,7 @@ use super::{
     state::{State, Transition},
     time::Timestamp,
 };
-use crate::registry::{flush, make_folder};
+use crate::registry::{flush, hidden, make_folder};
 
 /// File name in `data.dir`.
 pub(super) const FILE: &str = "jobs.db";
@@ -71,6 +72,9 @@ impl Store {
         let folder = |source| Error::Folder { path: dir.to_owned(), source };
         make_folder(dir).map_err(folder)?;
         let path = dir.join(FILE);
+        let locked = dir.to_owned();
+        // One process at a time makes the file and brings it forward; others wait for that.
+        let lock = spawn_blocking(move || hidden::lock(&locked)).await.map_err(|error| folder(io::Error::other(error)))?;
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)
@@ -90,6 +94,7 @@ impl Store {
         let pool = pool.map_err(|source| Error::open(path.clone(), source))?;
         let migrated = migrator().run(&pool).await;
         migrated.map_err(|source| Error::Migrate { path: path.clone(), source: source.into() })?;
+        drop(lock);
         // The file's own name must survive a power cut too.
         flush(dir).map_err(folder)?;
         let process = Process::new(dir).map_err(folder)?;

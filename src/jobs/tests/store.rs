@@ -363,6 +363,26 @@ async fn first_form(dir: &std::path::Path) -> sqlx::SqlitePool {
     pool
 }
 
+#[test]
+fn a_store_is_made_and_brought_forward_by_one_of_many() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("it is made");
+    for is_old in [false, true] {
+        let dir = tempfile::tempdir().expect("a folder");
+        if is_old {
+            runtime().block_on(async { first_form(dir.path()).await.close().await });
+        }
+        let together = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            let open = || {
+                together.wait();
+                runtime().block_on(crate::jobs::Store::open(dir.path())).map(drop)
+            };
+            let opened = [(); 8].map(|()| scope.spawn(open)).map(|thread| thread.join().expect("no panic"));
+            opened.into_iter().for_each(|opened| opened.expect("it opens"));
+        });
+    }
+}
+
 #[tokio::test]
 async fn jobs_of_an_earlier_graft_are_read() {
     let dir = tempfile::tempdir().expect("a folder");
