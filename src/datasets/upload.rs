@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     runtime::trim,
-    work::{Client, Share},
+    work::{Client, EndsElsewhere, Share},
 };
 
 /// An archive that is being received; dropping it leaves nothing behind.
@@ -28,13 +28,19 @@ use crate::{
 pub struct Upload {
     store: Datasets,
     kind: Option<ArchiveKind>,
-    staging: Staging,
+    held: EndsElsewhere<Held>,
     file: File,
     received: u64,
     /// Bytes that arrived encoded; `None` where the archive arrives as it is.
     encoded: Option<Arc<AtomicU64>>,
     /// The first bytes, until they have said what kind of archive it is.
     first: Vec<u8>,
+}
+
+/// What an upload holds until it is over: gigabytes may have to be removed where it is given up.
+#[derive(Debug)]
+struct Held {
+    staging: Staging,
     place: Share,
 }
 
@@ -45,7 +51,8 @@ impl Upload {
         let staging = spawn_blocking(move || Staging::new(&inner.dir, &inner.quota)).await.map_err(Error::CutShort)??;
         let path = staging.archive_path();
         let file = File::create(&path).await.at("create", &path)?;
-        Ok(Self { store, kind, staging, file, received: 0, encoded: None, first: Vec::new(), place })
+        let held = EndsElsewhere::new(Held { staging, place });
+        Ok(Self { store, kind, held, file, received: 0, encoded: None, first: Vec::new() })
     }
 
     /// Measures what comes out of the archive by `encoded`, which counts the bytes that arrived, instead of by the archive's own.
@@ -77,8 +84,8 @@ impl Upload {
         if missing > 0 && self.first.len() == archive::MARK_BYTES {
             archive::kind_of(&self.first)?;
         }
-        self.staging.share.take(chunk.len() as u64)?;
-        self.file.write_all(chunk).await.at("write", &self.staging.archive_path())
+        self.held.staging.share.take(chunk.len() as u64)?;
+        self.file.write_all(chunk).await.at("write", &self.held.staging.archive_path())
     }
 
     /// Unpacks what was received, checks every image, and publishes the data set, read as `read_as` says. Dropping the future gives it up.
@@ -86,12 +93,13 @@ impl Upload {
     /// # Errors
     /// Whatever keeps the archive from being a data set; nothing is left behind then.
     pub async fn finish(mut self, read_as: ReadAs) -> Result<Dataset, Error> {
-        let path = self.staging.archive_path();
+        let path = self.held.staging.archive_path();
         self.file.flush().await.at("write", &path)?;
         let sent = self.sent();
-        let Self { store, kind, staging, file, place, .. } = self;
+        let Self { store, kind, held, file, .. } = self;
         drop(file);
         on_its_own_thread(move |cancel| {
+            let Held { staging, place } = held.into_inner();
             // Until its end, not until the client leaves: it is what bounds the work in progress.
             let _place = place;
             store.take_archive(staging, kind, read_as, sent, cancel)

@@ -5,12 +5,14 @@
 
 mod budget;
 mod client;
+mod elsewhere;
 mod fair;
 mod lane;
 mod priority;
 
 pub use budget::{Budget, Exceeded, Share};
 pub use client::Client;
+pub use elsewhere::EndsElsewhere;
 pub use fair::{Fair, Origin};
 pub use lane::{Full, Lane, Turn};
 pub use priority::{lower_priority, thread_time};
