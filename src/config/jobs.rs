@@ -13,6 +13,8 @@ pub struct JobsConfig {
     pub workers: usize,
     /// Jobs that may wait; default 100; `GRAFT__JOBS__MAX_QUEUED`.
     pub max_queued: u32,
+    /// What one client may have of them, in percent: `server.max_client_percent`.
+    pub max_client_percent: u8,
     /// Finished jobs that are kept with their events, the newest; default 1000; `GRAFT__JOBS__MAX_FINISHED`.
     pub max_finished: u32,
     /// How long a worker may be silent before its job goes to another; default 30 s; `GRAFT__JOBS__LEASE_MS`.
@@ -36,11 +38,18 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 impl JobsConfig {
+    /// Jobs of one client that may wait, at least one.
+    pub fn max_queued_per_client(&self) -> u32 {
+        let share = u64::from(self.max_queued) * u64::from(self.max_client_percent) / 100;
+        u32::try_from(share.max(1)).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn from_values(values: &Values) -> Self {
         let small = |key: &str| u32::try_from(values.integer(key)).expect("the key's range is within that of u32");
         Self {
             workers: values.size("jobs.workers"),
             max_queued: small("jobs.max_queued"),
+            max_client_percent: u8::try_from(values.integer("server.max_client_percent")).expect("a percentage fits"),
             max_finished: small("jobs.max_finished"),
             lease: values.duration("jobs.lease_ms"),
             max_attempts: small("jobs.max_attempts"),

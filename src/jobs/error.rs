@@ -96,10 +96,15 @@ pub enum Error {
         state: State,
     },
     /// As many jobs wait as may.
-    #[error("{limit} jobs are already waiting (`jobs.max_queued`); try again when one has ended, or cancel one")]
+    #[error(
+        "{limit} jobs are already waiting{}; try again when one has ended, or cancel one",
+        if *.of_client { ", the share of one client (`server.max_client_percent`)" } else { " (`jobs.max_queued`)" }
+    )]
     QueueFull {
         /// The bound.
         limit: u32,
+        /// Whether it is the client's share that is used up.
+        of_client: bool,
     },
     /// The idempotency key came with another body before.
     #[error("the `Idempotency-Key` `{}` was used with another body; use a new key for a new job", excerpt(.key))]
@@ -148,10 +153,15 @@ pub enum Error {
         setting: &'static str,
     },
     /// As many files as may be are received, or wait with their jobs.
-    #[error("{limit} files are being received or wait for their jobs; try again when one of these has ended")]
+    #[error(
+        "{limit} files are being received or wait for their jobs{}; try again when one of these has ended",
+        if *.of_client { ", the share of one client (`server.max_client_percent`)" } else { "" }
+    )]
     TooManyFiles {
         /// The bound.
-        limit: usize,
+        limit: u64,
+        /// Whether it is the client's share that is used up.
+        of_client: bool,
     },
     /// No thread for the job.
     #[error("cannot start a thread for job `{id}`")]

@@ -3,28 +3,28 @@
 //! Knows bytes; what they mean is the kind's business.
 
 use std::{
+    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use sha2::{Digest, Sha256};
-use tokio::{
-    io::AsyncWriteExt,
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::spawn_blocking,
-};
+use tokio::{io::AsyncWriteExt, task::spawn_blocking};
 use uuid::Uuid;
 
 use super::error::Error;
-use crate::registry::{
-    flush,
-    hidden::{self, HiddenFolder, STAGING_PREFIX},
-    make_folder,
+use crate::{
+    registry::{
+        flush,
+        hidden::{self, HiddenFolder, STAGING_PREFIX},
+        make_folder,
+    },
+    work::{Budget, Client, EndsElsewhere, Exceeded, Share},
 };
 
 /// Files that are received and kept at once.
-const MOST: usize = 4;
+const MOST: u64 = 4;
 
 /// Name of the file in its folder.
 const FILE: &str = "file";
@@ -36,18 +36,27 @@ pub struct Files {
     max_bytes: u64,
     /// Where that is configured.
     setting: &'static str,
-    receiving: Arc<Semaphore>,
+    places: Budget,
+    /// Places of files that were received here and are there, by their jobs' ids. A plain mutex: held while one is renamed and for
+    /// looks, and never on an async thread.
+    received: Arc<Mutex<HashMap<String, Share>>>,
 }
 
 /// A file that is being received; dropping it leaves nothing behind.
 #[derive(Debug)]
 pub struct Receiving {
     files: Files,
-    folder: HiddenFolder,
+    held: EndsElsewhere<Held>,
     file: tokio::fs::File,
     bytes: u64,
     hasher: Sha256,
-    _permit: OwnedSemaphorePermit,
+}
+
+/// What a file holds that is being received.
+#[derive(Debug)]
+struct Held {
+    folder: HiddenFolder,
+    place: Share,
 }
 
 /// A file that was received; dropping it removes it, unless a job has it.
@@ -63,16 +72,25 @@ pub struct Attachment {
     pub bytes: u64,
     /// SHA-256 of its contents, hexadecimal.
     pub sha256: String,
-    is_kept: bool,
+    kept: EndsElsewhere<Kept>,
+}
+
+/// A file's folder among those that are kept.
+#[derive(Debug)]
+struct Kept {
+    files: Files,
+    id: String,
+    /// Whether a job has it.
+    has_job: bool,
 }
 
 impl Files {
-    /// Files of up to `max_bytes`, which `setting` configures, in `dir`, which is made with the first one; what dead processes left
-    /// half-received there goes.
-    pub fn new(dir: PathBuf, max_bytes: u64, setting: &'static str) -> Self {
+    /// Files of up to `max_bytes`, which `setting` configures, in `dir`, which is made with the first one; what dead processes
+    /// left half-received there goes. One client has at most `max_client_percent` of their places.
+    pub fn new(dir: PathBuf, (max_bytes, setting): (u64, &'static str), max_client_percent: u8) -> Self {
         // What cannot be removed does no harm.
         let _ = hidden::clean(&dir);
-        Self { dir, max_bytes, setting, receiving: Arc::new(Semaphore::new(MOST)) }
+        Self { dir, max_bytes, setting, places: Budget::shared(MOST, max_client_percent, 1), received: Arc::default() }
     }
 
     /// Size of the largest file that is taken; 0 when none is.
@@ -90,33 +108,45 @@ impl Files {
         Error::FileTooLarge { limit: self.max_bytes, setting: self.setting }
     }
 
-    /// Starts to receive a file.
+    /// Starts to receive a file of `client`.
     ///
     /// # Errors
     /// [`Error::TooManyFiles`]; when the file system refuses.
-    pub async fn receive(&self) -> Result<Receiving, Error> {
-        let full = || Error::TooManyFiles { limit: MOST };
-        let permit = Arc::clone(&self.receiving).try_acquire_owned().map_err(|_| full())?;
-        let dir = self.dir.clone();
+    pub async fn receive(&self, client: &Client) -> Result<Receiving, Error> {
+        let full = || Error::TooManyFiles { limit: MOST, of_client: false };
+        let (files, client) = (self.clone(), client.clone());
         let begun = spawn_blocking(move || {
-            make_folder(&dir)?;
-            let folder = HiddenFolder::new(&dir, STAGING_PREFIX)?;
-            let file = fs::File::create(folder.path().join(FILE))?;
-            Ok((folder, file, ids(&dir).count()))
+            let elsewhere = files.received_elsewhere();
+            let place = files.places.take(&client, 1).map_err(|exceeded| match exceeded {
+                Exceeded::Bound => full(),
+                Exceeded::Client => Error::TooManyFiles { limit: files.places.per_client(), of_client: true },
+            })?;
+            if files.places.used() + elsewhere > MOST {
+                return Err(full());
+            }
+            let begin = || {
+                make_folder(&files.dir)?;
+                let folder = HiddenFolder::new(&files.dir, STAGING_PREFIX)?;
+                let file = fs::File::create(folder.path().join(FILE))?;
+                Ok((folder, file))
+            };
+            let (folder, file) = begin().map_err(|source| files.refused(source))?;
+            let (held, file) = (EndsElsewhere::new(Held { folder, place }), tokio::fs::File::from_std(file));
+            Ok(Receiving { files, held, file, bytes: 0, hasher: Sha256::new() })
         });
-        let (folder, file, kept) = begun.await.map_err(|_| full())?.map_err(|source| self.refused(source))?;
-        // This one is among those that are being received.
-        if kept + MOST - self.receiving.available_permits() > MOST {
-            return Err(full());
-        }
-        Ok(Receiving {
-            files: self.clone(),
-            folder,
-            file: tokio::fs::File::from_std(file),
-            bytes: 0,
-            hasher: Sha256::new(),
-            _permit: permit,
-        })
+        begun.await.map_err(|_| full())?
+    }
+
+    /// How many files are kept that another process received, or one before this. The places of those that are gone are free.
+    fn received_elsewhere(&self) -> u64 {
+        let mut received = self.received();
+        let there = self.kept();
+        received.retain(|id, _| there.contains(id));
+        there.iter().filter(|id| !received.contains_key(*id)).count() as u64
+    }
+
+    fn received(&self) -> MutexGuard<'_, HashMap<String, Share>> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The file of the job `id`.
@@ -137,6 +167,7 @@ impl Files {
         {
             tracing::warn!(folder = %folder.display(), %error, "cannot remove the file of a job that has ended");
         }
+        self.received().remove(id);
     }
 
     fn refused(&self, source: io::Error) -> Error {
@@ -163,33 +194,41 @@ impl Receiving {
     /// # Errors
     /// When the file system refuses.
     pub async fn finish(self, name: String) -> Result<Attachment, Error> {
-        let Self { files, folder, file, bytes, hasher, _permit } = self;
+        let Self { files, held, file, bytes, hasher } = self;
         file.sync_all().await.map_err(|source| files.refused(source))?;
         let id = Uuid::now_v7().to_string();
-        let (dir, target) = (files.dir.clone(), files.dir.join(&id));
-        let kept = spawn_blocking(move || {
-            fs::rename(folder.path(), &target)?;
-            folder.keep();
-            flush(&dir)
-        });
-        kept.await.map_err(io::Error::other).and_then(|kept| kept).map_err(|source| files.refused(source))?;
         let sha256 = hex::encode(hasher.finalize());
-        Ok(Attachment { path: files.path(&id), id, name, bytes, sha256, is_kept: false })
+        let kept = EndsElsewhere::new(Kept { files: files.clone(), id: id.clone(), has_job: false });
+        let attachment = Attachment { path: files.path(&id), id, name, bytes, sha256, kept };
+        let dir = files.dir.clone();
+        let renamed = spawn_blocking(move || {
+            let Held { folder, place } = held.into_inner();
+            let Kept { files, id, .. } = &*attachment.kept;
+            {
+                let mut received = files.received();
+                fs::rename(folder.path(), dir.join(id))?;
+                received.insert(id.clone(), place);
+            }
+            folder.keep();
+            flush(&dir)?;
+            Ok(attachment)
+        });
+        renamed.await.map_err(io::Error::other).and_then(|kept| kept).map_err(|source| files.refused(source))
     }
 }
 
 impl Attachment {
     /// Says that its job is accepted.
     pub fn keep(mut self) {
-        self.is_kept = true;
+        self.kept.has_job = true;
     }
 }
 
-impl Drop for Attachment {
+impl Drop for Kept {
     fn drop(&mut self) {
-        if !self.is_kept {
+        if !self.has_job {
             // What cannot be removed now is when the next worker tidies up.
-            let _ = self.path.parent().map(fs::remove_dir_all);
+            self.files.remove(&self.id);
         }
     }
 }
@@ -206,12 +245,19 @@ fn ids(dir: &Path) -> impl Iterator<Item = String> + use<> {
 mod tests {
     use super::*;
 
+    /// What is given up is removed on another thread.
+    async fn eventually(is_so: impl Fn() -> bool) {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     #[tokio::test]
     async fn a_file_is_kept_only_for_an_accepted_job() {
         let dir = tempfile::tempdir().expect("a folder");
-        let files = Files::new(dir.path().join("files"), 10, "models.max_import_bytes");
+        let files = Files::new(dir.path().join("files"), (10, "models.max_import_bytes"), 100);
         let received = async |bytes: &[u8]| {
-            let mut receiving = files.receive().await.expect("there is room");
+            let mut receiving = files.receive(&Client::local()).await.expect("there is room");
             receiving.write(bytes).await?;
             receiving.finish("a.onnx".to_owned()).await
         };
@@ -223,27 +269,57 @@ mod tests {
         drop(received(b"refused").await.expect("it is received"));
         let large = received(b"0123456789x").await.expect_err("one byte too many");
         assert!(matches!(large, Error::FileTooLarge { limit: 10, .. }), "{large}");
-        assert_eq!(files.kept(), std::slice::from_ref(&id), "the others are gone");
+        eventually(|| files.kept() == std::slice::from_ref(&id)).await;
+        eventually(|| files.places.used() == 1).await;
         files.remove(&id);
         files.remove(&id);
-        assert_eq!(fs::read_dir(dir.path().join("files")).expect("a folder").count(), 0);
+        eventually(|| fs::read_dir(dir.path().join("files")).expect("a folder").count() == 0).await;
     }
 
     #[tokio::test]
     async fn few_files_are_received_and_kept_at_once() {
         let dir = tempfile::tempdir().expect("a folder");
-        let files = Files::new(dir.path().to_owned(), 10, "models.max_import_bytes");
+        let files = Files::new(dir.path().to_owned(), (10, "models.max_import_bytes"), 100);
+        let receive = async || files.receive(&Client::local()).await;
         let mut receiving = Vec::new();
         for _ in 0..MOST {
-            receiving.push(files.receive().await.expect("there is room"));
+            receiving.push(receive().await.expect("there is room"));
         }
-        assert!(matches!(files.receive().await, Err(Error::TooManyFiles { limit: MOST })));
+        assert!(matches!(receive().await, Err(Error::TooManyFiles { limit: MOST, of_client: false })));
         for (done, receiving) in receiving.into_iter().enumerate() {
             receiving.finish("a".to_owned()).await.expect("it is received").keep();
-            assert!(matches!(files.receive().await, Err(Error::TooManyFiles { .. })), "{done} are kept, the others received");
+            assert!(matches!(receive().await, Err(Error::TooManyFiles { .. })), "{done} are kept, the others received");
         }
-        assert!(matches!(files.receive().await, Err(Error::TooManyFiles { .. })), "jobs have as many");
-        files.remove(&files.kept()[0]);
-        files.receive().await.expect("one has ended");
+        // As after a restart, or in another process.
+        let other = Files::new(dir.path().to_owned(), (10, "models.max_import_bytes"), 100);
+        for files in [&files, &other] {
+            let full = files.receive(&Client::local()).await;
+            assert!(matches!(full, Err(Error::TooManyFiles { of_client: false, .. })), "jobs have as many");
+        }
+        eventually(|| files.places.used() == MOST).await;
+        other.remove(&files.kept()[0]);
+        files.receive(&Client::local()).await.expect("one has ended, whoever ran it");
+    }
+
+    #[tokio::test]
+    async fn one_client_has_a_share_of_files_until_their_jobs_have_ended() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let files = Files::new(dir.path().to_owned(), (10, "models.max_import_bytes"), 50);
+        let [one, other] = ["one", "other"].map(Client::key);
+        let is_full = async || matches!(files.receive(&one).await, Err(Error::TooManyFiles { limit: 2, of_client: true }));
+        let received = async || files.receive(&one).await.expect("there is room").finish("a".to_owned()).await.expect("it is");
+        let kept = received().await;
+        let id = kept.id.clone();
+        kept.keep();
+        let waiting = received().await;
+        assert!(is_full().await, "one waits with its job, one for it");
+        files.receive(&other).await.expect("there is room for others");
+        drop(waiting);
+        eventually(|| files.kept().len() == 1 && files.places.used() == 1).await;
+        let receiving = files.receive(&one).await.expect("it was refused");
+        assert!(is_full().await);
+        files.remove(&id);
+        files.receive(&one).await.expect("its job has ended");
+        drop(receiving);
     }
 }

@@ -16,10 +16,10 @@ use super::{
     job::{Job, LeaseReport, LeaseStatus, NewJob},
     kind::Resource,
     state::State,
-    store::{self, Admission, Listing, RemovalNote, Reservation, Store},
+    store::{self, Admission, Hold, Listing, RemovalNote, Store},
     time::{Clock, Timestamp},
 };
-use crate::config::JobsConfig;
+use crate::{config::JobsConfig, work::Client};
 
 /// News that a slow listener may be behind; then it is told that anything may have changed.
 const NEWS: usize = 256;
@@ -65,30 +65,30 @@ impl Jobs {
         dir.join(store::FILE)
     }
 
-    /// Looks up an idempotency key, or holds it for this request; `body` is the SHA-256 of the request's body.
+    /// Looks up an idempotency key of `client`, or holds it for this request; `body` is the SHA-256 of the request's body. The
+    /// holder of an API key has keys of their own, those without one share theirs.
     ///
     /// # Errors
-    /// As [`Store::reserve`].
-    pub async fn reserve(&self, key: &str, body: &str) -> Result<Admission, Error> {
-        self.store().reserve(key, body, self.now()).await
+    /// [`Error::KeyReused`] with another body, [`Error::KeyInProgress`] while the first is still being accepted.
+    pub async fn reserve(&self, client: &Client, key: &str, body: &str) -> Result<Admission<Reservation>, Error> {
+        Ok(match self.store().reserve(client, (key, body), self.now()).await? {
+            Admission::Known(job) => Admission::Known(job),
+            Admission::New(hold) => Admission::New(Reservation { jobs: self.clone(), hold: Some(hold) }),
+        })
     }
 
-    /// Gives the key of a refused request up.
+    /// Accepts a job of `client`: from here on it is not lost, and its reservation is used up.
     ///
     /// # Errors
-    /// As [`Store::give_up`].
-    pub async fn give_up(&self, reservation: Reservation) -> Result<(), Error> {
-        self.store().give_up(reservation).await
-    }
-
-    /// Accepts a job: from here on it is not lost.
-    ///
-    /// # Errors
-    /// As [`Store::enqueue`].
-    pub async fn enqueue(&self, new: &NewJob, reservation: Option<&Reservation>) -> Result<Job, Error> {
-        let JobsConfig { max_queued, max_finished, .. } = self.inner.config;
+    /// [`Error::QueueFull`]; [`Error::Removed`] when something that it uses is being removed; [`Error::KeyInProgress`] when the
+    /// reservation was taken over; [`Error::Gone`].
+    pub async fn enqueue(&self, client: &Client, new: &NewJob, reservation: Option<&mut Reservation>) -> Result<Job, Error> {
         self.store().in_place()?;
-        let job = self.store().enqueue(new, reservation, (max_queued, max_finished), self.now()).await?;
+        let hold = reservation.as_ref().and_then(|reservation| reservation.hold.as_ref());
+        let job = self.store().enqueue(client, new, hold, &self.inner.config, self.now()).await?;
+        if let Some(reservation) = reservation {
+            reservation.hold = None;
+        }
         // A job in a file that nobody will open again is none.
         self.store().in_place()?;
         self.announce(&job.id);
@@ -214,6 +214,13 @@ impl Jobs {
         self.store().requeue_expired(clock.now(), clock.elapsed(), config.max_attempts).await
     }
 
+    /// Gives a key up; should this fail, it is free after a minute.
+    async fn end(&self, hold: &Hold) {
+        if let Err(error) = self.store().give_up(hold).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot give an idempotency key up");
+        }
+    }
+
     /// Tells that a job changed.
     pub(super) fn announce(&self, id: &str) {
         // Nobody listening is fine.
@@ -224,6 +231,31 @@ impl Jobs {
 /// How long a worker with such a lease is silent at most.
 fn heartbeat(lease: Duration) -> Duration {
     lease / 10
+}
+
+/// An idempotency key held for the request that came first; dropping it gives the key up, unless a job was accepted with it.
+#[must_use]
+pub struct Reservation {
+    jobs: Jobs,
+    /// `None` once it is over.
+    hold: Option<Hold>,
+}
+
+impl Reservation {
+    /// Gives the key of a refused request up: the next one with it is a first again.
+    pub async fn give_up(mut self) {
+        if let Some(hold) = self.hold.take() {
+            self.jobs.end(&hold).await;
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let Some(hold) = self.hold.take() else { return };
+        let jobs = self.jobs.clone();
+        tokio::spawn(async move { jobs.end(&hold).await });
+    }
 }
 
 /// The right to remove something that jobs use.

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::{
     AnyKind, Attachment, Control, Failure, Job, Jobs, NewJob, PlanError, Resource, Spec, StoredEvent, Time, Timestamp, document,
 };
-use crate::config::JobsConfig;
+use crate::{config::JobsConfig, work::Client};
 
 pub const LEASE: Duration = Duration::from_secs(30);
 
@@ -80,7 +80,7 @@ impl Bench {
     }
 
     pub async fn enqueue(&self, name: &str) -> Job {
-        self.jobs.enqueue(&new_job(name), None).await.expect("there is room")
+        self.jobs.enqueue(&Client::local(), &new_job(name), None).await.expect("there is room")
     }
 
     /// A job's events; fails the test unless their ids are consecutive from 1 and only the last is an end.
@@ -121,7 +121,16 @@ impl<F: Fn(&Job, &dyn Control) -> Result<Value, Failure> + Send + Sync + 'static
 }
 
 pub fn config() -> JobsConfig {
-    JobsConfig { workers: 1, max_queued: 5, max_finished: 100, lease: LEASE, max_attempts: 2, nice: 0, max_streams: 2 }
+    JobsConfig {
+        workers: 1,
+        max_queued: 5,
+        max_client_percent: 100,
+        max_finished: 100,
+        lease: LEASE,
+        max_attempts: 2,
+        nice: 0,
+        max_streams: 2,
+    }
 }
 
 pub fn new_job(name: &str) -> NewJob {

@@ -124,7 +124,8 @@ pub struct Imported {
 
 impl Import {
     pub(super) fn new(parts: Arc<Parts>) -> Self {
-        Self { files: Files::new(parts.data_dir.join("imports"), parts.max_import_bytes, "models.max_import_bytes"), parts }
+        let bound = (parts.max_import_bytes, "models.max_import_bytes");
+        Self { files: Files::new(parts.data_dir.join("imports"), bound, parts.max_client_percent), parts }
     }
 
     fn planned(&self, request: &Value, file: Option<&Attachment>) -> Result<Planned<Self>, PlanError> {

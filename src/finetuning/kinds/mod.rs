@@ -52,6 +52,7 @@ pub struct Parts {
     datasets: Datasets,
     data_dir: PathBuf,
     max_import_bytes: u64,
+    max_client_percent: u8,
     /// This server's folders, and what a client may call them.
     folders: Folders,
     /// Runs the engine's asynchronous calls from a job's thread.
@@ -126,6 +127,7 @@ impl Parts {
             datasets,
             data_dir: config.data.dir.clone(),
             max_import_bytes: config.models.max_import_bytes,
+            max_client_percent: config.server.max_client_percent,
             handle: tokio::runtime::Handle::current(),
         })
     }

@@ -61,7 +61,7 @@ fn jobs_errors() -> Vec<(JobsError, u16, Code)> {
     vec![
         (JobsError::UnknownJob { id: id() }, 404, Code::UnknownJob),
         (JobsError::Finished { id: id(), state: jobs::State::Failed }, 409, Code::JobFinished),
-        (JobsError::QueueFull { limit: 1 }, 503, Code::QueueFull),
+        (JobsError::QueueFull { limit: 1, of_client: false }, 503, Code::QueueFull),
         (JobsError::KeyReused { key: key() }, 422, Code::IdempotencyKeyReused),
         (JobsError::KeyInProgress { key: key() }, 409, Code::IdempotencyInProgress),
         (JobsError::Folder { path: "x".into(), source: std::io::Error::other("disk") }, 500, Code::Internal),

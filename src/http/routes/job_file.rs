@@ -20,6 +20,7 @@ use crate::{
     },
     jobs::{Attachment, Files, Receiving},
     message::excerpt,
+    work::Client,
 };
 
 /// Most bytes of a field that is no file: settings and labels.
@@ -31,7 +32,7 @@ const MAX_FIELD_BYTES: usize = 4 << 20;
 /// A kind that takes no file as configured, a file that is too large, a field that is not among `fields`.
 pub async fn receive(
     state: &State,
-    files: &Files,
+    (files, client): (&Files, &Client),
     fields: &[&str],
     query: &Query,
     (uri, headers, body): (&Uri, &HeaderMap, Body),
@@ -57,10 +58,10 @@ pub async fn receive(
     let idle = state.datasets().config().idle_timeout;
     let mut chunks = state.intake().chunks_within(body, idle, "datasets.idle_timeout_ms");
     if is_form {
-        let mut reader = Reader { files, fields, form: Form::new(headers, chunks)?, request, around: 0 };
+        let mut reader = Reader { files, client, fields, form: Form::new(headers, chunks)?, request, around: 0 };
         return reader.read().await;
     }
-    let mut receiving = files.receive().await?;
+    let mut receiving = files.receive(client).await?;
     while let Some(chunk) = chunks.try_next().await? {
         receiving.write(&chunk).await?;
     }
@@ -70,6 +71,7 @@ pub async fn receive(
 /// A form that is being read.
 struct Reader<'a> {
     files: &'a Files,
+    client: &'a Client,
     fields: &'a [&'a str],
     form: Form,
     request: Map<String, Value>,
@@ -92,7 +94,7 @@ impl Reader<'_> {
             if file.is_some() {
                 return Err(ApiError::InvalidParameter("the form has more than one file".to_owned()));
             }
-            let (receiving, _) = file.insert((self.files.receive().await?, file_name));
+            let (receiving, _) = file.insert((self.files.receive(self.client).await?, file_name));
             while let Some(chunk) = self.form.chunk(&mut field).await? {
                 receiving.write(&chunk).await?;
             }

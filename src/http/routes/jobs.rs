@@ -37,7 +37,7 @@ use crate::{
     },
     inference::Admission,
     jobs::{self, Admission as KeyAdmission, AnyKind, Attachment, Job, Listing, NewJob, Reservation},
-    work::{Lane, Origin, Share},
+    work::{Client, Lane, Origin, Share},
 };
 
 /// What may go wrong with a submission.
@@ -111,24 +111,26 @@ async fn submit(extract::State(state): extract::State<State>, taken: Taken, requ
     let (mut parts, body) = request.into_parts();
     let query = Query::of(&mut parts, taken.declared).await?;
     let SubmissionQuery { dry_run, key } = SubmissionQuery::read(&query)?;
+    let client = client(&parts.extensions);
     let asked = match kind.files() {
         None => Asked::json(taken.name, &json::bytes(state.intake(), &parts, body).await?)?,
         Some(files) => {
             let (request, file) =
-                job_file::receive(&state, files, taken.fields, &query, (&parts.uri, &parts.headers, body)).await?;
+                job_file::receive(&state, (files, &client), taken.fields, &query, (&parts.uri, &parts.headers, body)).await?;
             let hash = hash(&[taken.name.as_bytes(), request.to_string().as_bytes(), file.sha256.as_bytes()]);
             Asked { hash, request, file: Some(file) }
         }
     };
-    let place = jobs.plans.places.take(&client(&parts.extensions), 1).map_err(|_| ApiError::TooManyPlans)?;
+    let place = jobs.plans.places.take(&client, 1).map_err(|_| ApiError::TooManyPlans)?;
     let planning = Planning { lane: jobs.plans.lane.clone(), _place: place };
     if dry_run == Some(true) {
         let planned = planning.plan(kind, asked).await?.0.spec;
         return json::answer(state.intake(), state.intake().admit(&parts.extensions), move || PlannedJob::from(planned)).await;
     }
     // A client that leaves must not leave its key behind half-used.
-    let job =
-        tokio::spawn(async move { accept(&jobs, kind, key, asked, planning).await }).await.map_err(ApiError::internal)??;
+    let job = tokio::spawn(async move { accept((&jobs, &client), kind, key, asked, planning).await })
+        .await
+        .map_err(ApiError::internal)??;
     let location = format!("/jobs/{}", job.id);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(AcceptedJob::from(job))).into_response())
 }
@@ -209,33 +211,32 @@ fn hash(parts: &[&[u8]]) -> String {
 
 /// The job of this key and body; a new one unless it was accepted before.
 async fn accept(
-    part: &JobsPart,
+    (part, client): (&JobsPart, &Client),
     kind: Arc<dyn AnyKind>,
     key: Option<IdempotencyKey>,
     asked: Asked,
     planning: Planning,
 ) -> Result<Job, ApiError> {
-    let Some(IdempotencyKey(key)) = key else { return plan_and_enqueue(part, kind, None, asked, planning).await };
-    let reservation = match part.jobs.reserve(&key, &asked.hash).await? {
+    let Some(IdempotencyKey(key)) = key else { return plan_and_enqueue((part, client), kind, None, asked, planning).await };
+    let mut reservation = match part.jobs.reserve(client, &key, &asked.hash).await? {
         KeyAdmission::Known(job) => return Ok(*job),
         KeyAdmission::New(reservation) => reservation,
     };
-    let accepted = plan_and_enqueue(part, kind, Some(&reservation), asked, planning).await;
-    if accepted.is_err() {
-        part.jobs.give_up(reservation).await?;
-    }
+    let accepted = plan_and_enqueue((part, client), kind, Some(&mut reservation), asked, planning).await;
+    // Before the answer: whoever mends the request may send it again with the same key.
+    reservation.give_up().await;
     accepted
 }
 
 async fn plan_and_enqueue(
-    part: &JobsPart,
+    (part, client): (&JobsPart, &Client),
     kind: Arc<dyn AnyKind>,
-    reservation: Option<&Reservation>,
+    reservation: Option<&mut Reservation>,
     asked: Asked,
     planning: Planning,
 ) -> Result<Job, ApiError> {
     let (plan, file) = planning.plan(kind, asked).await?;
-    let job = part.jobs.enqueue(&plan, reservation).await?;
+    let job = part.jobs.enqueue(client, &plan, reservation).await?;
     file.into_iter().for_each(Attachment::keep);
     Ok(job)
 }

@@ -1,4 +1,4 @@
-//! How jobs come in and are called off: idempotency keys, the bounded queue, cancellation.
+//! How jobs come in and are called off: idempotency keys, the queue and each client's share of it, cancellation.
 //!
 //! Knows nothing of workers.
 
@@ -8,44 +8,62 @@ use sqlx::{Row, Sqlite, Transaction, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{Move, Store, append, change, rows};
-use crate::jobs::{
-    error::Error,
-    event::{Event, QUEUED},
-    job::{Job, NewJob},
-    state::State,
-    time::Timestamp,
+use crate::{
+    config::JobsConfig,
+    jobs::{
+        error::Error,
+        event::{Event, QUEUED},
+        job::{Job, NewJob},
+        state::State,
+        time::Timestamp,
+    },
+    work::Client,
 };
 
-/// After this time a request that was being accepted has died with its process.
+/// So long a key is held for a request that is still being accepted, wherever the clock is set meanwhile.
 const ABANDONED: Duration = Duration::from_secs(60);
+
+/// So long what is left of such a request stays, if nobody asks for its key.
+const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
+
+type Tx = Transaction<'static, Sqlite>;
 
 /// What an idempotency key says of a request.
 #[derive(Debug)]
-pub enum Admission {
+pub enum Admission<R> {
     /// It is the first; enqueue with the reservation.
-    New(Reservation),
+    New(R),
     /// It was accepted before, as this job.
     Known(Box<Job>),
 }
 
 /// An idempotency key held for the request that came first.
 #[derive(Debug)]
-pub struct Reservation {
+pub(in crate::jobs) struct Hold {
+    /// Of which holder of an API key; empty for those who have none.
+    holder: String,
     key: String,
     token: String,
 }
 
 impl Store {
-    /// Looks up `key`, or holds it for the request with a body of this SHA-256 until it is enqueued or given up.
+    /// Looks up the `key` of `client`, or holds it for the request with a body of this SHA-256 until it is enqueued or given up.
     ///
     /// # Errors
     /// [`Error::KeyReused`] with another body, [`Error::KeyInProgress`] while the first is still being accepted.
-    pub async fn reserve(&self, key: &str, body: &str, now: Timestamp) -> Result<Admission, Error> {
+    pub(in crate::jobs) async fn reserve(
+        &self,
+        client: &Client,
+        (key, body): (&str, &str),
+        now: Timestamp,
+    ) -> Result<Admission<Hold>, Error> {
+        // Whoever has no key may come from another address the next time.
+        let holder = client.key_name().unwrap_or_default();
         let mut tx = self.begin().await?;
-        let found = sqlx::query("SELECT body, job, created FROM idempotency WHERE key = ?").bind(key);
-        if let Some(row) = found.fetch_optional(&mut *tx).await? {
+        let found = sqlx::query("SELECT body, job, process, created FROM idempotency WHERE client = ? AND key = ?");
+        if let Some(row) = found.bind(holder).bind(key).fetch_optional(&mut *tx).await? {
             let job: Option<i64> = row.try_get("job")?;
-            let abandoned = job.is_none() && Timestamp(row.try_get("created")?) < now.minus(ABANDONED);
+            let abandoned = job.is_none() && self.is_over(&row, now)?;
             if !abandoned && row.try_get::<&str, _>("body")? != body {
                 return Err(Error::KeyReused { key: key.to_owned() });
             }
@@ -58,45 +76,56 @@ impl Store {
             }
         }
         let token = Uuid::now_v7().to_string();
-        let hold = sqlx::query("INSERT OR REPLACE INTO idempotency (key, body, token, created) VALUES (?, ?, ?, ?)");
-        hold.bind(key).bind(body).bind(&token).bind(now.0).execute(&mut *tx).await?;
+        let hold = sqlx::query(
+            "INSERT OR REPLACE INTO idempotency (client, key, body, token, process, created) VALUES (?, ?, ?, ?, ?, ?)",
+        );
+        let hold = hold.bind(holder).bind(key).bind(body).bind(&token).bind(self.process.name()).bind(now.0);
+        hold.execute(&mut *tx).await?;
+        // What requests that died have left: nobody may ask for these keys again.
+        let forget = sqlx::query("DELETE FROM idempotency WHERE job IS NULL AND NOT created BETWEEN ? AND ?");
+        forget.bind(now.minus(FORGOTTEN).0).bind(now.plus(FORGOTTEN).0).execute(&mut *tx).await?;
         tx.commit().await?;
-        Ok(Admission::New(Reservation { key: key.to_owned(), token }))
+        Ok(Admission::New(Hold { holder: holder.to_owned(), key: key.to_owned(), token }))
+    }
+
+    /// Whether the request that holds a key is over, without a job: its process is dead, or it takes longer than any.
+    fn is_over(&self, row: &SqliteRow, now: Timestamp) -> Result<bool, Error> {
+        let created = Timestamp(row.try_get("created")?);
+        let is_late = created < now.minus(ABANDONED) || created > now.plus(ABANDONED);
+        Ok(is_late || self.process.is_dead(row.try_get("process")?))
     }
 
     /// Gives a key up whose request was refused; the next one with it is a first again.
     ///
     /// # Errors
     /// The store's own.
-    pub async fn give_up(&self, reservation: Reservation) -> Result<(), Error> {
-        let given_up = sqlx::query("DELETE FROM idempotency WHERE key = ? AND token = ? AND job IS NULL");
-        given_up.bind(reservation.key).bind(reservation.token).execute(&self.pool).await?;
+    pub(in crate::jobs) async fn give_up(&self, hold: &Hold) -> Result<(), Error> {
+        let given_up = sqlx::query("DELETE FROM idempotency WHERE client = ? AND key = ? AND token = ? AND job IS NULL");
+        given_up.bind(&hold.holder).bind(&hold.key).bind(&hold.token).execute(&self.pool).await?;
         Ok(())
     }
 
-    /// Accepts a job; finished ones beyond `max_finished` go, the oldest first.
+    /// Accepts a job of `client` within `bounds`; finished ones beyond `max_finished` go, the oldest first.
     ///
     /// # Errors
     /// [`Error::QueueFull`]; [`Error::Removed`] when something that it uses is being removed; [`Error::KeyInProgress`] when the
-    /// reservation was taken over.
-    pub async fn enqueue(
+    /// key that is held was taken over.
+    pub(in crate::jobs) async fn enqueue(
         &self,
+        client: &Client,
         new: &NewJob,
-        reservation: Option<&Reservation>,
-        (max_queued, max_finished): (u32, u32),
+        hold: Option<&Hold>,
+        bounds: &JobsConfig,
         now: Timestamp,
     ) -> Result<Job, Error> {
         let mut tx = self.begin().await?;
-        let waiting = sqlx::query_scalar("SELECT COUNT(*) FROM jobs WHERE state = ?").bind(State::Queued.name());
-        let waiting: i64 = waiting.fetch_one(&mut *tx).await?;
-        if waiting >= i64::from(max_queued) {
-            return Err(Error::QueueFull { limit: max_queued });
-        }
-        let row = insert(&mut tx, new, now).await?;
+        check_room(&mut tx, client, bounds).await?;
+        let row = insert(&mut tx, client, new, now).await?;
         let seq: i64 = row.try_get("seq")?;
         self.note_uses(&mut tx, seq, &new.uses).await?;
-        if let Some(Reservation { key, token }) = reservation {
-            let bound = sqlx::query("UPDATE idempotency SET job = ? WHERE key = ? AND token = ?").bind(seq).bind(key).bind(token);
+        if let Some(Hold { holder, key, token }) = hold {
+            let bound = sqlx::query("UPDATE idempotency SET job = ? WHERE client = ? AND key = ? AND token = ?");
+            let bound = bound.bind(seq).bind(holder).bind(key).bind(token);
             if bound.execute(&mut *tx).await?.rows_affected() == 0 {
                 return Err(Error::KeyInProgress { key: key.clone() });
             }
@@ -106,7 +135,7 @@ impl Store {
             "DELETE FROM jobs WHERE seq IN \
              (SELECT seq FROM jobs WHERE finished IS NOT NULL ORDER BY seq DESC LIMIT -1 OFFSET ?)",
         );
-        forget.bind(max_finished).execute(&mut *tx).await?;
+        forget.bind(bounds.max_finished).execute(&mut *tx).await?;
         tx.commit().await?;
         rows::job(&row)
     }
@@ -135,9 +164,23 @@ impl Store {
     }
 }
 
-async fn insert(tx: &mut Transaction<'static, Sqlite>, new: &NewJob, now: Timestamp) -> Result<SqliteRow, Error> {
+/// That one more job of `client` may wait.
+async fn check_room(tx: &mut Tx, client: &Client, bounds: &JobsConfig) -> Result<(), Error> {
+    let waiting =
+        sqlx::query("SELECT COUNT(*) AS all_clients, COUNT(*) FILTER (WHERE client = ?) AS own FROM jobs WHERE state = ?");
+    let waiting = waiting.bind(client.to_string()).bind(State::Queued.name()).fetch_one(&mut **tx).await?;
+    let (limit, share) = (bounds.max_queued, bounds.max_queued_per_client());
+    match () {
+        () if waiting.try_get::<i64, _>("all_clients")? >= i64::from(limit) => Err(Error::QueueFull { limit, of_client: false }),
+        () if waiting.try_get::<i64, _>("own")? >= i64::from(share) => Err(Error::QueueFull { limit: share, of_client: true }),
+        () => Ok(()),
+    }
+}
+
+async fn insert(tx: &mut Tx, client: &Client, new: &NewJob, now: Timestamp) -> Result<SqliteRow, Error> {
     let NewJob { id, spec, .. } = new;
-    let insert = "INSERT INTO jobs (id, state, kind, subject, plan, warnings, created) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING *";
+    let insert = "INSERT INTO jobs (id, state, kind, subject, plan, warnings, client, created) \
+                  VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING *";
     let insert = sqlx::query(insert)
         .bind(id.clone().unwrap_or_else(|| Uuid::now_v7().to_string()))
         .bind(State::Queued.name())
@@ -145,6 +188,7 @@ async fn insert(tx: &mut Transaction<'static, Sqlite>, new: &NewJob, now: Timest
         .bind(serde_json::json!(spec.subject).to_string())
         .bind(serde_json::json!(spec.plan).to_string())
         .bind(serde_json::json!(spec.warnings).to_string())
+        .bind(client.to_string())
         .bind(now.0);
     Ok(insert.fetch_one(&mut **tx).await?)
 }

@@ -21,7 +21,8 @@ use sqlx::{
 };
 use tokio::task::spawn_blocking;
 
-pub use accept::{Admission, Reservation};
+pub use accept::Admission;
+pub(super) use accept::Hold;
 pub use history::Listing;
 pub use leases::{Lease, Report, Standing};
 pub(super) use uses::RemovalNote;
@@ -45,11 +46,12 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Transactions are short, and only one at a time can write.
 const CONNECTIONS: u32 = 4;
 
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (1, "jobs", include_str!("../migrations/0001_jobs.sql")),
     (2, "kinds", include_str!("../migrations/0002_kinds.sql")),
     (3, "keys", include_str!("../migrations/0003_keys.sql")),
     (4, "removals", include_str!("../migrations/0004_removals.sql")),
+    (5, "clients", include_str!("../migrations/0005_clients.sql")),
 ];
 
 /// Jobs, events and idempotency keys in SQLite; cheap to clone.

@@ -1,5 +1,6 @@
 //! The store alone, then the worker over it.
 
+mod accept;
 mod keys;
 mod sound;
 mod store;

@@ -4,9 +4,12 @@ use std::fs;
 
 use sqlx::Connection;
 
-use crate::jobs::{
-    Error, Jobs, Store,
-    testing::{Bench, new_job},
+use crate::{
+    jobs::{
+        Error, Jobs, Store,
+        testing::{Bench, new_job},
+    },
+    work::Client,
 };
 
 #[tokio::test]
@@ -18,7 +21,7 @@ async fn nothing_is_accepted_into_a_file_that_is_gone() {
     fs::rename(&file, &aside).expect("moved");
     for present in ["nothing", "another file"] {
         assert!(matches!(bench.jobs.check().await, Err(Error::Gone)), "{present}");
-        assert!(matches!(bench.jobs.enqueue(&new_job("b"), None).await, Err(Error::Gone)), "{present}");
+        assert!(matches!(bench.jobs.enqueue(&Client::local(), &new_job("b"), None).await, Err(Error::Gone)), "{present}");
         fs::copy(&aside, &file).expect("copied");
     }
     fs::rename(&aside, &file).expect("put back");

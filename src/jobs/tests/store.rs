@@ -1,12 +1,15 @@
-//! Acceptance, leases, history: every promise of the store, with time given.
+//! Leases, history, removals, the file: every promise of the store, with time given.
 
 use std::{collections::HashSet, time::Duration};
 
 use serde_json::json;
 
-use crate::jobs::{
-    Admission, Error, Event, Failure, Jobs, Listing, Progress, Report, Resource, State,
-    testing::{Bench, LEASE, config, new_job},
+use crate::{
+    jobs::{
+        Error, Event, Failure, Jobs, Listing, Progress, Report, Resource, State,
+        testing::{Bench, LEASE, config, new_job},
+    },
+    work::Client,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,24 +26,6 @@ async fn what_is_accepted_is_there_after_a_restart() {
     let unknown = again.job("x").await.expect_err("no such job");
     assert!(matches!(unknown, Error::UnknownJob { .. }), "{unknown}");
     assert!(matches!(again.events("x", 0, 1).await, Err(Error::UnknownJob { .. })));
-}
-
-#[tokio::test]
-async fn the_queue_is_bounded_and_first_come_first_served() {
-    let bench = Bench::new().await;
-    let mut ids = Vec::new();
-    for name in ["a", "b", "c", "d", "e"] {
-        ids.push(bench.enqueue(name).await.id);
-    }
-    let full = bench.jobs.enqueue(&new_job("f"), None).await.expect_err("five wait");
-    assert!(matches!(full, Error::QueueFull { limit: 5 }), "{full}");
-    let store = bench.jobs.store();
-    for id in &ids {
-        let (job, _) = store.claim(bench.jobs.now(), LEASE).await.expect("it works").expect("one waits");
-        assert_eq!((&job.id, job.state, job.started), (id, State::Running, Some(bench.jobs.now())));
-    }
-    assert!(store.claim(bench.jobs.now(), LEASE).await.expect("it works").is_none());
-    bench.enqueue("running jobs do not fill the queue").await;
 }
 
 #[tokio::test]
@@ -214,61 +199,6 @@ async fn a_cancelled_job_ends_once() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_makes_one_job() {
-    let bench = Bench::new().await;
-    let jobs = &bench.jobs;
-    let Ok(Admission::New(first)) = jobs.reserve("k", "body").await else { panic!("the first") };
-    assert!(matches!(jobs.reserve("k", "body").await, Err(Error::KeyInProgress { .. })));
-    assert!(matches!(jobs.reserve("k", "other").await, Err(Error::KeyReused { .. })));
-    let job = jobs.enqueue(&new_job("a"), Some(&first)).await.expect("there is room");
-    let Ok(Admission::Known(known)) = jobs.reserve("k", "body").await else { panic!("known") };
-    assert_eq!(known.id, job.id);
-    assert!(matches!(jobs.reserve("k", "other").await, Err(Error::KeyReused { .. })));
-    jobs.give_up(first).await.expect("too late, and harmless");
-    assert!(matches!(jobs.reserve("k", "body").await, Ok(Admission::Known(_))));
-
-    let Ok(Admission::New(refused)) = jobs.reserve("r", "bad").await else { panic!("the first") };
-    jobs.give_up(refused).await.expect("it was held");
-    assert!(matches!(jobs.reserve("r", "good").await, Ok(Admission::New(_))));
-}
-
-#[tokio::test]
-async fn an_abandoned_key_can_be_taken_over() {
-    let bench = Bench::new().await;
-    let jobs = &bench.jobs;
-    let Ok(Admission::New(dead)) = jobs.reserve("k", "body").await else { panic!("the first") };
-    bench.pass(Duration::from_secs(61));
-    let Ok(Admission::New(next)) = jobs.reserve("k", "other").await else { panic!("taken over") };
-    let late = jobs.enqueue(&new_job("a"), Some(&dead)).await;
-    assert!(matches!(late, Err(Error::KeyInProgress { .. })), "{late:?}");
-    jobs.enqueue(&new_job("b"), Some(&next)).await.expect("it holds the key");
-    assert_eq!(jobs.list(&Listing { limit: 9, ..Listing::default() }).await.expect("it works").len(), 1);
-}
-
-#[tokio::test]
-async fn of_many_requests_with_one_key_one_is_first() {
-    let bench = Bench::new().await;
-    let other = bench.replica().await;
-    let requests = (0..20).map(|turn| {
-        let jobs = if turn % 2 == 0 { bench.jobs.clone() } else { other.clone() };
-        tokio::spawn(async move {
-            match jobs.reserve("k", "body").await {
-                Ok(Admission::New(held)) => Some(jobs.enqueue(&new_job("a"), Some(&held)).await.expect("it holds the key").id),
-                Ok(Admission::Known(job)) => Some(job.id),
-                Err(Error::KeyInProgress { .. }) => None,
-                Err(other) => panic!("{other}"),
-            }
-        })
-    });
-    let mut ids = HashSet::new();
-    for request in requests.collect::<Vec<_>>() {
-        ids.extend(request.await.expect("no panic"));
-    }
-    assert_eq!(ids.len(), 1);
-    assert_eq!(bench.jobs.list(&Listing { limit: 9, ..Listing::default() }).await.expect("it works").len(), 1);
-}
-
-#[tokio::test]
 async fn lists_are_filtered_and_paged_and_history_is_bounded() {
     let bench = Bench::with(crate::config::JobsConfig { max_finished: 2, ..config() }).await;
     let mut ids = Vec::new();
@@ -302,7 +232,7 @@ async fn what_unfinished_jobs_use_is_not_removed_whichever_process_asks() {
     other.remove(resource("version/vgg16@2"), None).await.expect("nobody uses it").done();
     bench.jobs.cancel(&id).await.expect("it waits");
     other.remove(resource("dataset/photos"), None).await.expect("nobody uses it any more").done();
-    let refused = bench.jobs.enqueue(&new_job("b"), None).await.expect_err("it is gone");
+    let refused = bench.jobs.enqueue(&Client::local(), &new_job("b"), None).await.expect_err("it is gone");
     assert!(matches!(&refused, Error::Removed { resource } if resource.0 == "dataset/photos"), "{refused}");
     assert_eq!(bench.jobs.list(&Listing { limit: 9, ..Listing::default() }).await.expect("it works").len(), 1);
 }
@@ -312,7 +242,7 @@ async fn a_removal_that_did_not_happen_leaves_no_trace() {
     let bench = Bench::new().await;
     let photos = Resource("dataset/photos".to_owned());
     drop(bench.jobs.remove(photos.clone(), None).await.expect("nobody uses it"));
-    while bench.jobs.enqueue(&new_job("a"), None).await.is_err() {
+    while bench.jobs.enqueue(&Client::local(), &new_job("a"), None).await.is_err() {
         tokio::task::yield_now().await;
     }
     // That of a process that died is none.
@@ -320,7 +250,7 @@ async fn a_removal_that_did_not_happen_leaves_no_trace() {
     let id = bench.jobs.list(&Listing { limit: 1, ..Listing::default() }).await.expect("it works")[0].id.clone();
     bench.jobs.cancel(&id).await.expect("it waits");
     dead.remove(photos, None).await.expect("nobody uses it").done();
-    assert!(bench.jobs.enqueue(&new_job("b"), None).await.is_err());
+    assert!(bench.jobs.enqueue(&Client::local(), &new_job("b"), None).await.is_err());
     bench.kill(dead);
     bench.enqueue("b").await;
 }
@@ -333,7 +263,7 @@ async fn a_removal_that_fails_ends_no_other_of_the_same() {
     let begin = async |jobs: &Jobs| jobs.store().begin_removal(&photos, None, jobs.now()).await.expect("nobody uses it");
     let (first, second) = (begin(&bench.jobs).await, begin(&other).await);
     other.store().give_removal_up(&second).await.expect("it was under way");
-    let refused = bench.jobs.enqueue(&new_job("a"), None).await;
+    let refused = bench.jobs.enqueue(&Client::local(), &new_job("a"), None).await;
     assert!(matches!(refused, Err(Error::Removed { .. })), "{refused:?}");
     bench.jobs.store().give_removal_up(&first).await.expect("it was under way");
     bench.enqueue("a").await;
