@@ -66,16 +66,38 @@ pub enum Refused {
         /// Its limit.
         limit: u32,
     },
+    /// Many keys that are not in force came from one address.
+    #[error(
+        "many requests from this address came with a key that is not known here; try again in {} s, with one of those that \
+         `graft keys list` shows, which lets in at once",
+        seconds(*.wait)
+    )]
+    Guesses {
+        /// When the next may.
+        wait: Duration,
+    },
     /// Nobody can tell whether the key is in force.
     #[error("graft cannot read its keys, and lets nobody in on a guess; its log says why. Try again shortly")]
     Unreadable,
 }
 
 impl Refused {
+    /// The key that the request came with, where that is certain.
+    pub fn key(&self) -> Option<&KeyName> {
+        match self {
+            Self::Expired { name }
+            | Self::Scope { name, .. }
+            | Self::Images { name, .. }
+            | Self::TooManyImages { name, .. }
+            | Self::InFlight { name, .. } => Some(name),
+            Self::Missing | Self::Malformed(_) | Self::Unknown | Self::Guesses { .. } | Self::Unreadable => None,
+        }
+    }
+
     /// After how many seconds the same request may be let in.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Images { wait, .. } => Some(seconds(*wait)),
+            Self::Images { wait, .. } | Self::Guesses { wait } => Some(seconds(*wait)),
             Self::InFlight { .. } | Self::Unreadable => Some(1),
             Self::Missing
             | Self::Malformed(_)

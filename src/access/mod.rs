@@ -4,6 +4,7 @@
 
 mod error;
 mod gate;
+mod guesses;
 mod key;
 mod limits;
 mod name;
@@ -11,6 +12,7 @@ mod scope;
 
 pub use error::Refused;
 pub use gate::{Admitted, Gate};
+pub use guesses::Guesses;
 pub use key::{Digest, Key, KeyId, NewKey};
 pub use limits::{Limits, Room};
 pub use name::{InvalidName, KeyName};

@@ -23,7 +23,7 @@ pub use headers::challenge;
 use self::held::Held;
 use super::{client::client, error::ApiError, openapi, request_log, state::State};
 use crate::{
-    access::{Admitted, Gate, Refused, Scope},
+    access::{Admitted, Gate, Guesses, Refused, Scope},
     work::Client,
 };
 
@@ -46,6 +46,7 @@ pub struct Guarded(OpenApiRouter<State>);
 #[derive(Debug, Clone)]
 pub struct Door {
     gate: Gate,
+    guesses: Guesses,
     metrics_need_key: bool,
 }
 
@@ -73,17 +74,19 @@ impl Guarded {
 impl Door {
     /// Behind `gate`; metrics, too, if they need a key.
     pub fn new(gate: Gate, metrics_need_key: bool) -> Self {
-        Self { gate, metrics_need_key }
+        Self { gate, guesses: Guesses::default(), metrics_need_key }
     }
 
-    fn admit(&self, needs: Needs, headers: &HeaderMap) -> Result<Option<Admitted>, Refused> {
+    fn admit(&self, needs: Needs, client: &Client, headers: &HeaderMap) -> Result<Option<Admitted>, Refused> {
         let scope = match needs {
             Needs::Nothing => return Ok(None),
             Needs::Metrics if !self.metrics_need_key => return Ok(None),
             Needs::Metrics => Scope::Predict,
             Needs::Key(scope) => scope,
         };
-        self.gate.admit(scope, || credentials::key(headers), (Instant::now(), SystemTime::now()))
+        let now = Instant::now();
+        let admitted = self.gate.admit(scope, || credentials::key(headers), (now, SystemTime::now()));
+        admitted.map_err(|refused| self.guesses.count(client, refused, now))
     }
 }
 
@@ -104,9 +107,12 @@ async fn pass(needs: Needs, mut request: Request, next: Next) -> Response {
     let Some(door) = request.extensions_mut().remove::<Door>() else {
         return ApiError::internal("a route without what its door looks at").into_response();
     };
-    let admitted = match door.admit(needs, request.headers()) {
+    let admitted = match door.admit(needs, &client(request.extensions()), request.headers()) {
         Ok(admitted) => admitted,
-        Err(refused) => return ApiError::Access(refused).into_response(),
+        Err(refused) => {
+            request_log::note(|facts| facts.key = refused.key().map(ToString::to_string));
+            return ApiError::Access(refused).into_response();
+        }
     };
     // Nothing behind the door needs the key, and so nothing can write it down.
     credentials::remove(request.headers_mut());

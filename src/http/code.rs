@@ -128,8 +128,9 @@ list! {
     Unauthorized => UNAUTHORIZED, "A key is needed";
     /// The key's scope does not reach so far; the detail says which does.
     Forbidden => FORBIDDEN, "The key may not do this";
-    /// The key's limit of images a second or requests in flight is reached; see `Retry-After`, `RateLimit-Policy` and `RateLimit`.
-    RateLimited => TOO_MANY_REQUESTS, "Too much for this key";
+    /// The key's limit of images a second or requests in flight is reached, or many keys that are none came from one address; see
+    /// `Retry-After`, `RateLimit-Policy` and `RateLimit`.
+    RateLimited => TOO_MANY_REQUESTS, "Too much for this key or address";
     /// Nobody is let in while the keys cannot be read; see `Retry-After`.
     KeysUnreadable => SERVICE_UNAVAILABLE, "The keys cannot be read";
     /// The configuration does not allow it; the detail names the setting.

@@ -290,7 +290,7 @@ fn access_code(refused: &Refused) -> Code {
     match refused {
         Refused::Missing | Refused::Malformed(_) | Refused::Unknown | Refused::Expired { .. } => Code::Unauthorized,
         Refused::Scope { .. } => Code::Forbidden,
-        Refused::Images { .. } | Refused::InFlight { .. } => Code::RateLimited,
+        Refused::Images { .. } | Refused::InFlight { .. } | Refused::Guesses { .. } => Code::RateLimited,
         Refused::TooManyImages { .. } => Code::TooManyImages,
         Refused::Unreadable => Code::KeysUnreadable,
     }

@@ -248,6 +248,36 @@ async fn metrics_are_open_where_the_configuration_says_so() {
 }
 
 #[tokio::test]
+async fn whoever_tries_many_keys_is_told_to_wait() {
+    let (app, [key]) = with_keys([&["ci"]]).await;
+    let last = if key.ends_with('0') { "1" } else { "0" };
+    let wrong = format!("{}{last}", &key[..key.len() - 1]);
+    let mut refused = ask(&app, "get", "/models", Some(&wrong)).await;
+    for _ in 0..1000 {
+        if refused.status != 401 {
+            break;
+        }
+        refused = ask(&app, "get", "/models", Some(&wrong)).await;
+    }
+    refused.problem(429, "rate_limited", "many requests from this address");
+    assert_eq!(refused.header("retry-after"), "1");
+    ask(&app, "get", "/models", Some(&key)).await.ok();
+    ask(&app, "get", "/models", None).await.problem(401, "unauthorized", "needs a key");
+}
+
+#[tokio::test]
+async fn a_key_that_is_refused_is_named_in_the_log() {
+    let setup = Setup::new();
+    let models = &setup.config().models.dir;
+    let key = create(models, &["narrow"]);
+    let mut graft = Graft::serve(models, "colours", &[]);
+    let request = reqwest::Client::new().get(format!("http://{}/jobs", graft.address)).bearer_auth(&key);
+    Answer::to(request).await.problem(403, "forbidden", "the scope `predict`");
+    let line = std::iter::repeat_with(|| graft.log_line()).find(|line| line["message"] == "answered").expect("there is one");
+    assert_eq!((&line["status"], &line["key"]), (&Value::from(403), &Value::from("narrow")), "{line}");
+}
+
+#[tokio::test]
 async fn no_line_of_the_log_holds_a_key() {
     let setup = Setup::new();
     let models = &setup.config().models.dir;

@@ -21,7 +21,11 @@ pub fn challenge(refused: &Refused) -> Option<HeaderValue> {
         Refused::Malformed(_) => r#"Bearer realm="graft", error="invalid_request""#.to_owned(),
         Refused::Unknown | Refused::Expired { .. } => r#"Bearer realm="graft", error="invalid_token""#.to_owned(),
         Refused::Scope { needs, .. } => format!(r#"Bearer realm="graft", error="insufficient_scope", scope="{needs}""#),
-        Refused::Images { .. } | Refused::TooManyImages { .. } | Refused::InFlight { .. } | Refused::Unreadable => return None,
+        Refused::Images { .. }
+        | Refused::TooManyImages { .. }
+        | Refused::InFlight { .. }
+        | Refused::Guesses { .. }
+        | Refused::Unreadable => return None,
     };
     Some(HeaderValue::from_str(&text).expect("scopes are words"))
 }
