@@ -70,7 +70,8 @@ impl App {
             tracing::warn!(host = %config.server.host, "{warning}");
         }
         let limits = Limits::from(&config.images);
-        let datasets = Datasets::open(config.datasets.clone(), &config.data.dir, limits)?;
+        let decoding = engine.decoding_memory().clone();
+        let datasets = Datasets::open_within(config.datasets.clone(), &config.data.dir, limits, decoding)?;
         let kinds = kinds::kinds(&Parts::new(runtime, repository, datasets.clone(), engine.clone(), &config));
         let workers = (0..config.jobs.workers).map(|_| Worker::new(jobs.clone(), kinds.clone())).collect();
         let state = http::State::new(engine.clone(), datasets, config.server.clone(), Some(telemetry.clone()));

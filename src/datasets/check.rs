@@ -27,8 +27,8 @@ use super::{
     error::{At, Error},
 };
 use crate::{
-    preprocess::{Limits, decode_unless},
-    work::lower_priority,
+    preprocess::{Limits, decode_unless, header},
+    work::{Memory, TakenMemory, lower_priority},
 };
 
 /// How long a thread checks images of one data set before those that wait have their turn.
@@ -44,6 +44,7 @@ const POLL: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone)]
 pub(super) struct Checker {
     limits: Limits,
+    memory: Decoding,
     turn: Duration,
     /// One for each data set that may be in the making. A thread of one that was given up keeps its own until it ends.
     own: Arc<Semaphore>,
@@ -52,11 +53,19 @@ pub(super) struct Checker {
     lanes: Arc<[Mutex<()>]>,
 }
 
+/// Memory of images that are decoded: that of checks, within that of all.
+#[derive(Debug, Clone)]
+struct Decoding {
+    checks: Memory,
+    all: Memory,
+}
+
 /// The files of a data set, on all threads that check them.
 struct Work {
     files: Vec<PathBuf>,
     next: AtomicUsize,
     limits: Limits,
+    memory: Decoding,
     turn: Duration,
     cancel: Cancel,
 }
@@ -71,10 +80,11 @@ type Checked = (usize, Refused);
 type Outcome = Result<Result<Checked, Error>, Box<dyn Any + Send>>;
 
 impl Checker {
-    /// Checks on `threads` threads for one data set, of which `datasets` are in the making at most.
-    pub fn new(threads: usize, datasets: usize, limits: Limits) -> Self {
+    /// Checks on `threads` threads for one data set, of which `datasets` are in the making at most, in the memory of `decoding`.
+    pub fn new(threads: usize, datasets: usize, limits: Limits, decoding: Memory) -> Self {
         let lanes = (1..threads).map(|_| Mutex::default()).collect();
-        Self { limits, turn: TURN, own: Arc::new(Semaphore::new(datasets)), lanes }
+        let memory = Decoding { checks: Memory::new(limits.decoding_bytes().max(decoding.bound() / 2)), all: decoding };
+        Self { limits, memory, turn: TURN, own: Arc::new(Semaphore::new(datasets)), lanes }
     }
 
     pub fn limits(&self) -> Limits {
@@ -88,7 +98,8 @@ impl Checker {
         }
         let own = self.own(cancel)?;
         let helpers = self.lanes.len().min(files.len() - 1);
-        let work = Work { files, next: AtomicUsize::new(0), limits: self.limits, turn: self.turn, cancel: cancel.clone() };
+        let (limits, memory, turn) = (self.limits, self.memory.clone(), self.turn);
+        let work = Work { files, next: AtomicUsize::new(0), limits, memory, turn, cancel: cancel.clone() };
         let (work, (done, outcomes)) = (Arc::new(work), channel());
         for lane in 0..helpers {
             let (work, lanes, done) = (Arc::clone(&work), Arc::clone(&self.lanes), done.clone());
@@ -152,7 +163,7 @@ impl Work {
         loop {
             let Some(path) = self.files.get(self.next.fetch_add(1, Ordering::Relaxed)) else { return Ok((count, refused)) };
             self.cancel.check()?;
-            if let Some(reason) = check(path, &self.limits, &self.cancel)? {
+            if let Some(reason) = self.check(path)? {
                 refused.insert(path.clone(), reason);
             }
             count += 1;
@@ -160,6 +171,31 @@ impl Work {
                 return Ok((count, refused));
             }
         }
+    }
+
+    /// Why the file at `path` is no image, if it is none.
+    fn check(&self, path: &PathBuf) -> Result<Option<String>, Error> {
+        let mut file = File::open(path).at("read", path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).at("read", path)?;
+        let header = match header(&bytes, &self.limits) {
+            Ok(header) => header,
+            Err(error) => return Ok(Some(error.to_string())),
+        };
+        let _memory = self.memory.take(header.cost.bytes, &self.cancel)?;
+        if let Err(error) = decode_unless(&bytes, &self.limits, self.cancel.flag()) {
+            self.cancel.check()?;
+            return Ok(Some(error.to_string()));
+        }
+        Ok(None)
+    }
+}
+
+impl Decoding {
+    /// Waits until an image of so many bytes may be decoded.
+    fn take(&self, bytes: u64, cancel: &Cancel) -> Result<[TakenMemory; 2], Error> {
+        let checks = self.checks.take_blocking(bytes, || cancel.check())?;
+        Ok([checks, self.all.take_blocking(bytes, || cancel.check())?])
     }
 }
 
@@ -170,17 +206,6 @@ fn start(check: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
         check();
     };
     thread::Builder::new().name("check".into()).spawn(run).map(drop)
-}
-
-fn check(path: &PathBuf, limits: &Limits, cancel: &Cancel) -> Result<Option<String>, Error> {
-    let mut file = File::open(path).at("read", path)?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).at("read", path)?;
-    if let Err(error) = decode_unless(&bytes, limits, cancel.flag()) {
-        cancel.check()?;
-        return Ok(Some(error.to_string()));
-    }
-    Ok(None)
 }
 
 #[cfg(test)]
@@ -194,6 +219,10 @@ mod tests {
         let noise = |x: u32, y: u32| image::Rgb([x as u8, y as u8, (x * y) as u8]);
         image::RgbImage::from_fn(1000, 1000, noise).save_with_format(&path, image::ImageFormat::Png).unwrap();
         path
+    }
+
+    fn checker(threads: usize, datasets: usize) -> Checker {
+        Checker::new(threads, datasets, LIMITS, Memory::new(LIMITS.decoding_bytes()))
     }
 
     /// A pipe that nobody writes to: an image that takes for ever.
@@ -212,7 +241,7 @@ mod tests {
     fn images_that_take_for_ever_hold_up_their_own_data_set_alone() {
         let folder = tempfile::tempdir().unwrap();
         let (photo, slow) = (photo(folder.path()), slow(folder.path()));
-        let checker = Checker::new(3, 2, LIMITS);
+        let checker = checker(3, 2);
         let cancel = Cancel::default();
         thread::scope(|scope| {
             let heavy = scope.spawn(|| checker.refused(vec![slow.clone(); 3], &cancel));
@@ -246,6 +275,7 @@ mod tests {
             files: vec![photo.clone(); count],
             next: AtomicUsize::new(0),
             limits: LIMITS,
+            memory: checker(1, 1).memory,
             turn: Duration::ZERO,
             cancel: Cancel::default(),
         };
@@ -266,11 +296,37 @@ mod tests {
     }
 
     #[test]
+    fn checks_wait_for_the_memory_that_others_decode_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let photo = photo(folder.path());
+        let decoding = Memory::new(4 * LIMITS.decoding_bytes());
+        let checker = Checker::new(1, 2, LIMITS, decoding.clone());
+        let all = decoding.take_blocking(u64::MAX, || Ok::<_, ()>(())).unwrap();
+        let cancel = Cancel::default();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| checker.refused(vec![photo.clone()], &Cancel::default()));
+            let given_up = scope.spawn(|| checker.refused(vec![photo.clone()], &cancel));
+            // Each waits with its share of what checks may have.
+            let share = checker.memory.checks.bound();
+            while checker.memory.checks.free() == share {
+                thread::yield_now();
+            }
+            assert!(!waiting.is_finished() && !given_up.is_finished());
+            drop(CancelOnDrop(cancel.clone()));
+            assert!(matches!(given_up.join().unwrap(), Err(Error::Cancelled)));
+            assert!(!waiting.is_finished());
+            drop(all);
+            assert_eq!(waiting.join().unwrap().unwrap(), HashMap::new());
+        });
+        assert!(checker.memory.checks.bound() < decoding.bound(), "they leave some to others");
+    }
+
+    #[test]
     fn what_is_no_image_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let (photo, text) = (photo(folder.path()), folder.path().join("text"));
         std::fs::write(&text, "no image").unwrap();
-        let refused = Checker::new(2, 1, LIMITS).refused(vec![photo, text.clone()], &Cancel::default()).unwrap();
+        let refused = checker(2, 1).refused(vec![photo, text.clone()], &Cancel::default()).unwrap();
         assert_eq!(refused.into_keys().collect::<Vec<_>>(), [text]);
     }
 }

@@ -9,14 +9,13 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Admission, Error, Image};
 use crate::{
     config::{ImagesConfig, RuntimeConfig, ServerConfig},
     preprocess::{self, Header, ImageError, Limits, Preprocessing, Warning},
     tensor::Tensor,
-    work::{Budget, Exceeded, Lane, Origin, Share},
+    work::{Budget, Exceeded, Lane, Memory, Origin, Share},
 };
 
 /// Images whose decoding visits more samples are heavy: they take about a second, a plain photo of 25 megapixels half of that.
@@ -27,9 +26,6 @@ const HEAVY_WAITING: u64 = 6_000_000_000;
 
 /// How much lower the priority of decoding a heavy image is.
 const HEAVY_NICE: u8 = 10;
-
-/// What memory is counted in: a semaphore counts to 2^29 at least.
-const MIB: u64 = 1 << 20;
 
 /// The lanes in which images are decoded.
 #[derive(Debug)]
@@ -42,9 +38,8 @@ pub(super) struct Decoding {
     heavy: Lane,
     /// Samples of heavy images.
     samples: Budget,
-    /// Memory of images that are being decoded, in MiB. Asynchronous: whoever wants some has a turn, and waits for others to end.
-    memory: Arc<Semaphore>,
-    memory_mib: u32,
+    /// Memory of images that are being decoded: whoever wants some has a turn, and waits for others to end.
+    memory: Memory,
 }
 
 /// An image whose header has been read.
@@ -74,9 +69,7 @@ pub(super) type Prepared = (Tensor, Vec<Warning>);
 impl Decoding {
     pub(super) fn new(images: &ImagesConfig, server: &ServerConfig, runtime: &RuntimeConfig) -> Self {
         let limits = Limits::from(images);
-        let memory = images.decoding_bytes.max(limits.decoding_bytes());
         let one = limits.decoding_samples();
-        let memory_mib = u32::try_from(memory.div_ceil(MIB)).unwrap_or(u32::MAX).min(1 << 28);
         // How many wait is bounded by the places in the models' queues.
         let lane = |name| Lane::new(name, runtime.decode_threads, usize::MAX);
         Self {
@@ -86,9 +79,12 @@ impl Decoding {
             usual: lane("decode"),
             heavy: Lane::new("decode_heavy", 1, usize::MAX).with_nice(HEAVY_NICE),
             samples: Budget::shared(HEAVY_WAITING.max(one), server.max_client_percent, one),
-            memory: Arc::new(Semaphore::new(memory_mib as usize)),
-            memory_mib,
+            memory: Memory::new(images.decoding_bytes.max(limits.decoding_bytes())),
         }
+    }
+
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// Reads the headers of `images`, away from the async threads, and lets them in by their pixels.
@@ -142,7 +138,7 @@ impl Decoding {
         };
         let lane = if heavy.is_some() { &self.heavy } else { &self.usual };
         let turn = lane.turn(origin.clone()).await.expect("any number may wait");
-        let memory = self.memory_for(&header).await;
+        let memory = self.memory.take(header.cost.bytes).await;
         let (spec, limits, left) = (Arc::clone(spec), self.limits, Arc::clone(&wanted.left));
         let work = move || {
             let _work = (heavy, memory);
@@ -150,12 +146,6 @@ impl Decoding {
             (prepared, held)
         };
         turn.run(work).await
-    }
-
-    async fn memory_for(&self, header: &Header) -> OwnedSemaphorePermit {
-        let mib = u32::try_from(header.cost.bytes.div_ceil(MIB)).unwrap_or(u32::MAX).min(self.memory_mib);
-        let memory = Arc::clone(&self.memory).acquire_many_owned(mib).await;
-        memory.expect("the semaphore is never closed")
     }
 }
 

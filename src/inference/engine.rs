@@ -26,6 +26,7 @@ use crate::{
     registry::{ModelVersion, Repository, Snapshot},
     runtime::Runtime,
     telemetry::chain,
+    work::Memory,
 };
 
 /// The handle that HTTP and the command line share; cheap to clone.
@@ -293,6 +294,11 @@ impl Engine {
         };
         self.inner.models.retain(present);
         Ok(())
+    }
+
+    /// Memory of images that are being decoded (`images.decoding_bytes`), for whoever else decodes some.
+    pub fn decoding_memory(&self) -> &Memory {
+        self.inner.decoding.memory()
     }
 
     pub(super) fn decoding(&self) -> &Decoding {

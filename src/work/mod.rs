@@ -8,6 +8,7 @@ mod client;
 mod elsewhere;
 mod fair;
 mod lane;
+mod memory;
 mod priority;
 
 pub use budget::{Budget, Exceeded, Share};
@@ -15,4 +16,5 @@ pub use client::Client;
 pub use elsewhere::EndsElsewhere;
 pub use fair::{Fair, Origin};
 pub use lane::{Full, Lane, Turn};
+pub use memory::{Memory, TakenMemory};
 pub use priority::{lower_priority, thread_time};

@@ -115,7 +115,8 @@ impl Setup {
         let engine = engine.expect("the repository can be read");
         let jobs = Jobs::open(&config.jobs, &config.data.dir, system_clock()).await.expect("a new store");
         let limits = Limits::from(&config.images);
-        let datasets = Datasets::open(config.datasets, &config.data.dir, limits).expect("a new store");
+        let decoding = engine.decoding_memory().clone();
+        let datasets = Datasets::open_within(config.datasets, &config.data.dir, limits, decoding).expect("a new store");
         let state = State::new(engine, datasets, config.server, None);
         let state = state.with_jobs(jobs.clone(), Kinds::default().with("finetune", Arc::new(kind)));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
