@@ -14,17 +14,21 @@ mod yaml;
 use std::{
     borrow::Cow,
     collections::BTreeMap,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock},
 };
 
 use axum::{
     Router,
     extract::{Path, Request},
     http::{HeaderMap, HeaderValue},
-    response::{IntoResponse, Redirect, Response},
+    response::{Redirect, Response},
     routing::get,
 };
 use bytes::Bytes;
+use tokio::{
+    sync::{Mutex, OnceCell},
+    task::spawn_blocking,
+};
 use utoipa::openapi::{Info, License, OpenApi, Tag, tag::TagBuilder};
 use utoipa_swagger_ui::Config;
 
@@ -60,29 +64,32 @@ pub(super) fn routes() -> Router {
         .route("/openapi.yaml", get(yaml))
         // Relative, so that it survives a proxy that serves graft under a prefix.
         .route("/docs", get(async || Redirect::permanent("docs/")))
-        .route("/docs/", get(async |request: Request| browser("index.html", &request)))
-        .route("/docs/{*file}", get(async |Path(file): Path<String>, request: Request| browser(&file, &request)))
+        .route("/docs/", get(async |request: Request| browser("index.html".to_owned(), request).await))
+        .route("/docs/{*file}", get(async |Path(file): Path<String>, request: Request| browser(file, request).await))
 }
 
-async fn yaml(headers: HeaderMap) -> Response {
-    static FIXED: LazyLock<Fixed> =
-        LazyLock::new(|| Fixed::new(HeaderValue::from_static("application/yaml"), Bytes::from_static(openapi_yaml().as_bytes())));
-    FIXED.answer(&headers)
+async fn yaml(headers: HeaderMap) -> Result<Response, ApiError> {
+    static FIXED: OnceCell<Fixed> = OnceCell::const_new();
+    let make = || Fixed::new(HeaderValue::from_static("application/yaml"), Bytes::from_static(openapi_yaml().as_bytes()));
+    let fixed = FIXED.get_or_try_init(async || spawn_blocking(make).await.map_err(ApiError::internal)).await?;
+    Ok(fixed.answer(&headers))
 }
 
-/// A file of Swagger UI, which is part of the binary.
-fn browser(name: &str, request: &Request) -> Response {
-    /// Those that were asked for. A plain mutex: looked into, and filled once for each.
-    static FILES: Mutex<BTreeMap<String, Fixed>> = Mutex::new(BTreeMap::new());
-    let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(file) = files.get(name) {
-        return file.answer(request.headers());
+/// A file of Swagger UI, which is part of the binary; it is compressed once, away from the async threads.
+async fn browser(name: String, request: Request) -> Result<Response, ApiError> {
+    /// Those that were asked for. Asynchronous: whoever asks while one is made waits for it.
+    static FILES: Mutex<BTreeMap<String, Fixed>> = Mutex::const_new(BTreeMap::new());
+    let (uri, headers) = (request.uri().clone(), request.headers());
+    let mut files = FILES.lock().await;
+    if let Some(file) = files.get(&name) {
+        return Ok(file.answer(headers));
     }
-    match browser_file(name) {
-        Ok(Some(file)) => files.entry(name.to_owned()).or_insert(file).answer(request.headers()),
-        Ok(None) => ApiError::NotFound { path: request.uri().path().to_owned() }.into_response(),
-        Err(error) => ApiError::internal(error.to_string()).into_response(),
-    }
+    let make = move || {
+        let made = browser_file(&name).map_err(|error| ApiError::internal(error.to_string()))?;
+        Ok::<_, ApiError>(made.map(|file| files.entry(name).or_insert(file).clone()))
+    };
+    let made = spawn_blocking(make).await.map_err(ApiError::internal)??;
+    made.map(|file| file.answer(headers)).ok_or_else(|| ApiError::NotFound { path: uri.path().to_owned() })
 }
 
 fn browser_file(name: &str) -> Result<Option<Fixed>, Box<dyn std::error::Error>> {
@@ -145,6 +152,24 @@ mod tests {
             "openapi.yaml differs from the code (first in line {:?}); run `graft openapi > openapi.yaml`, or this test with UPDATE_OPENAPI=1",
             differing.map(|line| line + 1)
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_compressed_once_holds_up_no_async_thread() {
+        use futures_util::FutureExt;
+        // No other test asks for it.
+        let request = || Request::get("/docs/oauth2-redirect.html").body(axum::body::Body::empty()).expect("valid");
+        let mut first = std::pin::pin!(browser("oauth2-redirect.html".to_owned(), request()));
+        assert!(first.as_mut().now_or_never().is_none(), "another thread makes it");
+        let mut second = std::pin::pin!(browser("oauth2-redirect.html".to_owned(), request()));
+        assert!(second.as_mut().now_or_never().is_none(), "who comes meanwhile waits for it");
+        for answer in [first.await, second.await] {
+            assert_eq!(answer.expect("it is part of the binary").status().as_u16(), 200);
+        }
+        let again = browser("oauth2-redirect.html".to_owned(), request()).now_or_never();
+        assert_eq!(again.expect("it is made").expect("it is there").status().as_u16(), 200);
+        let missing = browser("nothing".to_owned(), request()).await;
+        assert!(matches!(missing, Err(ApiError::NotFound { .. })));
     }
 
     #[test]
