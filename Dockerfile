@@ -63,6 +63,7 @@ WORKDIR /app
 # Within the container alone: who else reaches it is for whoever publishes the port, and compose.yaml publishes it on the loopback.
 ENV GRAFT__SERVER__HOST=0.0.0.0 \
     GRAFT__SERVER__ALLOW_ANONYMOUS=true \
+    GRAFT__SERVER__HOSTS=localhost,graft \
     GRAFT__SERVER__PORT=8080 \
     GRAFT__MODELS__DIR=/models \
     GRAFT__MODELS__STARTER=/opt/graft/efficientnet_lite0.safetensors \
@@ -75,6 +76,6 @@ VOLUME ["/models", "/data"]
 EXPOSE 8080
 # The start period covers reading and warming the models from a cold disk.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
-  CMD ["graft", "doctor", "--url", "http://127.0.0.1:8080"]
+  CMD ["graft", "doctor", "--running"]
 ENTRYPOINT ["graft"]
 CMD ["serve"]

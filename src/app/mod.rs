@@ -1,6 +1,6 @@
 //! Composition root: builds everything from the configuration and owns start and shutdown.
 
-mod exposure;
+pub(crate) mod exposure;
 mod metrics;
 
 use std::{net::SocketAddr, time::Duration};

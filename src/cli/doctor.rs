@@ -1,20 +1,22 @@
 //! `graft doctor`: what is wrong with this installation, and what to do about it.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use clap::Args;
+use ureq::tls::TlsConfig;
 
 use super::{Global, answer, context::block_on};
 use crate::{
-    config::{Config, Provider},
+    app::exposure,
+    config::{Auth, Config, Provider, ServerConfig},
     graph::Graph,
     inference::{Needs, choose},
-    jobs::{self, Jobs, LeaseReport, LeaseStatus, Listing, State},
+    jobs::{self, Jobs, Keys, LeaseReport, LeaseStatus, Listing, State},
     registry::{ModelVersion, Repository, Snapshot, known_model},
     runtime::{self, Runtime},
 };
@@ -24,19 +26,23 @@ const COMFORTABLE_BYTES: u64 = 2 << 30;
 
 /// Check library, provider, models, folders and disk, and say what to do.
 ///
-/// With `--url` it asks a running server instead whether it is ready; containers use that as their health check.
+/// With `--url` or `--running` it asks a running server instead whether it is ready; containers use that as their health check.
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
     /// A running server, such as http://127.0.0.1:8080
     #[arg(long)]
     url: Option<String>,
+    /// The server that this configuration starts on this machine, over HTTPS where it has a certificate
+    #[arg(long, conflicts_with = "url")]
+    running: bool,
 }
 
 impl Doctor {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let mut report = Report::default();
         match &self.url {
-            Some(url) => server(url, &mut report),
+            Some(url) => server(url, &agent(false), &mut report),
+            None if self.running => running(&global.config(&[])?.server, &mut report),
             None => installation(&global.config(&[])?, &mut report),
         }
         report.line(report.summary());
@@ -80,10 +86,26 @@ impl Report {
     }
 }
 
-fn server(url: &str, report: &mut Report) {
+/// Asks the server at its own address: whatever name its certificate is for, nobody else can be there.
+fn running(config: &ServerConfig, report: &mut Report) {
+    let host = match config.host {
+        IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        host => host,
+    };
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", SocketAddr::from((host, config.port)));
+    server(&url, &agent(true), report);
+}
+
+fn agent(any_certificate: bool) -> ureq::Agent {
+    let tls = TlsConfig::builder().disable_verification(any_certificate).build();
+    let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).tls_config(tls);
+    agent.http_status_as_error(false).build().into()
+}
+
+fn server(url: &str, agent: &ureq::Agent, report: &mut Report) {
     let ready = format!("{}/readyz", url.trim_end_matches('/'));
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).http_status_as_error(false).build().into();
     match agent.get(&ready).call() {
         Ok(response) if response.status().is_success() => report.ok("server", format_args!("{url} is ready")),
         Ok(mut response) => {
@@ -105,6 +127,9 @@ fn installation(config: &Config, report: &mut Report) {
     }
     if let Err(error) = jobs(config, report) {
         report.fail("jobs", format_args!("{error:#}"));
+    }
+    if let Err(error) = access(config, report) {
+        report.fail("access", format_args!("{error:#}"));
     }
     let address = SocketAddr::from((config.server.host, config.server.port));
     match TcpListener::bind(address) {
@@ -209,6 +234,34 @@ fn jobs(config: &Config, report: &mut Report) -> anyhow::Result<()> {
                 );
             }
         }
+    }
+    Ok(())
+}
+
+/// Who may use the server that this configuration starts.
+fn access(config: &Config, report: &mut Report) -> anyhow::Result<()> {
+    let ServerConfig { host, auth, .. } = config.server;
+    let (keys, closed) = match Jobs::file(&config.data.dir).is_file() {
+        false => (0, auth == Auth::Required),
+        true => block_on(async {
+            let keys = Keys::open(&config.data.dir).await?;
+            let now = SystemTime::now();
+            let in_force = keys.list().await?.iter().filter(|key| key.expires.is_none_or(|expires| expires > now)).count();
+            Ok::<_, jobs::Error>((in_force, keys.gate(auth).await?.is_closed()))
+        })??,
+    };
+    match exposure::check(&config.server, closed) {
+        Err(error) => report.fail("access", error),
+        Ok(Some(warning)) => report.warn("access", warning),
+        Ok(None) if !closed => report.ok(
+            "access",
+            format_args!("without a key, from this machine alone ({host}); `graft keys create` makes the first, and closes it"),
+        ),
+        Ok(None) if keys == 0 => report.warn(
+            "access",
+            "every request needs an API key, and none is in force: nobody is let in; `graft keys create` makes one",
+        ),
+        Ok(None) => report.ok("access", format_args!("with a key, of which {keys} are in force, at {host}")),
     }
     Ok(())
 }

@@ -95,3 +95,22 @@ fn the_doctor_does_not_call_all_well_after_a_warning() {
     let last = doctor.stdout.lines().last().unwrap_or_default();
     assert!(last.starts_with("graft can answer; see the ") && !doctor.stdout.contains("all is well"), "{doctor:?}");
 }
+
+#[test]
+fn the_doctor_says_who_may_use_the_server() {
+    let setup = Setup::new();
+    let check = |set: &[&str], expected: &str| {
+        let arguments: Vec<&str> = set.iter().flat_map(|set| ["--set", set]).collect();
+        let doctor = graft(&setup, &[&["doctor"], &arguments[..]].concat());
+        assert!(doctor.stdout.contains(expected), "{expected}: {doctor:?}");
+    };
+    let everyone = "server.host=0.0.0.0";
+    check(&[], "ok    access: without a key, from this machine alone (127.0.0.1)");
+    check(&[everyone], "FAIL  access: anyone who reaches 0.0.0.0 could use this server");
+    check(&[everyone, "server.allow_anonymous=true"], "warn  access: anyone who reaches this address may use the server");
+    check(&["server.auth=required"], "warn  access: every request needs an API key, and none is in force");
+    graft(&setup, &["keys", "create", "ci"]).ok();
+    check(&[everyone], "ok    access: with a key, of which 1 are in force, at 0.0.0.0");
+    graft(&setup, &["keys", "revoke", "ci"]).ok();
+    check(&[], "warn  access: every request needs an API key, and none is in force");
+}

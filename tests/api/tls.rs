@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::support::{Graft, Setup, TestApp, Tiny, eventually, publish};
+use crate::support::{Graft, Ran, Setup, TestApp, Tiny, eventually, publish};
 
 const REQUEST: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
@@ -65,6 +65,33 @@ async fn requests_come_over_both_versions_of_tls() {
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(r#"{"status":"ok"}"#), "{answer}");
         assert!(answer.contains("strict-transport-security: max-age="), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn the_doctor_asks_the_running_server_over_tls() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let setup = setup(folder.path(), &pair());
+    let models = setup.config().models.dir.clone();
+    let app = setup.start().await;
+    let port = format!("server.port={}", app.address.port());
+    let set = |key: &str, file: &str| format!("server.{key}={}", folder.path().join(file).display());
+    let (certificate, key) = (set("tls_certificate", "tls.crt"), set("tls_key", "tls.key"));
+    let doctor = async |host: &'static str, files: bool| {
+        let (models, port, certificate, key) = (models.clone(), port.clone(), certificate.clone(), key.clone());
+        let ask = move || {
+            let mut arguments = vec!["doctor", "--running", "--set", &port, "--set", host];
+            if files {
+                arguments.extend(["--set", &certificate, "--set", &key]);
+            }
+            Ran::graft(&models, &arguments)
+        };
+        tokio::task::spawn_blocking(ask).await.expect("no panic")
+    };
+    // Its certificate is for another name, and signed by nobody.
+    for host in ["server.host=127.0.0.1", "server.host=0.0.0.0"] {
+        eventually("it is ready", async || doctor(host, true).await.code == Some(0)).await;
+    }
+    assert_eq!(doctor("server.host=127.0.0.1", false).await.code, Some(1), "it takes no other");
 }
 
 #[tokio::test]
