@@ -223,7 +223,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(decoding.usual.running(), 0, "what it held is free, so nothing is decoded");
-        assert_eq!(decoding.memory.available_permits(), decoding.memory_mib as usize);
+        assert_eq!(decoding.memory.free(), decoding.memory.bound());
     }
 
     #[tokio::test]
