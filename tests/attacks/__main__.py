@@ -45,7 +45,8 @@ def main() -> int:
         if results:
             print(f"\n{report.table(results)}", flush=True)
     broken = sum(bool(result.problems) for result in results)
-    print(f"\n{len(results) - broken} scenarios as expected, {broken} not")
+    skipped = sum(bool(result.skipped) for result in results)
+    print(f"\n{len(results) - broken - skipped} scenarios as expected, {broken} not, {skipped} skipped")
     return 1 if broken else 0
 
 

@@ -63,10 +63,10 @@ class Figures:
 class Honest:
     """The client's process, as the one that started it sees it."""
 
-    def __init__(self, port: int):
+    def __init__(self, target: wire.Target):
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(port, theirs), daemon=True)
+        self._process = context.Process(target=serve, args=(target, theirs), daemon=True)
         self._process.start()
         theirs.close()
         self.samples: list[Sample] = []
@@ -94,10 +94,10 @@ class Honest:
         return Figures(Counter(one.outcome for one in chosen), [one.seconds for one in chosen])
 
 
-def serve(port: int, pipe: multiprocessing.connection.Connection) -> None:
+def serve(target: wire.Target, pipe: multiprocessing.connection.Connection) -> None:
     """The process: it asks until it is told to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    client = Client(port, pipe)
+    client = Client(target, pipe)
     for work in (client.predict, client.health):
         threading.Thread(target=work, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
@@ -108,27 +108,27 @@ def serve(port: int, pipe: multiprocessing.connection.Connection) -> None:
 class Client:
     """Two loops, and what each of them waits for."""
 
-    def __init__(self, port: int, pipe: multiprocessing.connection.Connection):
-        self.port, self.pipe = port, pipe
+    def __init__(self, target: wire.Target, pipe: multiprocessing.connection.Connection):
+        self.target, self.pipe = target, pipe
         self.lock = threading.Lock()
         self.waiting: dict[str, float] = {}
 
     def predict(self) -> None:
         request = wire.Ask("POST", "/predict?top_k=1", files.photo(), "image/jpeg")
-        connection = wire.connect(self.port, wire.HONEST, TIMEOUT)
+        connection = wire.connect(self.target, wire.HONEST, TIMEOUT)
         while True:
             self.once(PREDICT, connection, request)
 
     def health(self) -> None:
         request = wire.Ask("GET", "/healthz")
         while True:
-            with contextlib.closing(wire.connect(self.port, wire.HONEST, TIMEOUT)) as connection:
+            with contextlib.closing(wire.connect(self.target, wire.HONEST, TIMEOUT)) as connection:
                 self.once(HEALTH, connection, request)
 
     def once(self, kind: str, connection: http.client.HTTPConnection, request: wire.Ask) -> None:
         started = self.waiting[kind] = time.monotonic()
         try:
-            answer = wire.exchange(connection, request)
+            answer = wire.exchange(connection, request, self.target.key)
             outcome = answer.outcome() if answer.is_clear() else f"{answer.status} unclear"
         except (OSError, http.client.HTTPException) as error:
             connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from .honest import HEALTH, PREDICT, Figures, Honest
 from .scenario import Expectation, Scenario, Stage
-from .server import Server, ServerError
+from .server import Server, ServerError, SkippedError
 from .watch import Usage, Watch, usage
 
 # How long the honest client is looked at, at least, in seconds.
@@ -32,6 +33,8 @@ class Result:
     back: float | None = None
     stop: float = 0.0
     figures: dict[str, Figures] = field(default_factory=dict)
+    # What this machine lacks, if the scenario could not be run.
+    skipped: str = ""
 
 
 def run(scenario: Scenario, graft: Path, port: int, quick: bool) -> Result:
@@ -40,13 +43,17 @@ def run(scenario: Scenario, graft: Path, port: int, quick: bool) -> Result:
     settings = scenario.settings | (scenario.quick if quick else {})
     with Server(graft, settings, scenario.limits, port) as server:
         try:
+            if scenario.equip:
+                scenario.equip(server)
             server.start()
             stage = Stage(server, quick)
             result.outcomes, result.notes, result.problems = stage.outcomes, stage.notes, stage.problems
             _attack(scenario, stage, result)
             if scenario.parting and server.is_alive():
                 scenario.parting(stage)
-        except (ServerError, OSError, ValueError, KeyError) as error:
+        except SkippedError as error:
+            result.skipped = str(error)
+        except (ServerError, OSError, ValueError, KeyError, http.client.HTTPException) as error:
             result.problems.append(f"the scenario itself failed: {error!r}")
         _end(scenario.expect, server, result)
     return result
@@ -56,7 +63,7 @@ def _attack(scenario: Scenario, stage: Stage, result: Result) -> None:
     server = stage.server
     if scenario.prepare:
         scenario.prepare(stage)
-    honest, watch = Honest(server.port), Watch(server.pid)
+    honest, watch = Honest(server.target), Watch(server.pid)
     try:
         calm = _calm(honest, stage)
         result.before = watch.begin()

@@ -48,8 +48,14 @@ def cells(result: Result) -> list[str]:
         f"{before.threads} / {peak.threads} / {after.threads}",
         f"{before.files} / {peak.files} / {after.files}",
         "never" if result.back is None else f"{result.back:.0f}",
-        "NO: " + "; ".join(result.problems) if result.problems else "yes",
+        verdict(result),
     ]
+
+
+def verdict(result: Result) -> str:
+    if result.problems:
+        return "NO: " + "; ".join(result.problems)
+    return f"skipped: {result.skipped}" if result.skipped else "yes"
 
 
 def outcomes(counter: Counter[str]) -> str:

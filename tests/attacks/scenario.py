@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import threading
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from .server import Server, ServerError
 
 T = TypeVar("T")
 JSON = "application/json"
+RECIPE = {"name": "shapes", "phases": [{"trainable": "head", "epochs": 2}]}
 # What clients may be told or meet; all else is a breach wherever it is not expected.
 CLEAR = frozenset({"200", "201", "202", "204", "400", "404", "408", "409", "413", "422", "429", "503", "507"})
 OWN = frozenset({"left", "nothing", "closed", "refused"})
@@ -55,6 +57,8 @@ class Scenario:
     what: str
     attack: Callable[[Stage], None]
     prepare: Callable[[Stage], None] | None = None
+    # What the server needs before it starts; may say that this machine cannot do it.
+    equip: Callable[[Server], None] | None = None
     # What attackers do right before SIGTERM.
     parting: Callable[[Stage], None] | None = None
     expect: Expectation = Expectation()
@@ -90,13 +94,13 @@ class Stage:
         if not holds:
             self.problems.append(problem)
 
-    def dial(self, buffer: int | None = None, timeout: float = 30.0) -> Any:
-        return wire.dial(self.server.port, timeout=timeout, buffer=buffer)
+    def dial(self, buffer: int | None = None, timeout: float = 30.0, source: str = wire.ATTACKER) -> Any:
+        return wire.dial(self.server.port, source, timeout, buffer)
 
     def ask(self, method: str, path: str, body: bytes = b"", kind: str = JSON, **more: Any) -> wire.Answer:
         """One attacker's request; `source`, `timeout` and `headers` as `wire` has them."""
         request = wire.Ask(method, path, body, kind, more.pop("headers", {}))
-        return wire.ask(self.server.port, request, **more)
+        return wire.ask(self.server.target, request, **more)
 
     def honest(self, method: str, path: str, body: bytes = b"", kind: str = JSON, **more: Any) -> wire.Answer:
         return self.ask(method, path, body, kind, source=wire.HONEST, **more)
@@ -148,6 +152,39 @@ class Stage:
         if answer.status != 201:
             raise ServerError(f"a data set was not taken: {answer.status} {answer.body[:300]!r}")
         return str(answer.json()["id"])
+
+    def submit(self, dataset: str, **recipe: Any) -> str:
+        """Has a model called `shapes` trained on a data set, unless told otherwise; the job."""
+        answer = self.ask("POST", "/jobs/finetune", json.dumps(RECIPE | {"dataset": dataset} | recipe).encode())
+        if answer.status != 202:
+            raise ServerError(f"a job was not taken: {answer.status} {answer.body[:300]!r}")
+        return str(answer.json()["id"])
+
+    def state(self, job: str) -> str:
+        """A job's state, and why it has failed or waits if it does."""
+        answer = self.ask("GET", f"/jobs/{job}")
+        if answer.status != 200:
+            return f"not to be had: {answer.status}"
+        told = answer.json()
+        why = told.get("error") or told.get("waiting")
+        return f"{told['state']} ({why['code']})" if why else str(told["state"])
+
+    def ended(self, job: str, seconds: float = 180) -> str:
+        """The state of a job that has ended, or in which it is after so long."""
+        end = time.monotonic() + seconds
+        while (told := self.state(job)).startswith(("queued", "running")):
+            if time.monotonic() > end or not self.server.is_alive():
+                break
+            time.sleep(0.2)
+        return told
+
+    def until(self, holds: Callable[[], bool], what: str, seconds: float = 60) -> None:
+        """Waits for something without which the scenario cannot go on."""
+        end = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > end or not self.server.is_alive():
+                raise ServerError(f"{what} did not happen within {seconds:.0f} s")
+            time.sleep(0.02)
 
     def wait(self, seconds: float) -> None:
         """Lets it be for a while, unless the server has died."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
+import random
 import resource
 import shutil
 import signal
@@ -24,17 +26,32 @@ class ServerError(Exception):
     """graft could not be started, or did not do what a scenario prepares with it."""
 
 
+class SkippedError(Exception):
+    """This machine lacks what a scenario needs; the message says what."""
+
+
 class Server:
     """`graft serve` with the starter's weights, the default configuration, and what a scenario sets."""
 
     def __init__(self, graft: Path, settings: dict[str, str], limits: dict[int, int], port: int = 0):
-        self.graft, self.limits = graft, limits
+        self.graft, self.limits, self.settings = graft, limits, settings
         self.folder = Path(tempfile.mkdtemp(prefix="graft-attacks-"))
         self.data = self.folder / "data"
         self.log = self.folder / "log"
         self.port = port or free_port()
+        self.target = wire.Target(self.port)
         self.environment = environment(self.data, self.port) | settings
+        # A program that starts graft, with its arguments.
+        self.launcher: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
+
+    def neighbour(self, settings: dict[str, str]) -> Server:
+        """Another server on the same data folder, with other settings; to be started."""
+        other = Server(self.graft, self.settings | settings, {})
+        # Only where it listens and what was set differs.
+        own = {"GRAFT__SERVER__PORT": str(other.port)}
+        other.data, other.environment = self.data, self.environment | settings | own
+        return other
 
     def __enter__(self) -> Server:
         return self
@@ -46,7 +63,7 @@ class Server:
     def start(self) -> None:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [self.graft, "serve"], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+                [*self.launcher, self.graft, "serve"], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=self._limit,
             )
         end = time.monotonic() + 60
@@ -61,12 +78,22 @@ class Server:
         for which, most in self.limits.items():
             resource.setrlimit(which, (most, most))
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Another command of graft on the same folder."""
-        command = [self.graft, *words]
-        return subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120,
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        """Another command of graft on the same folder, which the caller waits for."""
+        return subprocess.Popen(
+            [self.graft, *words], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
+
+    def run(self, *words: str, patience: float = 120) -> subprocess.CompletedProcess[str]:
+        """The same, once it has ended."""
+        with self.begin(*words) as command:
+            try:
+                output, errors = command.communicate(timeout=patience)
+            except subprocess.TimeoutExpired as error:
+                command.kill()
+                raise ServerError(f"graft {words[0]} takes more than {patience:.0f} s") from error
+        return subprocess.CompletedProcess(words, command.returncode, output, errors)
 
     @property
     def pid(self) -> int:
@@ -78,12 +105,19 @@ class Server:
 
     def is_ready(self) -> bool:
         try:
-            return wire.ask(self.port, wire.Ask("GET", "/readyz"), timeout=5).status == 200
-        except OSError:
+            return wire.ask(self.target, wire.Ask("GET", "/readyz"), timeout=5).status == 200
+        except (OSError, http.client.HTTPException):
             return False
 
+    def kill(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def lines(self) -> list[str]:
+        """What it has logged."""
+        return self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+
     def last_lines(self, count: int = 5) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
+        return "\n".join(self.lines()[-count:])
 
     def ended(self) -> str:
         """How it ended by itself."""
@@ -91,7 +125,7 @@ class Server:
         return signal.Signals(-code).name if code is not None and code < 0 else f"status {code}"
 
     def panics(self) -> list[str]:
-        return [line for line in self.log.read_text(errors="replace").splitlines() if "panicked" in line]
+        return [line for line in self.lines() if "panicked" in line]
 
     def stop(self, patience: float = 60.0) -> float:
         """Asks it to end; how many seconds that took."""
@@ -99,6 +133,7 @@ class Server:
             return 0.0
         started = time.monotonic()
         with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGCONT)
             self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(patience)
@@ -120,6 +155,9 @@ def environment(data: Path, port: int) -> dict[str, str]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((wire.SERVER, 0))
-        return int(probe.getsockname()[1])
+    """A port outside the range that the system gives clients, one of which could have it before the server listens."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((wire.SERVER, port))
+            return port
+    raise ServerError("there is no free port")

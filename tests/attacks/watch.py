@@ -98,3 +98,31 @@ class Watch:
         self._thread.join()
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that run, and theirs."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(word) for word in (thread / "children").read_text().split()]
+    return found + [one for child in found for one in children(child)]
+
+
+class ChildWatch:
+    """Samples the processes that a process starts, on a thread of its own: the most memory that they had together."""
+
+    def __init__(self, pid: int):
+        self.pid, self.memory = pid, 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def _sample(self) -> None:
+        while not self._over.wait(INTERVAL):
+            self.memory = max(self.memory, sum(usage(child).memory for child in children(self.pid)))
+
+    def __enter__(self) -> ChildWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()

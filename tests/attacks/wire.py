@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import json
 import socket
+import ssl
 import struct
 import time
 from dataclasses import dataclass, field
@@ -17,6 +18,16 @@ from typing import Any
 SERVER = "127.0.0.1"
 ATTACKER = "127.0.0.1"
 HONEST = "127.0.0.2"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server as its clients see it."""
+
+    port: int
+    # The API key that requests carry unless they name another, and the certificate of one that speaks HTTPS.
+    key: str = ""
+    certificate: str = ""
 
 
 @dataclass
@@ -36,7 +47,7 @@ class Answer:
 
     def is_clear(self) -> bool:
         """Whether it is a success, or an error that says what to do about it."""
-        if self.status == 503 and "retry-after" not in self.headers:
+        if self.status in (429, 503) and "retry-after" not in self.headers:
             return False
         return self.status < 400 or b'"code"' in self.body
 
@@ -64,23 +75,28 @@ class Ask:
         return ("\r\n".join(lines) + "\r\n\r\n").encode() + (self.body if length is None else b"")
 
 
-def connect(port: int, source: str, timeout: float) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(SERVER, port, timeout=timeout, source_address=(source, 0))
+def connect(target: Target, source: str, timeout: float) -> http.client.HTTPConnection:
+    where: Any = {"host": SERVER, "port": target.port, "timeout": timeout, "source_address": (source, 0)}
+    if target.certificate:
+        context = ssl.create_default_context(cafile=target.certificate)
+        return http.client.HTTPSConnection(**where, context=context)
+    return http.client.HTTPConnection(**where)
 
 
-def exchange(connection: http.client.HTTPConnection, ask: Ask) -> Answer:
+def exchange(connection: http.client.HTTPConnection, ask: Ask, key: str = "") -> Answer:
     started = time.monotonic()
-    connection.request(ask.method, ask.path, ask.body or None, ask.all_headers())
+    headers = ({"X-API-Key": key} if key else {}) | ask.all_headers()
+    connection.request(ask.method, ask.path, ask.body or None, headers)
     answer = connection.getresponse()
     body = answer.read()
     headers = {name.lower(): value for name, value in answer.getheaders()}
     return Answer(answer.status, headers, body, time.monotonic() - started)
 
 
-def ask(port: int, request: Ask, source: str = ATTACKER, timeout: float = 120.0) -> Answer:
+def ask(target: Target, request: Ask, source: str = ATTACKER, timeout: float = 120.0) -> Answer:
     """One request on a connection of its own."""
-    with contextlib.closing(connect(port, source, timeout)) as connection:
-        return exchange(connection, request)
+    with contextlib.closing(connect(target, source, timeout)) as connection:
+        return exchange(connection, request, target.key)
 
 
 def dial(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..scenario import Scenario
-from . import images, readers, senders, sharing, store
+from . import access, images, readers, senders, sharing, store
 
-MODULES = (images, senders, readers, sharing, store)
+MODULES = (images, senders, readers, sharing, access, store)
 ALL: list[Scenario] = [one for module in MODULES for one in module.SCENARIOS]
