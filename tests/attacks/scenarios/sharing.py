@@ -19,6 +19,18 @@ def batches(stage: Stage, clients: int) -> None:
     stage.loops(clients, stage.pick(30.0, 5.0), lambda _: stage.ask("POST", path, body, kind))
 
 
+def flood(stage: Stage, clients: int) -> None:
+    """Clients, each with an address of its own, that send 128 single photos at a time."""
+    photo = (files.FIXTURES / "cat.jpg").read_bytes()
+    photos = stage.pick(128, 32)
+
+    def work(number: int) -> wire.Answer:
+        source = f"127.0.0.{10 + number % clients}"
+        return stage.ask("POST", f"/predict?model={MODEL}&top_k=1", photo, "image/jpeg", source=source)
+
+    stage.loops(clients * photos, stage.pick(30.0, 5.0), work)
+
+
 def rare_layers(stage: Stage) -> None:
     """Another layer in each request, by four clients."""
     listed = stage.ask("GET", f"/models/{MODEL}/layers").json()["layers"]
@@ -131,6 +143,14 @@ SCENARIOS = [
     Scenario(
         "batches-four", "requests of 64 photos in a loop by four clients", lambda stage: batches(stage, 4),
         expect=Expectation(slowest=5),
+    ),
+    Scenario(
+        "flood-two", "two clients of 128 single photos each", lambda stage: flood(stage, 2),
+        expect=Expectation(slowest=5, memory=600),
+    ),
+    Scenario(
+        "flood-eight", "eight clients of 128 single photos each", lambda stage: flood(stage, 8),
+        expect=Expectation(slowest=5, memory=900),
     ),
     Scenario(
         "rare-layers", "another layer in each request, by four clients", rare_layers,
