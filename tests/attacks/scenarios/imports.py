@@ -20,7 +20,7 @@ def judge(stage: Stage, name: str, seconds: float, memory: float, said: str) -> 
     bound = int(stage.server.environment[TIMEOUT]) / 1000
     stage.require(seconds < bound + GRACE, f"{name} took {seconds:.0f} s, and {bound:.0f} s are the most")
     stage.require(memory < EXAMINATION, f"{name} took {memory:.0f} MB")
-    clear = len(said) < 2500 and "panicked" not in said and "signal" not in said
+    clear = len(said) < 1000 and "panicked" not in said and "signal" not in said
     stage.require(clear, f"{name} is refused unclearly, with {len(said)} letters: {said[:200]}")
 
 

@@ -129,6 +129,25 @@ def dry_runs(stage: Stage) -> None:
     stage.note(f"the slowest delete took {max(slowest, default=0) * 1e3:.0f} ms")
 
 
+def plan_beside(stage: Stage) -> None:
+    """An honest client plans, again and again, while four others keep the processors busy with 64 photos at a time."""
+    body, kind = files.form([(files.FIXTURES / "cat.jpg").read_bytes()] * 64)
+    recipe = json.dumps({"name": "planned", "dataset": stage.made["dataset"]}).encode()
+    plans: list[float] = []
+
+    def work(number: int) -> wire.Answer:
+        if number % 5 < 4:
+            return stage.ask("POST", f"/predict?model={MODEL}&top_k=1", body, kind)
+        answer = stage.honest("POST", "/jobs/finetune?dry_run=true", recipe)
+        plans.append(answer.seconds)
+        stage.require(answer.status == 200, f"a plan got {answer.status}: {answer.body[:200]!r}")
+        return answer
+
+    stage.loops(5, stage.pick(40.0, 8.0), work)
+    stage.note(f"{len(plans)} plans, the slowest after {max(plans, default=0):.1f} s")
+    stage.require(max(plans, default=99) < 15, f"a plan took {max(plans, default=0):.0f} s")
+
+
 def with_datasets(stage: Stage) -> None:
     stage.made["dataset"] = stage.dataset(files.dataset(20, 20))
     stage.made["doomed"] = [stage.dataset() for _ in range(stage.pick(10, 4))]
@@ -167,6 +186,10 @@ SCENARIOS = [
     Scenario(
         "phases", "1 MB of JSON with 340,001 phases, twenty at once, as jobs and as dry runs", phases,
         with_a_dataset, expect=Expectation(memory=700, outcomes=CHEAP),
+    ),
+    Scenario(
+        "plan-beside", "an honest client plans while four others keep the processors busy", plan_beside, with_a_dataset,
+        expect=Expectation(slowest=5, memory=900, kept=400),
     ),
     Scenario(
         "dry-runs", "dry runs in a loop, while data sets are deleted", dry_runs, with_datasets,
