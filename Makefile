@@ -93,7 +93,7 @@ $(VENV_STAMP): tests/parity/requirements.txt tests/parity/photos.txt
 	@touch $@
 
 .PHONY: attacks
-attacks: build starter ## attack a started server at full size, and say who is served and what it holds (half an hour; ATTACKS="--quick")
+attacks: build starter ## attack a started server at full size, and say who is served and what it holds (an hour; ATTACKS="--quick")
 	$(PYTHON) -m tests.attacks --graft $(GRAFT) $(ATTACKS)
 
 .PHONY: readme

@@ -6,8 +6,9 @@ Each scenario starts `graft serve` on a loopback port, with a fresh folder, the 
 default configuration. Beside the attackers (127.0.0.1) an honest client (127.0.0.2) sends a photo ten times a
 second, and asks for the health on a new connection each time. A few lines tell of every scenario as it ends,
 and a table of all of them at the end. The exit status is 1 where one did not go as expected: the server died,
-honest clients were not served, or memory, threads or files did not come back. Only loopback addresses are
-sent anything. --quick scales all of it down.
+honest clients were not served, or memory, threads or files did not come back. A scenario is skipped where the
+machine lacks what it needs (a C compiler, openssl, mounts of one's own). Only loopback addresses are sent
+anything. --quick scales all of it down. TMPDIR says where the folders are.
 """
 
 from __future__ import annotations

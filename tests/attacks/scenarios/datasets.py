@@ -85,10 +85,10 @@ FEW = {"GRAFT__DATASETS__MAX_ENTRIES": "4000"}
 SCENARIOS = [
     Scenario(
         "many-classes", "data sets of 100,000 classes with two photos each, and of more", classes, settings=SETTINGS, quick=FEW,
-        expect=Expectation(memory=700, kept=250, outcomes=CLEAR, back=30),
+        expect=Expectation(memory=400, kept=250, outcomes=CLEAR, back=30),
     ),
     Scenario(
         "many-entries", "a data set of 199,000 entries", entries, settings=SETTINGS, quick=FEW,
-        expect=Expectation(memory=700, kept=250, outcomes=CLEAR, back=30),
+        expect=Expectation(memory=400, kept=250, outcomes=CLEAR, back=30),
     ),
 ]

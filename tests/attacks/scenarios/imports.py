@@ -75,10 +75,10 @@ QUICK = {TIMEOUT: "6000"}
 SCENARIOS = [
     Scenario(
         "import-command", "graft import of graphs that loop, grow or call without end", by_command, settings=BOUND, quick=QUICK,
-        expect=Expectation(served=0.99, slowest=5, memory=200),
+        expect=Expectation(served=0.99, memory=200),
     ),
     Scenario(
         "import-job", "the same graphs by POST /jobs/import", by_job, settings=BOUND, quick=QUICK,
-        expect=Expectation(served=0.99, slowest=5, memory=300),
+        expect=Expectation(served=0.99, memory=300),
     ),
 ]

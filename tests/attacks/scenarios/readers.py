@@ -113,27 +113,27 @@ def slow_readers(stage: Stage) -> None:
 SCENARIOS = [
     Scenario(
         "unread-features", "ten readers of 58 MB of feature maps that read nothing", features, quick=WRITES,
-        expect=Expectation(served=0.9, memory=1500),
+        expect=Expectation(memory=700),
     ),
     Scenario(
         "slow-features", "sixty readers of 5 MB of feature maps that read ten bytes a second", slow_readers,
-        quick=WRITES, expect=Expectation(served=0.9, memory=1200),
+        quick=WRITES, expect=Expectation(memory=700),
     ),
     Scenario(
         "unread-scripts", "3,000 unread downloads of the documentation's script", scripts, quick=WRITES | {
             "GRAFT__SERVER__KEEP_ALIVE_TIMEOUT_MS": "3000"
-        }, expect=Expectation(served=0.95, memory=400),
+        }, expect=Expectation(served=0.98, memory=150),
     ),
     Scenario(
         "unread-models", "500 unread downloads of a model", models, quick=WRITES,
-        expect=Expectation(served=0.95, memory=800),
+        expect=Expectation(served=0.98, memory=200),
     ),
     Scenario(
         "unread-lists", "60 unread lists of data sets", lists, with_large_lists, quick=WRITES,
-        expect=Expectation(served=0.95, memory=800),
+        expect=Expectation(served=0.98, memory=200),
     ),
     Scenario(
         "event-streams", "one client takes all event streams", streams, with_a_waiting_job,
-        expect=Expectation(served=0.95, memory=200), settings={"GRAFT__JOBS__WORKERS": "0"},
+        expect=Expectation(served=0.98, memory=150), settings={"GRAFT__JOBS__WORKERS": "0"},
     ),
 ]

@@ -190,7 +190,7 @@ def statuses(answers: list[wire.Answer | None]) -> str:
 SCENARIOS = [
     Scenario(
         "full-disk", "no file may grow beyond 4 kB when a job begins, and later it may", full_disk,
-        with_a_dataset, settings=PROMPT, expect=Expectation(memory=1500, kept=800, files=16, stop=35),
+        with_a_dataset, settings=PROMPT, expect=Expectation(memory=600, kept=400, files=16, stop=35),
     ),
     Scenario(
         "flipped-weights", "1,000 bytes of weights.bin are flipped while it is served",
@@ -210,6 +210,6 @@ SCENARIOS = [
     ),
     Scenario(
         "jobs-corrupt", "the jobs' database is overwritten while a job runs", store_corrupt, with_a_dataset,
-        settings=PROMPT, expect=Expectation(served=0.99, memory=1000, kept=800, files=16, ready=False, stop=35),
+        settings=PROMPT, expect=Expectation(served=0.99, memory=600, kept=400, files=16, ready=False, stop=35),
     ),
 ]
