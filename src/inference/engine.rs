@@ -170,7 +170,7 @@ impl Engine {
                 Err(error) => return Some((name, error.to_string())),
             };
             let loaded = self.inner.models.peek(&version).is_some();
-            let reason = || self.inner.failures.reason(&name).unwrap_or_else(|| "loading".to_owned());
+            let reason = || self.inner.failures.reason(&version).unwrap_or_else(|| "loading".to_owned());
             (!loaded).then(|| (name.clone(), reason()))
         });
         Readiness { missing: missing.collect(), problems: snapshot.problems.clone() }
@@ -206,9 +206,8 @@ impl Engine {
         let mut tried = BTreeSet::new();
         loop {
             let snapshot = self.snapshot();
-            let wanted = self.wanted(&snapshot);
-            self.inner.models.pin(wanted.iter().cloned());
-            let wanted: Vec<String> = wanted.into_iter().filter(|name| tried.insert(name.clone())).collect();
+            self.pin_wanted(&snapshot);
+            let wanted: Vec<String> = self.wanted(&snapshot).into_iter().filter(|name| tried.insert(name.clone())).collect();
             if wanted.is_empty() {
                 return;
             }
@@ -217,10 +216,16 @@ impl Engine {
                     Ok(version) if self.inner.models.peek(&version).is_some() => self.inner.failures.forget(&version),
                     // What fails is noted there.
                     Ok(version) => drop(self.load(&version).await),
-                    Err(error) => self.inner.failures.note(&name, None, &error),
+                    Err(error) => self.inner.failures.note_missing(&name, &error),
                 }
             }
         }
+    }
+
+    /// Keeps the models that must be loaded, in the versions that answer now.
+    fn pin_wanted(&self, snapshot: &Snapshot) {
+        let versions = self.wanted(snapshot).into_iter().filter_map(|name| find(snapshot, &name, None).ok());
+        self.inner.models.pin(&versions.collect::<Vec<_>>());
     }
 
     /// Loads what would answer if it had not failed, once it is time to.
@@ -230,20 +235,32 @@ impl Engine {
         }
         let snapshot = self.snapshot();
         let Ok(ideal) = choose(&snapshot, &self.inner.config.default, Needs::CLASSES, |_| false) else { return };
-        if self.inner.failures.is_due(&ideal.version.metadata.name) {
+        if self.inner.failures.is_due(&ideal.version) {
             drop(self.load(&ideal.version).await);
         }
     }
 
-    /// The worker of a version, loaded if it is not; a failure to load it is noted, so that it does not answer unasked.
+    /// The worker of a version, loaded if it is not; a failure to load it is noted, so that it does not answer unasked, and so that
+    /// nothing is unloaded for the same files soon again.
     pub(super) async fn load(&self, version: &ModelVersion) -> Result<Arc<Worker>, Error> {
-        let loaded = match self.may_serve(version) {
-            Ok(()) => self.inner.models.load(version).await,
-            Err(error) => Err(error),
-        };
+        let Inner { models, failures, .. } = &*self.inner;
+        if let Err(error) = self.may_serve(version) {
+            failures.note(version, None, &error);
+            return Err(error);
+        }
+        if let Some(worker) = models.used(version) {
+            failures.forget(version);
+            return Ok(worker);
+        }
+        let stamped = version.clone();
+        let files = tokio::task::spawn_blocking(move || stamped.files_stamp()).await.map_err(|_| Error::ShuttingDown)?;
+        if let Some(error) = files.and_then(|files| failures.lasting(version, files)) {
+            return Err(Error::Shared(error));
+        }
+        let loaded = models.load(version).await;
         match &loaded {
-            Ok(_) => self.inner.failures.forget(version),
-            Err(error) => self.inner.failures.note(&version.metadata.name, Some(version), error),
+            Ok(_) => failures.forget(version),
+            Err(error) => failures.note(version, files, error),
         }
         loaded
     }
@@ -293,6 +310,8 @@ impl Engine {
             versions.any(|known| known.dir() == version.dir())
         };
         self.inner.models.retain(present);
+        self.inner.failures.retain(present);
+        self.pin_wanted(&snapshot);
         Ok(())
     }
 

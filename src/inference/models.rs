@@ -1,10 +1,10 @@
-//! Loaded models: workers by version, configured ones pinned, the others within a bound of bytes, least recently used out.
+//! Loaded models: workers by version, those that must be loaded pinned, the others within a bound of bytes, least recently used out.
 //!
 //! Loading is a task of its own, one per version: requests wait for it, and it goes on whoever leaves. Bytes are counted until a
 //! model's thread has ended ([`Room`]), so that the bound holds while one goes and another comes.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -47,11 +47,10 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    /// Names of models that stay loaded.
-    pinned: BTreeSet<String>,
+    /// Versions that stay loaded.
+    pinned: HashSet<Key>,
     /// Least recently used first.
     loaded: VecDeque<Arc<Worker>>,
-    /// By folder and sum of the weights: a folder may be published anew.
     loading: HashMap<Key, Loading>,
     /// Bytes of those that load.
     coming: u64,
@@ -59,6 +58,7 @@ struct State {
     held: u64,
 }
 
+/// A version's folder and the sum of its weights: a folder may be published anew.
 type Key = (PathBuf, String);
 type Loading = Shared<BoxFuture<'static, Result<Arc<Worker>, Arc<Error>>>>;
 
@@ -88,9 +88,9 @@ impl Models {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Says which models stay loaded.
-    pub(super) fn pin(&self, names: impl IntoIterator<Item = String>) {
-        self.inner.lock().pinned = names.into_iter().collect();
+    /// Says which versions stay loaded; those that did so far may go.
+    pub(super) fn pin(&self, versions: &[ModelVersion]) {
+        self.inner.lock().pinned = versions.iter().map(key).collect();
     }
 
     /// Whether any model is loaded.
@@ -101,6 +101,11 @@ impl Models {
     /// The worker of a version without touching its place in the order.
     pub(super) fn peek(&self, version: &ModelVersion) -> Option<Arc<Worker>> {
         self.inner.lock().loaded.iter().find(|worker| serves(worker, version)).cloned()
+    }
+
+    /// The worker of `version` when it is loaded; it becomes the most recently used.
+    pub(super) fn used(&self, version: &ModelVersion) -> Option<Arc<Worker>> {
+        self.inner.lock().used(version)
     }
 
     /// The worker of `version`, which becomes the most recently used; a task loads it when it is not.
@@ -147,9 +152,13 @@ impl Models {
         task.map(|outcome| outcome.unwrap_or_else(gone)).boxed().shared()
     }
 
-    /// Forgets a worker whose thread died, so that the next request loads the model again.
-    pub(super) fn forget(&self, version: &ModelVersion) {
-        self.inner.lock().loaded.retain(|worker| !serves(worker, version));
+    /// Forgets a worker whose thread died, so that the next request loads the model again; one that was started since stays.
+    pub(super) fn forget(&self, dead: &Worker) {
+        let mut state = self.inner.lock();
+        let position = state.loaded.iter().position(|worker| std::ptr::eq(Arc::as_ptr(worker), dead));
+        let gone = position.and_then(|position| state.loaded.remove(position));
+        drop(state);
+        drop(gone);
     }
 
     /// Forgets every worker that `keep` does not want: versions that left the repository.
@@ -164,16 +173,17 @@ impl Models {
     }
 }
 
-/// Loads `version` once there is room.
+/// Loads `version` once there is room, which is made for files that are whole.
 async fn load(models: &Arc<Inner>, version: &ModelVersion) -> Result<(Worker, Coming), Error> {
+    let started = std::time::Instant::now();
+    let model = || ModelId::describe(version);
+    let unchecked = version.clone();
+    models.reading(version, move || Ok(unchecked.open().map(drop)?)).await?;
     let coming = models.make_room(version).await?;
     let room = models.room(version).await;
-    let _reading = models.reading.acquire().await.expect("the semaphore is never closed");
-    let (models, wanted) = (Arc::clone(models), version.clone());
-    let started = std::time::Instant::now();
-    let start = move || Worker::start(models.runtime.clone(), wanted, &models.runtime_config, models.capacity, room);
-    let model = || ModelId::describe(version);
-    let worker = tokio::task::spawn_blocking(start).await.map_err(|_| Error::WorkerGone { model: model() })??;
+    let (loading, wanted) = (Arc::clone(models), version.clone());
+    let start = move || Worker::start(loading.runtime.clone(), wanted, &loading.runtime_config, loading.capacity, room);
+    let worker = models.reading(version, start).await?;
     info!(model = model(), ms = started.elapsed().as_millis() as u64, "loaded and warm");
     if !version.metadata.pretrained {
         warn!(model = model(), pretrained = false, "these weights are UNTRAINED: answers mean nothing");
@@ -189,10 +199,20 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Does what reads the files of `version`, one such thing at a time.
+    async fn reading<T: Send + 'static>(
+        &self,
+        version: &ModelVersion,
+        read: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let _reading = self.reading.acquire().await.expect("the semaphore is never closed");
+        tokio::task::spawn_blocking(read).await.map_err(|_| Error::WorkerGone { model: ModelId::describe(version) })?
+    }
+
     /// Refuses a version that would not fit if all that may go went, before anything goes.
     fn check_size(&self, state: &State, version: &ModelVersion) -> Result<(), Error> {
-        let (name, needed) = (&version.metadata.name, version.metadata.weights.bytes);
-        let stays = |worker: &&Arc<Worker>| state.pinned.contains(name_of(worker)) && name_of(worker) != name;
+        let needed = version.metadata.weights.bytes;
+        let stays = |worker: &&Arc<Worker>| state.pinned.contains(&key(worker.version())) && !serves(worker, version);
         let staying: u64 = state.loaded.iter().filter(stays).map(|worker| bytes(worker)).sum();
         let bound = self.max_loaded_bytes.saturating_sub(staying);
         if needed > bound {
@@ -256,19 +276,17 @@ impl State {
         self.coming + self.loaded.iter().map(|worker| bytes(worker)).sum::<u64>()
     }
 
-    /// Takes out what has to go for `version`: idle models before busy ones, which end when they have answered, and an earlier
-    /// version of the same model last.
+    /// Takes out what has to go for `version`: idle models before busy ones, which end when they have answered.
     fn evict(&mut self, version: &ModelVersion, bound: u64) -> Vec<Arc<Worker>> {
         let mut gone = Vec::new();
         while self.wanted() + version.metadata.weights.bytes > bound {
-            let may_go = |worker: &Arc<Worker>| !self.pinned.contains(name_of(worker));
+            let may_go = |worker: &Arc<Worker>| !self.pinned.contains(&key(worker.version()));
             let idle = self.loaded.iter().position(|worker| may_go(worker) && worker.is_idle());
             let busy = || self.loaded.iter().position(may_go);
-            let replaced = || self.loaded.iter().position(|worker| name_of(worker) == version.metadata.name);
-            let Some(worker) = idle.or_else(busy).or_else(replaced).and_then(|position| self.loaded.remove(position)) else {
+            let Some(worker) = idle.or_else(busy).and_then(|position| self.loaded.remove(position)) else {
                 break;
             };
-            info!(model = name_of(&worker), version = worker.version().metadata.version, "unloading to make room");
+            info!(model = ModelId::describe(worker.version()), "unloading to make room");
             gone.push(worker);
         }
         gone
@@ -299,8 +317,4 @@ fn serves(worker: &Worker, version: &ModelVersion) -> bool {
 
 fn bytes(worker: &Worker) -> u64 {
     worker.version().metadata.weights.bytes
-}
-
-fn name_of(worker: &Worker) -> &str {
-    &worker.version().metadata.name
 }

@@ -100,7 +100,7 @@ impl Engine {
         });
         let ran = try_join_all(runs).await;
         if let Err(Error::WorkerGone { .. }) = ran {
-            self.loaded_models().forget(worker.version());
+            self.loaded_models().forget(worker);
         }
         ran
     }

@@ -39,17 +39,17 @@ const NEW: Duration = Duration::from_secs(60);
 const MAX_PROBLEMS: usize = 1000;
 
 /// What was read from a version's folder, good or bad, as long as its files stay the same.
-pub(super) type Cache = HashMap<PathBuf, (Stamp, Result<Found, String>)>;
+pub(super) type Cache = HashMap<PathBuf, (FilesStamp, Result<Found, String>)>;
 
 /// What a version's metadata say, and the sums of its files.
 type Found = (Arc<Metadata>, Option<FileSums>);
 
 /// What tells that a version's files are the same as before.
-pub(super) type Stamp = [FileStamp; 4];
+pub(crate) type FilesStamp = [FileStamp; 4];
 
 /// All 0 for a file that need not be there and is not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct FileStamp {
+pub(crate) struct FileStamp {
     bytes: u64,
     modified: (i64, i64),
     /// Whoever sets the time of a change back changes this one.
@@ -58,13 +58,20 @@ pub(super) struct FileStamp {
 }
 
 impl FileStamp {
-    pub(super) fn of(metadata: &fs::Metadata) -> Self {
+    pub(crate) fn of(metadata: &fs::Metadata) -> Self {
         Self {
             bytes: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
             inode: (metadata.dev(), metadata.ino()),
         }
+    }
+}
+
+impl ModelVersion {
+    /// What tells whether its files are changed or replaced; `None` when one of them is missing. Blocks on the file system.
+    pub(crate) fn files_stamp(&self) -> Option<FilesStamp> {
+        stamp(&self.dir).ok()
     }
 }
 
@@ -222,7 +229,7 @@ pub(super) fn entries(folder: &Path) -> io::Result<(Vec<OsString>, bool)> {
     Ok((names, listing.next().is_some()))
 }
 
-fn stamp(folder: &Path) -> Result<Stamp, String> {
+fn stamp(folder: &Path) -> Result<FilesStamp, String> {
     match fs::metadata(folder) {
         Err(error) => return Err(format!("cannot be read: {error}")),
         Ok(metadata) if !metadata.is_dir() => return Err("not a folder; versions are folders".into()),
@@ -242,12 +249,12 @@ fn stamp(folder: &Path) -> Result<Stamp, String> {
 }
 
 /// Whether any later write will show in the stamp: file times are as coarse as some milliseconds, or seconds on old mounts.
-fn settled(stamp: &Stamp) -> bool {
+fn settled(stamp: &FilesStamp) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
     stamp.iter().all(|file| file.modified.0.saturating_add(2) < now.cast_signed())
 }
 
-fn read_version(folder: &Path, stamp: &Stamp, name: &str, version: u32) -> Result<(Metadata, Option<FileSums>), String> {
+fn read_version(folder: &Path, stamp: &FilesStamp, name: &str, version: u32) -> Result<(Metadata, Option<FileSums>), String> {
     let [metadata_file, graph, weights, _] = stamp;
     let too_large = || format!("`{METADATA}` is larger than {MAX_METADATA_BYTES} bytes");
     if metadata_file.bytes > MAX_METADATA_BYTES {

@@ -36,6 +36,7 @@ mod killed;
 mod layouts;
 mod limits;
 mod listing;
+mod loading;
 mod memory;
 mod observed;
 mod outputs;

@@ -17,5 +17,5 @@ pub use arrays::{Npz, npy};
 pub use close::Close;
 pub use images::{base64, encoded_fixture, fixture, patched, plain, png, png_of_size};
 pub use jobs::{Plans, finetune, run_one};
-pub use models::{Tiny, publish};
+pub use models::{Tiny, patch_graph, publish};
 pub use process::{Graft, Ran};
