@@ -86,6 +86,9 @@ pub enum Error {
         /// How long it was given.
         limit: Duration,
     },
+    /// A run that was ended because nobody waits for its outputs any more.
+    #[error("the run was ended: nobody waits for it any more")]
+    Unwanted,
     /// Anything else that ONNX Runtime refused.
     #[error("{}", Foreign(.0))]
     Ort(ort::Error),
@@ -211,8 +214,8 @@ impl Runtime {
         })
     }
 
-    /// A session that computes no constants of the graph before it runs, for graphs whose constants are not known to be small;
-    /// with `threads` of its own, or with those of all sessions.
+    /// A session of a graph with subgraphs or functions: it computes no constants before it runs, as these are not known to be
+    /// small, and may loop without end ([`Session::run_while`]); with `threads` of its own, or with those of all sessions.
     ///
     /// # Errors
     /// As [`Self::session`].

@@ -5,7 +5,7 @@ use std::{
     num::NonZeroUsize,
     sync::mpsc::{RecvTimeoutError, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use half::f16;
@@ -28,11 +28,19 @@ use crate::{config::Provider, graph::NOWHERE, tensor::Tensor};
 /// time; looking for longer, as ONNX Runtime's default does, gains no more and costs 4%.
 const SPIN_US: &str = "100";
 
+/// Longest run of a graph that may loop without end: a batch that takes longer is never answered.
+const RUN_LIMIT: Duration = Duration::from_secs(300);
+
+/// How soon a run ends that nobody wants any more.
+const POLL: Duration = Duration::from_millis(20);
+
 /// A session, owned by the one thread that runs it.
 #[derive(Debug)]
 pub struct Session {
     session: ort::session::Session,
     half_input: bool,
+    /// Whether its graph may loop for as long as the input says.
+    is_open_ended: bool,
     provider: ProviderInEffect,
 }
 
@@ -50,7 +58,7 @@ impl Session {
         }
         let session = builder.commit_from_memory(source.graph)?;
         let half_input = session.inputs().first().is_some_and(|input| element(input.dtype()) == Some(TensorElementType::Float16));
-        Ok(Self { session, half_input, provider: ProviderInEffect { provider, note } })
+        Ok(Self { session, half_input, is_open_ended: !purpose.folds, provider: ProviderInEffect { provider, note } })
     }
 
     /// Where it runs.
@@ -74,28 +82,60 @@ impl Session {
     /// Runs on `input`, the graph's one input with its batch dimension, and gives the outputs in graph order.
     ///
     /// # Errors
-    /// A shape that the graph refuses, an output that is no float, a failure of the provider.
+    /// A shape that the graph refuses, an output that is no float, a failure of the provider, [`Error::TooSlow`] for a graph with
+    /// subgraphs or functions that runs for longer than [`RUN_LIMIT`].
     pub fn run(&mut self, input: &Tensor) -> Result<Vec<Tensor>, Error> {
-        self.run_with(input, &RunOptions::new()?)
+        self.run_while(&|| true, input)
     }
 
-    /// As [`Self::run`], for a graph that may not come to an end: after `limit` no further node begins.
+    /// As [`Self::run`]; of a graph with subgraphs or functions, which may loop without end, no further node begins once `is_wanted`
+    /// says no. It is asked from another thread.
+    ///
+    /// # Errors
+    /// [`Error::Unwanted`], and those of [`Self::run`].
+    pub fn run_while(&mut self, is_wanted: &(dyn Fn() -> bool + Sync), input: &Tensor) -> Result<Vec<Tensor>, Error> {
+        match self.is_open_ended {
+            true => self.run_watched(RUN_LIMIT, is_wanted, input),
+            // It has as many nodes as it has.
+            false => self.run_with(input, &RunOptions::new()?),
+        }
+    }
+
+    /// As [`Self::run`], for a graph of any kind: after `limit` no further node begins.
     ///
     /// # Errors
     /// [`Error::TooSlow`], and those of [`Self::run`].
     pub fn run_within(&mut self, limit: Duration, input: &Tensor) -> Result<Vec<Tensor>, Error> {
+        self.run_watched(limit, &|| true, input)
+    }
+
+    fn run_watched(
+        &mut self,
+        limit: Duration,
+        is_wanted: &(dyn Fn() -> bool + Sync),
+        input: &Tensor,
+    ) -> Result<Vec<Tensor>, Error> {
         let options = RunOptions::new()?;
         let (finished, waiting) = channel::<()>();
         let options = &options;
         thread::scope(|scope| {
             let watch = scope.spawn(move || {
-                let late = waiting.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
-                late && options.terminate().is_ok()
+                let end = Instant::now() + limit;
+                loop {
+                    let left = end.saturating_duration_since(Instant::now());
+                    if waiting.recv_timeout(left.min(POLL)) != Err(RecvTimeoutError::Timeout) {
+                        return None;
+                    }
+                    let ended = if Instant::now() >= end { Error::TooSlow { limit } } else { Error::Unwanted };
+                    if matches!(ended, Error::TooSlow { .. }) || !is_wanted() {
+                        return options.terminate().is_ok().then_some(ended);
+                    }
+                }
             });
             let outputs = self.run_with(input, options);
             drop(finished);
-            let late = watch.join().unwrap_or(false);
-            outputs.map_err(|error| if late { Error::TooSlow { limit } } else { error })
+            let ended = watch.join().unwrap_or_default();
+            outputs.map_err(|error| ended.unwrap_or(error))
         })
     }
 

@@ -53,4 +53,7 @@ fn a_run_ends_at_its_limit() {
     assert!(session.run_within(Duration::from_secs(60), &image(0.0)).is_ok(), "black takes no time");
     let late = session.run_within(Duration::from_millis(20), &image(255.0));
     assert!(matches!(late, Err(Error::TooSlow { .. })), "{late:?}");
+    let left = session.run_while(&|| false, &image(255.0));
+    assert!(matches!(left, Err(Error::Unwanted)), "{left:?}");
+    assert!(session.run(&image(1.0)).is_ok(), "the next run is none of its business");
 }

@@ -1,8 +1,10 @@
-//! What is loaded, and for how long: pins, what makes room for what, loads that fail.
+//! What is loaded, and for how long: pins, what makes room for what, loads that fail, runs without end.
 //!
-//! All models have equally large weights, so that bounds are whole numbers of them.
+//! All models but the slow one have equally large weights, so that bounds are whole numbers of them.
 
-use std::fs;
+use std::{fs, time::Duration};
+
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::support::{Answer, Setup, TestApp, Tiny, eventually, patch_graph, plain, publish};
 
@@ -70,4 +72,38 @@ async fn a_version_that_does_not_load_unloads_others_once_at_most() {
         eventually("it is found", async || !gone().await).await;
         predict(&app, "broken/predict").await.ok();
     }
+}
+
+/// Clock ticks that the threads of this process called `name` have used.
+fn ticks(name: &str) -> u64 {
+    let used = |task: fs::DirEntry| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        let (before, after) = stat.rsplit_once(") ")?;
+        before.ends_with(&format!("({name}")).then(|| after.split(' ').nth(11)?.parse::<u64>().ok())?
+    };
+    fs::read_dir("/proc/self/task").expect("Linux tells").flatten().filter_map(used).sum()
+}
+
+#[tokio::test]
+async fn a_run_without_end_ends_when_nobody_waits_for_it() {
+    let setup = Setup::empty().with(Tiny::Slow, "endless").configured(|config| {
+        config.models.preload = Some(vec!["endless".to_owned()]);
+        config.server.request_timeout = Duration::from_secs(3);
+    });
+    // Rounds for each level of the brightest pixel.
+    patch_graph(&setup.repository().root().join("endless/1"), &8e3_f32.to_le_bytes(), &8e12_f32.to_le_bytes());
+    let app = setup.spawn().await;
+    let (path, bright, black) = ("/predict?model=endless", plain([255; 3]), plain([0; 3]));
+
+    let mut client = TcpStream::connect(app.address).await.expect("it listens");
+    let length = bright.len();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {length}\r\n\r\n");
+    client.write_all(head.as_bytes()).await.expect("it reads");
+    client.write_all(&bright).await.expect("it reads");
+    eventually("it loops", async || ticks("graft-endless") > 20).await;
+    drop(client);
+    app.send(app.post_image(path, black.clone())).await.ok();
+
+    app.send(app.post_image(path, bright)).await.problem(503, "timeout", "no answer within 3000 ms");
+    app.send(app.post_image(path, black)).await.ok();
 }

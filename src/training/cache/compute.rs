@@ -7,7 +7,7 @@ use std::{
     io::Read,
     num::NonZeroUsize,
     path::Path,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use super::{Context, content::Content};
 use crate::{
     arch::{Builder, Layer, LayerKind},
     config::Provider,
-    graph::BuildError,
+    graph::{BuildError, Graph},
     preprocess::{self, ImageError, Limits, Preprocessing},
     runtime::{LoadedGraph, Session},
     tensor::Tensor,
@@ -58,6 +58,8 @@ struct Frozen {
     tensors: Vec<Wanted>,
     /// `None` when all of a record is the image itself.
     graph: Option<LoadedGraph>,
+    /// Whether the graph has neither subgraphs nor functions.
+    is_flat: bool,
 }
 
 /// A tensor of a record.
@@ -107,11 +109,16 @@ impl<'a> Computer<'a> {
     ///
     /// Ends early, with what was handed on, when `sink` fails; the first error counts.
     pub(super) fn run(&mut self, picks: &[Pick], sink: &Sink<'_>) -> Result<(), Error> {
-        self.timed(picks, sink).map(drop)
+        self.run_until(&AtomicBool::new(false), picks, sink)
     }
 
-    /// As [`Self::run`], with the time that it takes on a machine that does nothing else, as far as that can be told.
-    pub(super) fn timed(&mut self, picks: &[Pick], sink: &Sink<'_>) -> Result<Duration, Error> {
+    /// As [`Self::run`], until `stop` is set.
+    pub(super) fn run_until(&mut self, stop: &AtomicBool, picks: &[Pick], sink: &Sink<'_>) -> Result<(), Error> {
+        self.timed(stop, picks, sink).map(drop)
+    }
+
+    /// As [`Self::run_until`], with the time that it takes on a machine that does nothing else, as far as that can be told.
+    pub(super) fn timed(&mut self, stop: &AtomicBool, picks: &[Pick], sink: &Sink<'_>) -> Result<Duration, Error> {
         let alone = self.context.choice.provider == Provider::Cpu && self.plan.threads_per_lane == NonZeroUsize::MIN;
         let (started, lanes_in_all) = (Instant::now(), self.plan.lanes as u32);
         let next = AtomicUsize::new(0);
@@ -122,6 +129,7 @@ impl<'a> Computer<'a> {
                 preprocessing: &self.preprocessing,
                 frozen: &self.frozen,
                 plan: self.plan,
+                stop,
             },
             &mut self.lanes,
         );
@@ -185,8 +193,9 @@ impl Frozen {
         }
         let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
         let graph = if outputs.is_empty() { None } else { Some(whole.cut(&outputs).map_err(|error| refused(error.into()))?) };
+        let is_flat = graph.as_ref().is_none_or(Graph::is_flat);
         let loaded = graph.map(|graph| LoadedGraph::read(&graph, context.choice.provider)).transpose();
-        Ok(Self { tensors, graph: loaded.map_err(|source| context.runtime_error(source))? })
+        Ok(Self { tensors, graph: loaded.map_err(|source| context.runtime_error(source))?, is_flat })
     }
 }
 
@@ -200,6 +209,7 @@ struct Work<'a> {
     preprocessing: &'a Preprocessing,
     frozen: &'a Frozen,
     plan: Plan,
+    stop: &'a AtomicBool,
 }
 
 impl Work<'_> {
@@ -252,8 +262,12 @@ impl Work<'_> {
         let session = match &mut lane.session {
             Some(session) => session,
             empty => {
-                let made =
-                    self.context.runtime.background_session(graph.source(), self.context.choice, self.plan.threads_per_lane);
+                let Context { runtime, choice, .. } = self.context;
+                let (source, threads) = (graph.source(), self.plan.threads_per_lane);
+                let made = match self.frozen.is_flat {
+                    true => runtime.background_session(source, *choice, threads),
+                    false => runtime.unfolded_session(source, *choice, Some(threads)),
+                };
                 empty.insert(made.map_err(|source| self.context.runtime_error(source))?)
             }
         };
@@ -262,7 +276,9 @@ impl Work<'_> {
         images.iter().for_each(|image| data.extend_from_slice(image.data()));
         data.resize(data.capacity(), 0.0);
         let input = Tensor::new(shape, data).expect("a run is as many images as its shape says");
-        session.run(&input).map_err(|source| self.context.runtime_error(source))
+        let is_stopped = || self.stop.load(Ordering::Relaxed);
+        let outputs = session.run_while(&|| !is_stopped(), &input);
+        outputs.map_err(|source| if is_stopped() { Error::Cancelled } else { self.context.runtime_error(source) })
     }
 }
 

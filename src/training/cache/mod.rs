@@ -170,7 +170,7 @@ impl<'a> FrontierCache<'a> {
         let caller = std::thread::current();
         std::thread::scope(|scope| {
             let work = scope.spawn(|| {
-                let result = computer.run(&lacking, &sink);
+                let result = computer.run_until(&cancelled, &lacking, &sink);
                 ended.store(true, Ordering::Release);
                 caller.unpark();
                 result
@@ -269,7 +269,7 @@ pub(super) fn probe(context: Context<'_>, recipe: &Recipe, samples: &Samples, pi
     let contents = contents(recipe, samples, "");
     let mut computer = Computer::new(context, recipe, &contents, samples)?;
     computer.run(picks, &|_, _| Ok(()))?;
-    computer.timed(picks, &|_, _| Ok(()))
+    computer.timed(&AtomicBool::new(false), picks, &|_, _| Ok(()))
 }
 
 /// Row `row` of every tensor.
