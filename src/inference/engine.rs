@@ -294,6 +294,7 @@ impl Engine {
 
     async fn scan(&self) -> Result<(), Error> {
         let repository = self.inner.repository.clone();
+        repository.note_loaded(self.inner.models.loaded());
         let snapshot = tokio::task::spawn_blocking(move || repository.scan()).await.expect("a scan does not panic")?;
         let before = self.snapshot();
         for problem in snapshot.problems.iter().filter(|problem| !before.problems.contains(problem)) {

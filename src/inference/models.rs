@@ -98,6 +98,11 @@ impl Models {
         !self.inner.lock().loaded.is_empty()
     }
 
+    /// The versions that are loaded.
+    pub(super) fn loaded(&self) -> Vec<ModelVersion> {
+        self.inner.lock().loaded.iter().map(|worker| worker.version().clone()).collect()
+    }
+
     /// The worker of a version without touching its place in the order.
     pub(super) fn peek(&self, version: &ModelVersion) -> Option<Arc<Worker>> {
         self.inner.lock().loaded.iter().find(|worker| serves(worker, version)).cloned()

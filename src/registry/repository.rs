@@ -1,6 +1,7 @@
 //! The repository's folder, what is found in it, and the small changes: choosing, removing, cleaning.
 
 use std::{
+    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -25,6 +26,8 @@ pub struct Repository {
     root: Arc<Path>,
     /// Held while a scan runs: scans are rare, and two at once would only read everything twice.
     cache: Arc<Mutex<Cache>>,
+    /// By folder. A plain mutex: held for a moment.
+    loaded: Arc<Mutex<HashMap<PathBuf, ModelVersion>>>,
 }
 
 /// One look at the repository.
@@ -92,7 +95,7 @@ impl Repository {
         }
         fs::read_dir(root).at("read the model repository", root)?;
         let root = std::path::absolute(root).at("find the model repository", root)?;
-        Ok(Self { root: root.into(), cache: Arc::default() })
+        Ok(Self { root: root.into(), cache: Arc::default(), loaded: Arc::default() })
     }
 
     /// The folder, absolute.
@@ -110,7 +113,14 @@ impl Repository {
     /// When the repository's own folder cannot be read.
     pub fn scan(&self) -> Result<Snapshot, Error> {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        scan::scan(&self.root, &mut cache)
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        scan::scan(&self.root, &loaded, &mut cache)
+    }
+
+    /// Says which versions are in memory: scans list them until their folders go, whatever becomes of the files.
+    pub fn note_loaded(&self, versions: impl IntoIterator<Item = ModelVersion>) {
+        let loaded = versions.into_iter().map(|version| (version.dir.clone(), version)).collect();
+        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = loaded;
     }
 
     /// Starts a version of `name` in a hidden folder of the repository.

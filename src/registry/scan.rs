@@ -75,9 +75,10 @@ impl ModelVersion {
     }
 }
 
-/// Scans `root`; what `cache` knows of files that have not changed is taken from there.
-pub(super) fn scan(root: &Path, cache: &mut Cache) -> Result<Snapshot, Error> {
-    let mut scanner = Scanner { root, old: cache, new: Cache::new(), snapshot: Snapshot::default() };
+/// Scans `root`; what `cache` knows of files that have not changed is taken from there, and versions of which the files are no
+/// longer whole from those that are `loaded`, by folder.
+pub(super) fn scan(root: &Path, loaded: &HashMap<PathBuf, ModelVersion>, cache: &mut Cache) -> Result<Snapshot, Error> {
+    let mut scanner = Scanner { root, loaded, old: cache, new: Cache::new(), snapshot: Snapshot::default() };
     let (names, more) = entries(root).at("read the model repository", root)?;
     scanner.note_bound(root, more);
     for name in names {
@@ -95,6 +96,7 @@ pub(super) fn scan(root: &Path, cache: &mut Cache) -> Result<Snapshot, Error> {
 
 struct Scanner<'a> {
     root: &'a Path,
+    loaded: &'a HashMap<PathBuf, ModelVersion>,
     old: &'a Cache,
     new: Cache,
     snapshot: Snapshot,
@@ -138,7 +140,14 @@ impl Scanner<'_> {
                         damage.into_iter().for_each(|reason| self.problem(&path, reason));
                         versions.push(ModelVersion { metadata, dir: path, sums });
                     }
-                    Err(reason) => self.problem(&path, reason),
+                    // What is in memory was checked, and is whole.
+                    Err(reason) => match self.loaded.get(&path).filter(|_| path.is_dir()) {
+                        Some(loaded) => {
+                            self.problem(&path, format!("{reason}; it is loaded, and answers until it is unloaded"));
+                            versions.push(loaded.clone());
+                        }
+                        None => self.problem(&path, reason),
+                    },
                 },
             }
         }

@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Ran, Setup, TestApp, Tiny, eventually, plain};
@@ -80,4 +81,11 @@ async fn a_file_that_is_cut_off_while_it_is_served_is_no_crash() {
     let weights = root.join("many/1/weights.bin");
     OpenOptions::new().write(true).open(&weights).and_then(|file| file.set_len(0)).expect("cut off");
     assert_eq!(asked("/predict?model=many").await.json()["predictions"], before, "what is loaded is graft's own");
+    eventually("it is reported", async || reason(&app, "many/1").await.contains("it is loaded, and answers until")).await;
+    // Looks at the repository twice.
+    let chosen = app.ask(Method::PUT, "/models/many/stable").header("Content-Type", "application/json").body("{\"version\":1}");
+    app.send(chosen).await.ok();
+    assert_eq!(asked("/models/many/predict").await.ok().json()["predictions"], before, "nor does it leave its clients alone");
+    assert_eq!(app.send(app.ask(Method::DELETE, "/models/many/versions/1")).await.status, 204);
+    asked("/models/many/predict").await.problem(404, "unknown_model", "many");
 }
