@@ -13,9 +13,9 @@ from ..scenario import Expectation, Scenario, Stage
 from ..server import Server, ServerError, SkippedError
 
 YEAR = 365 * 86_400
-NO_WORKER = {"GRAFT__JOBS__WORKERS": "0"}
 # At the priority of others: what is looked at is who does a job, not how it gives way.
-WORKER = {"GRAFT__JOBS__WORKERS": "1", "GRAFT__JOBS__NICE": "0"}
+NO_WORKER = {"GRAFT__JOBS__WORKERS": "0", "GRAFT__JOBS__NICE": "0"}
+WORKER = {"GRAFT__JOBS__WORKERS": "1"}
 PHOTO = (files.FIXTURES / "cat.jpg").read_bytes()
 
 
