@@ -9,7 +9,7 @@ use crate::{
     datasets::Skipped,
     inference::ModelId,
     message::Listed,
-    registry::{ClassNameError, Label, find_class},
+    registry::{ClassNameError, ClassNames, Label},
     training::report::{ClassificationReport, Tally, WORST},
 };
 
@@ -52,7 +52,8 @@ impl Truths {
     /// # Errors
     /// Those that are none, in words.
     pub fn of<'c>(classes: impl IntoIterator<Item = &'c str>, labels: &[Label]) -> Result<Self, Listed> {
-        let found: Vec<Result<usize, ClassNameError>> = classes.into_iter().map(|name| find_class(name, labels)).collect();
+        let names = ClassNames::new(labels);
+        let found: Vec<Result<usize, ClassNameError>> = classes.into_iter().map(|name| names.find(name)).collect();
         let wrong = Listed::of(found.iter().filter_map(|class| class.as_ref().err()));
         if wrong.count() > 0 { Err(wrong) } else { Ok(Self(found.into_iter().flatten().collect())) }
     }

@@ -2,6 +2,8 @@
 //!
 //! Knows labels alone.
 
+use std::{cell::Cell, collections::HashMap};
+
 use super::{Label, nearest};
 use crate::message::Listed;
 
@@ -26,36 +28,61 @@ pub enum ClassNameError {
     },
 }
 
-/// Index of the class that `name` stands for: that of this label, else WordNet id, else index, else of this label but for upper
-/// and lower case and for `_`, `-` and space, which are alike.
-///
-/// Where labels are numbers themselves, an index would be taken for one of them, so it stands for nothing.
-///
-/// # Errors
-/// No class, or several, as ImageNet's two `crane`.
-pub fn find_class(name: &str, labels: &[Label]) -> Result<usize, ClassNameError> {
-    let found = |is: &dyn Fn(&Label) -> bool| (0..labels.len()).filter(|&index| is(&labels[index])).collect::<Vec<usize>>();
-    let index = || {
-        let taken = labels.iter().any(|label| is_number(&label.label));
-        let index = name.parse().ok().filter(|&index| is_number(name) && index < labels.len() && !taken);
-        index.into_iter().collect()
-    };
-    let rules: [&dyn Fn() -> Vec<usize>; 4] =
-        [&|| found(&|label| label.label == name), &|| found(&|label| label.wnid.as_deref() == Some(name)), &index, &|| {
-            let wanted = folded(name);
-            found(&|label| folded(&label.label) == wanted)
-        }];
-    let classes = rules.iter().map(|rule| rule()).find(|classes| !classes.is_empty()).unwrap_or_default();
-    match classes[..] {
-        [class] => Ok(class),
-        [] => {
-            let nearest = nearest(name, labels.iter().map(|label| &label.label));
-            Err(ClassNameError::Unknown { name: name.to_owned(), nearest })
+/// What the classes of a model can be called.
+#[derive(Debug)]
+pub struct ClassNames<'a> {
+    labels: &'a [Label],
+    by_label: HashMap<&'a str, Vec<usize>>,
+    by_wnid: HashMap<&'a str, Vec<usize>>,
+    by_folded: HashMap<String, Vec<usize>>,
+    /// Whether a label is a number itself: an index would be taken for it.
+    has_numbers: bool,
+    /// How often near labels may still be looked for, which takes a look at all of them.
+    hints: Cell<usize>,
+}
+
+/// Unknown names that get near labels with them.
+const MAX_HINTS: usize = 20;
+
+impl<'a> ClassNames<'a> {
+    /// Those of the classes with these `labels`.
+    pub fn new(labels: &'a [Label]) -> Self {
+        let (mut by_label, mut by_wnid, mut by_folded) = (HashMap::new(), HashMap::new(), HashMap::new());
+        for (index, label) in labels.iter().enumerate() {
+            by_label.entry(label.label.as_str()).or_insert_with(Vec::new).push(index);
+            by_folded.entry(folded(&label.label)).or_insert_with(Vec::new).push(index);
+            label.wnid.iter().for_each(|wnid| by_wnid.entry(wnid.as_str()).or_insert_with(Vec::new).push(index));
         }
-        _ => {
-            let classes = classes.into_iter().map(|class| (class, labels[class].clone())).collect();
-            Err(ClassNameError::Ambiguous { name: name.to_owned(), classes })
+        let has_numbers = labels.iter().any(|label| is_number(&label.label));
+        Self { labels, by_label, by_wnid, by_folded, has_numbers, hints: Cell::new(MAX_HINTS) }
+    }
+
+    /// Index of the class that `name` stands for: that of this label, else WordNet id, else index, else of this label but for upper
+    /// and lower case and for `_`, `-` and space, which are alike.
+    ///
+    /// Where labels are numbers themselves, an index would be taken for one of them, so it stands for nothing.
+    ///
+    /// # Errors
+    /// No class, or several, as ImageNet's two `crane`.
+    pub fn find(&self, name: &str) -> Result<usize, ClassNameError> {
+        let index = || name.parse().ok().filter(|&index| is_number(name) && index < self.labels.len() && !self.has_numbers);
+        let named = self.by_label.get(name).or_else(|| self.by_wnid.get(name)).cloned();
+        let named = named.or_else(|| index().map(|index| vec![index]));
+        let classes = named.or_else(|| self.by_folded.get(&folded(name)).cloned()).unwrap_or_default();
+        match classes[..] {
+            [class] => Ok(class),
+            [] => Err(ClassNameError::Unknown { name: name.to_owned(), nearest: self.nearest(name) }),
+            _ => {
+                let classes = classes.into_iter().map(|class| (class, self.labels[class].clone())).collect();
+                Err(ClassNameError::Ambiguous { name: name.to_owned(), classes })
+            }
         }
+    }
+
+    fn nearest(&self, name: &str) -> Vec<String> {
+        let Some(left) = self.hints.get().checked_sub(1) else { return Vec::new() };
+        self.hints.set(left);
+        nearest(name, self.labels.iter().map(|label| &label.label))
     }
 }
 
@@ -92,7 +119,7 @@ mod tests {
 
     #[track_caller]
     fn check(labels: &[Label], name: &str, expected: Result<usize, &str>) {
-        let found = find_class(name, labels).map_err(|error| error.to_string());
+        let found = ClassNames::new(labels).find(name).map_err(|error| error.to_string());
         assert_eq!(found, expected.map_err(str::to_owned), "{name}");
     }
 
@@ -130,6 +157,18 @@ mod tests {
         check(&alike, "2", Ok(2));
         let mixed = [Label { label: "n1".to_owned(), wnid: Some("n2".to_owned()) }, Label { label: "n2".to_owned(), wnid: None }];
         check(&mixed, "n2", Ok(1));
+    }
+
+    #[test]
+    fn a_hundred_thousand_names_are_found_in_a_moment() {
+        let labels = crate::registry::numbered_labels(100_000);
+        // Each with each, they would be 10^10 pairs.
+        let names = ClassNames::new(&labels);
+        for (index, label) in labels.iter().enumerate() {
+            assert_eq!(names.find(&label.label), Ok(index));
+            let unknown = names.find(&format!("other {index}"));
+            assert!(matches!(unknown, Err(ClassNameError::Unknown { .. })), "{unknown:?}");
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ mod trained_on;
 
 pub use calibration::Calibration;
 pub use catalogue::{KnownLabels, KnownModel, WeightFile, WeightSource, catalogue, default_name, known_model, starter};
-pub use class_names::{ClassNameError, find_class};
+pub use class_names::{ClassNameError, ClassNames};
 pub use error::Error;
 pub(crate) use files::{flush, make_folder};
 pub use hashing::HashingWriter;
