@@ -100,7 +100,9 @@ impl Import {
     fn keras(&self, global: &Global, file: &Path) -> anyhow::Result<ModelVersion> {
         let kind = if weights::pytorch::is_safetensors(file) { "pytorch" } else { "keras" };
         let source = format!("{kind}:{}", file.file_name().unwrap_or_default().to_string_lossy());
-        let repository = global.repository()?;
+        let config = global.config(&[])?;
+        examine_apart(&config);
+        let repository = super::context::open(&config)?;
         registry::import_keras(&repository, self.name.as_deref(), &self.what, file, source)
             .with_context(|| format!("cannot import {} as {}", file.display(), self.what))
     }

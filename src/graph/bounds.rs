@@ -2,14 +2,20 @@
 //!
 //! Whatever reads a graph copies it for every session, and ONNX Runtime's time grows with its nodes. Knows no operator.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    path::PathBuf,
+};
 
 use prost::Message;
 
 use super::{
-    Error,
+    Error, Graph,
+    external::{inside, location_of},
     order::describe,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
+    tensors::{EXTERNAL, byte_len},
 };
 
 /// Most nodes, those within subgraphs and functions included. Image classifiers have some thousand at most.
@@ -23,6 +29,20 @@ const MAX_CALLS: usize = 64;
 
 /// Most bytes besides the tensors' data: names, attributes, properties, documentation.
 pub(super) const MAX_STRUCTURE_BYTES: usize = 64 << 20;
+
+impl Graph {
+    /// Bytes of the external data of the initializers, of what they say and of the files that are there whichever is less.
+    pub fn external_bytes(&self) -> u64 {
+        let external = || self.body.initializer.iter().filter(|tensor| tensor.data_location() == EXTERNAL);
+        let said = external().map(|tensor| byte_len(tensor).ok().flatten().unwrap_or(0)).fold(0, u64::saturating_add);
+        let files: HashSet<PathBuf> = match &self.dir {
+            Some(dir) => external().filter_map(|tensor| inside(&dir.path, location_of(tensor)).ok()).collect(),
+            None => HashSet::new(),
+        };
+        let length = |path: &PathBuf| fs::metadata(path).map_or(0, |file| file.len());
+        said.min(files.iter().map(length).fold(0, u64::saturating_add))
+    }
+}
 
 /// Checks nodes and nesting.
 pub(super) fn check_nodes(header: &ModelProto, body: &GraphProto) -> Result<(), Error> {
@@ -113,10 +133,28 @@ fn inner(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
 mod tests {
     use super::*;
     use crate::graph::{
-        Graph,
         fixture::{branch, classifier, graph, model, node, untyped},
         proto::{FunctionProto, StringStringEntryProto},
     };
+
+    #[test]
+    fn external_data_are_as_large_as_their_files_at_most() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("x"), [0; 100]).expect("written");
+        let mut body = classifier();
+        for (name, elements) in [("small", 3), ("large", 1 << 58)] {
+            let entry = |key: &str, value: &str| StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) };
+            let external_data = vec![entry("location", "x")];
+            let (name, data_type) = (Some(name.to_owned()), Some(1));
+            let data_location = Some(EXTERNAL);
+            let tensor =
+                TensorProto { name, dims: vec![elements], data_type, data_location, external_data, ..Default::default() };
+            body.initializer.push(tensor);
+            let bytes = graph(body.clone()).expect("a valid graph").beside(folder.path()).external_bytes();
+            assert_eq!(bytes, if elements == 3 { 12 } else { 100 });
+        }
+        assert_eq!(graph(body).expect("a valid graph").external_bytes(), 0, "there are no files");
+    }
 
     /// A classifier with `depth` branches within each other, beside `relus` Relus in a row.
     fn grown(relus: usize, depth: usize) -> Result<Graph, String> {

@@ -135,7 +135,7 @@ pub(super) fn bring_in(dir: Option<&Folder>, tensor: &mut TensorProto) -> Result
     Source { dir: dir.cloned() }.bring_in(tensor, &mut Room(0))
 }
 
-fn location_of(tensor: &TensorProto) -> &str {
+pub(super) fn location_of(tensor: &TensorProto) -> &str {
     tensor.external_data.iter().find(|entry| entry.key() == "location").map_or("", |entry| entry.value())
 }
 
@@ -239,7 +239,7 @@ pub(super) fn external(tensor: &TensorProto, source: LocationProblem) -> Error {
 }
 
 /// The path of `location` in `dir`, links resolved, if it stays there.
-fn inside(dir: &Path, location: &str) -> Result<PathBuf, LocationProblem> {
+pub(super) fn inside(dir: &Path, location: &str) -> Result<PathBuf, LocationProblem> {
     let relative = Path::new(location);
     let plain = |component| matches!(component, Component::Normal(_) | Component::CurDir);
     if location.is_empty() || !relative.components().all(plain) {

@@ -1,4 +1,5 @@
-//! Loaded models: workers by version, those that must be loaded pinned, the others within a bound of bytes, least recently used out.
+//! Loaded models: workers by version, those that must be loaded pinned, the others within a bound of bytes, least recently used
+//! out.
 //!
 //! Loading is a task of its own, one per version: requests wait for it, and it goes on whoever leaves. Bytes are counted until a
 //! model's thread has ended ([`Room`]), so that the bound holds while one goes and another comes.

@@ -12,6 +12,6 @@ mod words;
 pub(crate) use excerpt::{excerpt, serde_message};
 pub use field_problem::FieldProblem;
 pub use listed::Listed;
-pub use server_path::{Folders, Foreign, ServerPath};
+pub use server_path::{Folders, Foreign, Relayed, ServerPath};
 pub use words::UnknownWord;
 pub(crate) use words::{quoted, spelled, word, words};

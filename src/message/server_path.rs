@@ -11,6 +11,8 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
 thread_local! {
     /// The folders that a client may know by their settings, while a text for one is written on this thread.
     static READER: RefCell<Option<Folders>> = const { RefCell::new(None) };
@@ -24,8 +26,16 @@ pub struct ServerPath(PathBuf);
 #[derive(Debug)]
 pub struct Foreign<T>(pub T);
 
+/// What another process says: whole, and as a client may read it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Relayed {
+    whole: String,
+    shown: String,
+}
+
 /// The folders of a server, with the settings by which a client may know them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<(PathBuf, String)>", into = "Vec<(PathBuf, String)>")]
 pub struct Folders(Arc<[(PathBuf, String)]>);
 
 impl Folders {
@@ -44,6 +54,12 @@ impl Folders {
         Self(std::iter::once(own).chain(self.0.iter().cloned()).collect())
     }
 
+    /// Those of the reader for whom this thread writes at the moment, for another process that writes for the same; none where
+    /// whoever runs graft reads.
+    pub fn of_reader() -> Self {
+        READER.with_borrow(Clone::clone).unwrap_or_default()
+    }
+
     /// What `write` makes, with every [`ServerPath`] that it writes on this thread as a client may read it.
     pub fn for_client<T>(&self, write: impl FnOnce() -> T) -> T {
         let before = READER.replace(Some(self.clone()));
@@ -55,6 +71,25 @@ impl Folders {
     fn name(&self, path: &Path) -> Option<PathBuf> {
         let path = absolute(path);
         self.0.iter().find_map(|(folder, setting)| Some(Path::new(setting).join(path.strip_prefix(folder).ok()?)))
+    }
+}
+
+impl Relayed {
+    /// What `write` makes, for a client that knows `folders`.
+    pub fn new(folders: &Folders, write: impl Fn() -> String) -> Self {
+        Self { whole: write(), shown: folders.for_client(write) }
+    }
+}
+
+impl From<Vec<(PathBuf, String)>> for Folders {
+    fn from(folders: Vec<(PathBuf, String)>) -> Self {
+        Self(folders.into())
+    }
+}
+
+impl From<Folders> for Vec<(PathBuf, String)> {
+    fn from(folders: Folders) -> Self {
+        folders.0.to_vec()
     }
 }
 
@@ -75,6 +110,13 @@ impl fmt::Display for ServerPath {
             Some(Some(named)) => f.write_str(named.to_string_lossy().trim_end_matches('/')),
             Some(None) => f.write_str("a file of the server"),
         }
+    }
+}
+
+impl fmt::Display for Relayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let for_client = READER.with_borrow(Option::is_some);
+        f.write_str(if for_client { &self.shown } else { &self.whole })
     }
 }
 
@@ -163,5 +205,17 @@ mod tests {
         let panicked = std::panic::catch_unwind(|| folders.for_client(|| panic!("on purpose")));
         assert!(panicked.is_err());
         assert_eq!(ServerPath::from("/data/x").to_string(), "/data/x");
+    }
+
+    #[test]
+    fn what_another_process_says_is_for_the_reader_here() {
+        let folders = Folders::new([(Path::new("/data/models"), "models.dir")]);
+        // There and back again.
+        let asked = serde_json::to_string(&folders.for_client(Folders::of_reader)).expect("JSON");
+        let there: Folders = serde_json::from_str(&asked).expect("folders");
+        let said = Relayed::new(&there, || format!("cannot read {}", ServerPath::from("/data/models/a")));
+        let said: Relayed = serde_json::from_str(&serde_json::to_string(&said).expect("JSON")).expect("a text");
+        assert_eq!(said.to_string(), "cannot read /data/models/a");
+        assert_eq!(folders.for_client(|| said.to_string()), "cannot read models.dir/a");
     }
 }

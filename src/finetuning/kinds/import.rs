@@ -208,7 +208,8 @@ impl Import {
         let (Subject { name, file: called, .. }, Plan { architecture, settings, labels, .. }) = (&task.subject, &task.plan);
         if let Some(architecture) = architecture {
             let kind = if is_safetensors(&file) { "pytorch" } else { "keras" };
-            return prepare_keras(repository, Some(name), architecture, &file, format!("{kind}:{called}"));
+            let source = format!("{kind}:{called}");
+            return prepare_keras(repository, Some(name), architecture, &file, source, &|| control.cancelled());
         }
         let labels = labels.as_ref().map(|labels| write_labels(list, labels)).transpose()?;
         let settings = OnnxSettings { labels, ..settings.clone() };

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ImportError, Prepared, WEIGHTS};
+use super::{ImportError, Prepared, WEIGHTS, apart};
 use crate::{
     arch::{self, Architecture},
     graph::{ExternalData, build},
@@ -32,14 +32,28 @@ pub fn import_keras(
     file: &Path,
     source: String,
 ) -> Result<ModelVersion, ImportError> {
-    prepare_keras(repository, name, architecture, file, source)?.publish()
+    prepare_keras(repository, name, architecture, file, source, &|| false)?.publish()
 }
 
-/// As [`import_keras`], without publishing.
+/// As [`import_keras`], without publishing, and only until `stop` says so; in a process of its own where [`super::Apart`] says how.
 ///
 /// # Errors
-/// As [`import_keras`].
+/// As [`import_keras`], and [`ImportError::Stopped`].
 pub fn prepare_keras(
+    repository: &Repository,
+    name: Option<&str>,
+    architecture: &str,
+    file: &Path,
+    source: String,
+    stop: &dyn Fn() -> bool,
+) -> Result<Prepared, ImportError> {
+    let kind = || apart::Kind::Weights { architecture: architecture.to_owned(), source: source.clone() };
+    let apart = apart::prepare(repository, name, file, kind, stop);
+    apart.unwrap_or_else(|| prepare_here(repository, name, architecture, file, source.clone()))
+}
+
+/// As [`prepare_keras`], in this process.
+pub(super) fn prepare_here(
     repository: &Repository,
     name: Option<&str>,
     architecture: &str,

@@ -13,7 +13,7 @@ pub use onnx::{import_onnx, prepare_onnx, write_graph};
 pub use settings::{OnnxSettings, PER_CHANNEL, per_channel, read_settings};
 
 use super::{Metadata, ModelVersion, Published, Stable, Staging};
-use crate::message::ServerPath;
+use crate::message::{Relayed, ServerPath};
 
 /// Name of a version's external data, as its graph refers to it.
 const WEIGHTS: &str = "weights.bin";
@@ -79,26 +79,23 @@ pub enum ImportError {
     /// ONNX Runtime does not run the graph.
     #[error("ONNX Runtime cannot run this graph")]
     Runtime(#[from] crate::runtime::Error),
-    /// Another process, which examined the graph, refused it.
-    #[error("{reason}")]
-    Refused {
-        /// Why.
-        reason: String,
-    },
-    /// The process that examined the graph has died.
+    /// Another process, which examined the file, refused it.
+    #[error("{0}")]
+    Refused(Relayed),
+    /// The process that examined the file has died.
     #[error(
-        "examining the graph ended with {how}: it needs more than the {:.1} GiB that it may take, or breaks ONNX Runtime; simplify it, \
-         for example with onnxslim",
-        *.bytes as f64 / f64::from(1 << 30)
+        "examining the file ended with {how}: it needs more memory, disk or processor time than files of its size may take, or breaks \
+         its reader; simplify a graph, for example with onnxslim, and save weights anew"
     )]
     Died {
         /// How it ended.
         how: String,
-        /// How much memory it was given.
-        bytes: u64,
     },
-    /// The graph could not be examined in time.
-    #[error("examining the graph takes more than {} s (`models.import_timeout_ms`); simplify it, for example with onnxslim", .limit.as_secs_f64())]
+    /// The file could not be examined in time.
+    #[error(
+        "examining the file takes more than {} s (`models.import_timeout_ms`); simplify a graph, for example with onnxslim",
+        .limit.as_secs_f64()
+    )]
     TooSlow {
         /// How long it was given.
         limit: std::time::Duration,

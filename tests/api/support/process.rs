@@ -92,6 +92,13 @@ impl Graft {
         Self::begin(limited(files), models, default_model, &[]).err().expect("it refuses, but it serves")
     }
 
+    /// As [`Self::serve`], of another file with the same program.
+    #[track_caller]
+    pub fn of_program(program: &Path, models: &Path, default_model: &str, variables: &[(&str, &str)]) -> Self {
+        let started = Self::begin(Command::new(program), models, default_model, variables);
+        started.unwrap_or_else(|refusal| panic!("it does not serve: {}", refusal.log))
+    }
+
     fn start(models: &Path, default_model: &str, variables: &[(&str, &str)]) -> Result<Self, Refusal> {
         Self::begin(Command::new(env!("CARGO_BIN_EXE_graft")), models, default_model, variables)
     }
@@ -187,6 +194,12 @@ impl Ran {
     /// Runs `graft` with `arguments` over the repository `models`, with nothing in its environment.
     pub fn graft(models: &Path, arguments: &[&str]) -> Self {
         Self::of(Self::command(models, arguments).output())
+    }
+
+    /// The same, while it runs; nothing of what it says is read.
+    pub fn started(models: &Path, arguments: &[&str]) -> Child {
+        let mut command = Self::command(models, arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs")
     }
 
     /// The same, where the reader of its answer leaves at once.

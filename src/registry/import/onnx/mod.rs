@@ -62,12 +62,12 @@ pub fn prepare_onnx(
     settings: &OnnxSettings,
     stop: &dyn Fn() -> bool,
 ) -> Result<Prepared, ImportError> {
-    let apart = apart::prepare(repository, name, file, settings, stop);
+    let apart = apart::prepare(repository, Some(name), file, || apart::Kind::Onnx(settings.clone()), stop);
     apart.unwrap_or_else(|| prepare_here(repository, runtime, name, file, settings))
 }
 
 /// As [`prepare_onnx`], in this process.
-pub(super) fn prepare_here(
+pub(in crate::registry::import) fn prepare_here(
     repository: &Repository,
     runtime: &Runtime,
     name: &str,
