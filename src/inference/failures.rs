@@ -170,10 +170,7 @@ fn is_same(one: &ModelVersion, other: &ModelVersion) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{
-        FileStamp,
-        testing::{metadata, version},
-    };
+    use crate::registry::testing::{FileStamp, metadata, version};
 
     fn unreadable(path: std::path::PathBuf) -> Error {
         let source = crate::graph::Error::Io { path: path.into(), source: std::io::ErrorKind::NotFound.into() };

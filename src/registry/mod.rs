@@ -47,8 +47,6 @@ pub use novelty::{MeasuredOn, Novelty, References};
 pub use output::{Assumption, FoundBy, Output, OutputKind};
 pub use portable::{PREFIX, PropertyError};
 pub use repository::{Model, ModelVersion, Problem, Repository, Snapshot, Stable};
-#[cfg(test)]
-pub(crate) use scan::FileStamp;
 pub(crate) use scan::FilesStamp;
 pub(crate) use staging::rename_without_replacing;
 pub use staging::{Published, Staging};

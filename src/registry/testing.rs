@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+pub(crate) use super::scan::FileStamp;
 use super::*;
 use crate::preprocess::{ChannelOrder, Fit, Orientation, Preprocessing, Resize};
 

@@ -62,7 +62,7 @@ fn declared() -> Vec<u8> {
     let entry = |key: &str, value: &str| field(13, &[field(1, key.as_bytes()), field(2, value.as_bytes())].concat());
     let shape = [1 << 3, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x04];
     let length = (1_u64 << 60).to_string();
-    let parts = [shape.to_vec(), vec![2 << 3, 1], field(8, b"w"), entry("location", "x"), entry("length", &length)];
+    let parts = [shape.to_vec(), vec![2 << 3, 1], field(8, b"scores"), entry("location", "x"), entry("length", &length)];
     [parts.concat(), vec![14 << 3, 1]].concat()
 }
 
@@ -103,7 +103,7 @@ fn hostile_files_are_refused_and_leave_nothing() {
         ran.stderr
     };
     let error = refused("declared.onnx", &model(&[field(5, &declared())]), None);
-    assert!(error.contains("1152921504606846976"), "{error}");
+    assert!(error.contains("declared.onnx") && !error.contains("signal"), "{error}");
     let error = refused("nested.onnx", &model(&[field(1, &nested(3000))]), None);
     assert!(error.contains("nested.onnx") && !error.contains("signal"), "{error}");
     let error = refused("cycle.h5", &without_end(), Some("vgg16"));
