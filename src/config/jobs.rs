@@ -38,9 +38,9 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 impl JobsConfig {
-    /// Jobs of one client that may wait, at least one.
-    pub fn max_queued_per_client(&self) -> u32 {
-        let share = u64::from(self.max_queued) * u64::from(self.max_client_percent) / 100;
+    /// Jobs of one client that may wait while the others have `others`, at least one.
+    pub fn max_queued_per_client(&self, others: u32) -> u32 {
+        let share = u64::from(self.max_queued.saturating_sub(others)) * u64::from(self.max_client_percent) / 100;
         u32::try_from(share.max(1)).unwrap_or(u32::MAX)
     }
 

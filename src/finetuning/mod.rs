@@ -51,14 +51,16 @@ pub struct Finetuner {
     training: TrainingConfig,
     /// Time between checkpoints within an epoch: no longer than the lease, so that a dead worker's work is not lost with it.
     checkpoint_interval: Duration,
-    /// How much lower than serving the priority of measurements is.
-    nice: u8,
     limits: Limits,
     /// Folder of all frontier caches.
     caches: PathBuf,
     /// Held while a plan reads weights of the base, to check it and to measure it: they must not be in memory once per request.
     measuring: Mutex<()>,
 }
+
+/// How much lower than serving the priority of measurements is: a client waits for them, so that they have a third of the processor that
+/// as many threads of serving have, where training has what is left over.
+const MEASURING_NICE: u8 = 5;
 
 /// Where a run keeps what it goes on from, and what the version that it makes says of it.
 #[derive(Debug, Clone, Copy)]
@@ -111,7 +113,6 @@ impl Finetuner {
             engine,
             providers: config.runtime.clone(),
             training: config.training.clone(),
-            nice: config.jobs.nice,
             checkpoint_interval: config.training.checkpoint_interval.min(config.jobs.lease),
             limits: Limits::from(&config.images),
             caches: config.data.dir.join("cache"),
@@ -167,7 +168,7 @@ impl Finetuner {
         let cache = self.cache(base);
         let measured = || {
             // A thread of its own: what is lowered here must not serve.
-            work::lower_priority(self.nice);
+            work::lower_priority(MEASURING_NICE);
             Estimate::measured(cache, recipe, samples)
         };
         let estimate = std::thread::scope(|scope| scope.spawn(measured).join());

@@ -95,7 +95,7 @@ impl Slots {
     /// The places that `config` and the process's files leave.
     pub fn new(config: &ServerConfig) -> Self {
         let open = (config.max_connections as u64).min(files().saturating_sub(OWN_FILES).max(FEWEST));
-        Self { open: Budget::shared(open, config.max_client_percent, 1), refusals: Budget::new(REFUSALS, REFUSALS) }
+        Self { open: Budget::shared(open, config.max_client_percent, 1), refusals: Budget::new(REFUSALS) }
     }
 
     /// A place for a connection of `peer`, kept until it is closed.

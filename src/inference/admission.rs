@@ -52,7 +52,7 @@ impl Admissions {
 impl Admission {
     /// That of the process itself: without bounds.
     pub fn local() -> Self {
-        let memory = Budget::new(u64::MAX, u64::MAX).share(&Client::local());
+        let memory = Budget::new(u64::MAX).share(&Client::local());
         Self { held: Arc::new(Held { memory, time: None, _with: None }) }
     }
 

@@ -1,4 +1,4 @@
-//! What many share: so much of something together, and so much of it for one client.
+//! What many share: so much of something together, and for each client a share of what the others leave.
 
 use std::{
     collections::HashMap,
@@ -8,6 +8,10 @@ use std::{
 use super::Client;
 
 /// A bound on bytes, places or anything else that is counted; cheap to clone.
+///
+/// Each client has at most a part of what the others leave (dynamic thresholds of Choudhury and Hahne, 1998): with a half, that is half
+/// of all for one that is alone, a third each for two that want more, a ninth each for eight. So there is something left for whoever
+/// comes next, however many hold what they may.
 #[derive(Debug, Clone)]
 pub struct Budget {
     inner: Arc<Inner>,
@@ -16,7 +20,8 @@ pub struct Budget {
 #[derive(Debug)]
 struct Inner {
     bound: u64,
-    per_client: u64,
+    percent: u8,
+    least: u64,
     /// A plain mutex: held for sums only.
     used: Mutex<Used>,
 }
@@ -40,22 +45,25 @@ pub struct Share {
 /// Which bound leaves no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exceeded {
-    /// What all clients may have together.
+    /// What all clients may have together: too little is left, for this client at least.
     Bound,
-    /// What one client may have.
+    /// What one client may have, even if it is alone.
     Client,
 }
 
+/// A part of the bound that is kept free of first requests that are larger than their client's share: an eighth.
+const KEPT_FREE: u64 = 8;
+
 impl Budget {
-    /// At most `bound` for all, and at most `per_client` for each.
-    pub fn new(bound: u64, per_client: u64) -> Self {
-        Self { inner: Arc::new(Inner { bound, per_client, used: Mutex::default() }) }
+    /// At most `bound`, whoever has it.
+    pub fn new(bound: u64) -> Self {
+        Self::shared(bound, 100, 0)
     }
 
-    /// At most `bound` for all, and `percent` of it for each client, but `least` if that is less.
+    /// At most `bound` for all, and `percent` of what the others leave for each client; a client that has nothing else may have `least`
+    /// for one thing, as long as it is alone or an eighth of the bound stays free.
     pub fn shared(bound: u64, percent: u8, least: u64) -> Self {
-        let share = (u128::from(bound) * u128::from(percent) / 100) as u64;
-        Self::new(bound, share.max(least).min(bound))
+        Self { inner: Arc::new(Inner { bound, percent, least: least.min(bound), used: Mutex::default() }) }
     }
 
     /// What all may have together.
@@ -63,9 +71,9 @@ impl Budget {
         self.inner.bound
     }
 
-    /// What one client may have.
+    /// What one client may have at the most: if it is alone.
     pub fn per_client(&self) -> u64 {
-        self.inner.per_client
+        self.inner.share(0).max(self.inner.least)
     }
 
     /// What all have now.
@@ -92,7 +100,7 @@ impl Budget {
     /// # Errors
     /// The bound that it does not fit in.
     pub fn check(&self, client: &Client, amount: u64) -> Result<(), Exceeded> {
-        self.inner.fits(&self.lock(), client, amount)
+        self.inner.fits(&self.lock(), client, 0, amount)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Used> {
@@ -101,14 +109,24 @@ impl Budget {
 }
 
 impl Inner {
-    fn fits(&self, used: &Used, client: &Client, more: u64) -> Result<(), Exceeded> {
+    /// Whether a share of `client` that is `held` may be larger by `more`.
+    fn fits(&self, used: &Used, client: &Client, held: u64, more: u64) -> Result<(), Exceeded> {
         let own = used.by_client.get(client).copied().unwrap_or_default();
-        match more {
-            0 => Ok(()),
-            _ if self.per_client < self.bound && own.saturating_add(more) > self.per_client => Err(Exceeded::Client),
-            _ if used.total.saturating_add(more) > self.bound => Err(Exceeded::Bound),
-            _ => Ok(()),
+        let others = used.total - own;
+        let wanted = own.saturating_add(more);
+        let is_first = own == held && wanted <= self.least;
+        let room = if others == 0 { self.bound } else { self.bound - self.bound / KEPT_FREE };
+        match () {
+            () if more == 0 || wanted <= self.share(others) => Ok(()),
+            () if is_first && wanted <= room.saturating_sub(others) => Ok(()),
+            () if wanted > self.share(0).max(self.least) && self.percent < 100 => Err(Exceeded::Client),
+            () => Err(Exceeded::Bound),
         }
+    }
+
+    /// What a client may have while the others have `others`.
+    fn share(&self, others: u64) -> u64 {
+        (u128::from(self.bound - others) * u128::from(self.percent) / 100) as u64
     }
 }
 
@@ -136,7 +154,7 @@ impl Share {
             return Ok(());
         }
         let mut used = self.budget.lock();
-        self.budget.inner.fits(&used, &self.client, more)?;
+        self.budget.inner.fits(&used, &self.client, *held, more)?;
         used.total += more;
         *used.by_client.entry(self.client.clone()).or_default() += more;
         *held += more;
@@ -148,7 +166,8 @@ impl Share {
     /// # Errors
     /// The bound that this does not fit in.
     pub fn check(&self, more: u64) -> Result<(), Exceeded> {
-        self.budget.check(&self.client, more)
+        let held = self.held();
+        self.budget.inner.fits(&self.budget.lock(), &self.client, held, more)
     }
 
     /// How much it is.
@@ -195,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn all_have_the_bound_and_each_a_share_of_it() {
+    fn all_have_the_bound_and_each_a_share_of_what_the_others_leave() {
         let budget = Budget::shared(10, 60, 0);
         let [first, second] = [budget.share(&client(1)), budget.share(&client(1))];
         assert_eq!(first.raise_to(4), Ok(()));
@@ -203,16 +222,47 @@ mod tests {
         assert_eq!(second.raise_to(3), Err(Exceeded::Client), "4 and 3 are more than 60%");
         assert_eq!((second.raise_to(2), budget.used()), (Ok(()), 6));
         let other = budget.share(&client(2));
-        assert_eq!(other.raise_to(5), Err(Exceeded::Bound));
-        assert_eq!((other.held(), other.raise_to(4)), (0, Ok(())));
+        assert_eq!(other.raise_to(3), Err(Exceeded::Bound), "60% of the four that are left");
+        assert_eq!((other.held(), other.raise_to(2)), (0, Ok(())));
         drop((first, second));
-        assert_eq!((budget.used(), budget.check(&client(1), 6), budget.check(&client(1), 7)), (4, Ok(()), Err(Exceeded::Client)));
+        assert_eq!((budget.used(), budget.check(&client(1), 4)), (2, Ok(())));
+        assert_eq!(budget.check(&client(1), 5), Err(Exceeded::Bound));
         assert_eq!(other.raise_to(u64::MAX), Err(Exceeded::Client));
+        let whole = Budget::new(10);
+        let all = whole.take(&client(1), 10).expect("whoever comes may have all");
+        assert_eq!((all.add(1), whole.check(&client(2), 1)), (Err(Exceeded::Bound), Err(Exceeded::Bound)));
+    }
+
+    #[test]
+    fn however_many_want_more_something_is_left_for_the_next() {
+        let budget = Budget::shared(256, 50, 64);
+        let mut held = Vec::new();
+        let mut rounds = 0;
+        while rounds * 8 == held.len() {
+            held.extend((0..8).filter_map(|number| budget.take(&client(number), 1).ok()));
+            rounds += 1;
+        }
+        assert_eq!((rounds, budget.used()), (29, 228), "a ninth each");
+        assert_eq!(budget.check(&client(9), 14), Ok(()), "half of what is left");
+    }
+
+    #[test]
+    fn a_first_request_may_be_larger_than_its_share() {
+        let budget = Budget::shared(256, 50, 64);
+        let large: Vec<_> = (0..4).map(|number| budget.take(&client(number), 64)).collect();
+        let taken = large.iter().filter(|share| share.is_ok()).count();
+        assert_eq!((taken, budget.used()), (3, 192), "the fourth leaves no eighth for others");
+        assert_eq!(budget.check(&client(5), 32), Ok(()));
+        assert_eq!(budget.check(&client(0), 1), Err(Exceeded::Bound), "it has its first");
+        let small = Budget::shared(64, 50, 64);
+        let growing = small.share(&client(1));
+        assert_eq!((growing.add(40), growing.add(24)), (Ok(()), Ok(())), "one that is alone may have all that one may need");
+        assert_eq!(small.check(&client(2), 1), Err(Exceeded::Bound));
     }
 
     #[test]
     fn what_is_added_at_the_same_time_is_counted_twice() {
-        let share = Budget::new(u64::MAX, u64::MAX).share(&client(1));
+        let share = Budget::new(u64::MAX).share(&client(1));
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| (0..10_000).for_each(|_| share.add(1).expect("there is room")));
@@ -223,7 +273,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_clients_that_hold_nothing() {
-        let budget = Budget::new(1000, 1000);
+        let budget = Budget::new(1000);
         for number in 0..=255 {
             drop(budget.take(&client(number), 3).expect("there is room"));
         }

@@ -169,10 +169,12 @@ async fn check_room(tx: &mut Tx, client: &Client, bounds: &JobsConfig) -> Result
     let waiting =
         sqlx::query("SELECT COUNT(*) AS all_clients, COUNT(*) FILTER (WHERE client = ?) AS own FROM jobs WHERE state = ?");
     let waiting = waiting.bind(client.to_string()).bind(State::Queued.name()).fetch_one(&mut **tx).await?;
-    let (limit, share) = (bounds.max_queued, bounds.max_queued_per_client());
+    let (all, own) = (waiting.try_get::<i64, _>("all_clients")?, waiting.try_get::<i64, _>("own")?);
+    let (limit, others) = (bounds.max_queued, u32::try_from(all - own).unwrap_or(u32::MAX));
+    let share = bounds.max_queued_per_client(others);
     match () {
-        () if waiting.try_get::<i64, _>("all_clients")? >= i64::from(limit) => Err(Error::QueueFull { limit, of_client: false }),
-        () if waiting.try_get::<i64, _>("own")? >= i64::from(share) => Err(Error::QueueFull { limit: share, of_client: true }),
+        () if all >= i64::from(limit) => Err(Error::QueueFull { limit, of_client: false }),
+        () if own >= i64::from(share) => Err(Error::QueueFull { limit: share, of_client: true }),
         () => Ok(()),
     }
 }
