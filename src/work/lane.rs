@@ -126,6 +126,22 @@ impl Turn {
             Err(_) => std::future::pending().await,
         }
     }
+
+    /// Runs `work` that waits and may not block, as a task, which has the turn until it is over; a panic of it is the caller's.
+    pub async fn run_async<T: Send + 'static>(self, work: impl Future<Output = T> + Send + 'static) -> T {
+        let task = tokio::spawn(async move {
+            let _turn = self;
+            work.await
+        });
+        match task.await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // The process ends: nothing waits any more.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
 }
 
 /// Runs `work` on a thread of its own, since a priority that was lowered stays so; on one that others get next, where there is none.
