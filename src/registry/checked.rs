@@ -7,7 +7,7 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
@@ -50,15 +50,15 @@ impl FileSums {
     }
 }
 
-/// What is known of a version's weights, as long as the file has this stamp.
-type Known = (FileStamp, Result<Arc<Sums>, String>);
+/// What is known of a version's weights, as long as the file has this stamp; locked while it is found out, which happens once.
+type Known = Arc<Mutex<Option<(FileStamp, Result<Arc<Sums>, String>)>>>;
 
 static KNOWN: LazyLock<Mutex<HashMap<PathBuf, Known>>> = LazyLock::new(Mutex::default);
 
 impl ModelVersion {
     /// The graph, with weights of which every byte is as it was published; what is read of them later is compared again.
     ///
-    /// The first time it reads the whole of `weights.bin`, some 1.5 GB a second.
+    /// The first time it reads the whole of `weights.bin`, some 1.5 GB a second; whoever asks meanwhile waits for that.
     ///
     /// # Errors
     /// [`Error::Damaged`] for files that are others; those of a file system that refuses, and of a graph that cannot be read.
@@ -67,20 +67,18 @@ impl ModelVersion {
         let path = self.weights_path();
         let file = File::open(&path).at("read", &path)?;
         let stamp = FileStamp::of(&file.metadata().at("read", &path)?);
-        let known = lock().get(&self.dir).filter(|(known, _)| *known == stamp).map(|(_, checked)| checked.clone());
-        let checked = match known {
-            Some(checked) => checked,
+        let known = self.known();
+        let mut known = lock_of(&known);
+        let checked = match known.as_ref().filter(|(known, _)| *known == stamp) {
+            Some((_, checked)) => checked.clone(),
             None => {
                 let (sum, sums) = Weights::sums(&file, &graph).at("read", &path)?;
                 let checked = same(WEIGHTS, &hex::encode(sum), &self.metadata.weights.sha256).map(|()| Arc::new(sums));
-                let mut known = lock();
-                if known.len() >= MAX_REMEMBERED {
-                    known.clear();
-                }
-                known.insert(self.dir.clone(), (stamp, checked.clone()));
+                *known = Some((stamp, checked.clone()));
                 checked
             }
         };
+        drop(known);
         let weights = Weights::open(&path, checked.map_err(|reason| self.damaged(reason))?).at("read", &path)?;
         Ok(graph.with_checked(weights))
     }
@@ -111,6 +109,14 @@ impl ModelVersion {
         self.references().map(drop)
     }
 
+    fn known(&self) -> Known {
+        let mut known = lock();
+        if known.len() >= MAX_REMEMBERED && !known.contains_key(&self.dir) {
+            known.clear();
+        }
+        Arc::clone(known.entry(self.dir.clone()).or_default())
+    }
+
     /// What it means that weights which had been checked cannot be read.
     pub fn unreadable(&self, source: graph::Error) -> Error {
         let causes = std::iter::successors(std::error::Error::source(&source), |error| error.source());
@@ -125,8 +131,10 @@ impl ModelVersion {
 
 /// What is known to be wrong with the weights of the version in `dir`, if their file is still that.
 pub(super) fn known_damage(dir: &Path, weights: FileStamp) -> Option<String> {
-    let known = lock();
-    let (stamp, checked) = known.get(dir)?;
+    let known = Arc::clone(lock().get(dir)?);
+    // What is being found out is not known yet.
+    let known = known.try_lock().ok()?;
+    let (stamp, checked) = known.as_ref()?;
     checked.as_ref().err().filter(|_| *stamp == weights).map(|reason| format!("{reason}; {WAY_OUT}"))
 }
 
@@ -169,6 +177,37 @@ fn sum(mut file: &File) -> io::Result<String> {
     }
 }
 
-fn lock() -> std::sync::MutexGuard<'static, HashMap<PathBuf, Known>> {
-    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lock() -> MutexGuard<'static, HashMap<PathBuf, Known>> {
+    lock_of(&KNOWN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::testing::{WEIGHTS as CONTENTS, metadata, version};
+
+    #[test]
+    fn what_is_being_found_out_is_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let graph = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/colours.onnx");
+        std::fs::copy(graph, folder.path().join(GRAPH)).expect("it can be copied");
+        std::fs::write(folder.path().join(WEIGHTS), CONTENTS).expect("it can be written");
+        let version = ModelVersion { dir: folder.path().to_owned(), ..version(metadata("colours")) };
+        let known = version.known();
+        let mut finding = lock_of(&known);
+        let [first, second] =
+            [version.clone(), version.clone()].map(|version| std::thread::spawn(move || version.open().map(drop)));
+        let stamp = FileStamp::of(&File::open(version.weights_path()).and_then(|file| file.metadata()).expect("it is there"));
+        assert_eq!(known_damage(version.dir(), stamp), None, "a scan does not wait");
+        *finding = Some((stamp, Err("found".to_owned())));
+        drop(finding);
+        for asked in [first, second] {
+            let found = asked.join().expect("no panic");
+            assert!(matches!(found, Err(Error::Damaged { reason, .. }) if reason == "found"), "neither has read it again");
+        }
+    }
 }
