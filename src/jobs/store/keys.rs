@@ -23,9 +23,9 @@ impl Store {
     /// # Errors
     /// The store's own.
     pub(in crate::jobs) async fn keys(&self) -> Result<(Vec<Key>, bool), Error> {
-        let rows = sqlx::query("SELECT * FROM keys WHERE revoked IS NULL ORDER BY seq").fetch_all(&self.pool).await?;
+        let rows = sqlx::query("SELECT * FROM keys WHERE revoked IS NULL ORDER BY seq").fetch_all(&self.gate).await?;
         // Asked second: a key that is made in between closes the server a moment before it lets anybody in.
-        let in_use = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM keys)").fetch_one(&self.pool).await?;
+        let in_use = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM keys)").fetch_one(&self.gate).await?;
         Ok((rows.iter().map(key).collect::<Result<_, _>>()?, in_use))
     }
 
@@ -139,4 +139,24 @@ fn system_time(millis: i64) -> SystemTime {
 fn millis(time: SystemTime) -> i64 {
     let elapsed = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn keys_are_read_whatever_others_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).await.expect("a new store");
+        let mut others = Vec::new();
+        while let Some(connection) = store.pool.try_acquire() {
+            others.push(connection);
+        }
+        while others.len() < super::super::CONNECTIONS as usize {
+            others.push(store.pool.acquire().await.expect("not all are taken"));
+        }
+        let (keys, in_use) = store.keys().await.expect("it waits for nobody");
+        assert_eq!((keys.len(), in_use), (0, false));
+    }
 }

@@ -58,6 +58,8 @@ const MIGRATIONS: [(i64, &str, &str); 5] = [
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: SqlitePool,
+    /// For reading API keys alone: whoever is let in must not hang on what others read and write.
+    gate: SqlitePool,
     /// Whose leases those are that this store gives.
     process: Arc<Process>,
     file: Arc<OpenFile>,
@@ -87,6 +89,7 @@ impl Store {
             .disable_statement_logging();
         // On a connection of its own: what a migration changes is new to no other then.
         sound::open_and_check(&options).await.map_err(|source| Error::open(path.clone(), source))?;
+        let gate = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options.clone().create_if_missing(false));
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS)
             // On a full disk SQLite rolls back by itself, and the connection then believes for good to be in a transaction.
@@ -100,7 +103,7 @@ impl Store {
         // The file's own name must survive a power cut too.
         flush(dir).map_err(folder)?;
         let process = Process::new(dir).map_err(folder)?;
-        Ok(Self { pool, process: Arc::new(process), file: Arc::new(OpenFile::new(path)), watch: Arc::default() })
+        Ok(Self { pool, gate, process: Arc::new(process), file: Arc::new(OpenFile::new(path)), watch: Arc::default() })
     }
 
     /// Whether the process whose worker holds `claim` is known to be dead.
@@ -110,7 +113,7 @@ impl Store {
 
     /// Closes every connection.
     pub async fn close(&self) {
-        self.pool.close().await;
+        tokio::join!(self.pool.close(), self.gate.close());
     }
 
     /// A transaction that may write from its first statement on, so that it waits instead of failing half-way.
