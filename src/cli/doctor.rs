@@ -214,7 +214,7 @@ fn jobs(config: &Config, report: &mut Report) -> anyhow::Result<()> {
         let jobs = Jobs::open(&config.jobs, &config.data.dir, jobs::system_clock()).await?;
         let listing = |state| Listing { state: Some(state), limit: u32::MAX, ..Listing::default() };
         let running = jobs.list(&listing(State::Running)).await?;
-        let leases = running.iter().filter_map(|job| Some((job.id.clone(), jobs.lease(job)?))).collect::<Vec<_>>();
+        let leases = running.iter().filter_map(|job| Some((job.id.clone(), jobs.lease(job.claim.as_ref())?))).collect::<Vec<_>>();
         Ok::<_, jobs::Error>((jobs.list(&listing(State::Queued)).await?.len(), leases))
     })??;
     report.ok("jobs", format_args!("{} running, {waiting} waiting", running.len()));

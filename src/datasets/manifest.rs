@@ -195,6 +195,11 @@ pub(super) fn read_summary(dir: &Path) -> Result<Summary, Error> {
     read_document(dir).map(|document| document.summary)
 }
 
+/// Bytes of memory that reading what is known of the data set in `dir` takes: its text, and twice as much for what it says.
+pub(super) fn summary_memory(dir: &Path) -> u64 {
+    fs::metadata(dir.join(SUMMARY)).map_or(0, |metadata| 3 * metadata.len().min(MAX_SUMMARY_BYTES))
+}
+
 /// The hash that [`Summary::fingerprint`] is. Paths and names hold no control characters, so nothing is ambiguous.
 pub(super) fn fingerprint(classes: &[ClassCount], images: &[ImageEntry]) -> String {
     let mut hash = Sha256::new();

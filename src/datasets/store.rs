@@ -20,7 +20,7 @@ use super::{
     error::{At, Error, FolderFault},
     folder,
     inbox::Inbox,
-    manifest::{Dataset, Summary, read_summary},
+    manifest::{Dataset, Summary, read_summary, summary_memory},
     options::ReadAs,
     staging::{self, Staging},
     upload::Upload,
@@ -101,33 +101,40 @@ impl Datasets {
     }
 
     /// At most `limit` data sets, the newest first, of those made before the one of the id `after`; and whether there are more. Each
-    /// goes through `show` before the next is read. One that cannot be read is left out and logged.
+    /// goes through `show` before the next is read, and what `hold` gives for its bytes in memory is kept meanwhile. One that cannot
+    /// be read is left out and logged.
     ///
     /// # Errors
-    /// [`Error::Unknown`] for an `after` that is no id; when the store's folder cannot be read.
-    pub fn page<T>(
+    /// [`Error::Unknown`] for an `after` that is no id; when the store's folder cannot be read; those of `hold`.
+    pub fn page<T, H, E: From<Error>>(
         &self,
         after: Option<&str>,
         limit: usize,
+        hold: impl Fn(u64) -> Result<H, E>,
         show: impl Fn(Summary) -> T,
-    ) -> Result<(Vec<T>, Option<String>), Error> {
+    ) -> Result<(Vec<T>, Option<String>), E> {
         if let Some(after) = after.filter(|after| !is_id(after)) {
-            return Err(unknown(after));
+            return Err(unknown(after).into());
         }
         let ids = ids(&self.inner.dir)?;
         let before = ids.iter().rev().filter(|id| after.is_none_or(|after| id.as_str() < after));
         let page: Vec<&String> = before.clone().take(limit).collect();
         let next = before.clone().nth(limit).and_then(|_| page.last()).map(|last| (*last).clone());
-        let shown = page.into_iter().filter_map(|id| readable(&self.inner.dir.join(id))).map(show);
-        Ok((shown.collect(), next))
+        let mut shown = Vec::new();
+        for dir in page.into_iter().map(|id| self.inner.dir.join(id)) {
+            let _held = hold(summary_memory(&dir))?;
+            shown.extend(readable(&dir).map(&show));
+        }
+        Ok((shown, next))
     }
 
-    /// What is known of a data set besides its images.
+    /// What is known of a data set besides its images, read once its bytes in memory are held.
     ///
     /// # Errors
-    /// [`Error::Unknown`]; files that cannot be read.
-    pub fn summary(&self, id: &str) -> Result<Summary, Error> {
-        self.read(id, read_summary)
+    /// [`Error::Unknown`]; files that cannot be read; those of `hold`.
+    pub fn summary<E: From<Error>>(&self, id: &str, hold: impl FnOnce(u64) -> Result<(), E>) -> Result<Summary, E> {
+        hold(self.read(id, |dir| Ok(summary_memory(dir)))?)?;
+        Ok(self.read(id, read_summary)?)
     }
 
     /// A data set with all of its images.
@@ -136,6 +143,14 @@ impl Datasets {
     /// [`Error::Unknown`]; files that cannot be read.
     pub fn get(&self, id: &str) -> Result<Dataset, Error> {
         self.read(id, Dataset::read)
+    }
+
+    /// Whether there is a data set of that id.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`].
+    pub fn check(&self, id: &str) -> Result<(), Error> {
+        self.read(id, |_| Ok(()))
     }
 
     /// Deletes a data set; it vanishes at once for readers.
@@ -160,15 +175,22 @@ impl Datasets {
         Upload::start(self.clone(), client, kind.into()).await
     }
 
-    /// Takes in the folder that `path`, absolute or relative, names below `datasets.root`, for `client`.
+    /// Takes in the folder that `path`, absolute or relative, names below `datasets.root`, for `client`. What is `held` is dropped when
+    /// that is over, whoever still waits for it.
     ///
     /// # Errors
     /// [`Error::NoRoot`], [`Error::Folder`]; a link that leads out of the root; contents that are no data set.
-    pub async fn import_below_root(&self, client: &Client, path: String, read_as: ReadAs) -> Result<Dataset, Error> {
-        let place = self.place(client)?;
+    pub async fn import_below_root<H: Send + 'static>(
+        &self,
+        client: &Client,
+        path: String,
+        read_as: ReadAs,
+        held: H,
+    ) -> Result<Dataset, Error> {
+        let held = (self.place(client)?, held);
         let store = self.clone();
         super::upload::on_its_own_thread(move |cancel| {
-            let _place = place;
+            let _held = held;
             let root = store.inner.config.root.as_deref();
             let folder = folder::below(root, &path)?;
             let inbox = store.receive(&folder, root.unwrap_or(&folder), read_as, cancel)?;

@@ -88,20 +88,21 @@ impl Upload {
         self.file.write_all(chunk).await.at("write", &self.held.staging.archive_path())
     }
 
-    /// Unpacks what was received, checks every image, and publishes the data set, read as `read_as` says. Dropping the future gives it up.
+    /// Unpacks what was received, checks every image, and publishes the data set, read as `read_as` says. Dropping the future gives it
+    /// up; what is `held` is dropped when the work has ended.
     ///
     /// # Errors
     /// Whatever keeps the archive from being a data set; nothing is left behind then.
-    pub async fn finish(mut self, read_as: ReadAs) -> Result<Dataset, Error> {
+    pub async fn finish<H: Send + 'static>(mut self, read_as: ReadAs, held: H) -> Result<Dataset, Error> {
         let path = self.held.staging.archive_path();
         self.file.flush().await.at("write", &path)?;
         let sent = self.sent();
-        let Self { store, kind, held, file, .. } = self;
+        let Self { store, kind, held: own, file, .. } = self;
         drop(file);
         on_its_own_thread(move |cancel| {
-            let Held { staging, place } = held.into_inner();
+            let Held { staging, place } = own.into_inner();
             // Until its end, not until the client leaves: it is what bounds the work in progress.
-            let _place = place;
+            let _held = (place, held);
             store.take_archive(staging, kind, read_as, sent, cancel)
         })
         .await

@@ -102,7 +102,7 @@ pub async fn identify(extract::State(door): extract::State<Door>, mut request: R
 }
 
 /// The door itself. Who is let in with a key holds a place in flight until the answer has been sent, and longer if work holds the
-/// [`Admitted`] of the request's extensions.
+/// [`Admitted`] of the request's extensions; the answer's have it, too, for whoever makes another body of its body.
 async fn pass(needs: Needs, mut request: Request, next: Next) -> Response {
     let Some(door) = request.extensions_mut().remove::<Door>() else {
         return ApiError::internal("a route without what its door looks at").into_response();
@@ -123,6 +123,7 @@ async fn pass(needs: Needs, mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(admitted.clone());
     let mut response = next.run(request).await;
     response.extensions_mut().insert(admitted.client());
+    response.extensions_mut().insert(admitted.clone());
     headers::limits(response.headers_mut(), &admitted, Instant::now());
     response.map(|body| Body::new(Held::new(body, admitted)))
 }

@@ -84,6 +84,12 @@ impl From<BodyFault> for ApiError {
     }
 }
 
+impl From<Exceeded> for ApiError {
+    fn from(exceeded: Exceeded) -> Self {
+        BodyFault::from(exceeded).into()
+    }
+}
+
 /// The fault among `error`'s sources, if a bound was the cause.
 pub fn fault_in(error: &(dyn Error + 'static)) -> Option<BodyFault> {
     let mut cause = Some(error);
@@ -158,18 +164,18 @@ where
     Ok(all.freeze())
 }
 
-/// `bytes` as an answer's body, for which `admission` holds its memory until the last of it has been sent.
-pub fn outgoing(bytes: Vec<u8>, admission: Admission) -> Body {
-    struct Held {
+/// `bytes` as an answer's body, until the last of which has been sent what is `held` for it is kept: its memory, its client's place.
+pub fn outgoing<H: Send + 'static>(bytes: Vec<u8>, held: H) -> Body {
+    struct Holding<H> {
         bytes: Vec<u8>,
-        _admission: Admission,
+        _held: H,
     }
-    impl AsRef<[u8]> for Held {
+    impl<H> AsRef<[u8]> for Holding<H> {
         fn as_ref(&self) -> &[u8] {
             &self.bytes
         }
     }
-    Body::from(Bytes::from_owner(Held { bytes, _admission: admission }))
+    Body::from(Bytes::from_owner(Holding { bytes, _held: held }))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use flate2::{Compression, write::GzEncoder};
 
 use super::{body::outgoing, client::client};
 use crate::{
+    access::Admitted,
     inference::Admission,
     work::{Lane, Origin},
 };
@@ -37,25 +38,17 @@ pub async fn compress(State(lane): State<Lane>, request: Request, next: Next) ->
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    let admission = parts.extensions.remove::<Admission>();
+    // What the plain bytes hold until they are sent is that of the compressed ones.
+    let held = (parts.extensions.remove::<Admission>(), parts.extensions.remove::<Admitted>());
     let Ok(plain) = to_bytes(body, usize::try_from(size).unwrap_or(usize::MAX)).await else {
         return Response::from_parts(parts, Body::empty());
     };
-    let origin = admission.as_ref().map_or(Origin { client, request: 0 }, Admission::origin);
-    // The memory that was taken for the plain bytes is that of the compressed ones.
-    let held = admission.clone();
-    let work = move || {
-        let _held = held;
-        gzip(&plain)
-    };
-    let compressed = lane.run(origin, work).await.expect("any number may wait");
+    let origin = held.0.as_ref().map_or(Origin { client, request: 0 }, Admission::origin);
+    let work = move || (gzip(&plain), held);
+    let (compressed, held) = lane.run(origin, work).await.expect("any number may wait");
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    let body = match admission {
-        Some(admission) => outgoing(compressed, admission),
-        None => Body::from(compressed),
-    };
-    Response::from_parts(parts, body)
+    Response::from_parts(parts, outgoing(compressed, held))
 }
 
 /// `bytes` as gzip, at the fastest level.

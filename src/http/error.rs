@@ -156,6 +156,11 @@ pub enum ApiError {
     /// As many jobs are being planned as may.
     #[error("as many jobs and dry runs are being planned as may, of all or of this client; try again shortly")]
     TooManyPlans,
+    /// As much is being looked up, chosen and deleted as may.
+    #[error(
+        "as many lists, details, choices and deletions are at work or wait as may, of all or of this client; try again shortly"
+    )]
+    StoreBusy,
     /// As many models are being downloaded as may.
     #[error("as many models are being downloaded as may, of all or of this client; try again shortly")]
     TooManyDownloads,
@@ -248,7 +253,7 @@ impl ApiError {
             Self::NoJobs => Code::NotFound,
             Self::DatasetInUse { .. } => Code::DatasetInUse,
             Self::VersionInUse(_) => Code::VersionInUse,
-            Self::TooManyDownloads | Self::TooManyPlans => Code::Busy,
+            Self::TooManyDownloads | Self::TooManyPlans | Self::StoreBusy => Code::Busy,
             Self::TooManyStreams { .. } => Code::TooManyStreams,
             Self::Access(refused) => access_code(refused),
             Self::Jobs(error) => codes::jobs_code(error),

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     inference::Admission,
     message::{excerpt, serde_message},
+    work::Seat,
 };
 
 /// No recipe comes near.
@@ -33,24 +34,62 @@ const CHUNK: usize = 64 << 10;
 const MAX_CONTAINERS: usize = 4096;
 const MAX_VALUES: usize = 200_000;
 
-/// The bytes of a JSON body.
-///
-/// # Errors
-/// Another type, more than 1 MiB, a body that does not arrive.
-pub async fn bytes(intake: &Intake, parts: &Parts, body: Body) -> Result<Bytes, ApiError> {
-    let headers = &parts.headers;
-    check_type(headers)?;
-    let limit = MAX_BYTES.min(intake.max_body_bytes);
-    let admission = intake.admit(&parts.extensions);
-    let reading = async {
-        body::admit(headers, limit, &admission)?;
-        let chunks = body::metered(intake.chunks(body), limit, admission.clone());
-        body::collect(chunks, body::declared_length(headers)).await
-    };
-    reading.await.map_err(|fault| match fault {
-        BodyFault::TooLarge { limit } => ApiError::JsonTooLarge { limit },
-        other => other.into(),
-    })
+/// Memory that a list or an object takes, and a value.
+const CONTAINER_BYTES: usize = 400;
+const VALUE_BYTES: usize = 100;
+
+/// Larger bodies are read away from the async threads.
+const SMALL: usize = 16 << 10;
+
+/// A JSON body, and the admission that holds its memory.
+#[derive(Debug)]
+pub struct Received {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// That of its request: whoever goes on with what the body holds goes on with this.
+    pub admission: Admission,
+}
+
+impl Received {
+    /// The JSON `body` of the request with `parts`.
+    ///
+    /// # Errors
+    /// Another type, more than 1 MiB, a body that does not arrive.
+    pub async fn from(intake: &Intake, parts: &Parts, body: Body) -> Result<Self, ApiError> {
+        let headers = &parts.headers;
+        check_type(headers)?;
+        let limit = MAX_BYTES.min(intake.max_body_bytes);
+        let admission = intake.admit(&parts.extensions);
+        let reading = async {
+            body::admit(headers, limit, &admission)?;
+            let chunks = body::metered(intake.chunks(body), limit, admission.clone());
+            body::collect(chunks, body::declared_length(headers)).await
+        };
+        match reading.await {
+            Ok(bytes) => Ok(Self { bytes, admission }),
+            Err(BodyFault::TooLarge { limit }) => Err(ApiError::JsonTooLarge { limit }),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// What `read` makes of the bytes, away from the async threads if they are many; memory for their parts is taken before.
+    ///
+    /// # Errors
+    /// Those of `read`; [`ApiError::Busy`].
+    pub async fn read<T: Send + 'static>(
+        self,
+        intake: &Intake,
+        read: impl FnOnce(&[u8]) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<(T, Admission), ApiError> {
+        let Self { bytes, admission } = self;
+        let (held, origin, is_small) = (admission.clone(), admission.origin(), bytes.len() <= SMALL);
+        let work = move || {
+            held.take(parts_of(&bytes)?)?;
+            read(&bytes)
+        };
+        let read = if is_small { work() } else { intake.encoding.run(origin, work).await.expect("any number may wait") };
+        Ok((read?, admission))
+    }
 }
 
 /// `bytes` as what the route takes.
@@ -83,7 +122,7 @@ pub fn text(bytes: &[u8]) -> Result<&[u8], ApiError> {
             Err(ApiError::MalformedBody("the JSON body is UTF-16; send it as UTF-8".to_owned()))
         }
         _ => {
-            check_parts(bytes)?;
+            parts_of(bytes)?;
             Ok(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
         }
     }
@@ -93,17 +132,62 @@ pub fn text(bytes: &[u8]) -> Result<&[u8], ApiError> {
 ///
 /// # Errors
 /// [`ApiError::ResponseTooLarge`], [`ApiError::Busy`].
-pub async fn answer<T: Serialize>(
+pub async fn answer<T: Serialize + 'static>(
     intake: &Intake,
     admission: Admission,
     make: impl FnOnce() -> T + Send + 'static,
 ) -> Result<Response, ApiError> {
-    let limit = intake.max_response_bytes;
-    let held = admission.clone();
-    let work = move || written(&make(), limit, &held);
+    let work = writing(intake.max_response_bytes, admission.clone(), |_| Ok(make()));
     let bytes = intake.encoding.run(admission.origin(), work).await.expect("any number may wait")?;
+    Ok(sent(bytes, admission))
+}
+
+/// The same of what has been done, which is told even where no memory is left: whoever does it holds a place that few have.
+///
+/// # Errors
+/// [`ApiError::Internal`].
+pub async fn done<T: Serialize + 'static>(
+    intake: &Intake,
+    admission: Admission,
+    make: impl FnOnce() -> T + Send + 'static,
+) -> Result<Response, ApiError> {
+    let held = admission.clone();
+    let work = move || {
+        let bytes = serde_json::to_vec(&make()).map_err(ApiError::internal)?;
+        // It counts where it can.
+        held.take(bytes.len()).ok();
+        Ok::<_, ApiError>(bytes)
+    };
+    let bytes = intake.encoding.run(admission.origin(), work).await.expect("any number may wait")?;
+    Ok(sent(bytes, admission))
+}
+
+/// The answer of [`answer`] with what `make` finds in a store, at the seat of whoever asks; it takes memory for what it reads.
+///
+/// # Errors
+/// As [`answer`]; those of `make`.
+pub async fn answer_at<T: Serialize + 'static>(
+    seat: Seat,
+    intake: &Intake,
+    admission: Admission,
+    make: impl FnOnce(&Admission) -> Result<T, ApiError> + Send + 'static,
+) -> Result<Response, ApiError> {
+    let work = writing(intake.max_response_bytes, admission.clone(), make);
+    let bytes = seat.run(work).await?;
+    Ok(sent(bytes, admission))
+}
+
+fn writing<T: Serialize>(
+    limit: usize,
+    admission: Admission,
+    make: impl FnOnce(&Admission) -> Result<T, ApiError>,
+) -> impl FnOnce() -> Result<Vec<u8>, ApiError> {
+    move || written(&make(&admission)?, limit, &admission)
+}
+
+fn sent(bytes: Vec<u8>, admission: Admission) -> Response {
     let media_type = [(header::CONTENT_TYPE, "application/json")];
-    Ok((media_type, Extension(admission.clone()), body::outgoing(bytes, admission)).into_response())
+    (media_type, Extension(admission.clone()), body::outgoing(bytes, admission)).into_response()
 }
 
 /// `value` as JSON of at most `limit` bytes, for which memory is taken as it grows.
@@ -151,8 +235,8 @@ impl Write for Metered<'_> {
     }
 }
 
-/// Refuses what would have too many parts, before any of them is made.
-fn check_parts(text: &[u8]) -> Result<(), ApiError> {
+/// Memory in bytes that the parts of `text` will take; refuses what would have too many, before any of them is made.
+fn parts_of(text: &[u8]) -> Result<usize, ApiError> {
     let (mut containers, mut values, mut quoted, mut escaped) = (0, 0, false, false);
     for byte in text {
         match byte {
@@ -168,7 +252,7 @@ fn check_parts(text: &[u8]) -> Result<(), ApiError> {
     if containers > MAX_CONTAINERS {
         return too_many("lists and objects", MAX_CONTAINERS);
     }
-    if values > MAX_VALUES { too_many("values", MAX_VALUES) } else { Ok(()) }
+    if values > MAX_VALUES { too_many("values", MAX_VALUES) } else { Ok(containers * CONTAINER_BYTES + values * VALUE_BYTES) }
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
@@ -185,67 +269,4 @@ fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{http::testing::intake, work::Client};
-
-    async fn check(content_type: Option<&str>, body: &'static str, expected: Result<&str, &str>) {
-        let mut request = axum::http::Request::new(());
-        if let Some(kind) = content_type {
-            request.headers_mut().insert(header::CONTENT_TYPE, kind.parse().expect("valid"));
-        }
-        let got = bytes(&intake(), &request.into_parts().0, Body::from(body)).await;
-        let got = got.and_then(|bytes| parse::<serde_json::Value>(&bytes));
-        let got = got.map(|json| json.to_string()).map_err(|error| error.to_string());
-        match expected {
-            Ok(expected) => assert_eq!(got.as_deref(), Ok(expected)),
-            Err(expected) => assert!(got.as_ref().is_err_and(|error| error.contains(expected)), "{got:?}"),
-        }
-    }
-
-    #[test]
-    fn an_answer_takes_memory_as_it_grows() {
-        let admissions = crate::http::testing::admissions(300_000);
-        let written = |count: usize, limit: usize| {
-            let admission = admissions.admit(&Client::local(), None);
-            let bytes = super::written(&"x".repeat(count), limit, &admission).map_err(|error| error.to_string());
-            (bytes.map(|bytes| bytes.len()), admissions.memory().used())
-        };
-        assert_eq!(written(10, 1000), (Ok(12), 1000));
-        assert_eq!(written(100_000, 1_000_000), (Ok(100_002), 2 * CHUNK as u64));
-        let (refused, held) = written(100_000, 10_000);
-        assert!(refused.is_err_and(|error| error.contains("more than 10000 bytes (`server.max_response_bytes`)")));
-        assert!(held <= 10_000, "{held}");
-        assert!(written(400_000, 1_000_000).0.is_err_and(|error| error.contains("try again shortly")));
-        assert_eq!(admissions.memory().used(), 0);
-    }
-
-    #[test]
-    fn parts_are_counted_before_they_are_made() {
-        let list = |part: &str, count: usize| format!("[{}]", vec![part; count].join(","));
-        for (body, expected) in [
-            (list("{}", 4095), None),
-            (list("{}", 4096), Some("the JSON body has more than 4096 lists and objects")),
-            (list("1", 200_001), None),
-            (list("1", 200_002), Some("the JSON body has more than 200000 values")),
-        ] {
-            let refused = parse::<serde::de::IgnoredAny>(body.as_bytes()).err().map(|error| error.to_string());
-            assert_eq!(refused.as_deref().is_none(), expected.is_none(), "{refused:?}");
-            assert!(refused.is_none_or(|refused| refused.contains(expected.unwrap_or_default())));
-        }
-    }
-
-    #[tokio::test]
-    async fn json_is_read_within_bounds() {
-        check(Some("application/json; charset=utf-8"), "{\"a\":1}", Ok("{\"a\":1}")).await;
-        check(Some("APPLICATION/JSON"), "1", Ok("1")).await;
-        check(Some("application/json"), "\u{feff}{}", Ok("{}")).await;
-        check(Some("application/json"), "{\0}\0", Err("is UTF-16; send it as UTF-8")).await;
-        check(None, "{}", Err("no `Content-Type`; send `application/json`")).await;
-        check(Some("text/plain"), "{}", Err("the body is `text/plain`")).await;
-        check(Some("application/json"), "{", Err("cannot read the JSON body: EOF")).await;
-        check(Some("application/json"), r#"{"a":"[[[[,,,,\"[[["}"#, Ok(r#"{"a":"[[[[,,,,\"[[["}"#)).await;
-        let large: &'static str = Box::leak("x".repeat(1001).into_boxed_str());
-        check(Some("application/json"), large, Err("larger than 1000 bytes")).await;
-    }
-}
+mod tests;

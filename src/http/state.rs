@@ -12,7 +12,7 @@ use crate::{
     inference::Engine,
     jobs::{self, Jobs, Kinds, Removal, Resource},
     telemetry::Telemetry,
-    work::{Budget, Lane},
+    work::{Budget, Client, Desk, Lane, Seat},
 };
 
 /// A cheap handle to the server's shared parts.
@@ -29,8 +29,12 @@ struct Inner {
     server: ServerConfig,
     intake: Intake,
     telemetry: Option<Telemetry>,
+    /// Where jobs, data sets and versions are looked up, chosen and deleted: mostly short, and never behind plans.
+    store: Desk,
     /// One place per model that is being downloaded.
     downloads: Budget,
+    /// Where they are opened.
+    opening: Lane,
     /// Whether the server goes down: streams that would not end by themselves end then.
     closing: watch::Sender<bool>,
 }
@@ -43,24 +47,21 @@ pub(super) struct JobsPart {
     pub kinds: Kinds,
     /// One place per open event stream.
     pub streams: Budget,
-    /// Where jobs are planned.
-    pub plans: Plans,
+    /// Where jobs are planned: seconds of work for some.
+    pub plans: Desk,
 }
 
-/// Where jobs are planned: seconds of work for some.
-pub(super) struct Plans {
-    /// Places of those that are planned or wait for that.
-    pub places: Budget,
-    /// Threads on which they are.
-    pub lane: Lane,
-}
-
-/// Models that are downloaded at once: each has its files open.
+/// Models that are downloaded at once: each has its files open. Fewer are checked at once, since the first time all is read.
 const DOWNLOADS: u64 = 32;
+const OPENED_AT_ONCE: usize = 2;
 
 /// Jobs that are planned at once, and how many may be planned or wait for it.
 const PLANNED_AT_ONCE: usize = 2;
 const PLANS: u64 = 16;
+
+/// What reads or changes the stores at once, and how much may or waits for it.
+const STORE_AT_ONCE: usize = 4;
+const STORE: u64 = 64;
 
 impl State {
     /// State over `engine` and `datasets`, with the bounds of `server`; without `telemetry`, `/metrics` is empty.
@@ -70,8 +71,11 @@ impl State {
         let gate = Gate::new(server.auth, Vec::new(), false, Instant::now());
         let door = Door::new(gate, server.metrics_need_key);
         let closing = watch::channel(false).0;
+        let store = Desk::new("store", STORE_AT_ONCE, STORE, server.max_client_percent);
         let downloads = Budget::shared(DOWNLOADS, server.max_client_percent, 1);
-        Self { inner: Arc::new(Inner { engine, datasets, server, intake, telemetry, downloads, closing }), door, jobs: None }
+        let opening = Lane::new("download", OPENED_AT_ONCE, usize::MAX);
+        let inner = Inner { engine, datasets, server, intake, telemetry, store, downloads, opening, closing };
+        Self { inner: Arc::new(inner), door, jobs: None }
     }
 
     /// The same with jobs, of which those of `kinds` are accepted.
@@ -79,7 +83,7 @@ impl State {
     pub fn with_jobs(self, jobs: Jobs, kinds: Kinds) -> Self {
         let percent = self.server().max_client_percent;
         let streams = Budget::shared(jobs.config().max_streams as u64, percent, 1);
-        let plans = Plans { places: Budget::shared(PLANS, percent, 1), lane: Lane::new("plan", PLANNED_AT_ONCE, usize::MAX) };
+        let plans = Desk::new("plan", PLANNED_AT_ONCE, PLANS, percent);
         Self { jobs: Some(Arc::new(JobsPart { jobs, kinds, streams, plans })), ..self }
     }
 
@@ -110,9 +114,22 @@ impl State {
         &self.inner.intake
     }
 
+    /// A seat of `client` at the desk of the stores.
+    ///
+    /// # Errors
+    /// [`ApiError::StoreBusy`].
+    pub(super) fn seat(&self, client: &Client) -> Result<Seat, ApiError> {
+        self.inner.store.seat(client).map_err(|_| ApiError::StoreBusy)
+    }
+
     /// Places of models that are being downloaded.
     pub(super) fn downloads(&self) -> &Budget {
         &self.inner.downloads
+    }
+
+    /// Where models are opened that are downloaded.
+    pub(super) fn opening(&self) -> &Lane {
+        &self.inner.opening
     }
 
     /// Who is let in.

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     datasets::{ArchiveKind, Dataset, Error, Upload},
+    inference::Admission,
     message::{excerpt, serde_message},
 };
 
@@ -43,18 +44,22 @@ enum Kind {
     Folder,
 }
 
-/// Takes in the data set that the body carries or names, read as query and body say.
+/// Takes in the data set that the body carries or names, read as query and body say. The work holds the request's admission, which
+/// comes back with it.
 ///
 /// # Errors
 /// A body of another type, too large, silent for too long; whatever keeps it from being a data set.
-pub async fn receive(state: &State, request: Request) -> Result<Dataset, ApiError> {
+pub async fn receive(state: &State, request: Request) -> Result<(Dataset, Admission), ApiError> {
     let (mut parts, body) = request.into_parts();
     let said = Said::of(&mut parts).await?;
-    match Kind::of(&parts.headers)? {
-        Kind::Archive(kind) => archive(state, said, &parts, kind, body).await,
-        Kind::Form => form::archive(state, said, &parts, body).await,
-        Kind::Folder => folder(state, said, &parts, body).await,
-    }
+    let admission = state.intake().admit(&parts.extensions);
+    let held = admission.clone();
+    let dataset = match Kind::of(&parts.headers)? {
+        Kind::Archive(kind) => archive(state, said, &parts, (kind, body), held).await,
+        Kind::Form => form::archive(state, said, &parts, body, held).await,
+        Kind::Folder => folder(state, said, &parts, body, held).await,
+    };
+    Ok((dataset?, admission))
 }
 
 /// Starts to receive an archive in the body of `parts`.
@@ -66,7 +71,13 @@ async fn start(state: &State, parts: &Parts, kind: Option<ArchiveKind>) -> Resul
     })
 }
 
-async fn archive(state: &State, said: Said, parts: &Parts, kind: Option<ArchiveKind>, body: Body) -> Result<Dataset, ApiError> {
+async fn archive(
+    state: &State,
+    said: Said,
+    parts: &Parts,
+    (kind, body): (Option<ArchiveKind>, Body),
+    admission: Admission,
+) -> Result<Dataset, ApiError> {
     let (datasets, headers) = (state.datasets(), &parts.headers);
     let (limit, idle) = (datasets.config().max_upload_bytes, datasets.config().idle_timeout);
     let read_as = said.read_as()?;
@@ -78,7 +89,7 @@ async fn archive(state: &State, said: Said, parts: &Parts, kind: Option<ArchiveK
     while let Some(chunk) = chunks.try_next().await? {
         upload.write(&chunk).await?;
     }
-    upload.finish(read_as).await.map_err(|error| match error {
+    upload.finish(read_as, admission).await.map_err(|error| match error {
         // What curl calls a body unless told otherwise, whichever way it sent it.
         Error::Broken { kind, source } if is_urlencoded(headers) => {
             let hint = "if curl sent it, send it with `--data-binary`, as `-d` drops line breaks";
@@ -93,10 +104,10 @@ fn is_urlencoded(headers: &HeaderMap) -> bool {
     text.starts_with("application/x-www-form-urlencoded")
 }
 
-async fn folder(state: &State, mut said: Said, parts: &Parts, body: Body) -> Result<Dataset, ApiError> {
-    let (headers, admission) = (&parts.headers, state.intake().admit(&parts.extensions));
+async fn folder(state: &State, mut said: Said, parts: &Parts, body: Body, admission: Admission) -> Result<Dataset, ApiError> {
+    let headers = &parts.headers;
     body::admit(headers, MAX_JSON_BYTES, &admission).map_err(json_fault)?;
-    let chunks = body::metered(state.intake().chunks(body), MAX_JSON_BYTES, admission);
+    let chunks = body::metered(state.intake().chunks(body), MAX_JSON_BYTES, admission.clone());
     let bytes = body::collect(chunks, body::declared_length(headers)).await.map_err(json_fault)?;
     let request: FolderRequest = serde_json::from_slice(json::text(&bytes)?).map_err(|error| {
         ApiError::MalformedBody(format!("cannot read the JSON body: {}; it is {{\"path\": \"…\"}}", serde_message(&error)))
@@ -104,7 +115,8 @@ async fn folder(state: &State, mut said: Said, parts: &Parts, body: Body) -> Res
     for (name, value) in request.parameters {
         said.add(Place::Json, &name, value)?;
     }
-    Ok(state.datasets().import_below_root(&client(&parts.extensions), request.path, said.read_as()?).await?)
+    let client = admission.client().clone();
+    Ok(state.datasets().import_below_root(&client, request.path, said.read_as()?, admission).await?)
 }
 
 fn json_fault(fault: BodyFault) -> ApiError {

@@ -23,7 +23,7 @@ impl Engine {
     /// Unknown model; a repository that cannot be written.
     pub async fn unpin(&self, name: &str) -> Result<(), Error> {
         // The version that was chosen need not be there.
-        self.rescan().await?;
+        self.rescan_for(name).await?;
         let (repository, model) = (self.repository().clone(), find_model(&self.snapshot(), name)?.name.clone());
         let changed = tokio::task::spawn_blocking(move || repository.unpin(&model)).await;
         self.rescan().await?;
@@ -38,20 +38,29 @@ impl Engine {
         self.change(name, version, Repository::remove).await
     }
 
-    /// A version as one ONNX file that says what its metadata say, to be read off the async threads. What is `held` comes back with it, and
-    /// is dropped when the files have been checked where nobody waits for them any more.
+    /// A version as one ONNX file that says what its metadata say. Blocks, as does whoever reads the file.
     ///
     /// # Errors
     /// Unknown model or version; [`Error::Graph`] when its files are damaged, or larger than one file can be.
-    pub async fn single_file<H: Send + 'static>(&self, name: &str, version: u32, held: H) -> Result<(SingleFile, H), Error> {
+    pub fn single_file(&self, name: &str, version: u32) -> Result<SingleFile, Error> {
         let found = self.as_loaded(self.version(name, Some(version))?);
-        let model = name.to_owned();
-        let open = move || {
-            let graph = found.open()?.with_properties(registry::PREFIX, found.metadata.properties());
-            let file = graph.into_single_file().map_err(|source| Error::Graph { model, source: source.into() })?;
-            Ok((file, held))
-        };
-        tokio::task::spawn_blocking(open).await.expect("reading a graph does not panic")
+        let graph = found.open()?.with_properties(registry::PREFIX, found.metadata.properties());
+        graph.into_single_file().map_err(|source| Error::Graph { model: name.to_owned(), source: source.into() })
+    }
+
+    /// Reads the repository again for the model `name`: what was published a moment ago counts.
+    ///
+    /// # Errors
+    /// [`Error::UnknownModel`], without reading anything, where no folder is called so; as [`Self::rescan`].
+    pub async fn rescan_for(&self, name: &str) -> Result<(), Error> {
+        if let Err(unknown) = find_model(&self.snapshot(), name) {
+            let (repository, model) = (self.repository().clone(), name.to_owned());
+            let has_folder = tokio::task::spawn_blocking(move || repository.has_folder(&model)).await;
+            if !has_folder.expect("looking for a folder does not panic") {
+                return Err(unknown);
+            }
+        }
+        self.rescan().await
     }
 
     async fn change(
@@ -60,8 +69,7 @@ impl Engine {
         version: u32,
         change: fn(&Repository, &str, u32) -> Result<(), registry::Error>,
     ) -> Result<(), Error> {
-        // A version that was published a moment ago counts.
-        self.rescan().await?;
+        self.rescan_for(name).await?;
         let found: ModelVersion = self.version(name, Some(version))?;
         let (repository, model) = (self.repository().clone(), found.metadata.name.clone());
         let changed = tokio::task::spawn_blocking(move || change(&repository, &model, version)).await;

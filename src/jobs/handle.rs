@@ -13,10 +13,10 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use super::{
     error::Error,
     event::StoredEvent,
-    job::{Job, LeaseReport, LeaseStatus, NewJob},
+    job::{Claim, Details, Job, LeaseReport, LeaseStatus, NewJob, Summary},
     kind::Resource,
     state::State,
-    store::{self, Admission, Hold, Listing, RemovalNote, Store},
+    store::{self, Admission, HistoryPage, Hold, Listing, RemovalNote, Store},
     time::{Clock, Timestamp},
 };
 use crate::{config::JobsConfig, work::Client};
@@ -99,7 +99,7 @@ impl Jobs {
     ///
     /// # Errors
     /// As [`Store::cancel`].
-    pub async fn cancel(&self, id: &str) -> Result<Job, Error> {
+    pub async fn cancel(&self, id: &str) -> Result<Summary, Error> {
         let job = self.store().cancel(id, self.now()).await?;
         self.announce(id);
         Ok(job)
@@ -113,11 +113,32 @@ impl Jobs {
         self.store().job(id).await
     }
 
+    /// What a list shows of one job.
+    ///
+    /// # Errors
+    /// As [`Store::summary`].
+    pub async fn summary(&self, id: &str) -> Result<Summary, Error> {
+        self.store().summary(id).await
+    }
+
+    /// What is shown of one job, with a page of its history, within the memory that `hold` lets in.
+    ///
+    /// # Errors
+    /// As [`Store::details`].
+    pub async fn details<E: From<Error>>(
+        &self,
+        id: &str,
+        page: HistoryPage,
+        hold: impl FnMut(u64) -> Result<(), E>,
+    ) -> Result<Details, E> {
+        self.store().details(id, page, hold).await
+    }
+
     /// Jobs, the newest first.
     ///
     /// # Errors
     /// As [`Store::list`].
-    pub async fn list(&self, listing: &Listing) -> Result<Vec<Job>, Error> {
+    pub async fn list(&self, listing: &Listing) -> Result<Vec<Summary>, Error> {
         self.store().list(listing).await
     }
 
@@ -135,14 +156,6 @@ impl Jobs {
     /// As [`Store::events`].
     pub async fn events(&self, id: &str, after: u64, limit: u32) -> Result<Vec<StoredEvent>, Error> {
         self.store().events(id, after, limit).await
-    }
-
-    /// Epochs and warnings of a job.
-    ///
-    /// # Errors
-    /// As [`Store::highlights`].
-    pub async fn highlights(&self, id: &str) -> Result<Vec<StoredEvent>, Error> {
-        self.store().highlights(id).await
     }
 
     /// Lets `resource` be removed: from now on no job that uses it is accepted. Who removes it calls this first and then
@@ -163,8 +176,8 @@ impl Jobs {
     }
 
     /// How the claim of a running job's worker stands.
-    pub fn lease(&self, job: &Job) -> Option<LeaseReport> {
-        let claim = job.claim.as_ref()?;
+    pub fn lease(&self, claim: Option<&Claim>) -> Option<LeaseReport> {
+        let claim = claim?;
         let reported = claim.expires.minus(claim.lasts());
         let status = match () {
             () if self.store().is_abandoned(claim) => LeaseStatus::Lost,

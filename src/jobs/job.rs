@@ -2,10 +2,10 @@
 //!
 //! What its kind says of it is opaque JSON here.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -39,6 +39,53 @@ pub struct Spec {
     /// What the user should know before it starts.
     pub warnings: Vec<String>,
 }
+
+/// What a list shows of a job: little, whatever its plan and its result are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// A UUIDv7.
+    pub id: String,
+    /// Where it stands.
+    pub state: State,
+    /// The kind of job.
+    pub kind: String,
+    /// What its kind shows of it.
+    pub subject: Document,
+    /// Whether somebody asked to cancel it; its worker stops it soon.
+    pub cancel_requested: bool,
+    /// How far it is.
+    pub progress: Option<Progress>,
+    /// Why it failed.
+    pub error: Option<Failure>,
+    /// When it was accepted.
+    pub created: Timestamp,
+    /// When a worker took it for the first time.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+    /// Who has it, while it runs.
+    pub claim: Option<Claim>,
+}
+
+/// What is shown of one job. Plan, history and result are as they are written: what they become as values is many times as large.
+#[derive(Debug)]
+pub struct Details {
+    /// What a list shows, too.
+    pub summary: Summary,
+    /// What its kind was given besides.
+    pub plan: Written,
+    /// What the user should know, without repetitions: what was known when it was planned, and what it has told since.
+    pub warnings: Vec<String>,
+    /// A page of its epochs.
+    pub history: Vec<Written>,
+    /// Id of the last event in `history`, if there are more.
+    pub next: Option<u64>,
+    /// What it made, once it has succeeded.
+    pub result: Option<Box<RawValue>>,
+}
+
+/// A JSON object whose values are as they are written.
+pub type Written = BTreeMap<String, Box<RawValue>>;
 
 /// A job as it is stored.
 #[derive(Debug, Clone, PartialEq)]

@@ -123,6 +123,11 @@ impl Repository {
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = loaded;
     }
 
+    /// Whether there is a folder for a model called `name`.
+    pub fn has_folder(&self, name: &str) -> bool {
+        valid_name(name) && self.root.join(name).is_dir()
+    }
+
     /// Starts a version of `name` in a hidden folder of the repository.
     ///
     /// # Errors

@@ -146,12 +146,35 @@ async fn a_job_shows_how_far_it_is_and_what_it_made() {
     assert_eq!((&job["state"], &job["result"]), (&json!("succeeded"), &json!({"model": "cats", "version": 1})));
     assert_eq!((&job["phase"], &job["loss"], &job["images_per_second"]), (&json!(1), &json!(0.5), &json!(12.5)));
     assert_eq!(job["history"], json!([{"phase": 1, "epoch": 1, "step": 8, "val_accuracy": 0.75}]));
+    assert_eq!((&job["recipe"], job.get("next")), (&json!({"name": "cats", "seed": 0}), None), "that is all of it");
     assert_eq!(job["warnings"], json!(["few images", "the cache does not fit"]));
     assert!(job.get("estimated_finish").is_none(), "it has ended");
     let failing = submit(&app, "dogs").await;
     run_one(&jobs, |_, _| Err(Failure::new("not_finite", "loss is NaN"))).await.expect("one waits");
     let job = app.get(&format!("/jobs/{failing}")).await.ok().json();
     assert_eq!((&job["state"], &job["error"]), (&json!("failed"), &json!({"code": "not_finite", "detail": "loss is NaN"})));
+}
+
+#[tokio::test]
+async fn the_history_of_a_job_comes_in_pages() {
+    let (app, jobs) = app().await;
+    let path = format!("/jobs/{}", submit(&app, "cats").await);
+    run_one(&jobs, |_, control| {
+        (1..=3).for_each(|epoch| control.event(Event::new("epoch").at(1, epoch, 8)));
+        Ok(json!({}))
+    })
+    .await
+    .expect("one waits");
+    let page = async |query: &str| {
+        let job = app.get(&format!("{path}{query}")).await.ok().json();
+        let epochs = job["history"].as_array().expect("a list").iter().map(|epoch| epoch["epoch"].clone());
+        (epochs.collect::<Value>(), job["next"].clone())
+    };
+    assert_eq!(page("").await, (json!([1, 2, 3]), Value::Null));
+    let (first, next) = page("?limit=2").await;
+    assert_eq!(first, json!([1, 2]));
+    assert_eq!(page(&format!("?limit=2&after={next}")).await, (json!([3]), Value::Null));
+    app.get(&format!("{path}?limit=10001")).await.problem(422, "invalid_parameter", "10000 is the most");
 }
 
 #[tokio::test]
@@ -233,11 +256,14 @@ async fn cancelling_ends_a_job_once() {
 #[tokio::test]
 async fn what_an_unfinished_job_needs_cannot_be_deleted() {
     let (app, _) = app().await;
-    let id = submit(&app, "a").await;
-    let held = app.send(app.ask(Method::DELETE, "/datasets/photos")).await;
-    held.problem(409, "dataset_in_use", &id);
-    cancel(&app, &id).await.ok();
-    app.send(app.ask(Method::DELETE, "/datasets/photos")).await.problem(404, "unknown_dataset", "photos");
+    let dataset = upload(&app, drawings(2, 1)).await;
+    let accepted = app.send(finetune(&app, "", &json!({"name": "a", "dataset": dataset}))).await.json();
+    let id = accepted["id"].as_str().expect("a job has an id");
+    let delete = async || app.send(app.ask(Method::DELETE, &format!("/datasets/{dataset}"))).await;
+    delete().await.problem(409, "dataset_in_use", id);
+    cancel(&app, id).await.ok();
+    assert_eq!(delete().await.status, 204);
+    delete().await.problem(404, "unknown_dataset", &dataset);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! One module per concern; `support` holds what they share. No test sleeps or downloads;
 //! `real` wants files that the repository does not hold, and skips without them.
 
+mod abandoned;
 mod apart;
 mod bad_images;
 mod bad_requests;

@@ -46,7 +46,7 @@ impl Store {
         for chunk in archive.chunks(archive.len() / 3 + 1) {
             upload.write(chunk).await?;
         }
-        upload.finish(read_as).await
+        upload.finish(read_as, ()).await
     }
 
     /// Sends what must be refused, with a message that holds `expected`; checks that nothing is left.

@@ -2,15 +2,25 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
+use futures_util::FutureExt;
+
 use super::{
     super::{ArchiveKind, Datasets, Error, ReadAs, manifest::read_summary, staging::take_away},
     LIMITS, Store, block_on, bounds, classes,
     packing::{photos, png, zip_of},
 };
-use crate::{config::DatasetsConfig, work::Client};
+use crate::{
+    config::DatasetsConfig,
+    work::{Budget, Client},
+};
 
 fn archive() -> Vec<u8> {
     zip_of(&photos(&["a/1.png", "a/2.png", "b/1.png", "b/2.png"]))
+}
+
+/// Memory without a bound.
+fn free(_: u64) -> Result<(), Error> {
+    Ok(())
 }
 
 fn write(root: &Path, paths: &[&str]) {
@@ -35,7 +45,7 @@ fn data_sets_survive_a_restart_and_half_made_ones_do_not() {
     left.sort();
     assert!(left.len() == 2 && left[0].starts_with(".staging-") && left[1] == dataset.id, "one is being received: {left:?}");
     drop(in_progress);
-    assert_eq!(reopened.page(None, 9, |summary| summary).unwrap(), (vec![dataset.summary.clone()], None));
+    assert_eq!(reopened.page(None, 9, free, |summary| summary).unwrap(), (vec![dataset.summary.clone()], None));
     assert_eq!(reopened.get(&dataset.id).unwrap(), dataset);
     assert_eq!(store.left(), std::slice::from_ref(&dataset.dir));
 }
@@ -49,7 +59,7 @@ fn only_ids_are_looked_up() {
         ["", ".", "..", "x", "../datasets", &format!("../datasets/{}", dataset.id), &upper, &format!("{}/images", dataset.id)]
     {
         assert!(matches!(store.datasets.get(id), Err(Error::Unknown { .. })), "{id}");
-        assert!(matches!(store.datasets.summary(id), Err(Error::Unknown { .. })), "{id}");
+        assert!(matches!(store.datasets.summary(id, free), Err(Error::Unknown { .. })), "{id}");
         assert!(matches!(store.datasets.remove(id), Err(Error::Unknown { .. })), "{id}");
     }
     assert!(store.datasets.get(&dataset.id).is_ok());
@@ -78,13 +88,51 @@ fn who_comes_second_to_a_removal_finds_nothing() {
 fn data_sets_are_listed_in_pages() {
     let store = Store::new(bounds());
     let ids: Vec<String> = (0..3).map(|_| block_on(store.send(ArchiveKind::Zip, &archive())).unwrap().summary.id).collect();
-    let page = |after: Option<&str>, limit| store.datasets.page(after, limit, |summary| summary.id).unwrap();
+    let page = |after: Option<&str>, limit| store.datasets.page(after, limit, free, |summary| summary.id).unwrap();
     let newest: Vec<String> = ids.iter().rev().cloned().collect();
     assert_eq!(page(None, 3), (newest.clone(), None));
     assert_eq!(page(None, 2), (newest[..2].to_vec(), Some(newest[1].clone())));
     store.datasets.remove(&newest[1]).unwrap();
     assert_eq!(page(Some(&newest[1]), 2), (newest[2..].to_vec(), None), "one that is gone still has its place");
-    assert!(matches!(store.datasets.page(Some("x"), 2, |summary| summary.id), Err(Error::Unknown { .. })));
+    assert!(matches!(store.datasets.page(Some("x"), 2, free, |summary| summary.id), Err(Error::Unknown { .. })));
+}
+
+#[test]
+fn an_import_holds_what_it_was_given_whoever_leaves() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), &["photos/a/1.png", "photos/a/2.png", "photos/b/1.png"]);
+    let store = Store::new(DatasetsConfig { root: Some(root.path().to_owned()), ..bounds() });
+    // One thread for all that blocks, which is busy until the client has left.
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (end, wait) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || wait.recv().ok());
+        let held = std::sync::Arc::new(());
+        let (client, given) = (Client::local(), std::sync::Arc::clone(&held));
+        let importing = store.datasets.import_below_root(&client, "photos".to_owned(), ReadAs::default(), given);
+        assert!(importing.now_or_never().is_none(), "its client has left");
+        assert_eq!(std::sync::Arc::strong_count(&held), 2, "the work has it");
+        end.send(()).unwrap();
+        busy.await.unwrap();
+        while std::sync::Arc::strong_count(&held) > 1 {
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
+#[test]
+fn memory_is_held_before_a_summary_is_read() {
+    let store = Store::new(bounds());
+    let ids: Vec<String> = (0..2).map(|_| block_on(store.send(ArchiveKind::Zip, &archive())).unwrap().summary.id).collect();
+    let length = fs::metadata(store.folder.path().join("datasets").join(&ids[0]).join("dataset.json")).unwrap().len();
+    let full = || Error::TooManyUploads { limit: 0, of_client: false };
+    let refuse = |_| Err::<(), _>(full());
+    assert!(matches!(store.datasets.summary(&ids[0], refuse), Err(Error::TooManyUploads { .. })));
+    assert!(matches!(store.datasets.page(None, 9, refuse, |_| panic!("it was read")), Err(Error::TooManyUploads { .. })));
+    let memory = Budget::new(3 * length);
+    let hold = |bytes| memory.take(&Client::local(), bytes).map_err(|_| full());
+    let (shown, _) = store.datasets.page(None, 9, hold, |_| memory.used()).unwrap();
+    assert_eq!((shown, memory.used()), (vec![3 * length; 2], 0), "one after the other");
 }
 
 #[test]
@@ -96,7 +144,7 @@ fn changed_manifests_are_told_and_can_be_removed() {
         assert!(matches!(store.datasets.get(&dataset.id), Err(Error::Corrupt { .. })), "{file} is `{text}`");
         store.datasets.remove(&dataset.id).unwrap();
     }
-    assert!(store.datasets.page(None, 9, |summary| summary.id).unwrap().0.is_empty());
+    assert!(store.datasets.page(None, 9, free, |summary| summary.id).unwrap().0.is_empty());
 }
 
 #[tokio::test]
@@ -112,7 +160,7 @@ async fn uploads_that_are_given_up_leave_nothing() {
     // Enough work for its sender to leave before the end.
     let names: Vec<String> = (0..500).map(|number| format!("{}/{number}.png", ["a", "b"][number % 2])).collect();
     upload.write(&zip_of(&photos(&names.iter().map(String::as_str).collect::<Vec<_>>()))).await.unwrap();
-    let finishing = upload.finish(ReadAs::default());
+    let finishing = upload.finish(ReadAs::default(), ());
     let left = tokio::time::timeout(Duration::ZERO, finishing).await;
     assert!(left.is_err(), "nothing is ready at once");
     // The place is given back when the work has ended, whichever way.
@@ -130,10 +178,12 @@ fn folders_below_the_root_are_copied() {
     let store = Store::new(DatasetsConfig { root: Some(root.path().to_owned()), ..bounds() });
     let absolute = root.path().join("photos").display().to_string();
     for path in ["photos", "./photos/", "photos/../photos", &absolute] {
-        let dataset = block_on(store.datasets.import_below_root(&Client::local(), path.to_owned(), ReadAs::default())).unwrap();
+        let dataset =
+            block_on(store.datasets.import_below_root(&Client::local(), path.to_owned(), ReadAs::default(), ())).unwrap();
         assert_eq!(classes(&dataset), ["a 2/0", "b 2/0"], "{path}");
     }
-    let dataset = block_on(store.datasets.import_below_root(&Client::local(), "photos".to_owned(), ReadAs::default())).unwrap();
+    let dataset =
+        block_on(store.datasets.import_below_root(&Client::local(), "photos".to_owned(), ReadAs::default(), ())).unwrap();
     let original = fs::OpenOptions::new().write(true).open(root.path().join("photos/a/1.png")).unwrap();
     original.set_len(1).unwrap();
     assert_eq!(fs::read(dataset.file(&dataset.images[0])).unwrap(), png(1), "the original may change, the data set does not");
@@ -157,7 +207,7 @@ fn folders_that_may_not_be_read_are_refused() {
     let store = Store::new(DatasetsConfig { root: Some(root.path().to_owned()), ..bounds() });
     let check = |store: &Store, path: &str, expected: &str| {
         let error =
-            block_on(store.datasets.import_below_root(&Client::local(), path.to_owned(), ReadAs::default())).expect_err(path);
+            block_on(store.datasets.import_below_root(&Client::local(), path.to_owned(), ReadAs::default(), ())).expect_err(path);
         assert!(error.to_string().contains(expected), "{path}: {error}");
         assert_eq!(store.left(), Vec::<std::path::PathBuf>::new(), "{path}");
     };

@@ -9,7 +9,8 @@ use super::*;
 use crate::{
     access::{Key, Limits, NewKey},
     config::Auth,
-    http::testing::answer,
+    http::{compress, testing::answer},
+    work::Lane,
 };
 
 /// A door to one who may have one request in flight, and the key.
@@ -86,6 +87,23 @@ async fn an_answer_that_is_not_read_holds_its_place() {
     assert_eq!(status.as_u16(), 200);
     assert_eq!(headers["ratelimit-policy"], r#""in-flight";q=1;qu="concurrent-requests""#);
     assert_eq!(headers["content-length"], "9", "a held body is as long as before");
+}
+
+#[tokio::test]
+async fn a_compressed_answer_holds_its_place_until_it_is_sent() {
+    use tower::ServiceExt as _;
+    let (door, key) = door();
+    let compress = middleware::from_fn_with_state(Lane::new("test", 1, usize::MAX), compress::compress);
+    let router = behind(Router::new().route("/", get(async || "text ".repeat(1000))), door).layer(compress);
+    let mut request = ask(&key);
+    request.headers_mut().insert("accept-encoding", "gzip".parse().expect("valid"));
+    let (parts, unread) = router.clone().oneshot(request).await.expect("a router is infallible").into_parts();
+    assert_eq!(parts.headers["content-encoding"], "gzip");
+    // As hyper does once it has written the head.
+    drop(parts);
+    assert_eq!(answer(&router, ask(&key)).await.0.as_u16(), 429);
+    drop(unread);
+    assert_eq!(answer(&router, ask(&key)).await.0.as_u16(), 200);
 }
 
 #[tokio::test]

@@ -3,13 +3,13 @@
 //! Shapes of the wire alone; what they hold is decided in `jobs`.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
     finetuning::Epoch,
     http::openapi::{JobPlan, JobProgress, JobResult, JobSubject},
-    jobs::{Document, Failure, Job, LeaseReport, LeaseStatus, Progress, Spec, State, StoredEvent, Timestamp},
+    jobs::{Details, Document, Failure, Job, LeaseReport, LeaseStatus, Spec, State, Summary, Timestamp, Written},
 };
 
 /// The answer of `/jobs`.
@@ -110,16 +110,20 @@ pub struct JobDetail {
     pub job: JobDto,
     #[serde(flatten)]
     #[schema(value_type = JobPlan)]
-    pub plan: Document,
-    /// One per epoch, with its validation metrics; empty for kinds that have none.
+    pub plan: Written,
+    /// One per epoch, with its validation metrics; a page of them. Empty for kinds that have none.
     #[schema(value_type = Vec<JobEpoch>)]
-    pub history: Vec<Document>,
+    pub history: Vec<Written>,
+    /// What to give as `after` for the next page of `history`; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub next: Option<u64>,
     /// What to know, in order.
     pub warnings: Vec<String>,
     /// What it made, once it has succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<JobResult>, nullable = false)]
-    pub result: Option<Value>,
+    pub result: Option<Box<RawValue>>,
 }
 
 /// An epoch in a job's history.
@@ -176,46 +180,33 @@ impl From<LeaseReport> for LeaseDto {
 
 impl JobDto {
     /// `job`, and how its worker's lease stands.
-    pub fn new(job: &Job, lease: Option<LeaseReport>) -> Self {
+    pub fn new(job: Summary, lease: Option<LeaseReport>) -> Self {
         // Of a job that does not run, nobody knows when it ends.
         let runs = lease.is_some_and(|lease| lease.status == LeaseStatus::Held);
+        let progress = job.progress.unwrap_or_default();
+        let estimated_finish = progress.estimated_finish().filter(|_| runs);
         Self {
-            id: job.id.clone(),
-            kind: job.spec.kind.clone(),
+            id: job.id,
+            kind: job.kind,
             state: job.state,
-            subject: job.spec.subject.clone(),
+            subject: job.subject,
             created: job.created,
             started: job.started,
             finished: job.finished,
             cancel_requested: job.cancel_requested,
             lease: lease.map(LeaseDto::from),
-            waiting: job.progress.as_ref().filter(|_| job.state == State::Running).and_then(|progress| progress.waiting.clone()),
-            progress: job.progress.as_ref().map(|progress| progress.details.clone()).unwrap_or_default(),
-            estimated_finish: job.progress.as_ref().filter(|_| runs).and_then(Progress::estimated_finish),
-            error: job.error.clone(),
+            waiting: progress.waiting.filter(|_| job.state == State::Running),
+            progress: progress.details,
+            estimated_finish,
+            error: job.error,
         }
     }
 }
 
 impl JobDetail {
-    /// `job` with its worker's lease, and its `epoch` and `warning` events.
-    pub fn new(job: Job, lease: Option<LeaseReport>, highlights: &[StoredEvent]) -> Self {
-        let text = |event: &StoredEvent| Some(event.event.data.get("text")?.as_str()?.to_owned());
-        let (epochs, warnings): (Vec<_>, Vec<_>) = highlights.iter().partition(|event| event.event.is_epoch());
-        let summary = JobDto::new(&job, lease);
-        let mut all: Vec<String> = Vec::new();
-        // A run that goes on may find the same again.
-        for warning in job.spec.warnings.into_iter().chain(warnings.into_iter().filter_map(text)) {
-            if !all.contains(&warning) {
-                all.push(warning);
-            }
-        }
-        Self {
-            job: summary,
-            history: epochs.into_iter().map(|event| event.event.document()).collect(),
-            warnings: all,
-            plan: job.spec.plan,
-            result: job.result,
-        }
+    /// What is shown of a job, with its worker's lease.
+    pub fn new(details: Details, lease: Option<LeaseReport>) -> Self {
+        let Details { summary, plan, warnings, history, next, result } = details;
+        Self { job: JobDto::new(summary, lease), plan, history, next, warnings, result }
     }
 }

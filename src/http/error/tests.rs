@@ -155,6 +155,7 @@ fn own_errors() -> Vec<(ApiError, u16, Code)> {
         (ApiError::BodyInterrupted, 400, Code::MalformedBody),
         (ApiError::TooManyDownloads, 503, Code::Busy),
         (ApiError::TooManyPlans, 503, Code::Busy),
+        (ApiError::StoreBusy, 503, Code::Busy),
         (ApiError::Busy { of_client: false }, 503, Code::Busy),
         (ApiError::NotReady(Vec::new()), 503, Code::NotReady),
         (ApiError::JsonTooLarge { limit: 1 }, 413, Code::BodyTooLarge),

@@ -3,7 +3,6 @@
 //! Streams and asks; computes nothing, and reads no archive.
 
 use axum::{
-    Json,
     extract::{self, Request},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -11,7 +10,6 @@ use axum::{
 use tokio::task::spawn_blocking;
 
 use crate::{
-    datasets::{Datasets, Error},
     finetuning::kinds::dataset_resource,
     http::{
         code::{ANSWER, BODY, Codes, PARAMETERS, codes},
@@ -56,9 +54,10 @@ parameters! {
 /// Every image is decoded; what cannot be trained on is skipped and listed with the reason.
 #[utoipa::path(post, path = "/datasets", operation_id = "upload_dataset", tag = "datasets", params(DatasetsQuery), responses((status = 201, description = "The data set", body = DatasetDto), Problems<UPLOAD>))]
 pub async fn create(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
-    let dataset = upload::receive(&state, request).await?;
+    let (dataset, admission) = upload::receive(&state, request).await?;
     let location = [(header::LOCATION, format!("/datasets/{}", dataset.id))];
-    Ok((StatusCode::CREATED, location, Json(DatasetDto::new(dataset.summary, true))).into_response())
+    let answer = json::done(state.intake(), admission, move || DatasetDto::new(dataset.summary, true)).await?;
+    Ok((StatusCode::CREATED, location, answer).into_response())
 }
 
 /// Every data set
@@ -70,10 +69,14 @@ pub async fn list(
     query: DatasetsPage,
     admission: Admission,
 ) -> Result<Response, ApiError> {
-    let show = |summary| DatasetDto::new(summary, false);
-    let page = move |datasets: &Datasets| datasets.page(query.after.as_deref(), Limit::of(query.limit), show);
-    let (datasets, next) = on_disk(&state, page).await?;
-    json::answer(state.intake(), admission, move || DatasetsAnswer { datasets, next }).await
+    let (store, memory) = (state.datasets().clone(), state.intake().admissions.memory().clone());
+    let make = move |admission: &Admission| {
+        let hold = |bytes| memory.take(admission.client(), bytes).map_err(ApiError::from);
+        let show = |summary| DatasetDto::new(summary, false);
+        let (datasets, next) = store.page(query.after.as_deref(), Limit::of(query.limit), hold, show)?;
+        Ok(DatasetsAnswer { datasets, next })
+    };
+    json::answer_at(state.seat(admission.client())?, state.intake(), admission, make).await
 }
 
 /// One data set
@@ -85,35 +88,38 @@ pub async fn show(
     path: DatasetPath,
     admission: Admission,
 ) -> Result<Response, ApiError> {
-    let summary = on_disk(&state, move |datasets| datasets.summary(&path.id)).await?;
-    json::answer(state.intake(), admission, move || DatasetDto::new(summary, true)).await
+    let store = state.datasets().clone();
+    let make = move |admission: &Admission| {
+        let hold = |bytes| admission.memory().add(bytes).map_err(ApiError::from);
+        Ok(DatasetDto::new(store.summary(&path.id, hold)?, true))
+    };
+    json::answer_at(state.seat(admission.client())?, state.intake(), admission, make).await
 }
 
 /// Delete a data set
 ///
 /// Refused while a job uses it. What was trained on it stays.
-#[utoipa::path(delete, path = "/datasets/{id}", operation_id = "delete_dataset", tag = "datasets", params(DatasetPath), responses((status = 204, description = "It is gone"), Problems<{ PARAMETERS | codes! { UnknownDataset DatasetInUse JobsUnavailable } }>))]
-pub async fn remove(extract::State(state): extract::State<State>, path: DatasetPath) -> Result<StatusCode, ApiError> {
+#[utoipa::path(delete, path = "/datasets/{id}", operation_id = "delete_dataset", tag = "datasets", params(DatasetPath), responses((status = 204, description = "It is gone"), Problems<{ PARAMETERS | codes! { UnknownDataset DatasetInUse JobsUnavailable Busy } }>))]
+pub async fn remove(
+    extract::State(state): extract::State<State>,
+    path: DatasetPath,
+    admission: Admission,
+) -> Result<StatusCode, ApiError> {
+    let seat = state.seat(admission.client())?;
     // A client that leaves must not leave it half removed.
-    tokio::spawn(remove_unused(state, path.id)).await.map_err(ApiError::internal)??;
+    seat.run_async(remove_unused(state, path.id, admission)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn remove_unused(state: State, id: String) -> Result<(), ApiError> {
+async fn remove_unused(state: State, id: String, _admission: Admission) -> Result<(), ApiError> {
+    let (datasets, known) = (state.datasets().clone(), id.clone());
+    spawn_blocking(move || datasets.check(&known)).await.map_err(ApiError::internal)??;
     let removal = match state.remove(dataset_resource(&id), None).await {
         Err(JobsError::InUse { job, .. }) => return Err(ApiError::DatasetInUse { id, job }),
         removal => removal?,
     };
-    on_disk(&state, move |datasets| datasets.remove(&id)).await?;
+    let datasets = state.datasets().clone();
+    spawn_blocking(move || datasets.remove(&id)).await.map_err(ApiError::internal)??;
     removal.into_iter().for_each(Removal::done);
     Ok(())
-}
-
-/// Asks the store on a thread that may block.
-async fn on_disk<T: Send + 'static>(
-    state: &State,
-    ask: impl FnOnce(&Datasets) -> Result<T, Error> + Send + 'static,
-) -> Result<T, ApiError> {
-    let datasets = state.datasets().clone();
-    Ok(spawn_blocking(move || ask(&datasets)).await.map_err(ApiError::internal)??)
 }

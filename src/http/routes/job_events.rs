@@ -56,7 +56,7 @@ parameters! {
 
 /// The id of an event, 0 before the first; none in a header that is empty.
 #[derive(Debug, Clone, Copy)]
-struct EventId(Option<u64>);
+pub(super) struct EventId(pub(super) Option<u64>);
 
 impl ParameterValue for EventId {
     fn parse(text: &str) -> Result<Self, String> {
@@ -72,7 +72,7 @@ impl ParameterValue for EventId {
 /// What happens to a job, live
 ///
 /// Server-sent events: `id` counts from 1, `event` is the kind, `data` is JSON with the time (`at`) and what happened.
-/// Starts after `Last-Event-ID` or `after`, else from the first. The last event is `end`; whoever reconnects after it gets 204.
+/// Starts after `Last-Event-ID` or `after`, else from the first. The last event is `end`, with a `result` of up to 64 KiB, which `/jobs/{id}` has in any case; whoever reconnects after it gets 204.
 #[utoipa::path(get, path = "/jobs/{id}/events", operation_id = "stream_job_events", tag = "jobs", params(EventsQuery), responses(
     (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
     (status = 204, description = "The job has ended and there is no further event"),
@@ -87,17 +87,17 @@ pub async fn stream(
     // The header that a reconnecting client sends is newer than its address.
     let after = [last_event_id, after].into_iter().flatten().find_map(|EventId(id)| id).unwrap_or_default();
     let part = state.jobs()?;
-    // Subscribed before the first look, so that nothing falls between.
-    let changes = part.jobs.changes();
-    let ended = part.jobs.job(&id).await?.state.is_terminal();
-    let page = part.jobs.events(&id, after, PAGE).await?;
-    if ended && page.is_empty() {
-        return Ok(StatusCode::NO_CONTENT.into_response());
-    }
     let place = part.streams.take(&client(&extensions), 1).map_err(|exceeded| ApiError::TooManyStreams {
         limit: if exceeded == Exceeded::Client { part.streams.per_client() } else { part.streams.bound() },
         of_client: exceeded == Exceeded::Client,
     })?;
+    // Subscribed before the first look, so that nothing falls between.
+    let changes = part.jobs.changes();
+    let ended = part.jobs.summary(&id).await?.state.is_terminal();
+    let page = part.jobs.events(&id, after, PAGE).await?;
+    if ended && page.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let (jobs, closing) = (part.jobs.clone(), state.closing());
     let live = Live { jobs, changes, closing, id, after, page: page.into(), _place: place };
     let events = Sse::new(events(live)).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat"));

@@ -8,17 +8,16 @@ use std::{
 };
 
 use axum::{
-    Json,
     extract::{self, Request},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
 };
-use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 
-use super::job_file;
+use super::{job_events::EventId, job_file};
 use crate::{
     finetuning::kinds::{Description, described},
     http::{
@@ -28,7 +27,7 @@ use crate::{
         dto::{AcceptedJob, JobDetail, JobDto, JobsAnswer, PlannedJob},
         error::ApiError,
         idempotency::IdempotencyKey,
-        json,
+        json::{self, Received},
         openapi::{Problems, fields, submission},
         page::{Limit, page},
         parameters::{Parameter, Parameters, choices, parameters},
@@ -36,8 +35,8 @@ use crate::{
         state::{JobsPart, State},
     },
     inference::Admission,
-    jobs::{self, Admission as KeyAdmission, AnyKind, Attachment, Job, Listing, NewJob, Reservation},
-    work::{Client, Lane, Origin, Share},
+    jobs::{self, Admission as KeyAdmission, AnyKind, Attachment, HistoryPage, Job, Jobs, Listing, NewJob, Reservation, Summary},
+    work::Seat,
 };
 
 /// What may go wrong with a submission.
@@ -72,6 +71,18 @@ parameters! {
     pub struct JobPath {
         /// What the answer that accepted it called it, such as `019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10`.
         id: String => Path,
+    }
+}
+
+parameters! {
+    /// What `/jobs/{id}` takes.
+    pub struct JobQuery {
+        /// Of which job.
+        path: JobPath,
+        /// Epochs in `history`; 1000 without.
+        limit: Option<Limit<1000, 10_000>>,
+        /// `next` of the page before.
+        after: Option<EventId>,
     }
 }
 
@@ -111,28 +122,36 @@ async fn submit(extract::State(state): extract::State<State>, taken: Taken, requ
     let (mut parts, body) = request.into_parts();
     let query = Query::of(&mut parts, taken.declared).await?;
     let SubmissionQuery { dry_run, key } = SubmissionQuery::read(&query)?;
-    let client = client(&parts.extensions);
-    let asked = match kind.files() {
-        None => Asked::json(taken.name, &json::bytes(state.intake(), &parts, body).await?)?,
+    let intake = state.intake();
+    let (asked, admission) = match kind.files() {
+        None => {
+            let received = Received::from(intake, &parts, body).await?;
+            received.read(intake, |bytes| Asked::json(taken.name, bytes)).await?
+        }
         Some(files) => {
+            let client = client(&parts.extensions);
             let (request, file) =
                 job_file::receive(&state, (files, &client), taken.fields, &query, (&parts.uri, &parts.headers, body)).await?;
             let hash = hash(&[taken.name.as_bytes(), request.to_string().as_bytes(), file.sha256.as_bytes()]);
-            Asked { hash, request, file: Some(file) }
+            (Asked { hash, request, file: Some(file) }, intake.admit(&parts.extensions))
         }
     };
-    let place = jobs.plans.places.take(&client, 1).map_err(|_| ApiError::TooManyPlans)?;
-    let planning = Planning { lane: jobs.plans.lane.clone(), _place: place };
+    let seat = jobs.plans.seat(admission.client()).map_err(|_| ApiError::TooManyPlans)?;
+    let planning = Planning { seat, kind, asked, admission: admission.clone() };
     if dry_run == Some(true) {
-        let planned = planning.plan(kind, asked).await?.0.spec;
-        return json::answer(state.intake(), state.intake().admit(&parts.extensions), move || PlannedJob::from(planned)).await;
+        let planned = planning.plan().await?.0.spec;
+        return json::answer(intake, admission, move || PlannedJob::from(planned)).await;
     }
     // A client that leaves must not leave its key behind half-used.
-    let job = tokio::spawn(async move { accept((&jobs, &client), kind, key, asked, planning).await })
-        .await
-        .map_err(ApiError::internal)??;
-    let location = format!("/jobs/{}", job.id);
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(AcceptedJob::from(job))).into_response())
+    let held = admission.clone();
+    let accepting = async move {
+        let _held = held;
+        accept(&jobs, key, planning).await
+    };
+    let job = tokio::spawn(accepting).await.map_err(ApiError::internal)??;
+    let location = [(header::LOCATION, format!("/jobs/{}", job.id))];
+    let answer = json::done(intake, admission, move || AcceptedJob::from(job)).await?;
+    Ok((StatusCode::ACCEPTED, location, answer).into_response())
 }
 
 /// Every job that is kept
@@ -146,25 +165,38 @@ pub async fn list(
 ) -> Result<Response, ApiError> {
     let limit = Limit::of(query.limit);
     let listing = Listing { state: query.state, after: query.after, limit: limit as u32 + 1 };
-    let jobs = state.jobs()?.jobs.clone();
-    let (found, next) = page(jobs.list(&listing).await?, limit, |job| job.id.clone());
-    let dto = move |job: &Job| JobDto::new(job, jobs.lease(job));
-    json::answer(state.intake(), admission, move || JobsAnswer { jobs: found.iter().map(dto).collect(), next }).await
+    let (jobs, runtime) = (state.jobs()?.jobs.clone(), Handle::current());
+    let make = move |_: &Admission| {
+        let (found, next) = page(runtime.block_on(jobs.list(&listing))?, limit, |job| job.id.clone());
+        Ok(JobsAnswer { jobs: found.into_iter().map(|job| shown(&jobs, job)).collect(), next })
+    };
+    json::answer_at(state.seat(admission.client())?, state.intake(), admission, make).await
+}
+
+fn shown(jobs: &Jobs, job: Summary) -> JobDto {
+    let lease = jobs.lease(job.claim.as_ref());
+    JobDto::new(job, lease)
 }
 
 /// One job
 ///
-/// With its plan, the metrics of every epoch, and what it made.
-#[utoipa::path(get, path = "/jobs/{id}", operation_id = "get_job", tag = "jobs", params(JobPath), responses((status = 200, description = "The job", body = JobDetail), Problems<{ PARAMETERS | ANSWER | codes! { UnknownJob JobsUnavailable } }>))]
+/// With its plan, the metrics of its epochs, and what it made.
+#[utoipa::path(get, path = "/jobs/{id}", operation_id = "get_job", tag = "jobs", params(JobQuery), responses((status = 200, description = "The job", body = JobDetail), Problems<{ PARAMETERS | ANSWER | codes! { UnknownJob JobsUnavailable } }>))]
 pub async fn show(
     extract::State(state): extract::State<State>,
-    path: JobPath,
+    query: JobQuery,
     admission: Admission,
 ) -> Result<Response, ApiError> {
-    let jobs = &state.jobs()?.jobs;
-    let (job, highlights) = (jobs.job(&path.id).await?, jobs.highlights(&path.id).await?);
-    let lease = jobs.lease(&job);
-    json::answer(state.intake(), admission, move || JobDetail::new(job, lease, &highlights)).await
+    let JobQuery { path: JobPath { id }, limit, after } = query;
+    let page = HistoryPage { after: after.and_then(|EventId(id)| id).unwrap_or_default(), limit: Limit::of(limit) as u32 };
+    let (jobs, runtime) = (state.jobs()?.jobs.clone(), Handle::current());
+    let make = move |admission: &Admission| {
+        let hold = |bytes| admission.memory().add(bytes).map_err(ApiError::from);
+        let details = runtime.block_on(jobs.details(&id, page, hold))?;
+        let lease = jobs.lease(details.summary.claim.as_ref());
+        Ok(JobDetail::new(details, lease))
+    };
+    json::answer_at(state.seat(admission.client())?, state.intake(), admission, make).await
 }
 
 /// Cancel a job
@@ -173,20 +205,26 @@ pub async fn show(
 #[utoipa::path(post, path = "/jobs/{id}/cancel", operation_id = "cancel_job", tag = "jobs", params(JobPath), responses(
     (status = 200, description = "It is cancelled", body = JobDto),
     (status = 202, description = "It will stop", body = JobDto),
-    Problems<{ PARAMETERS | codes! { UnknownJob JobFinished JobsUnavailable } }>
+    Problems<{ PARAMETERS | codes! { UnknownJob JobFinished JobsUnavailable Busy } }>
 ))]
-pub async fn cancel(extract::State(state): extract::State<State>, path: JobPath) -> Result<Response, ApiError> {
-    let JobsPart { jobs, kinds, .. } = &**state.jobs()?;
-    let job = jobs.cancel(&path.id).await?;
-    if !job.state.is_terminal() {
-        return Ok((StatusCode::ACCEPTED, Json(JobDto::new(&job, jobs.lease(&job)))).into_response());
-    }
-    // No worker has it, and what came with it makes room at once.
-    if let Some(kind) = kinds.get(&job.spec.kind).cloned() {
-        let discarded = tokio::task::spawn_blocking(move || kind.discard(&path.id)).await;
-        discarded.map_err(ApiError::internal)?;
-    }
-    Ok(Json(JobDto::new(&job, jobs.lease(&job))).into_response())
+pub async fn cancel(
+    extract::State(state): extract::State<State>,
+    path: JobPath,
+    admission: Admission,
+) -> Result<Response, ApiError> {
+    let (part, held) = (Arc::clone(state.jobs()?), admission.clone());
+    let cancelling = async move {
+        let _held = held;
+        let job = part.jobs.cancel(&path.id).await?;
+        // No worker has it, and what came with it makes room at once.
+        if let Some(kind) = part.kinds.get(&job.kind).cloned().filter(|_| job.state.is_terminal()) {
+            tokio::task::spawn_blocking(move || kind.discard(&path.id)).await.map_err(ApiError::internal)?;
+        }
+        Ok::<_, ApiError>(shown(&part.jobs, job))
+    };
+    let job = state.seat(admission.client())?.run_async(cancelling).await?;
+    let status = if job.state.is_terminal() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, json::done(state.intake(), admission, move || job).await?).into_response())
 }
 
 /// What a request asks for.
@@ -198,7 +236,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn json(kind: &str, bytes: &Bytes) -> Result<Self, ApiError> {
+    fn json(kind: &str, bytes: &[u8]) -> Result<Self, ApiError> {
         Ok(Self { request: json::parse(bytes)?, file: None, hash: hash(&[kind.as_bytes(), bytes]) })
     }
 }
@@ -210,54 +248,42 @@ fn hash(parts: &[&[u8]]) -> String {
 }
 
 /// The job of this key and body; a new one unless it was accepted before.
-async fn accept(
-    (part, client): (&JobsPart, &Client),
-    kind: Arc<dyn AnyKind>,
-    key: Option<IdempotencyKey>,
-    asked: Asked,
-    planning: Planning,
-) -> Result<Job, ApiError> {
-    let Some(IdempotencyKey(key)) = key else { return plan_and_enqueue((part, client), kind, None, asked, planning).await };
-    let mut reservation = match part.jobs.reserve(client, &key, &asked.hash).await? {
+async fn accept(part: &JobsPart, key: Option<IdempotencyKey>, planning: Planning) -> Result<Job, ApiError> {
+    let Some(IdempotencyKey(key)) = key else { return plan_and_enqueue(part, None, planning).await };
+    let mut reservation = match part.jobs.reserve(planning.admission.client(), &key, &planning.asked.hash).await? {
         KeyAdmission::Known(job) => return Ok(*job),
         KeyAdmission::New(reservation) => reservation,
     };
-    let accepted = plan_and_enqueue((part, client), kind, Some(&mut reservation), asked, planning).await;
+    let accepted = plan_and_enqueue(part, Some(&mut reservation), planning).await;
     // Before the answer: whoever mends the request may send it again with the same key.
     reservation.give_up().await;
     accepted
 }
 
-async fn plan_and_enqueue(
-    (part, client): (&JobsPart, &Client),
-    kind: Arc<dyn AnyKind>,
-    reservation: Option<&mut Reservation>,
-    asked: Asked,
-    planning: Planning,
-) -> Result<Job, ApiError> {
-    let (plan, file) = planning.plan(kind, asked).await?;
-    let job = part.jobs.enqueue(client, &plan, reservation).await?;
+async fn plan_and_enqueue(part: &JobsPart, reservation: Option<&mut Reservation>, planning: Planning) -> Result<Job, ApiError> {
+    let client = planning.admission.client().clone();
+    let (plan, file) = planning.plan().await?;
+    let job = part.jobs.enqueue(&client, &plan, reservation).await?;
     file.into_iter().for_each(Attachment::keep);
     Ok(job)
 }
 
-/// A place among those whose jobs are being planned.
+/// A job that is to be planned, and what it holds meanwhile.
 struct Planning {
-    lane: Lane,
-    _place: Share,
+    seat: Seat,
+    kind: Arc<dyn AnyKind>,
+    asked: Asked,
+    admission: Admission,
 }
 
 impl Planning {
     /// The plan, and the file that it is about.
-    async fn plan(self, kind: Arc<dyn AnyKind>, asked: Asked) -> Result<(NewJob, Option<Attachment>), ApiError> {
-        let Asked { request, file, .. } = asked;
-        let Self { lane, _place: place } = self;
-        let origin = Origin { client: place.client().clone(), request: 0 };
+    async fn plan(self) -> Result<(NewJob, Option<Attachment>), ApiError> {
+        let Self { seat, kind, asked: Asked { request, file, .. }, admission } = self;
         let work = move || {
-            let _place = place;
+            let _admission = admission;
             kind.plan(&request, file.as_ref()).map(|plan| (plan, file))
         };
-        let planned = lane.run(origin, work).await.expect("any number may wait that has a place");
-        planned.map_err(ApiError::from_plan)
+        seat.run(work).await.map_err(ApiError::from_plan)
     }
 }

@@ -5,10 +5,9 @@
 use std::io::Read;
 
 use axum::{
-    Json,
     body::Body,
     extract::{self, Request},
-    http::{Extensions, HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -21,18 +20,16 @@ use crate::{
     finetuning::kinds::version_resource,
     graph::{self, SingleFile},
     http::{
-        client::client,
         code::{ANSWER, BODY, MODEL, VERSION, codes},
         dto::ModelDetail,
         error::ApiError,
-        json,
+        json::{self, Received},
         openapi::Problems,
         parameters::parameters,
         state::State,
     },
-    inference::{Error, ModelId, VersionView},
+    inference::{Admission, Error, ModelId, VersionView},
     jobs::{Error as JobsError, Removal, Resource},
-    work::Share,
 };
 
 /// Bytes that are read and sent at once.
@@ -66,29 +63,54 @@ pub async fn choose(
     extract::State(state): extract::State<State>,
     path: WholeModelPath,
     request: Request,
-) -> Result<Json<ModelDetail>, ApiError> {
+) -> Result<Response, ApiError> {
     let model = path.model.0;
     let (parts, body) = request.into_parts();
-    let bytes = json::bytes(state.intake(), &parts, body).await?;
-    let StableVersion { version } = json::object(&bytes)?;
-    state.engine().pin(&model, version).await?;
-    Ok(Json(ModelDetail::new(&state.engine().model(&model)?, false)))
+    let received = Received::from(state.intake(), &parts, body).await?;
+    let (StableVersion { version }, admission) = received.read(state.intake(), json::object).await?;
+    let (engine, named) = (state.engine().clone(), model.clone());
+    changed(&state, model, admission, async move { Ok(engine.pin(&named, version).await?) }).await
 }
 
 /// Take the choice of a version back
 ///
 /// The newest published version answers again, as it does where nobody chose one. Without a choice nothing changes. Refused
 /// where no version was published.
-#[utoipa::path(delete, path = "/models/{model}/stable", operation_id = "unset_stable_version", tag = "models", params(WholeModelPath), responses((status = 200, description = "The model, as in `/models`", body = ModelDetail), Problems<{ MODEL | codes!(VersionInUse) }>))]
-pub async fn unchoose(extract::State(state): extract::State<State>, path: WholeModelPath) -> Result<Json<ModelDetail>, ApiError> {
+#[utoipa::path(delete, path = "/models/{model}/stable", operation_id = "unset_stable_version", tag = "models", params(WholeModelPath), responses((status = 200, description = "The model, as in `/models`", body = ModelDetail), Problems<{ MODEL | codes! { VersionInUse Busy } }>))]
+pub async fn unchoose(
+    extract::State(state): extract::State<State>,
+    path: WholeModelPath,
+    admission: Admission,
+) -> Result<Response, ApiError> {
     let model = path.model.0;
-    let view = state.engine().model(&model)?;
-    if view.stable.pinned && !view.versions.iter().any(|version| version.version.metadata.published) {
-        let detail = format!("no version of `{model}` was published: without a choice none is to answer; choose another instead");
-        return Err(ApiError::VersionInUse(detail));
-    }
-    state.engine().unpin(&model).await?;
-    Ok(Json(ModelDetail::new(&state.engine().model(&model)?, false)))
+    let (engine, named) = (state.engine().clone(), model.clone());
+    let unchoosing = async move {
+        let view = engine.model(&named)?;
+        if view.stable.pinned && !view.versions.iter().any(|version| version.version.metadata.published) {
+            let detail =
+                format!("no version of `{named}` was published: without a choice none is to answer; choose another instead");
+            return Err(ApiError::VersionInUse(detail));
+        }
+        Ok(engine.unpin(&named).await?)
+    };
+    changed(&state, model, admission, unchoosing).await
+}
+
+/// The `model` once `change` has been made, which goes on whoever leaves.
+async fn changed(
+    state: &State,
+    model: String,
+    admission: Admission,
+    change: impl Future<Output = Result<(), ApiError>> + Send + 'static,
+) -> Result<Response, ApiError> {
+    let (engine, held) = (state.engine().clone(), admission.clone());
+    let changing = async move {
+        let _held = held;
+        change.await?;
+        Ok::<_, ApiError>(engine.model(&model)?)
+    };
+    let view = state.seat(admission.client())?.run_async(changing).await?;
+    json::done(state.intake(), admission, move || ModelDetail::new(&view, false)).await
 }
 
 /// Delete a version
@@ -96,16 +118,20 @@ pub async fn unchoose(extract::State(state): extract::State<State>, path: WholeM
 /// Refused while a job uses it, when it is all that the default model has, and while it was chosen, or is the only one that was
 /// published, and others are there: which of them is to answer somebody has to say. If it was the stable one, the newest published
 /// one counts. The model goes with its last version. Requests that run on it finish. No later version gets its number.
-#[utoipa::path(delete, path = "/models/{model}/versions/{version}", operation_id = "delete_version", tag = "models", params(VersionPath), responses((status = 204, description = "It is gone"), Problems<{ VERSION | codes! { VersionInUse JobsUnavailable } }>))]
-pub async fn remove(extract::State(state): extract::State<State>, path: VersionPath) -> Result<StatusCode, ApiError> {
-    let VersionPath { model, version } = path;
+#[utoipa::path(delete, path = "/models/{model}/versions/{version}", operation_id = "delete_version", tag = "models", params(VersionPath), responses((status = 204, description = "It is gone"), Problems<{ VERSION | codes! { VersionInUse JobsUnavailable Busy } }>))]
+pub async fn remove(
+    extract::State(state): extract::State<State>,
+    path: VersionPath,
+    admission: Admission,
+) -> Result<StatusCode, ApiError> {
+    let seat = state.seat(admission.client())?;
     // A client that leaves must not leave it half removed.
-    tokio::spawn(remove_unused(state, model, version)).await.map_err(ApiError::internal)??;
+    seat.run_async(remove_unused(state, path, admission)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn remove_unused(state: State, model: String, version: u32) -> Result<(), ApiError> {
-    state.engine().rescan().await?;
+async fn remove_unused(state: State, VersionPath { model, version }: VersionPath, _admission: Admission) -> Result<(), ApiError> {
+    state.engine().rescan_for(&model).await?;
     let view = state.engine().model(&model)?;
     let published = |other: &VersionView| other.version.metadata.published && other.version.metadata.version != version;
     if view.stable.version == version && view.versions.len() > 1 && (view.stable.pinned || !view.versions.iter().any(published)) {
@@ -145,19 +171,24 @@ async fn remove_unused(state: State, model: String, version: u32) -> Result<(), 
 pub async fn download(
     extract::State(state): extract::State<State>,
     path: VersionPath,
-    extensions: Extensions,
+    admission: Admission,
 ) -> Result<Response, ApiError> {
     let VersionPath { model, version } = path;
     let id = model_id(&state, &model, version)?;
-    let place = state.downloads().take(&client(&extensions), 1).map_err(|_| ApiError::TooManyDownloads)?;
-    let (file, place) = state.engine().single_file(&model, version, place).await.map_err(too_large)?;
+    let place = state.downloads().take(admission.client(), 1).map_err(|_| ApiError::TooManyDownloads)?;
+    let (engine, named, origin) = (state.engine().clone(), model.clone(), admission.origin());
+    let held = (place, admission);
+    // The first time every byte is read.
+    let open = move || engine.single_file(&named, version).map(|file| (file, held));
+    let (file, held) =
+        state.opening().run(origin, open).await.expect("any number may wait that has a place").map_err(too_large)?;
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::CONTENT_LENGTH, file.length().into());
     // Model names have a narrow alphabet; the repository refuses others.
     let disposition = format!("attachment; filename=\"{model}-{version}.onnx\"");
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_str(&disposition).map_err(ApiError::internal)?);
-    Ok((model_headers(&id), headers, Body::from_stream(chunks(file, place))).into_response())
+    Ok((model_headers(&id), headers, Body::from_stream(chunks(file, held))).into_response())
 }
 
 fn model_id(state: &State, model: &str, version: u32) -> Result<ModelId, ApiError> {
@@ -179,13 +210,13 @@ fn too_large(error: Error) -> ApiError {
 }
 
 /// The file's bytes, read off the async threads as fast as the client takes them.
-fn chunks(file: SingleFile, place: Share) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> {
-    stream::try_unfold((file, place), |(mut file, place)| async move {
+fn chunks<H: Send + 'static>(file: SingleFile, held: H) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> {
+    stream::try_unfold((file, held), |(mut file, held)| async move {
         let read = tokio::task::spawn_blocking(move || {
             let mut chunk = Vec::with_capacity(CHUNK);
-            file.by_ref().take(CHUNK as u64).read_to_end(&mut chunk).map(|_| (file, chunk))
+            file.by_ref().take(CHUNK as u64).read_to_end(&mut chunk).map(|_| (file, held, chunk))
         });
-        let (file, chunk) = read.await.map_err(std::io::Error::other)??;
-        Ok((!chunk.is_empty()).then(|| (Bytes::from(chunk), (file, place))))
+        let (file, held, chunk) = read.await.map_err(std::io::Error::other)??;
+        Ok((!chunk.is_empty()).then(|| (Bytes::from(chunk), (file, held))))
     })
 }

@@ -20,6 +20,7 @@ use crate::{
         query::Place,
         state::State,
     },
+    inference::Admission,
     message::{excerpt, quoted},
 };
 
@@ -33,7 +34,7 @@ const MAX_FIELD_BYTES: usize = 256;
 ///
 /// # Errors
 /// A form that cannot be read, no file in it or several; as for an archive that is the body itself.
-pub async fn archive(state: &State, said: Said, parts: &Parts, body: Body) -> Result<Dataset, ApiError> {
+pub async fn archive(state: &State, said: Said, parts: &Parts, body: Body, admission: Admission) -> Result<Dataset, ApiError> {
     let headers = &parts.headers;
     let limit = state.datasets().config().max_upload_bytes;
     if body::declared_length(headers).is_some_and(|declared| declared as u64 > limit.saturating_add(MAX_AROUND_BYTES)) {
@@ -43,7 +44,7 @@ pub async fn archive(state: &State, said: Said, parts: &Parts, body: Body) -> Re
     let chunks = state.intake().chunks_within(body, idle, "datasets.idle_timeout_ms");
     let mut reader = Reader { state, said, parts, form: Form::new(headers, chunks)? };
     let (upload, read_as) = reader.read().await?;
-    Ok(upload.finish(read_as).await?)
+    Ok(upload.finish(read_as, admission).await?)
 }
 
 /// A form that is being read.

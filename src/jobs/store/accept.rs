@@ -7,13 +7,13 @@ use std::time::Duration;
 use sqlx::{Row, Sqlite, Transaction, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::{Move, Store, append, change, rows};
+use super::{Move, Store, append, change, history::SUMMARY, rows};
 use crate::{
     config::JobsConfig,
     jobs::{
         error::Error,
         event::{Event, QUEUED},
-        job::{Job, NewJob},
+        job::{Job, NewJob, Summary},
         state::State,
         time::Timestamp,
     },
@@ -144,7 +144,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::UnknownJob`]; [`Error::Finished`].
-    pub async fn cancel(&self, id: &str, now: Timestamp) -> Result<Job, Error> {
+    pub async fn cancel(&self, id: &str, now: Timestamp) -> Result<Summary, Error> {
         let mut tx = self.begin().await?;
         let row = sqlx::query("SELECT seq, state FROM jobs WHERE id = ?").bind(id).fetch_optional(&mut *tx).await?;
         let target = rows::target(&row.ok_or_else(|| Error::UnknownJob { id: id.to_owned() })?)?;
@@ -158,9 +158,10 @@ impl Store {
                 cancelled.ok_or_else(|| Error::Finished { id: id.to_owned(), state })?;
             }
         }
-        let row = sqlx::query("SELECT * FROM jobs WHERE seq = ?").bind(target.seq).fetch_one(&mut *tx).await?;
+        let query = format!("SELECT {SUMMARY} FROM jobs WHERE seq = ?");
+        let row = sqlx::query(&query).bind(target.seq).fetch_one(&mut *tx).await?;
         tx.commit().await?;
-        rows::job(&row)
+        rows::summary(&row)
     }
 }
 

@@ -2,11 +2,15 @@
 //!
 //! Changes nothing.
 
+use futures_util::TryStreamExt;
+use serde_json::{Value, value::RawValue};
+use sqlx::{Row, Sqlite, Transaction, sqlite::SqliteRow};
+
 use super::{Store, rows};
 use crate::jobs::{
     error::Error,
     event::{EPOCH, StoredEvent, WARNING},
-    job::Job,
+    job::{Details, Job, Summary, Written},
     state::State,
 };
 
@@ -21,8 +25,24 @@ pub struct Listing {
     pub limit: u32,
 }
 
-/// Epochs and warnings that a job shows; more are among its events.
-const SHOWN_EVENTS: i64 = 10_000;
+/// Which epochs of a job are shown, in order.
+#[derive(Debug, Clone, Copy)]
+pub struct HistoryPage {
+    /// Only those behind the event of this id.
+    pub after: u64,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Warnings that a job shows; more are among its events.
+const SHOWN_WARNINGS: usize = 1000;
+
+/// What a list reads: all but plan, warnings and result.
+pub(super) const SUMMARY: &str =
+    "id, state, kind, subject, cancel_requested, progress, error, created, started, finished, lease_owner, lease_until";
+
+/// Memory that a text takes while it is read and as what is shown of it: SQLite's, ours, and that of its parts as they are written.
+const COPIES: u64 = 3;
 
 impl Store {
     /// One job.
@@ -34,19 +54,57 @@ impl Store {
         rows::job(&row.ok_or_else(|| Error::UnknownJob { id: id.to_owned() })?)
     }
 
+    /// What a list shows of one job.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`].
+    pub async fn summary(&self, id: &str) -> Result<Summary, Error> {
+        let query = format!("SELECT {SUMMARY} FROM jobs WHERE id = ?");
+        let row = sqlx::query(&query).bind(id).fetch_optional(&self.pool).await?;
+        rows::summary(&row.ok_or_else(|| Error::UnknownJob { id: id.to_owned() })?)
+    }
+
+    /// What is shown of one job, with a page of its history. Nothing is read before `hold` has let in its bytes of memory.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`]; those of `hold`.
+    pub async fn details<E: From<Error>>(
+        &self,
+        id: &str,
+        page: HistoryPage,
+        mut hold: impl FnMut(u64) -> Result<(), E>,
+    ) -> Result<Details, E> {
+        // In one transaction, so that what is read is what was measured.
+        let mut tx = self.pool.begin().await.map_err(Error::from)?;
+        let (seq, bytes) = size(&mut tx, id).await?;
+        hold(COPIES.saturating_mul(bytes))?;
+        let query = format!("SELECT {SUMMARY}, plan, warnings, result FROM jobs WHERE seq = ?");
+        let row = sqlx::query(&query).bind(seq).fetch_one(&mut *tx).await.map_err(Error::from)?;
+        let (history, next) = history(&mut tx, seq, page, &mut hold).await?;
+        let mut warnings: Vec<String> = rows::json(&row, "warnings")?;
+        for warning in told(&mut tx, seq).await? {
+            // A run that goes on may find the same again.
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+        let (plan, result) = (rows::json(&row, "plan")?, rows::optional::<Box<RawValue>>(&row, "result")?);
+        Ok(Details { summary: rows::summary(&row)?, plan, warnings, history, next, result })
+    }
+
     /// Jobs, the newest first.
     ///
     /// # Errors
     /// [`Error::UnknownJob`] for one to start after that is not kept.
-    pub async fn list(&self, listing: &Listing) -> Result<Vec<Job>, Error> {
+    pub async fn list(&self, listing: &Listing) -> Result<Vec<Summary>, Error> {
         let before = match &listing.after {
             None => i64::MAX,
             Some(id) => self.seq(id).await?,
         };
-        let query = sqlx::query("SELECT * FROM jobs WHERE seq < ? AND (? IS NULL OR state = ?) ORDER BY seq DESC LIMIT ?");
+        let query = format!("SELECT {SUMMARY} FROM jobs WHERE seq < ? AND (? IS NULL OR state = ?) ORDER BY seq DESC LIMIT ?");
         let state = listing.state.map(State::name);
-        let rows = query.bind(before).bind(state).bind(state).bind(listing.limit).fetch_all(&self.pool).await?;
-        rows.iter().map(rows::job).collect()
+        let rows = sqlx::query(&query).bind(before).bind(state).bind(state).bind(listing.limit).fetch_all(&self.pool).await?;
+        rows.iter().map(rows::summary).collect()
     }
 
     /// How many jobs are kept in each state.
@@ -72,19 +130,60 @@ impl Store {
         rows.iter().map(rows::event).collect()
     }
 
-    /// A job's `epoch` and `warning` events, in order.
-    ///
-    /// # Errors
-    /// [`Error::UnknownJob`].
-    pub async fn highlights(&self, id: &str) -> Result<Vec<StoredEvent>, Error> {
-        let seq = self.seq(id).await?;
-        let query = sqlx::query("SELECT * FROM events WHERE job = ? AND kind IN (?, ?) ORDER BY id LIMIT ?");
-        let rows = query.bind(seq).bind(EPOCH).bind(WARNING).bind(SHOWN_EVENTS).fetch_all(&self.pool).await?;
-        rows.iter().map(rows::event).collect()
-    }
-
     async fn seq(&self, id: &str) -> Result<i64, Error> {
         let seq = sqlx::query_scalar("SELECT seq FROM jobs WHERE id = ?").bind(id).fetch_optional(&self.pool).await?;
         seq.ok_or_else(|| Error::UnknownJob { id: id.to_owned() })
     }
+}
+
+type Tx = Transaction<'static, Sqlite>;
+
+/// Where a job is, and the bytes of what its details are read from.
+async fn size(tx: &mut Tx, id: &str) -> Result<(i64, u64), Error> {
+    let query =
+        "SELECT seq, octet_length(plan) + octet_length(warnings) + COALESCE(octet_length(result), 0) FROM jobs WHERE id = ?";
+    let found: Option<(i64, i64)> = sqlx::query_as(query).bind(id).fetch_optional(&mut **tx).await?;
+    found.map(|(seq, bytes)| (seq, rows::unsigned(bytes))).ok_or_else(|| Error::UnknownJob { id: id.to_owned() })
+}
+
+/// A page of a job's epochs, one after the other, and the id of its last event if there are more.
+async fn history<E: From<Error>>(
+    tx: &mut Tx,
+    seq: i64,
+    page: HistoryPage,
+    hold: &mut impl FnMut(u64) -> Result<(), E>,
+) -> Result<(Vec<Written>, Option<u64>), E> {
+    let query = "SELECT id, phase, epoch, step, data FROM events WHERE job = ? AND kind = ? AND id > ? ORDER BY id LIMIT ?";
+    let query = sqlx::query(query).bind(seq).bind(EPOCH).bind(rows::signed(page.after)).bind(page.limit.saturating_add(1));
+    let mut found = query.fetch(&mut **tx);
+    let (mut epochs, mut last) = (Vec::new(), 0);
+    while let Some(row) = found.try_next().await.map_err(Error::from)? {
+        if epochs.len() as u64 == u64::from(page.limit) {
+            return Ok((epochs, Some(last)));
+        }
+        hold(COPIES.saturating_mul(row.try_get::<&str, _>("data").map_err(Error::from)?.len() as u64))?;
+        last = rows::unsigned(row.try_get("id").map_err(Error::from)?);
+        epochs.push(epoch(&row)?);
+    }
+    Ok((epochs, None))
+}
+
+/// An epoch as one object, as [`crate::jobs::Event::document`] has it.
+fn epoch(row: &SqliteRow) -> Result<Written, Error> {
+    let mut epoch: Written = rows::json(row, "data")?;
+    if let Some(mark) = rows::mark(row)? {
+        let raw = |value: Value| RawValue::from_string(value.to_string()).expect("a number is JSON");
+        let places = [("phase", mark.phase.into()), ("epoch", mark.epoch.into()), ("step", mark.step.into())];
+        for (name, place) in places {
+            epoch.entry(name.to_owned()).or_insert_with(|| raw(place));
+        }
+    }
+    Ok(epoch)
+}
+
+/// What a job has warned of since it was accepted.
+async fn told(tx: &mut Tx, seq: i64) -> Result<Vec<String>, Error> {
+    let query = "SELECT data ->> 'text' FROM events WHERE job = ? AND kind = ? AND json_type(data, '$.text') = 'text' \
+                 GROUP BY 1 ORDER BY MIN(id) LIMIT ?";
+    Ok(sqlx::query_scalar(query).bind(seq).bind(WARNING).bind(SHOWN_WARNINGS as i64).fetch_all(&mut **tx).await?)
 }

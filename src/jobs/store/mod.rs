@@ -23,7 +23,7 @@ use tokio::task::spawn_blocking;
 
 pub use accept::Admission;
 pub(super) use accept::Hold;
-pub use history::Listing;
+pub use history::{HistoryPage, Listing};
 pub use leases::{Lease, Report, Standing};
 pub(super) use uses::RemovalNote;
 
@@ -45,6 +45,9 @@ const BUSY: Duration = Duration::from_secs(5);
 
 /// Transactions are short, and only one at a time can write.
 const CONNECTIONS: u32 = 4;
+
+/// Longest result in bytes that the last event repeats; the job has it in any case.
+const RESULT_IN_EVENT: usize = 64 << 10;
 
 const MIGRATIONS: [(i64, &str, &str); 5] = [
     (1, "jobs", include_str!("../migrations/0001_jobs.sql")),
@@ -162,11 +165,17 @@ impl Move<'_> {
         match self {
             Self::Release => Event::new(QUEUED).with("reason", "shutdown"),
             Self::Requeue => Event::new(QUEUED).with("reason", "worker_lost"),
-            Self::Complete(result) => end().with("result", (*result).clone()),
+            Self::Complete(result) if is_short(result) => end().with("result", (*result).clone()),
+            Self::Complete(_) => end(),
             Self::Fail(failure) => end().with("error", serde_json::json!(failure)),
             Self::Cancel => end(),
         }
     }
+}
+
+/// Whether `result` may be repeated in the last event.
+fn is_short(result: &serde_json::Value) -> bool {
+    result.to_string().len() <= RESULT_IN_EVENT
 }
 
 /// Makes `change` of `target` and appends its event; `None` when the job's state does not allow it.

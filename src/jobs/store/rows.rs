@@ -9,7 +9,7 @@ use super::Target;
 use crate::jobs::{
     error::Error,
     event::{Event, Mark, StoredEvent},
-    job::{Claim, Job, Spec},
+    job::{Claim, Job, Spec, Summary},
     state::State,
     time::Timestamp,
 };
@@ -42,6 +42,23 @@ pub fn job(row: &SqliteRow) -> Result<Job, Error> {
     })
 }
 
+pub fn summary(row: &SqliteRow) -> Result<Summary, Error> {
+    let time = |column| Ok::<_, Error>(row.try_get::<Option<i64>, _>(column)?.map(Timestamp));
+    Ok(Summary {
+        id: row.try_get("id")?,
+        state: state(row)?,
+        kind: row.try_get("kind")?,
+        subject: json(row, "subject")?,
+        cancel_requested: row.try_get("cancel_requested")?,
+        progress: optional(row, "progress")?,
+        error: optional(row, "error")?,
+        created: Timestamp(row.try_get("created")?),
+        started: time("started")?,
+        finished: time("finished")?,
+        claim: claim(row)?,
+    })
+}
+
 /// Who has the job and until when, while somebody has it.
 pub fn claim(row: &SqliteRow) -> Result<Option<Claim>, Error> {
     let owner: Option<String> = row.try_get("lease_owner")?;
@@ -54,12 +71,15 @@ pub fn events(row: &SqliteRow) -> Result<u64, Error> {
 }
 
 pub fn event(row: &SqliteRow) -> Result<StoredEvent, Error> {
-    let mark = match (row.try_get("phase")?, row.try_get("epoch")?, row.try_get::<Option<i64>, _>("step")?) {
+    let event = Event { kind: row.try_get("kind")?, mark: mark(row)?, data: json(row, "data")? };
+    Ok(StoredEvent { id: unsigned(row.try_get("id")?), event, at: Timestamp(row.try_get("at")?) })
+}
+
+pub fn mark(row: &SqliteRow) -> Result<Option<Mark>, Error> {
+    Ok(match (row.try_get("phase")?, row.try_get("epoch")?, row.try_get::<Option<i64>, _>("step")?) {
         (Some(phase), Some(epoch), Some(step)) => Some(Mark { phase, epoch, step: unsigned(step) }),
         _ => None,
-    };
-    let event = Event { kind: row.try_get("kind")?, mark, data: json(row, "data")? };
-    Ok(StoredEvent { id: unsigned(row.try_get("id")?), event, at: Timestamp(row.try_get("at")?) })
+    })
 }
 
 pub fn target(row: &SqliteRow) -> Result<Target, Error> {
@@ -71,11 +91,11 @@ fn state(row: &SqliteRow) -> Result<State, Error> {
     State::from_name(name).ok_or(Error::Damaged { column: "state", source: None })
 }
 
-fn json<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, Error> {
+pub fn json<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, Error> {
     parse(row.try_get(column)?, column)
 }
 
-fn optional<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, Error> {
+pub fn optional<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, Error> {
     row.try_get::<Option<&str>, _>(column)?.map(|text| parse(text, column)).transpose()
 }
 

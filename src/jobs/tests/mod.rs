@@ -1,6 +1,7 @@
 //! The store alone, then the worker over it.
 
 mod accept;
+mod details;
 mod keys;
 mod sound;
 mod store;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     jobs::{
-        Error, Event, Failure, Jobs, Listing, Progress, Report, Resource, State,
+        Error, Event, Failure, HistoryPage, Jobs, Listing, Progress, Report, Resource, State,
         testing::{Bench, LEASE, config, new_job},
     },
     work::Client,
@@ -171,8 +171,9 @@ async fn steps_already_reported_are_not_reported_again() {
         "queued",
     ];
     assert_eq!(bench.kinds(&id).await, expected);
-    let highlights = bench.jobs.highlights(&id).await.expect("kept");
-    assert_eq!(highlights.iter().map(|event| event.id).collect::<Vec<_>>(), [11]);
+    let page = HistoryPage { after: 0, limit: 9 };
+    let details = bench.jobs.details(&id, page, |_| Ok::<_, Error>(())).await.expect("kept");
+    assert_eq!((json!(details.history), details.next), (json!([{"phase": 1, "epoch": 1, "step": 5}]), None));
     let page = bench.jobs.events(&id, 3, 2).await.expect("kept");
     assert_eq!(page.iter().map(|event| event.id).collect::<Vec<_>>(), [4, 5]);
 }

@@ -201,7 +201,7 @@ async fn the_job_of_a_dead_process_reads_so_and_goes_to_another_at_once() {
     let id = bench.enqueue("a").await.id;
     let crashed = bench.replica().await;
     crashed.store().claim(bench.jobs.now(), LEASE).await.expect("it works").expect("one waits");
-    let lease = async || bench.jobs.lease(&bench.jobs.job(&id).await.expect("kept"));
+    let lease = async || bench.jobs.lease(bench.jobs.summary(&id).await.expect("kept").claim.as_ref());
     assert_eq!(lease().await.map(|lease| lease.status), Some(LeaseStatus::Held));
     let worker = worker(&bench, |job, _| Ok(json!(job.attempts)));
     assert_eq!(worker.run_one().await.expect("it works"), None, "its process lives");
@@ -218,7 +218,10 @@ async fn a_silent_workers_job_reads_so_long_before_another_takes_it() {
     let bench = Bench::new().await;
     let id = bench.enqueue("a").await.id;
     let (_, lease) = bench.jobs.store().claim(bench.jobs.now(), LEASE).await.expect("it works").expect("one waits");
-    let status = async || bench.jobs.lease(&bench.jobs.job(&id).await.expect("kept")).map(|lease| lease.status);
+    let status = async || {
+        let claim = bench.jobs.summary(&id).await.expect("kept").claim;
+        bench.jobs.lease(claim.as_ref()).map(|lease| lease.status)
+    };
     bench.pass(LEASE / 5);
     assert_eq!(status().await, Some(LeaseStatus::Held), "one report may be late");
     bench.pass(Duration::from_millis(1));
@@ -260,7 +263,7 @@ async fn a_worker_that_lost_its_lease_stops_and_writes_nothing() {
 #[tokio::test]
 async fn a_job_runs_at_low_priority_with_all_its_threads() {
     let bench = Bench::with(crate::config::JobsConfig { nice: 7, ..crate::jobs::testing::config() }).await;
-    bench.enqueue("a").await;
+    let id = bench.enqueue("a").await.id;
     let nice = || rustix::process::getpriority_process(None).expect("the calling thread's");
     let (before, worker) = (
         nice(),
@@ -270,7 +273,7 @@ async fn a_job_runs_at_low_priority_with_all_its_threads() {
         }),
     );
     worker.run_one().await.expect("it works");
-    let job = &bench.jobs.list(&crate::jobs::Listing { limit: 1, ..Default::default() }).await.expect("it works")[0];
+    let job = bench.jobs.job(&id).await.expect("kept");
     assert_eq!(job.result, Some(json!([(before + 7).min(19), (before + 7).min(19)])));
     assert_eq!(nice(), before, "serving keeps its priority");
 }

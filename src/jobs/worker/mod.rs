@@ -96,7 +96,7 @@ impl Worker {
     async fn tidy(&self) {
         for kind in self.kinds.all() {
             for id in kind.leftovers() {
-                let ended = match self.jobs.job(&id).await {
+                let ended = match self.jobs.summary(&id).await {
                     Ok(job) => job.state.is_terminal(),
                     // One that is new may be about to be accepted.
                     Err(error) => matches!(error, Error::UnknownJob { .. }) && !is_new(&id),

@@ -118,7 +118,8 @@ impl Setup {
         let decoding = engine.decoding_memory().clone();
         let datasets = Datasets::open_within(config.datasets, &config.data.dir, limits, decoding).expect("a new store");
         let state = State::new(engine, datasets, config.server, None);
-        let state = state.with_jobs(jobs.clone(), Kinds::default().with("finetune", Arc::new(kind)));
+        let gate = jobs.keys().gate(state.server().auth).await.expect("a new store");
+        let state = state.with_jobs(jobs.clone(), Kinds::default().with("finetune", Arc::new(kind))).behind(gate);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel::<()>();
