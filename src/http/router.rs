@@ -51,6 +51,7 @@ pub(super) fn documented() -> OpenApiRouter<State> {
         .route(Predict, routes!(features::features_version))
         .route(Predict, routes!(models::list))
         .route(Predict, routes!(models::show))
+        .route(Predict, routes!(models::labels))
         .route(Predict, routes!(models::layers))
         .route(Admin, routes!(versions::choose, versions::unchoose))
         .route(Admin, routes!(versions::remove))

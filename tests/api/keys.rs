@@ -10,7 +10,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use crate::support::{Answer, Graft, Ran, Setup, TestApp, encoded_fixture, eventually, plain};
 
 /// Every operation, and what a key must have that asks for it.
-const ROUTES: [(&str, &str); 31] = [
+const ROUTES: [(&str, &str); 32] = [
     ("post /predict", "predict"),
     ("post /models/{model}/predict", "predict"),
     ("post /models/{model}/versions/{version}/predict", "predict"),
@@ -19,6 +19,7 @@ const ROUTES: [(&str, &str); 31] = [
     ("post /models/{model}/versions/{version}/features", "predict"),
     ("get /models", "predict"),
     ("get /models/{model}", "predict"),
+    ("get /models/{model}/labels", "predict"),
     ("get /models/{model}/layers", "predict"),
     ("put /models/{model}/stable", "admin"),
     ("delete /models/{model}/stable", "admin"),

@@ -1,4 +1,4 @@
-//! `/models`, `/models/{m}` and `/models/{m}/layers`: what is served, as clients read it.
+//! `/models`, `/models/{m}`, its labels and its layers: what is served, as clients read it.
 
 use serde_json::{Value, json};
 
@@ -47,6 +47,34 @@ async fn one_model_has_its_labels() {
     let bytes = std::fs::metadata(file).expect("it was published").len();
     assert!(bytes >= 4 * (3 * 1000 + 1000));
     assert_eq!(body["versions"][0]["weights"]["bytes"], bytes);
+}
+
+#[tokio::test]
+async fn versions_and_labels_come_in_pages() {
+    let app = Setup::new().with(Tiny::Colours, "colours").with(Tiny::Thousand, "colours").spawn().await;
+    let versions = async |path: &str| {
+        let model = app.get(path).await.ok().json();
+        let numbers = model["versions"].as_array().expect("a list").iter().map(|version| version["version"].clone());
+        (numbers.collect::<Value>(), model["next"].clone())
+    };
+    assert_eq!(versions("/models/colours").await, (json!([1, 2, 3]), Value::Null));
+    assert_eq!(versions("/models/colours?limit=2").await, (json!([1, 2]), json!(2)));
+    assert_eq!(versions("/models/colours?limit=2&after=2").await, (json!([3]), Value::Null));
+    app.get("/models/colours?limit=1001").await.problem(422, "invalid_parameter", "1000 is the most");
+
+    let labels = async |query: &str| {
+        let answer = app.get(&format!("/models/colours/labels?{query}")).await.ok();
+        let body = answer.json();
+        let named = |label: &Value| json!([label["index"], label["label"]]);
+        (body["labels"].as_array().expect("a list").iter().map(named).collect::<Value>(), body["next"].clone())
+    };
+    let all = json!([[0, "red"], [1, "green"], [2, "blue"], [3, "lime"]]);
+    assert_eq!(labels("version=1").await, (all, Value::Null));
+    assert_eq!(labels("version=1&limit=3").await, (json!([[0, "red"], [1, "green"], [2, "blue"]]), json!(2)));
+    assert_eq!(labels("version=1&limit=3&after=2").await, (json!([[3, "lime"]]), Value::Null));
+    let (stable, next) = labels("").await;
+    assert_eq!((stable.as_array().map(Vec::len), &stable[820][1], next), (Some(1000), &json!("steam_locomotive"), Value::Null));
+    app.get("/models/colours/labels?version=9").await.problem(404, "unknown_version", "it has 1, 2, 3");
 }
 
 #[tokio::test]

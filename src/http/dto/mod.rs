@@ -13,4 +13,4 @@ pub use answer::{
 };
 pub use datasets::{DatasetDto, DatasetsAnswer};
 pub use jobs::{AcceptedJob, JobDetail, JobDto, JobsAnswer, PlannedJob};
-pub use models::{LayerDto, LayersAnswer, ModelDetail, ModelsAnswer};
+pub use models::{ClassLabelDto, LabelsAnswer, LayerDto, LayersAnswer, ModelDetail, ModelsAnswer, VERSIONS};

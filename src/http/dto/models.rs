@@ -1,17 +1,18 @@
-//! Bodies of `/models`, `/models/{m}` and `/models/{m}/layers`.
+//! Bodies of `/models`, `/models/{m}`, `/models/{m}/labels` and `/models/{m}/layers`.
 
-use serde::Serialize;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::{
     config::Provider,
     finetuning::Publication,
     graph::Layout,
+    http::page::page,
     inference::{ModelView, VersionView},
     preprocess::Preprocessing,
-    registry::{
-        Assumption, Calibration, FoundBy, Label, Layer, Lineage, Metadata, Novelty, Output, OutputKind, Problem, WeightsOrigin,
-    },
+    registry::{Assumption, Calibration, FoundBy, Label, Layer, Metadata, Novelty, Output, OutputKind, Problem, WeightsOrigin},
     training::{recipe::Recipe, report::ClassificationReport},
 };
 
@@ -54,9 +55,17 @@ pub struct ModelDetail {
     pub pinned: bool,
     /// Whether the stable version's weights are trained.
     pub pretrained: bool,
-    /// Ascending.
+    /// Ascending: a page of them, in `/models` the first 100.
     pub versions: Vec<VersionDto>,
+    /// What to give `/models/{m}` as `after` for those behind; absent where these are the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub next: Option<u32>,
 }
+
+/// Versions that a model shows unless told otherwise, and labels that a version does.
+pub const VERSIONS: u32 = 100;
+const LABELS: usize = 1000;
 
 /// A version of a model.
 #[derive(Debug, Serialize, ToSchema)]
@@ -81,10 +90,10 @@ pub struct VersionDto {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub output: Option<OutputDto>,
-    /// One per class, in index order; in `/models/{m}` alone.
+    /// One per class, in index order, the first 1000; in `/models/{m}` alone. `/models/{m}/labels` lists all.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<LabelDto>>, nullable = false)]
-    pub labels: Option<Vec<Label>>,
+    pub labels: Option<LabelsOf>,
     /// The layer that `/features` answers with unless told otherwise.
     #[schema(example = "fc2")]
     pub features_layer: String,
@@ -109,7 +118,7 @@ pub struct VersionDto {
     /// How it was trained, if graft fine-tuned it; in `/models/{m}` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<LineageDto>, nullable = false)]
-    pub lineage: Option<Lineage>,
+    pub lineage: Option<LineageOf>,
     /// What its import could not know and took for granted.
     pub assumptions: Vec<Assumption>,
     /// What is read otherwise than an earlier graft published it, and what to do.
@@ -119,6 +128,26 @@ pub struct VersionDto {
     /// RFC 3339 time of publication.
     #[schema(format = DateTime, example = "2026-01-31T12:00:00Z")]
     pub created: String,
+}
+
+/// The first labels of a version, written from where they are: they may be many.
+#[derive(Debug)]
+pub struct LabelsOf(Arc<Metadata>);
+
+impl Serialize for LabelsOf {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.labels.iter().take(LABELS))
+    }
+}
+
+/// How a version was trained, written from where it is: reports may be long.
+#[derive(Debug)]
+pub struct LineageOf(Arc<Metadata>);
+
+impl Serialize for LineageOf {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.lineage.serialize(serializer)
+    }
 }
 
 /// A classifier's output.
@@ -208,6 +237,28 @@ pub struct LayersAnswer {
     pub next: Option<usize>,
 }
 
+/// The answer of `/models/{m}/labels`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LabelsAnswer {
+    /// One per class, in index order.
+    pub labels: Vec<ClassLabelDto>,
+    /// What to give as `after` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub next: Option<usize>,
+}
+
+/// A class and what it is called.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ClassLabelDto {
+    /// Its position in the scores.
+    #[schema(example = 0)]
+    pub index: usize,
+    #[serde(flatten)]
+    #[schema(value_type = LabelDto)]
+    pub label: Label,
+}
+
 /// A layer whose output can be asked for.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LayerDto {
@@ -257,22 +308,35 @@ impl From<Layout> for LayoutDto {
 }
 
 impl ModelDetail {
-    /// `view` as JSON; labels are long, so only `/models/{m}` has them.
-    pub fn new(view: &ModelView, with_labels: bool) -> Self {
-        let stable = view.versions.iter().find(|version| version.version.metadata.version == view.stable.version);
+    /// `view` as lists show it, and answers to changes.
+    pub fn short(view: &ModelView) -> Self {
+        Self::of(view, 0, VERSIONS as usize, false)
+    }
+
+    /// `view` with `limit` versions behind `after`; what is long of them only `/models/{m}` has.
+    pub fn page(view: &ModelView, after: u32, limit: usize) -> Self {
+        Self::of(view, after, limit, true)
+    }
+
+    fn of(view: &ModelView, after: u32, limit: usize, is_whole: bool) -> Self {
+        let number = |version: &VersionView| version.version.metadata.version;
+        let stable = view.versions.iter().find(|version| number(version) == view.stable.version);
+        let rest = view.versions.iter().filter(|version| number(version) > after);
+        let (versions, next) = page(rest, limit, |version| number(version));
         Self {
             name: view.name.clone(),
             default: view.default,
             stable: view.stable.version,
             pinned: view.stable.pinned,
             pretrained: stable.is_some_and(|version| version.version.metadata.pretrained),
-            versions: view.versions.iter().map(|version| VersionDto::new(version, with_labels)).collect(),
+            versions: versions.into_iter().map(|version| VersionDto::new(version, is_whole)).collect(),
+            next,
         }
     }
 }
 
 impl VersionDto {
-    fn new(view: &VersionView, with_labels: bool) -> Self {
+    fn new(view: &VersionView, is_whole: bool) -> Self {
         let metadata: &Metadata = &view.version.metadata;
         Self {
             version: metadata.version,
@@ -286,7 +350,7 @@ impl VersionDto {
                 kind: *kind,
                 found_by: *found_by,
             }),
-            labels: with_labels.then(|| metadata.labels.clone()),
+            labels: is_whole.then(|| LabelsOf(Arc::clone(&view.version.metadata))),
             features_layer: metadata.features_layer.clone(),
             layers: metadata.layers.len(),
             weights: metadata.weights.clone(),
@@ -294,7 +358,7 @@ impl VersionDto {
             loaded: view.provider.is_some(),
             calibration: metadata.calibration.clone(),
             novelty: metadata.novelty.clone(),
-            lineage: metadata.lineage.clone().filter(|_| with_labels),
+            lineage: (is_whole && metadata.lineage.is_some()).then(|| LineageOf(Arc::clone(&view.version.metadata))),
             assumptions: metadata.assumptions.clone(),
             correction: metadata.correction.clone(),
             created: metadata.created.clone(),

@@ -1,4 +1,4 @@
-//! `GET /models`, `/models/{m}` and `/models/{m}/layers`: what is served.
+//! `GET /models`, `/models/{m}`, `/models/{m}/labels` and `/models/{m}/layers`: what is served.
 
 use axum::{
     extract,
@@ -10,7 +10,7 @@ use super::answer::model_headers;
 use crate::{
     http::{
         code::{ANSWER, MODEL, PARAMETERS, VERSION},
-        dto::{LayerDto, LayersAnswer, ModelDetail, ModelsAnswer},
+        dto::{ClassLabelDto, LabelsAnswer, LayerDto, LayersAnswer, ModelDetail, ModelsAnswer, VERSIONS},
         error::ApiError,
         json,
         openapi::Problems,
@@ -20,6 +20,7 @@ use crate::{
         state::State,
     },
     inference::{Admission, Error, ModelId, ModelView},
+    registry::{Label, ModelVersion},
 };
 
 parameters! {
@@ -62,9 +63,49 @@ parameters! {
     }
 }
 
+parameters! {
+    /// What `/models/{model}` takes.
+    pub struct ModelQuery {
+        /// Which model.
+        path: WholeModelPath,
+        /// Versions in the answer; 100 without.
+        limit: Option<Limit<{ VERSIONS }, 1000>>,
+        /// `next` of the page before: its last version.
+        after: Option<u32>,
+    }
+}
+
+parameters! {
+    /// What `/models/{model}/labels` takes.
+    pub struct LabelsQuery {
+        /// Of which model.
+        path: ModelPath,
+        /// Version; the stable one without.
+        version: Option<u32>,
+        /// Labels in the answer; 1000 without.
+        limit: Option<Limit<1000, 10_000>>,
+        /// `next` of the page before: the index of its last class, from 0.
+        after: Option<ClassIndex>,
+    }
+}
+
 /// The index of a layer, from 0.
 #[derive(Debug, Clone, Copy)]
 struct LayerIndex(usize);
+
+/// The index of a class, from 0.
+#[derive(Debug, Clone, Copy)]
+struct ClassIndex(usize);
+
+impl Value for ClassIndex {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| refused(text, "it must be the index of a class, or 0"))
+    }
+
+    fn schema() -> RefOr<Schema> {
+        whole_number(KnownFormat::Int64).minimum(Some(0)).into()
+    }
+}
 
 impl Value for LayerIndex {
     fn parse(text: &str) -> Result<Self, String> {
@@ -117,22 +158,45 @@ pub async fn list(
         let (views, next) = page(rest, Limit::of(limit), |view| view.name.clone());
         let mut problems = engine.readiness().problems;
         problems.truncate(MAX_PROBLEMS);
-        ModelsAnswer { models: views.into_iter().map(|view| ModelDetail::new(view, false)).collect(), next, problems }
+        ModelsAnswer { models: views.into_iter().map(ModelDetail::short).collect(), next, problems }
     };
     json::answer(state.intake(), admission, make).await
 }
 
 /// One model
 ///
-/// As in `/models`, with the labels of every version.
-#[utoipa::path(get, path = "/models/{model}", operation_id = "get_model", tag = "models", params(WholeModelPath), responses((status = 200, description = "The model", body = ModelDetail), Problems<{ MODEL | ANSWER }>))]
+/// As in `/models`, with the labels of its versions.
+#[utoipa::path(get, path = "/models/{model}", operation_id = "get_model", tag = "models", params(ModelQuery), responses((status = 200, description = "The model", body = ModelDetail), Problems<{ MODEL | ANSWER }>))]
 pub async fn show(
     extract::State(state): extract::State<State>,
-    path: WholeModelPath,
+    query: ModelQuery,
     admission: Admission,
 ) -> Result<Response, ApiError> {
+    let ModelQuery { path, limit, after } = query;
     let view = state.engine().model(&path.model.0)?;
-    json::answer(state.intake(), admission, move || ModelDetail::new(&view, true)).await
+    let make = move || ModelDetail::page(&view, after.unwrap_or_default(), Limit::of(limit));
+    json::answer(state.intake(), admission, make).await
+}
+
+/// Every class of a model
+///
+/// What the classes are called, in index order; of the stable version unless `version` says otherwise.
+#[utoipa::path(get, path = "/models/{model}/labels", operation_id = "list_labels", tag = "models", params(LabelsQuery), responses((status = 200, description = "A page of labels", body = LabelsAnswer), Problems<{ VERSION | ANSWER }>))]
+pub async fn labels(
+    extract::State(state): extract::State<State>,
+    query: LabelsQuery,
+    admission: Admission,
+) -> Result<Response, ApiError> {
+    let LabelsQuery { path, version, limit, after } = query;
+    let version = wanted(&state, &path.model, version)?;
+    let headers = model_headers(&ModelId::of(&version));
+    let make = move || {
+        let rest = version.metadata.labels.iter().enumerate().skip(after.map_or(0, |ClassIndex(after)| after.saturating_add(1)));
+        let (labels, next) = page(rest, Limit::of(limit), |(index, _)| *index);
+        let class = |(index, label): (usize, &Label)| ClassLabelDto { index, label: label.clone() };
+        LabelsAnswer { labels: labels.into_iter().map(class).collect(), next }
+    };
+    Ok((headers, json::answer(state.intake(), admission, make).await?).into_response())
 }
 
 /// Every layer of a model
@@ -145,10 +209,7 @@ pub async fn layers(
     admission: Admission,
 ) -> Result<Response, ApiError> {
     let LayersQuery { path, version, limit, after } = query;
-    let view = state.engine().model(&path.model)?;
-    let wanted = version.unwrap_or(view.stable.version);
-    let found = view.versions.iter().find(|version| version.version.metadata.version == wanted);
-    let version = found.ok_or_else(|| unknown_version(&view, wanted))?.version.clone();
+    let version = wanted(&state, &path.model, version)?;
     let headers = model_headers(&ModelId::of(&version));
     let make = move || {
         let rest = version.metadata.layers.iter().filter(|layer| after.is_none_or(|LayerIndex(after)| layer.index > after));
@@ -156,6 +217,14 @@ pub async fn layers(
         LayersAnswer { layers: layers.into_iter().map(LayerDto::from).collect(), next }
     };
     Ok((headers, json::answer(state.intake(), admission, make).await?).into_response())
+}
+
+/// The `version` of `model`, the stable one without.
+fn wanted(state: &State, model: &str, version: Option<u32>) -> Result<ModelVersion, ApiError> {
+    let view = state.engine().model(model)?;
+    let wanted = version.unwrap_or(view.stable.version);
+    let found = view.versions.iter().find(|version| version.version.metadata.version == wanted);
+    Ok(found.ok_or_else(|| unknown_version(&view, wanted))?.version.clone())
 }
 
 fn unknown_version(view: &ModelView, version: u32) -> Error {

@@ -110,7 +110,7 @@ async fn changed(
         Ok::<_, ApiError>(engine.model(&model)?)
     };
     let view = state.seat(admission.client())?.run_async(changing).await?;
-    json::done(state.intake(), admission, move || ModelDetail::new(&view, false)).await
+    json::done(state.intake(), admission, move || ModelDetail::short(&view)).await
 }
 
 /// Delete a version
