@@ -253,6 +253,9 @@ fn access(config: &Config, report: &mut Report) -> anyhow::Result<()> {
     match exposure::check(&config.server, closed) {
         Err(error) => report.fail("access", error),
         Ok(Some(warning)) => report.warn("access", warning),
+        Ok(None) if auth == Auth::Off => {
+            report.ok("access", format_args!("without a key (`server.auth` is off), from this machine alone ({host})"));
+        }
         Ok(None) if !closed => report.ok(
             "access",
             format_args!("without a key, from this machine alone ({host}); `graft keys create` makes the first, and closes it"),
