@@ -14,7 +14,7 @@ use super::{
 };
 use crate::registry::{
     flush,
-    hidden::{self, HiddenFolder, REMOVED_PREFIX, STAGING_PREFIX},
+    hidden::{self, HiddenFolder, STAGING_PREFIX},
     make_folder, rename_without_replacing,
 };
 
@@ -101,12 +101,12 @@ fn sync_files(dir: &Path) -> io::Result<()> {
     fs::read_dir(dir)?.try_for_each(|entry| fs::File::open(entry?.path())?.sync_all())
 }
 
-/// Takes the folder `path` of `store` away at once, and then deletes what was in it.
-pub(super) fn take_away(store: &Path, path: &Path) -> Result<(), Error> {
-    let dir = HiddenFolder::new(store, REMOVED_PREFIX).at("create a folder in", store)?;
-    fs::rename(path, dir.path().join("removed")).at("remove", path)?;
+/// Takes the folder `path` of `store` away at once; dropping what comes back deletes what was in it.
+pub(super) fn take_away(store: &Path, path: &Path) -> Result<hidden::Removed, Error> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let removed = hidden::Removed::take_away(store, path, &name).at("remove", path)?;
     flush(store).at("write", store)?;
-    dir.close().at("remove", path)
+    Ok(removed)
 }
 
 /// Removes what dead processes left in `store`, and says what that was.

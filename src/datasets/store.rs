@@ -28,6 +28,7 @@ use super::{
 use crate::{
     config::DatasetsConfig,
     preprocess::Limits,
+    registry::hidden,
     work::{Budget, Client, Exceeded, Memory, Share},
 };
 
@@ -58,6 +59,21 @@ impl Deref for PrivateDataset {
 
     fn deref(&self) -> &Dataset {
         &self.dataset
+    }
+}
+
+/// A data set that nobody finds any more; dropping it deletes its files, and gives back what it had of the store.
+#[derive(Debug)]
+pub struct Removed {
+    files: Option<hidden::Removed>,
+    quota: Quota,
+    bytes: u64,
+}
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        drop(self.files.take());
+        self.quota.release(self.bytes);
     }
 }
 
@@ -153,17 +169,16 @@ impl Datasets {
         self.read(id, |_| Ok(()))
     }
 
-    /// Deletes a data set; it vanishes at once for readers.
+    /// Takes a data set away; it vanishes at once for readers. Dropping what comes back deletes its files.
     ///
     /// # Errors
     /// [`Error::Unknown`]; when the file system refuses.
-    pub fn remove(&self, id: &str) -> Result<(), Error> {
+    pub fn remove(&self, id: &str) -> Result<Removed, Error> {
         self.read(id, |path| {
             // One that cannot be read any more can still be removed.
             let bytes = read_summary(path).map_or(0, |summary| summary.bytes);
-            staging::take_away(&self.inner.dir, path)?;
-            self.inner.quota.release(bytes);
-            Ok(())
+            let files = staging::take_away(&self.inner.dir, path)?;
+            Ok(Removed { files: Some(files), quota: self.inner.quota.clone(), bytes })
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::message::{Listed, ServerPath};
+use crate::message::{Listed, ServerPath, excerpt};
 
 /// Why a graph cannot be read or transformed.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +78,7 @@ pub enum Error {
         found: &'static str,
         /// What the decoder said, if the bytes are no protobuf.
         #[source]
-        source: Option<prost::DecodeError>,
+        source: Option<NoProtobuf>,
     },
     /// A node or an output reads a tensor that nothing makes.
     #[error("{reader} reads tensor `{tensor}`, which nothing defines")]
@@ -232,6 +232,11 @@ pub enum LocationProblem {
     Io(#[source] io::Error),
 }
 
+/// What the decoder said, without the path to where it was, which is as long as the graph is deep.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", excerpt(.0.rsplit(": ").next().unwrap_or_default()))]
+pub struct NoProtobuf(String);
+
 impl Error {
     /// The error for bytes that are no model; names the formats that are often taken for one.
     pub(super) fn foreign(bytes: &[u8], source: Option<prost::DecodeError>) -> Self {
@@ -261,7 +266,7 @@ impl Error {
         } else {
             "the bytes hold no graph with outputs"
         };
-        Self::Foreign { found, source }
+        Self::Foreign { found, source: source.map(|source| NoProtobuf(source.to_string())) }
     }
 
     pub(super) fn tensor(tensor: &super::proto::TensorProto, source: TensorProblem) -> Self {

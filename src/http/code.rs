@@ -92,7 +92,7 @@ list! {
     BadDataset => UNPROCESSABLE_ENTITY, "Contents that are not a data set";
     /// The folder of the server may not be read.
     FolderRefused => FORBIDDEN, "Folder refused";
-    /// No room for data sets (`datasets.max_store_bytes`), or none for jobs: the disk is full.
+    /// No room for data sets (`datasets.max_store_bytes`), or the disk is full or read-only.
     StorageFull => INSUFFICIENT_STORAGE, "Storage full";
     /// Jobs cannot be kept: their file was removed, is damaged, or cannot be reached.
     JobsUnavailable => SERVICE_UNAVAILABLE, "Jobs cannot be kept";

@@ -156,6 +156,12 @@ pub enum ApiError {
     /// As many jobs are being planned as may.
     #[error("as many jobs and dry runs are being planned as may, of all or of this client; try again shortly")]
     TooManyPlans,
+    /// Planning a job took too long.
+    #[error("the job was not planned within {ms} ms (`server.request_timeout_ms`), since the machine is busy; try again")]
+    LatePlan {
+        /// The bound in milliseconds.
+        ms: u128,
+    },
     /// As much is being looked up, chosen and deleted as may.
     #[error(
         "as many lists, details, choices and deletions are at work or wait as may, of all or of this client; try again shortly"
@@ -253,6 +259,7 @@ impl ApiError {
             Self::NoJobs => Code::NotFound,
             Self::DatasetInUse { .. } => Code::DatasetInUse,
             Self::VersionInUse(_) => Code::VersionInUse,
+            Self::LatePlan { .. } => Code::Timeout,
             Self::TooManyDownloads | Self::TooManyPlans | Self::StoreBusy => Code::Busy,
             Self::TooManyStreams { .. } => Code::TooManyStreams,
             Self::Access(refused) => access_code(refused),

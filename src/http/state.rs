@@ -35,6 +35,8 @@ struct Inner {
     downloads: Budget,
     /// Where they are opened.
     opening: Lane,
+    /// Where files of data sets are deleted that nobody finds any more: as many wait as were removed.
+    deleting: Lane,
     /// Whether the server goes down: streams that would not end by themselves end then.
     closing: watch::Sender<bool>,
 }
@@ -55,6 +57,9 @@ pub(super) struct JobsPart {
 const DOWNLOADS: u64 = 32;
 const OPENED_AT_ONCE: usize = 2;
 
+/// How much lower the priority of deleting files is.
+const DELETING_NICE: u8 = 10;
+
 /// Jobs that are planned at once, and how many may be planned or wait for it.
 const PLANNED_AT_ONCE: usize = 2;
 const PLANS: u64 = 16;
@@ -74,7 +79,8 @@ impl State {
         let store = Desk::new("store", STORE_AT_ONCE, STORE, server.max_client_percent);
         let downloads = Budget::shared(DOWNLOADS, server.max_client_percent, 1);
         let opening = Lane::new("download", OPENED_AT_ONCE, usize::MAX);
-        let inner = Inner { engine, datasets, server, intake, telemetry, store, downloads, opening, closing };
+        let deleting = Lane::new("delete", 1, usize::MAX).with_nice(DELETING_NICE);
+        let inner = Inner { engine, datasets, server, intake, telemetry, store, downloads, opening, deleting, closing };
         Self { inner: Arc::new(inner), door, jobs: None }
     }
 
@@ -130,6 +136,11 @@ impl State {
     /// Where models are opened that are downloaded.
     pub(super) fn opening(&self) -> &Lane {
         &self.inner.opening
+    }
+
+    /// Where the files of what was removed are deleted.
+    pub(super) fn deleting(&self) -> &Lane {
+        &self.inner.deleting
     }
 
     /// Who is let in.

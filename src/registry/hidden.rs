@@ -12,6 +12,7 @@ use std::{
 };
 
 use rustix::io::Errno;
+use uuid::Uuid;
 
 /// Begins the name of a folder whose contents are being made.
 pub(crate) const STAGING_PREFIX: &str = ".staging-";
@@ -52,10 +53,42 @@ impl HiddenFolder {
     pub(crate) fn keep(self) {
         let _ = self.dir.keep();
     }
+}
 
-    /// Removes the folder with all that is in it.
-    pub(crate) fn close(self) -> io::Result<()> {
-        self.dir.close()
+/// What was taken away from among others; dropping it deletes it, which takes its time.
+#[derive(Debug)]
+pub(crate) struct Removed {
+    /// `None` once it is deleted.
+    path: Option<PathBuf>,
+    /// As that of a [`HiddenFolder`].
+    _lock: Option<File>,
+}
+
+impl Removed {
+    /// Takes the folder `path` away from `parent`, called `name` in what is left: at once, and without room on the disk.
+    pub(crate) fn take_away(parent: &Path, path: &Path, name: &str) -> io::Result<Self> {
+        let target = parent.join(format!("{REMOVED_PREFIX}{name}-{}", Uuid::now_v7().simple()));
+        let _parent = lock(parent);
+        fs::rename(path, &target)?;
+        let _lock = lock(&target);
+        Ok(Self { path: Some(target), _lock })
+    }
+
+    /// Deletes it.
+    pub(crate) fn close(mut self) -> io::Result<()> {
+        self.delete()
+    }
+
+    fn delete(&mut self) -> io::Result<()> {
+        self.path.take().map_or(Ok(()), fs::remove_dir_all)
+    }
+}
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        if let Err(error) = self.delete() {
+            tracing::warn!(%error, "cannot delete all that was removed; the next start tries again");
+        }
     }
 }
 

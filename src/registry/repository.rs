@@ -13,7 +13,7 @@ use super::{
     checked::FileSums,
     error::{At, Error},
     files::{GRAPH, STABLE, WEIGHTS, make_folder, replace, sync},
-    hidden::{self, HiddenFolder, REMOVED_PREFIX},
+    hidden::{self, Removed},
     metadata::{Metadata, valid_name},
     numbers::Numbers,
     scan::{self, Cache},
@@ -170,10 +170,8 @@ impl Repository {
         let is_last = self.scan()?.model(name).is_some_and(|model| model.versions.len() == 1);
         numbers.give(name, numbers.last(name)?)?;
         let folder = self.root.join(name);
-        let prefix = format!("{REMOVED_PREFIX}{name}-{version}-");
-        let removed = HiddenFolder::new(&self.root, &prefix).at("write into", &self.root)?;
-        let target = removed.path().join(version.to_string());
-        fs::rename(found.dir(), &target).at("remove", found.dir())?;
+        let removed = Removed::take_away(&self.root, found.dir(), &format!("{name}-{version}"));
+        let removed = removed.at("remove", found.dir())?;
         let stable = folder.join(STABLE);
         if scan::read_stable(&stable).is_ok_and(|chosen| chosen == Some(version) || is_last && chosen.is_some()) {
             fs::remove_file(&stable).at("remove", &stable)?;
@@ -181,7 +179,7 @@ impl Repository {
         sync(&folder)?;
         // Fails, as it should, when other versions are left.
         let _ = fs::remove_dir(&folder);
-        removed.close().at("remove", &target)
+        removed.close().at("remove", found.dir())
     }
 
     /// Removes what dead processes left behind and says what that was.

@@ -73,7 +73,7 @@ impl Budget {
 
     /// What one client may have at the most: if it is alone.
     pub fn per_client(&self) -> u64 {
-        self.inner.share(0).max(self.inner.least)
+        self.inner.per_client()
     }
 
     /// What all have now.
@@ -119,9 +119,14 @@ impl Inner {
         match () {
             () if more == 0 || wanted <= self.share(others) => Ok(()),
             () if is_first && wanted <= room.saturating_sub(others) => Ok(()),
-            () if wanted > self.share(0).max(self.least) && self.percent < 100 => Err(Exceeded::Client),
+            () if wanted > self.per_client() && self.per_client() < self.bound => Err(Exceeded::Client),
             () => Err(Exceeded::Bound),
         }
+    }
+
+    /// What one client may have at the most.
+    fn per_client(&self) -> u64 {
+        self.share(0).max(self.least)
     }
 
     /// What a client may have while the others have `others`.
@@ -242,7 +247,7 @@ mod tests {
             held.extend((0..8).filter_map(|number| budget.take(&client(number), 1).ok()));
             rounds += 1;
         }
-        assert_eq!((rounds, budget.used()), (29, 228), "a ninth each");
+        assert_eq!((rounds, budget.used()), (29, 227), "a ninth each");
         assert_eq!(budget.check(&client(9), 14), Ok(()), "half of what is left");
     }
 

@@ -70,8 +70,11 @@ fn who_comes_second_to_a_removal_finds_nothing() {
     let store = Store::new(bounds());
     let folder = store.folder.path().join("datasets");
     type Second = fn(&Path, &Path) -> Result<(), Error>;
-    let seconds: [Second; 3] =
-        [take_away, |_, path| read_summary(path).map(drop), |_, path| super::super::Dataset::read(path).map(drop)];
+    let seconds: [Second; 3] = [
+        |store, path| take_away(store, path).map(drop),
+        |_, path| read_summary(path).map(drop),
+        |_, path| super::super::Dataset::read(path).map(drop),
+    ];
     for second in seconds {
         let dataset = block_on(store.send(ArchiveKind::Zip, &archive())).unwrap();
         let found = store.datasets.read(&dataset.id, |path| {

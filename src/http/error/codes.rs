@@ -1,5 +1,7 @@
 //! The code of every error below `http`: exhaustive, so that a new cause does not compile until it has one.
 
+use std::io::ErrorKind;
+
 use crate::{
     datasets::{ContentsFault, Error as DatasetError, Excess, FolderFault, LayoutFault},
     http::code::Code,
@@ -30,12 +32,21 @@ pub(super) fn engine_code(error: &EngineError) -> Code {
         EngineError::TooLargeToLoad { .. } => Code::ModelTooLarge,
         EngineError::ShuttingDown => Code::ShuttingDown,
         EngineError::Shared(error) => engine_code(error),
+        EngineError::Registry(_) if is_of_the_disk(error) => Code::StorageFull,
         EngineError::Registry(_)
         | EngineError::Graph { .. }
         | EngineError::Runtime { .. }
         | EngineError::Thread { .. }
         | EngineError::WorkerGone { .. } => Code::Internal,
     }
+}
+
+/// Whether the system refuses to write behind `error`: a disk that is full or read-only.
+fn is_of_the_disk(error: &(dyn std::error::Error + 'static)) -> bool {
+    let refuses = |error: &std::io::Error| {
+        matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem)
+    };
+    std::iter::successors(Some(error), |error| error.source()).any(|error| error.downcast_ref().is_some_and(refuses))
 }
 
 pub(super) fn jobs_code(error: &JobsError) -> Code {
@@ -46,7 +57,7 @@ pub(super) fn jobs_code(error: &JobsError) -> Code {
         JobsError::KeyReused { .. } => Code::IdempotencyKeyReused,
         JobsError::KeyInProgress { .. } => Code::IdempotencyInProgress,
         JobsError::DiskFull(_) => Code::StorageFull,
-        JobsError::Folder { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Code::StorageFull,
+        JobsError::Folder { .. } if is_of_the_disk(error) => Code::StorageFull,
         JobsError::InUse { .. } | JobsError::Last { .. } => Code::VersionInUse,
         JobsError::Removed { .. } => Code::InvalidRecipe,
         JobsError::FileTooLarge { .. } => Code::BodyTooLarge,
@@ -97,6 +108,7 @@ pub(super) fn dataset_code(error: &DatasetError) -> Code {
         DatasetError::Folder { fault: FolderFault::NotAFolder | FolderFault::Unreadable(_), .. } => Code::BadDataset,
         // Its reader has left.
         DatasetError::Cancelled => Code::MalformedBody,
+        DatasetError::Io { .. } if is_of_the_disk(error) => Code::StorageFull,
         DatasetError::Corrupt { .. } | DatasetError::Io { .. } | DatasetError::CutShort(_) => Code::Internal,
     }
 }

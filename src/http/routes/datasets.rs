@@ -99,7 +99,7 @@ pub async fn show(
 /// Delete a data set
 ///
 /// Refused while a job uses it. What was trained on it stays.
-#[utoipa::path(delete, path = "/datasets/{id}", operation_id = "delete_dataset", tag = "datasets", params(DatasetPath), responses((status = 204, description = "It is gone"), Problems<{ PARAMETERS | codes! { UnknownDataset DatasetInUse JobsUnavailable Busy } }>))]
+#[utoipa::path(delete, path = "/datasets/{id}", operation_id = "delete_dataset", tag = "datasets", params(DatasetPath), responses((status = 204, description = "It is gone"), Problems<{ PARAMETERS | codes! { UnknownDataset DatasetInUse StorageFull JobsUnavailable Busy } }>))]
 pub async fn remove(
     extract::State(state): extract::State<State>,
     path: DatasetPath,
@@ -111,7 +111,8 @@ pub async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn remove_unused(state: State, id: String, _admission: Admission) -> Result<(), ApiError> {
+/// Nobody finds it any more then; its files go one data set after the other, which may take longer than a client waits.
+async fn remove_unused(state: State, id: String, admission: Admission) -> Result<(), ApiError> {
     let (datasets, known) = (state.datasets().clone(), id.clone());
     spawn_blocking(move || datasets.check(&known)).await.map_err(ApiError::internal)??;
     let removal = match state.remove(dataset_resource(&id), None).await {
@@ -119,7 +120,9 @@ async fn remove_unused(state: State, id: String, _admission: Admission) -> Resul
         removal => removal?,
     };
     let datasets = state.datasets().clone();
-    spawn_blocking(move || datasets.remove(&id)).await.map_err(ApiError::internal)??;
+    let removed = spawn_blocking(move || datasets.remove(&id)).await.map_err(ApiError::internal)??;
     removal.into_iter().for_each(Removal::done);
+    let (lane, origin) = (state.deleting().clone(), admission.origin());
+    tokio::spawn(async move { lane.run(origin, move || drop(removed)).await });
     Ok(())
 }

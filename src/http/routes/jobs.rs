@@ -15,7 +15,7 @@ use axum::{
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 
 use super::{job_events::EventId, job_file};
 use crate::{
@@ -280,10 +280,16 @@ impl Planning {
     /// The plan, and the file that it is about.
     async fn plan(self) -> Result<(NewJob, Option<Attachment>), ApiError> {
         let Self { seat, kind, asked: Asked { request, file, .. }, admission } = self;
+        let time = admission.time();
         let work = move || {
             let _admission = admission;
             kind.plan(&request, file.as_ref()).map(|plan| (plan, file))
         };
-        seat.run(work).await.map_err(ApiError::from_plan)
+        let planning = seat.run(work);
+        let planned = match time {
+            Some(time) => timeout(time, planning).await.map_err(|_| ApiError::LatePlan { ms: time.as_millis() })?,
+            None => planning.await,
+        };
+        planned.map_err(ApiError::from_plan)
     }
 }

@@ -58,7 +58,7 @@ pub struct StableVersion {
 ///
 /// Rolling back is the same with an earlier version. What is asked next sees it. The choice is `pinned`: no newer version takes its
 /// place until it is taken back.
-#[utoipa::path(put, path = "/models/{model}/stable", operation_id = "set_stable_version", tag = "models", params(WholeModelPath), request_body = StableVersion, responses((status = 200, description = "The model, as in `/models`", body = ModelDetail), Problems<{ BODY | VERSION }>))]
+#[utoipa::path(put, path = "/models/{model}/stable", operation_id = "set_stable_version", tag = "models", params(WholeModelPath), request_body = StableVersion, responses((status = 200, description = "The model, as in `/models`", body = ModelDetail), Problems<{ BODY | VERSION | codes! { StorageFull } }>))]
 pub async fn choose(
     extract::State(state): extract::State<State>,
     path: WholeModelPath,
@@ -76,7 +76,7 @@ pub async fn choose(
 ///
 /// The newest published version answers again, as it does where nobody chose one. Without a choice nothing changes. Refused
 /// where no version was published.
-#[utoipa::path(delete, path = "/models/{model}/stable", operation_id = "unset_stable_version", tag = "models", params(WholeModelPath), responses((status = 200, description = "The model, as in `/models`", body = ModelDetail), Problems<{ MODEL | codes! { VersionInUse Busy } }>))]
+#[utoipa::path(delete, path = "/models/{model}/stable", operation_id = "unset_stable_version", tag = "models", params(WholeModelPath), responses((status = 200, description = "The model, as in `/models`", body = ModelDetail), Problems<{ MODEL | codes! { VersionInUse StorageFull Busy } }>))]
 pub async fn unchoose(
     extract::State(state): extract::State<State>,
     path: WholeModelPath,
@@ -118,7 +118,7 @@ async fn changed(
 /// Refused while a job uses it, when it is all that the default model has, and while it was chosen, or is the only one that was
 /// published, and others are there: which of them is to answer somebody has to say. If it was the stable one, the newest published
 /// one counts. The model goes with its last version. Requests that run on it finish. No later version gets its number.
-#[utoipa::path(delete, path = "/models/{model}/versions/{version}", operation_id = "delete_version", tag = "models", params(VersionPath), responses((status = 204, description = "It is gone"), Problems<{ VERSION | codes! { VersionInUse JobsUnavailable Busy } }>))]
+#[utoipa::path(delete, path = "/models/{model}/versions/{version}", operation_id = "delete_version", tag = "models", params(VersionPath), responses((status = 204, description = "It is gone"), Problems<{ VERSION | codes! { VersionInUse StorageFull JobsUnavailable Busy } }>))]
 pub async fn remove(
     extract::State(state): extract::State<State>,
     path: VersionPath,

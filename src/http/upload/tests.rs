@@ -126,7 +126,7 @@ async fn a_data_set_is_sent_listed_and_deleted() {
             let (status, problem) = server.ask(method, &path, "text/plain", Body::empty()).await;
             assert_eq!((status, problem["code"].as_str()), (404, Some("unknown_dataset")), "{method}");
         }
-        assert_eq!(server.left(), Vec::<PathBuf>::new());
+        server.leaves(0).await;
     }
 }
 

@@ -48,7 +48,8 @@ pub struct Standing {
 }
 
 impl Store {
-    /// Takes the job that waits longest, until `now` + `lease`; `None` when none waits.
+    /// Takes the job that is next, until `now` + `lease`; `None` when none waits. One that has begun before goes first, then clients take
+    /// turns: whoever's last job was started longest ago, and of each the job that waits longest.
     ///
     /// # Errors
     /// The store's own.
@@ -59,7 +60,8 @@ impl Store {
         let mut tx = self.begin().await?;
         let claim = sqlx::query(
             "UPDATE jobs SET state = ?, lease_owner = ?, lease_until = ?, attempts = attempts + 1, started = COALESCE(started, ?) \
-             WHERE seq = (SELECT MIN(seq) FROM jobs WHERE state = ?) RETURNING *",
+             WHERE seq = (SELECT seq FROM jobs AS waiting WHERE state = ? ORDER BY started IS NULL, \
+             (SELECT MAX(started) FROM jobs AS own WHERE own.client IS waiting.client), seq LIMIT 1) RETURNING *",
         );
         let claim = claim.bind(to.name()).bind(&owner).bind(now.plus(lease).0).bind(now.0).bind(from.name());
         let Some(row) = claim.fetch_optional(&mut *tx).await? else { return Ok(None) };

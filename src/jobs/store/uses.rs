@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Sqlite, SqliteConnection, Transaction};
 use uuid::Uuid;
 
 use super::Store;
@@ -15,9 +15,19 @@ const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 
 type Tx = Transaction<'static, Sqlite>;
 
-/// The note of one removal. Several of one resource may be under way: the resource stays only if all of them are given up.
+/// The note of one removal. Several of one resource may be under way: the resource stays only if all of them are given up. `None` where
+/// the disk had no room for it, so that what fills it can be removed: nothing can be accepted then either.
 #[derive(Debug)]
-pub(in crate::jobs) struct RemovalNote(String);
+pub(in crate::jobs) struct RemovalNote(Option<String>);
+
+/// That no unfinished job uses `resource`.
+async fn check_unused(connection: &mut SqliteConnection, resource: &Resource) -> Result<(), Error> {
+    let user = "SELECT jobs.id FROM uses JOIN jobs ON jobs.seq = uses.job WHERE uses.resource = ? ORDER BY jobs.seq LIMIT 1";
+    match sqlx::query_scalar(user).bind(&resource.0).fetch_optional(connection).await? {
+        Some(job) => Err(Error::InUse { resource: resource.clone(), job }),
+        None => Ok(()),
+    }
+}
 
 impl Store {
     /// Notes that `resource` is being removed, so that no job that uses it is accepted any more.
@@ -30,11 +40,18 @@ impl Store {
         others: Option<&[Resource]>,
         now: Timestamp,
     ) -> Result<RemovalNote, Error> {
-        let mut tx = self.begin().await?;
-        let user = "SELECT jobs.id FROM uses JOIN jobs ON jobs.seq = uses.job WHERE uses.resource = ? ORDER BY jobs.seq LIMIT 1";
-        if let Some(job) = sqlx::query_scalar(user).bind(&resource.0).fetch_optional(&mut *tx).await? {
-            return Err(Error::InUse { resource: resource.clone(), job });
+        match self.note_removal(resource, others, now).await {
+            Err(Error::DiskFull(error)) if others.is_none() => {
+                tracing::warn!(%error, resource = resource.0, "the disk has no room to note what is removed; removing it all the same");
+                check_unused(&mut *self.pool.acquire().await?, resource).await.map(|()| RemovalNote(None))
+            }
+            noted => noted,
         }
+    }
+
+    async fn note_removal(&self, resource: &Resource, others: Option<&[Resource]>, now: Timestamp) -> Result<RemovalNote, Error> {
+        let mut tx = self.begin().await?;
+        check_unused(&mut tx, resource).await?;
         let forget = sqlx::query("DELETE FROM removals WHERE at < ?").bind(now.minus(REMEMBERED).0);
         forget.execute(&mut *tx).await?;
         if let Some(others) = others {
@@ -50,7 +67,7 @@ impl Store {
         let note = sqlx::query("INSERT INTO removals (token, resource, process, at) VALUES (?, ?, ?, ?)");
         note.bind(&token).bind(&resource.0).bind(self.process.name()).bind(now.0).execute(&mut *tx).await?;
         tx.commit().await?;
-        Ok(RemovalNote(token))
+        Ok(RemovalNote(Some(token)))
     }
 
     /// Takes a removal back.
@@ -58,7 +75,9 @@ impl Store {
     /// # Errors
     /// The store's own.
     pub(in crate::jobs) async fn give_removal_up(&self, note: &RemovalNote) -> Result<(), Error> {
-        sqlx::query("DELETE FROM removals WHERE token = ?").bind(&note.0).execute(&self.pool).await?;
+        if let Some(token) = &note.0 {
+            sqlx::query("DELETE FROM removals WHERE token = ?").bind(token).execute(&self.pool).await?;
+        }
         Ok(())
     }
 

@@ -45,6 +45,20 @@ async fn one_client_has_a_share_of_the_queue() {
 }
 
 #[tokio::test]
+async fn clients_take_turns_in_the_queue() {
+    let bench = Bench::new().await;
+    let mut ids = Vec::new();
+    for client in ["one", "one", "one", "two"] {
+        ids.push(bench.jobs.enqueue(&Client::key(client), &new_job("a"), None).await.expect("there is room").id);
+    }
+    let mut taken = Vec::new();
+    while let Some((job, _)) = bench.jobs.store().claim(bench.jobs.now(), LEASE).await.expect("it works") {
+        taken.push(job.id);
+    }
+    assert_eq!(taken, [0, 3, 1, 2].map(|job: usize| ids[job].clone()));
+}
+
+#[tokio::test]
 async fn an_idempotency_key_makes_one_job() {
     let bench = Bench::new().await;
     let (jobs, me) = (&bench.jobs, &Client::local());

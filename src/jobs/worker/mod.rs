@@ -54,7 +54,7 @@ impl Worker {
     pub async fn run_one(&self) -> Result<Option<Ended>, Error> {
         let config = self.jobs.config();
         for id in self.jobs.requeue_expired().await? {
-            tracing::warn!(job = id, "its worker died");
+            tracing::warn!(job = id, "its worker died, or stood still for too long");
             self.jobs.announce(&id);
         }
         if *self.stopping.borrow() {
