@@ -47,7 +47,15 @@ pub(super) struct Item {
     pub(super) image: usize,
     pub(super) enqueued: Instant,
     pub(super) reply: oneshot::Sender<Result<Ran, Arc<Error>>>,
-    pub(super) _place: Place,
+    pub(super) place: Place,
+}
+
+impl Item {
+    /// Tells whoever waits what became of it; its place is free by then.
+    fn end(self, result: Result<Ran, Arc<Error>>) {
+        drop(self.place);
+        self.reply.send(result).ok();
+    }
 }
 
 /// Sessions, and images in the order in which they are answered.
@@ -161,7 +169,7 @@ impl Queue {
             Err(error) => {
                 let error = Arc::new(error);
                 for item in self.waiting.take(usize::MAX, |item| item.task.tensors == tensors) {
-                    item.reply.send(Err(Arc::clone(&error))).ok();
+                    item.end(Err(Arc::clone(&error)));
                 }
             }
         }
@@ -201,13 +209,13 @@ impl Queue {
                     let rows: Vec<&[f32]> = outputs.iter().map(|output| row(output, position)).collect();
                     let answer = assemble(&item.task.plan, item.image, tensors, &rows, self.references.as_ref());
                     let ran = answer.map(|answer| Ran { answer, queue, run: self.runs, inference });
-                    item.reply.send(ran.map_err(Arc::new)).ok();
+                    item.end(ran.map_err(Arc::new));
                 }
             }
             Err(error) => {
                 let error = Arc::new(error);
                 for item in batch {
-                    item.reply.send(Err(Arc::clone(&error))).ok();
+                    item.end(Err(Arc::clone(&error)));
                 }
             }
         }

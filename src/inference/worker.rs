@@ -164,7 +164,7 @@ impl Worker {
     /// Queues one prepared image of shape (channels, height, width), at position `image` of its request, and waits for its answer.
     pub(super) async fn infer(&self, input: Tensor, task: Arc<Task>, image: usize, place: Place) -> Result<Ran, Error> {
         let (reply, answer) = oneshot::channel();
-        let item = Item { input, task, image, enqueued: Instant::now(), reply, _place: place };
+        let item = Item { input, task, image, enqueued: Instant::now(), reply, place };
         let gone = || Error::WorkerGone { model: ModelId::describe(&self.version) };
         self.sender.send(Message::Item(item)).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?.map_err(Error::Shared)

@@ -142,8 +142,8 @@ async fn a_binary_that_is_replaced_examines_as_before() {
     let setup = Setup::empty().with(Tiny::Colours, "colours");
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_graft")).with_file_name(format!("graft-{}", std::process::id()));
     fs::hard_link(env!("CARGO_BIN_EXE_graft"), &binary).expect("a link");
-    let graft =
-        Graft::of_program(&binary, &setup.config().models.dir, "colours", &[("GRAFT__MODELS__MAX_IMPORT_BYTES", "1000000")]);
+    let settings = [("GRAFT__MODELS__MAX_IMPORT_BYTES", "1000000"), ("GRAFT__JOBS__NICE", "0")];
+    let graft = Graft::of_program(&binary, &setup.config().models.dir, "colours", &settings);
     fs::remove_file(&binary).expect("it is there");
     let file = fixture("models/colours.onnx");
     let job = graft.post("/jobs/import?name=later", "application/octet-stream", file).await.json()["id"].clone();

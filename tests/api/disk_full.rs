@@ -83,6 +83,27 @@ async fn jobs_are_kept_again_as_soon_as_there_is_room() {
     assert_eq!(job["state"], "succeeded", "{job}");
 }
 
+#[tokio::test]
+async fn what_fills_a_disk_can_be_deleted() {
+    let setup = Setup::empty().with(Tiny::Convolutions, "seeded");
+    let variables = [("GRAFT__TELEMETRY__LOG_LEVEL", "error,graft::app=info")];
+    let Some(graft) = Graft::with_volume(&setup.config().models.dir, "seeded", &variables, "8m") else {
+        eprintln!("skipped: this user may not mount a volume");
+        return;
+    };
+    let data = format!("/proc/{}/root{}", graft.id(), setup.config().data.dir.display());
+    let uploaded = graft.post("/datasets", "application/zip", drawings(50, 1)).await;
+    let path = uploaded.header("location").to_owned();
+    fill(&Path::new(&data).join("filler"));
+    graft.post("/datasets", "application/zip", drawings(50, 1)).await.problem(507, "storage_full", "");
+    let deleted = graft.delete(&path).await;
+    assert_eq!(deleted.status, 204, "{}", deleted.text());
+    let left = || std::fs::read_dir(Path::new(&data).join("datasets")).map_or(0, Iterator::count);
+    eventually("its files are gone", async || left() == 0).await;
+    let small = graft.post("/datasets", "application/zip", drawings(10, 1)).await;
+    assert_eq!(small.status, 201, "there is room again: {}", small.text());
+}
+
 /// Writes to `file` until nothing more goes in.
 fn fill(file: &Path) {
     let mut file = File::options().create(true).append(true).open(file).expect("it can be made");

@@ -84,6 +84,20 @@ async fn a_plan_has_its_place_until_it_is_made() {
 }
 
 #[tokio::test]
+async fn a_plan_that_takes_too_long_is_given_up_and_keeps_its_place() {
+    let (planner, gate) = Plans::gated();
+    let setup = Setup::empty().configured(|config| {
+        (config.server.max_client_percent, config.server.request_timeout) = (10, Duration::from_millis(300));
+    });
+    let (app, _) = setup.with_jobs(planner).await;
+    let plan = async |name: &str| app.send(finetune(&app, "?dry_run=true", &json!({"name": name}))).await;
+    plan("slow").await.problem(503, "timeout", "the job was not planned within 300 ms (`server.request_timeout_ms`)");
+    plan("cats").await.problem(503, "busy", "as many jobs and dry runs are being planned as may");
+    gate.open.send(()).expect("the planner waits");
+    eventually("its place is free", async || plan("cats").await.status == 200).await;
+}
+
+#[tokio::test]
 async fn who_reads_nothing_loses_the_connection_and_others_are_answered() {
     let setup = Setup::new().configured(|config| config.server.write_timeout = Duration::from_millis(200));
     let app = setup.spawn().await;

@@ -152,6 +152,11 @@ impl Graft {
         Answer::to(self.client.post(self.url(path)).header("Content-Type", kind).body(body)).await
     }
 
+    /// Deletes what is at `path`.
+    pub async fn delete(&self, path: &str) -> Answer {
+        Answer::to(self.client.delete(self.url(path))).await
+    }
+
     /// The JSON at `path`, which must be there.
     pub async fn get(&self, path: &str) -> Value {
         Answer::to(self.client.get(self.url(path))).await.ok().json()
