@@ -65,7 +65,7 @@ $("$graft" models)
 TEXT
 if versions "$starter" >/dev/null; then
   cat >&2 <<TEXT
-A true answer:
+A true answer (where keys are in use, with -H "Authorization: Bearer \$KEY"):
   curl -F image=@tests/fixtures/espresso.jpg '$url/predict?model=$starter&top_k=3'
 
 TEXT

@@ -80,6 +80,19 @@ impl Gate {
         self.closed(&self.snapshot())
     }
 
+    /// Whether requests need a key and nobody has one.
+    pub fn admits_nobody(&self) -> bool {
+        let snapshot = self.snapshot();
+        self.closed(&snapshot) && snapshot.keys.is_empty()
+    }
+
+    /// Whether the key that let somebody in is in force still, at `date`.
+    pub fn is_in_force(&self, admitted: &Admitted, date: SystemTime) -> bool {
+        let snapshot = self.snapshot();
+        let held = snapshot.keys.get(&admitted.held.key.id);
+        held.is_some_and(|held| held.key.expires.is_none_or(|expires| expires > date))
+    }
+
     /// Lets a request in that `needs` a scope, with the key that `presented` finds in it; with `None` where no key is needed.
     ///
     /// # Errors

@@ -2,30 +2,40 @@
 //!
 //! Knows neither keys nor sockets.
 
-use crate::config::ServerConfig;
+use crate::config::{Auth, ServerConfig};
 
 /// Why a server does not start: everyone who reaches it could use it.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "anyone who reaches {host} could use this server and delete its models: no API key exists; make one (`graft keys create`), listen on \
-     this machine alone (`server.host` 127.0.0.1), or set `server.allow_anonymous` to true (`GRAFT__SERVER__ALLOW_ANONYMOUS=true`)"
+    "anyone who reaches {host} could use this server and delete its models: {}, listen on this machine alone (`server.host` 127.0.0.1), \
+     or set `server.allow_anonymous` to true (`GRAFT__SERVER__ALLOW_ANONYMOUS=true`)",
+    without(*.auth)
 )]
 pub struct Exposed {
     host: std::net::IpAddr,
+    auth: Auth,
+}
+
+/// Why no key is asked for, and how one would be.
+fn without(auth: Auth) -> &'static str {
+    match auth {
+        Auth::Off => "`server.auth` is `off`, so that API keys do not count; set it to `auto` and make one (`graft keys create`)",
+        Auth::Auto | Auth::Required => "no API key exists; make one (`graft keys create`)",
+    }
 }
 
 /// What to warn of at start, if anything.
 ///
 /// # Errors
 /// When others than this machine could use the server without a key, and no setting allows that.
-pub fn check(server: &ServerConfig, keys_exist: bool) -> Result<Option<&'static str>, Exposed> {
-    match (server.is_loopback() || keys_exist, server.allow_anonymous) {
+pub fn check(server: &ServerConfig, is_closed: bool) -> Result<Option<String>, Exposed> {
+    match (server.is_loopback() || is_closed, server.allow_anonymous) {
         (true, _) => Ok(None),
-        (false, true) => Ok(Some(
-            "anyone who reaches this address may use the server and delete its models: no API key exists \
-             (`server.allow_anonymous`); `graft keys create` makes one",
-        )),
-        (false, false) => Err(Exposed { host: server.host }),
+        (false, true) => Ok(Some(format!(
+            "anyone who reaches this address may use the server and delete its models (`server.allow_anonymous`): {}",
+            without(server.auth)
+        ))),
+        (false, false) => Err(Exposed { host: server.host, auth: server.auth }),
     }
 }
 
@@ -57,5 +67,9 @@ mod tests {
             check(open, false, true, Ok(false));
             check(open, true, true, Ok(false));
         }
+        let server = load(&Sources::default()).expect("the defaults are valid").server;
+        let off = ServerConfig { host: [0, 0, 0, 0].into(), auth: Auth::Off, ..server };
+        let exposed = super::check(&off, false).expect_err("keys do not count");
+        assert!(exposed.to_string().contains("`server.auth` is `off`, so that API keys do not count"), "{exposed}");
     }
 }

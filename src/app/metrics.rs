@@ -2,7 +2,7 @@
 //!
 //! The only list of all of them; who records them knows no other.
 
-use metrics::{describe_counter, describe_gauge, describe_histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram};
 
 const COUNTERS: &[(&str, &str)] = &[
     ("graft_requests_total", "Requests that were answered, by route, method and status."),
@@ -33,6 +33,8 @@ pub fn describe() {
     for (name, text) in COUNTERS {
         describe_counter!(*name, *text);
     }
+    // Of the others the labels are known when something happens.
+    counter!("graft_connections_refused_total").increment(0);
     for (name, text) in GAUGES {
         describe_gauge!(*name, *text);
     }

@@ -69,6 +69,11 @@ impl App {
         if let Some(warning) = exposure::check(&config.server, gate.is_closed())? {
             tracing::warn!(host = %config.server.host, "{warning}");
         }
+        if gate.admits_nobody() {
+            tracing::warn!(
+                "every request needs an API key, and none is in force: nobody is let in; `graft keys create` makes one"
+            );
+        }
         let limits = Limits::from(&config.images);
         let decoding = engine.decoding_memory().clone();
         let datasets = Datasets::open_within(config.datasets.clone(), &config.data.dir, limits, decoding)?;

@@ -15,10 +15,12 @@ use crate::{
     app::exposure,
     config::{Auth, Config, Provider, ServerConfig},
     graph::Graph,
+    http::Tls,
     inference::{Needs, choose},
     jobs::{self, Jobs, Keys, LeaseReport, LeaseStatus, Listing, State},
     registry::{ModelVersion, Repository, Snapshot, known_model},
     runtime::{self, Runtime},
+    telemetry::chain,
 };
 
 /// Room for one VGG16 download and its import.
@@ -130,6 +132,13 @@ fn installation(config: &Config, report: &mut Report) {
     }
     if let Err(error) = access(config, report) {
         report.fail("access", format_args!("{error:#}"));
+    }
+    if let Some(files) = &config.server.tls {
+        let (certificate, key) = (files.certificate.display().to_string(), files.key.display().to_string());
+        match Tls::open(files.clone()) {
+            Ok(_) => report.ok("https", format_args!("{certificate} and {key} belong together")),
+            Err(error) => report.fail("https", chain(&error)),
+        }
     }
     let address = SocketAddr::from((config.server.host, config.server.port));
     match TcpListener::bind(address) {

@@ -32,7 +32,7 @@ pub(super) struct Keys {
 enum Command {
     /// Make a key and show it, once
     Create(Create),
-    /// List the keys in force; no command shows a key again
+    /// List the keys that were not revoked; no command shows a key again
     List(List),
     /// Change what a key may do, and how much
     Set(Set),
@@ -161,10 +161,15 @@ impl List {
         if self.all {
             shown.extend(keys.revoked().await?);
         }
-        if shown.is_empty() {
+        if shown.is_empty() && !keys.revoked().await?.is_empty() {
+            eprintln!(
+                "all keys in {} were revoked (`--all` lists them): nobody is let in until there is another",
+                config.data.dir.display()
+            );
+        } else if shown.is_empty() {
             eprintln!("no keys in {}; `graft keys create NAME` makes one", config.data.dir.display());
         } else if !self.json {
-            answer::line(columns(["NAME", "SCOPE", "IMAGES/S", "BURST", "IN FLIGHT", "CREATED", "ENDS"].map(str::to_owned)))?;
+            answer::line(headings())?;
         }
         for key in &shown {
             match self.json {
@@ -191,7 +196,11 @@ impl Set {
             key.expires = expires.map_or(key.expires, |expires| expires.after(SystemTime::now()));
         };
         let key = keys.set(&name, change).await?;
-        Ok(answer::line(if json { described(&key).to_string() } else { row(&key) })?)
+        if json {
+            return Ok(answer::line(described(&key))?);
+        }
+        answer::line(headings())?;
+        Ok(answer::line(row(&key))?)
     }
 }
 
@@ -230,6 +239,10 @@ fn row(key: &Key) -> String {
     let texts = [key.name.to_string(), key.scope.to_string(), bound(images_per_second), burst, bound(in_flight)];
     let [name, scope, images, burst, in_flight] = texts;
     columns([name, scope, images, burst, in_flight, rfc3339(key.created), ends])
+}
+
+fn headings() -> String {
+    columns(["NAME", "SCOPE", "IMAGES/S", "BURST", "IN FLIGHT", "CREATED", "ENDS"].map(str::to_owned))
 }
 
 fn columns([name, scope, images, burst, in_flight, created, ends]: [String; 7]) -> String {

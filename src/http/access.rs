@@ -50,6 +50,13 @@ pub struct Door {
     metrics_need_key: bool,
 }
 
+impl Door {
+    /// Whether whoever was let in with these `extensions` of a request would be still: not when the key was revoked or has expired.
+    pub fn is_open_to(&self, admitted: Option<&Admitted>) -> bool {
+        admitted.is_none_or(|admitted| self.gate.is_in_force(admitted, SystemTime::now()))
+    }
+}
+
 impl From<Scope> for Needs {
     fn from(scope: Scope) -> Self {
         Self::Key(scope)

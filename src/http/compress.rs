@@ -7,12 +7,13 @@ use std::io::Write;
 use axum::{
     body::{Body, HttpBody, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::Next,
     response::Response,
 };
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
+use sha2::{Digest, Sha256};
 
 use super::{body::outgoing, client::client};
 use crate::{
@@ -84,26 +85,43 @@ pub struct Fixed {
     media_type: HeaderValue,
     plain: Bytes,
     gzip: Bytes,
+    /// Of either form: who has one has what the other is of.
+    tag: HeaderValue,
 }
 
 impl Fixed {
     /// `bytes` of a type.
     pub fn new(media_type: HeaderValue, plain: Bytes) -> Self {
-        let gzip = gzip(&plain).into();
-        Self { media_type, plain, gzip }
+        let (gzip, sum) = (gzip(&plain).into(), Sha256::digest(&plain));
+        let tag = HeaderValue::from_str(&format!("W/\"{}\"", hex::encode(&sum[..16]))).expect("hexadecimal is visible ASCII");
+        Self { media_type, plain, gzip, tag }
     }
 
     /// The answer to a request with `headers`.
     pub fn answer(&self, headers: &HeaderMap) -> Response {
+        if headers.get_all(header::IF_NONE_MATCH).iter().any(|tags| self.is_among(tags)) {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response.headers_mut().insert(header::ETAG, self.tag.clone());
+            return response;
+        }
         let gzipped = accepts_gzip(headers) && self.gzip.len() < self.plain.len();
         let body = if gzipped { self.gzip.clone() } else { self.plain.clone() };
         let mut response = Response::new(Body::from(body));
         response.headers_mut().insert(header::CONTENT_TYPE, self.media_type.clone());
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+        response.headers_mut().insert(header::ETAG, self.tag.clone());
         if gzipped {
             response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         response
+    }
+
+    /// Whether `tags`, a value of `If-None-Match`, has this one (RFC 9110, 13.1.2).
+    fn is_among(&self, tags: &HeaderValue) -> bool {
+        let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+        let own = self.tag.to_str().map(opaque).unwrap_or_default();
+        tags.to_str().is_ok_and(|tags| tags.split(',').any(|tag| tag.trim() == "*" || opaque(tag) == own))
     }
 }
 
@@ -143,5 +161,11 @@ mod tests {
         let takes = HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"))]);
         assert_eq!(fixed.answer(&takes).body().size_hint().exact(), Some(fixed.gzip.len() as u64));
         assert_eq!(fixed.answer(&HeaderMap::new()).body().size_hint().exact(), Some(5000));
+        let tag = fixed.answer(&takes).headers()[header::ETAG].clone();
+        let asked = |tags: &str| HeaderMap::from_iter([(header::IF_NONE_MATCH, tags.parse().expect("valid"))]);
+        let known = format!("\"other\", {}", tag.to_str().expect("ASCII"));
+        for (tags, status) in [(known.as_str(), 304), ("*", 304), ("\"other\"", 200)] {
+            assert_eq!(fixed.answer(&asked(tags)).status(), status, "{tags}");
+        }
     }
 }

@@ -142,6 +142,28 @@ pub enum Error {
         /// The bound.
         limit: u64,
     },
+    /// No memory for the images as the model takes them.
+    #[error(
+        "graft is holding as many bytes of requests, images and answers as it may{}; try again shortly",
+        if *.of_client { " of one client (`server.max_client_percent`)" } else { " (`server.max_buffered_bytes`)" }
+    )]
+    Busy {
+        /// Whether it is one client's share that is full.
+        of_client: bool,
+    },
+    /// Images that take more memory together, as the model takes them, than one client may have.
+    #[error(
+        "the images take {bytes} bytes as {model} takes them, more than the {limit} that one client may have of `server.max_buffered_bytes`; send \
+         fewer at once"
+    )]
+    LargeInput {
+        /// The model.
+        model: String,
+        /// Bytes of all of them.
+        bytes: u64,
+        /// The bound.
+        limit: u64,
+    },
     /// Images that take long to decode wait for as long a time as may.
     #[error(
         "as many images that take long to decode as may wait{} are at hand; try again shortly, or send smaller ones",

@@ -17,8 +17,9 @@ use super::{
     worker::{Place, Ran, Task, Worker},
 };
 use crate::{
-    preprocess::ImageError,
+    preprocess::{ImageError, Preprocessing},
     registry::{Metadata, ModelVersion},
+    work::{Exceeded, Share},
 };
 
 impl Engine {
@@ -27,7 +28,7 @@ impl Engine {
     /// Dropping the future forgets what has not begun; what has begun keeps what it holds of `admission` until it is over.
     ///
     /// # Errors
-    /// [`Error::BadImages`] unless the plan skips them, a full queue, a model that does not load, [`Error::Late`].
+    /// [`Error::BadImages`] unless the plan skips them, a full queue, no memory for them, a model that does not load, [`Error::Late`].
     pub async fn run(&self, plan: Plan, images: Vec<Image>, admission: &Admission) -> Result<Answer, Error> {
         let answer = self.answer(plan, images, admission);
         match admission.time() {
@@ -44,13 +45,13 @@ impl Engine {
         };
         let plan = Plan { version: worker.version().clone(), ..plan };
         let places = worker.admit(admission.client(), images.len())?;
+        let inputs = Arc::new(memory_for(&plan, images.len(), admission)?);
         let started = Instant::now();
         let (spec, wanted, origin) = (Arc::new(plan.preprocessing.clone()), Wanted::default(), admission.origin());
-        let prepared = images
-            .into_iter()
-            .zip(places)
-            .map(|(image, place)| self.decoding().prepare(image, &origin, &wanted, &spec, (place, admission.clone())));
-        let prepared: Vec<_> = join_all(prepared).await.into_iter().map(|(image, (place, _))| (image, place)).collect();
+        let prepared = images.into_iter().zip(places).map(|(image, place)| {
+            self.decoding().prepare(image, &origin, &wanted, &spec, (place, Arc::clone(&inputs), admission.clone()))
+        });
+        let prepared: Vec<_> = join_all(prepared).await.into_iter().map(|(image, (place, ..))| (image, place)).collect();
         let decode = started.elapsed();
         if plan.on_error == OnError::Fail {
             let bad = |(position, (image, _)): (usize, &(Result<Prepared, ImageError>, Place))| {
@@ -62,7 +63,7 @@ impl Engine {
             }
         }
         let version = plan.version.clone();
-        let task = Arc::new(Task::new(plan, admission.clone()));
+        let task = Arc::new(Task::new(plan, inputs, admission.clone()));
         let ran = match self.infer(&task, &worker, prepared).await {
             Err(error) => return Err(self.gone(&version).await.unwrap_or(error)),
             Ok(ran) => ran,
@@ -104,6 +105,17 @@ impl Engine {
         }
         ran
     }
+}
+
+/// Memory for so many images as the model of `plan` takes them, 32 bits a value: from before they are decoded until all are answered.
+fn memory_for(plan: &Plan, images: usize, admission: &Admission) -> Result<Share, Error> {
+    let Preprocessing { height, width, .. } = plan.preprocessing;
+    let values = u64::from(height) * u64::from(width) * plan.preprocessing.channels() as u64;
+    let (bytes, limit) = (values * 4 * images as u64, admission.memory().most());
+    admission.memory().beside(bytes).map_err(|exceeded| match exceeded {
+        _ if bytes > limit => Error::LargeInput { model: plan.version.metadata.name.clone(), bytes, limit },
+        exceeded => Error::Busy { of_client: exceeded == Exceeded::Client },
+    })
 }
 
 /// Wall times of a request; a run that several of its images shared counts once.

@@ -88,12 +88,14 @@ pub(super) struct Task {
     pub(super) tensors: Vec<String>,
     /// Whose turn they take.
     pub(super) origin: Origin,
+    /// Memory of its images as the model takes them.
+    _inputs: Arc<Share>,
     _admission: Admission,
 }
 
 impl Task {
-    pub(super) fn new(plan: Plan, admission: Admission) -> Self {
-        Self { tensors: plan.tensors(), plan, origin: admission.origin(), _admission: admission }
+    pub(super) fn new(plan: Plan, inputs: Arc<Share>, admission: Admission) -> Self {
+        Self { tensors: plan.tensors(), plan, origin: admission.origin(), _inputs: inputs, _admission: admission }
     }
 }
 

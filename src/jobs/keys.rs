@@ -27,7 +27,9 @@ pub struct Keys {
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// A key in force has that name.
-    #[error("there is a key `{name}` already; choose another name, change it (`graft keys set {name}`) or revoke it first")]
+    #[error(
+        "there is a key `{name}` already; choose another name, change it (`graft keys set {name}`; an expired one, too) or revoke it first"
+    )]
     Exists {
         /// The name.
         name: KeyName,

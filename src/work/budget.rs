@@ -166,6 +166,19 @@ impl Share {
         Ok(())
     }
 
+    /// A share of `amount` for the same client beside it, which is given back by itself.
+    ///
+    /// # Errors
+    /// The bound that it does not fit in.
+    pub fn beside(&self, amount: u64) -> Result<Self, Exceeded> {
+        self.budget.take(&self.client, amount)
+    }
+
+    /// What its client may have at the most.
+    pub fn most(&self) -> u64 {
+        self.budget.per_client()
+    }
+
     /// Whether it could be raised by `more` now.
     ///
     /// # Errors

@@ -53,7 +53,10 @@ pub struct Full {
 impl Lane {
     /// A lane called `name` in metrics, with `at_once` running and up to `waiting` behind them.
     pub fn new(name: &'static str, at_once: usize, waiting: usize) -> Self {
-        Self { inner: Arc::new(Inner { name, at_once, waiting, nice: 0, state: Mutex::default() }) }
+        let lane = Self { inner: Arc::new(Inner { name, at_once, waiting, nice: 0, state: Mutex::default() }) };
+        // Its metrics are there before its first work is.
+        lane.inner.show(&lane.inner.lock());
+        lane
     }
 
     /// The same on threads whose priority is lower by `nice`.

@@ -61,6 +61,10 @@ async fn what_cannot_be_done_is_refused_with_every_reason() {
     let refused = app.send(finetune(&app, "", &json!({"name": "broken"}))).await;
     let body = refused.problem(422, "invalid_recipe", "the request has 2 problems; `problems` names each");
     assert_eq!(body["problems"][1], json!({"field": "batch_size", "detail": "is negative"}));
+    let wordy = app.send(finetune(&app, "?dry_run=true", &json!({"name": "wordy"}))).await;
+    let body = wordy.problem(422, "invalid_recipe", "");
+    let detail = body["problems"][0]["detail"].as_str().expect("a text");
+    assert!(detail.contains("and 8388608 are kept of one; nearly all are names of classes"), "{detail}");
     let defect = app.send(finetune(&app, "", &json!({"name": "defect"}))).await;
     assert!(!defect.problem(500, "internal", "its log").to_string().contains("secret"));
     let post = |kind: &str, body: &str| app.post_typed("/jobs/finetune", kind, body);

@@ -84,6 +84,19 @@ async fn memory_is_bounded_over_all_requests_and_answers() {
 }
 
 #[tokio::test]
+async fn images_count_as_the_model_takes_them() {
+    let setup = Setup::empty().with(Tiny::Convolutions, "seeded").configured(|config| config.server.max_buffered_bytes = 60_000);
+    let app = setup.spawn().await;
+    let path = "/features?model=seeded&pool=avg";
+    let eight = vec![("x", plain([0; 3])); 8];
+    let detail = "the images take 98304 bytes as seeded takes them, more than the 60000 that one client may have";
+    app.send(app.post_form(path, &eight)).await.problem(413, "too_many_pixels", detail);
+    for _ in 0..8 {
+        app.send(app.post_image(path, plain([0; 3]))).await.ok();
+    }
+}
+
+#[tokio::test]
 async fn a_model_beyond_the_bound_on_loaded_weights_is_not_loaded() {
     let setup = Setup::new().with(Tiny::Thousand, "thousand").configured(|config| config.models.max_loaded_bytes = 10_000);
     let app = setup.spawn().await;

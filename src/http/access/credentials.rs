@@ -13,13 +13,18 @@ const SCHEME: &str = "Bearer";
 /// The text that stands where a key does.
 ///
 /// # Errors
-/// None, or several: whose key counts would be a guess, and a proxy might guess otherwise.
+/// None, or two that differ: whose key counts would be a guess, and a proxy might guess otherwise.
 pub fn key(headers: &HeaderMap) -> Result<&str, Refused> {
     let authorization = one(headers, &header::AUTHORIZATION, "there are several `Authorization` headers")?;
     let own = one(headers, &X_API_KEY, "there are several `X-API-Key` headers")?;
     // Another scheme beside `X-API-Key` is for somebody in front of graft.
     match (authorization.map(bearer), own) {
-        (Some(Some(_)), Some(_)) => Err(Refused::Malformed("there is a key in `Authorization` and one in `X-API-Key`")),
+        (Some(Some(key)), Some(own)) if key != own => {
+            Err(Refused::Malformed("there is a key in `Authorization` and another in `X-API-Key`; send one of them"))
+        }
+        (_, Some("")) | (Some(Some("")), None) => {
+            Err(Refused::Malformed("the header has no key in it (is the variable empty that it should come from?)"))
+        }
         (_, Some(key)) | (Some(Some(key)), None) => Ok(key),
         (Some(None), None) => Err(Refused::Malformed("`Authorization` does not begin with `Bearer `")),
         (None, None) => Err(Refused::Missing),
@@ -34,7 +39,8 @@ pub fn remove(headers: &mut HeaderMap) {
 
 /// What follows the scheme, if that is ours.
 fn bearer(value: &str) -> Option<&str> {
-    let (scheme, key) = value.split_once(' ')?;
+    // Where nothing follows it, the space is gone, too.
+    let (scheme, key) = value.split_once(' ').unwrap_or((value, ""));
     scheme.eq_ignore_ascii_case(SCHEME).then(|| key.trim_start())
 }
 
@@ -72,13 +78,16 @@ mod tests {
         check(&[("Authorization", "Basic dTpw"), ("X-API-Key", "k")], Ok("k"));
         check(&[], Err("needs a key"));
         check(&[("Authorization", "")], Err("does not begin with `Bearer `"));
-        check(&[("Authorization", "Bearer")], Err("does not begin with `Bearer `"));
+        check(&[("Authorization", "Bearer")], Err("has no key in it"));
+        check(&[("Authorization", "Bearer ")], Err("has no key in it"));
+        check(&[("X-API-Key", "")], Err("has no key in it"));
         check(&[("Authorization", "Bearerk")], Err("does not begin with `Bearer `"));
         check(&[("Authorization", "k")], Err("does not begin with `Bearer `"));
         check(&[("Authorization", "Basic dTpw")], Err("does not begin with `Bearer `"));
         check(&[("Authorization", "Bearer k"), ("Authorization", "Bearer k")], Err("several `Authorization`"));
         check(&[("X-API-Key", "k"), ("X-API-Key", "k")], Err("several `X-API-Key`"));
-        check(&[("Authorization", "Bearer k"), ("X-API-Key", "k")], Err("in `Authorization` and one in `X-API-Key`"));
+        check(&[("Authorization", "Bearer k"), ("X-API-Key", "k")], Ok("k"));
+        check(&[("Authorization", "Bearer k"), ("X-API-Key", "l")], Err("in `Authorization` and another in `X-API-Key`"));
         check(&[("X-API-Key", "é")], Err("not ASCII"));
         check(&[("Cookie", "key=k"), ("Proxy-Authorization", "Bearer k")], Err("needs a key"));
     }

@@ -26,8 +26,10 @@ pub(super) fn engine_code(error: &EngineError) -> Code {
         EngineError::NotFinite { .. } => Code::NotFinite,
         EngineError::Untrained { .. } => Code::UntrainedModel,
         EngineError::QueueFull { .. } => Code::QueueFull,
-        EngineError::TooManyPixels { .. } | EngineError::HeavyRequest { .. } => Code::TooManyPixels,
-        EngineError::HeavyImages { .. } => Code::Busy,
+        EngineError::TooManyPixels { .. } | EngineError::HeavyRequest { .. } | EngineError::LargeInput { .. } => {
+            Code::TooManyPixels
+        }
+        EngineError::HeavyImages { .. } | EngineError::Busy { .. } => Code::Busy,
         EngineError::Late { .. } => Code::Timeout,
         EngineError::TooLargeToLoad { .. } => Code::ModelTooLarge,
         EngineError::ShuttingDown => Code::ShuttingDown,

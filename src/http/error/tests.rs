@@ -44,6 +44,8 @@ fn engine_errors() -> Vec<(EngineError, u16, Code)> {
         (EngineError::QueueFull { model: model(), capacity: 1, of_client: false }, 503, Code::QueueFull),
         (EngineError::TooManyPixels { pixels: 2, limit: 1 }, 413, Code::TooManyPixels),
         (EngineError::HeavyImages { of_client: true }, 503, Code::Busy),
+        (EngineError::Busy { of_client: true }, 503, Code::Busy),
+        (EngineError::LargeInput { model: model(), bytes: 2, limit: 1 }, 413, Code::TooManyPixels),
         (EngineError::HeavyRequest { samples: 2, limit: 1 }, 413, Code::TooManyPixels),
         (EngineError::Late { ms: 1 }, 503, Code::Timeout),
         (EngineError::TooLargeToLoad { model: model(), bytes: 2, bound: 1 }, 503, Code::ModelTooLarge),

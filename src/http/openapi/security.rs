@@ -44,8 +44,10 @@ pub fn guard(item: &mut PathItem, needs: Needs) {
 pub fn define(components: &mut Components) {
     let about = "A key that `graft keys create` made, where keys are in use; required scopes are listed per operation.";
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("graft_ID_SECRET").description(Some(about));
-    let own =
-        ApiKey::Header(ApiKeyValue::with_description("X-API-Key", "The same key, for clients that cannot send `Authorization`."));
+    let own = ApiKey::Header(ApiKeyValue::with_description(
+        "X-API-Key",
+        "The same key, for clients that cannot send `Authorization`; one of the two is enough.",
+    ));
     components.add_security_scheme(BEARER, SecurityScheme::Http(bearer.build()));
     components.add_security_scheme(API_KEY, SecurityScheme::ApiKey(own));
 }

@@ -10,6 +10,7 @@ use axum::{
 use tokio::task::spawn_blocking;
 
 use crate::{
+    datasets::Dataset,
     finetuning::kinds::dataset_resource,
     http::{
         code::{ANSWER, BODY, Codes, PARAMETERS, codes},
@@ -54,9 +55,11 @@ parameters! {
 /// Every image is decoded; what cannot be trained on is skipped and listed with the reason.
 #[utoipa::path(post, path = "/datasets", operation_id = "upload_dataset", tag = "datasets", params(DatasetsQuery), responses((status = 201, description = "The data set", body = DatasetDto), Problems<UPLOAD>))]
 pub async fn create(extract::State(state): extract::State<State>, request: Request) -> Result<Response, ApiError> {
-    let (dataset, admission) = upload::receive(&state, request).await?;
-    let location = [(header::LOCATION, format!("/datasets/{}", dataset.id))];
-    let answer = json::done(state.intake(), admission, move || DatasetDto::new(dataset.summary, true)).await?;
+    let (Dataset { summary, images, .. }, admission) = upload::receive(&state, request).await?;
+    // Hundreds of thousands of paths, perhaps.
+    spawn_blocking(move || drop(images));
+    let location = [(header::LOCATION, format!("/datasets/{}", summary.id))];
+    let answer = json::done(state.intake(), admission, move || DatasetDto::new(summary, true)).await?;
     Ok((StatusCode::CREATED, location, answer).into_response())
 }
 

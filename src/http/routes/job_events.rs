@@ -18,7 +18,9 @@ use tokio::sync::watch;
 use utoipa::openapi::{KnownFormat, RefOr, schema::Schema};
 
 use crate::{
+    access::Admitted,
     http::{
+        access::Door,
         client::client,
         code::{PARAMETERS, codes},
         error::ApiError,
@@ -99,7 +101,8 @@ pub async fn stream(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let (jobs, closing) = (part.jobs.clone(), state.closing());
-    let live = Live { jobs, changes, closing, id, after, page: page.into(), _place: place };
+    let (door, admitted) = (state.door().clone(), extensions.get::<Admitted>().cloned());
+    let live = Live { jobs, changes, closing, id, after, page: page.into(), door, admitted, _place: place };
     let events = Sse::new(events(live)).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat"));
     Ok(([(X_ACCEL_BUFFERING, HeaderValue::from_static("no"))], events).into_response())
 }
@@ -113,6 +116,8 @@ struct Live {
     /// Id of the last event sent; `u64::MAX` behind the end.
     after: u64,
     page: VecDeque<StoredEvent>,
+    door: Door,
+    admitted: Option<Admitted>,
     _place: Share,
 }
 
@@ -124,14 +129,15 @@ fn events(live: Live) -> impl Stream<Item = Result<Event, Infallible>> {
 }
 
 impl Live {
-    /// The next event; `None` behind the last, when the server goes down, or when the job is kept no longer.
+    /// The next event; `None` behind the last, when the server goes down, when the job is kept no longer, or when the key is in force
+    /// no longer that the stream was asked for with.
     async fn next(&mut self) -> Option<StoredEvent> {
         while self.after != u64::MAX {
             if let Some(event) = self.page.pop_front() {
                 self.after = if event.event.is_end() { u64::MAX } else { event.id };
                 return Some(event);
             }
-            if *self.closing.borrow() {
+            if *self.closing.borrow() || !self.door.is_open_to(self.admitted.as_ref()) {
                 return None;
             }
             match self.jobs.events(&self.id, self.after, PAGE).await {

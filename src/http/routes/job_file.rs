@@ -18,9 +18,9 @@ use crate::{
         query::{Place, Query},
         state::State,
     },
+    inference::Admission,
     jobs::{Attachment, Files, Receiving},
     message::excerpt,
-    work::Client,
 };
 
 /// Most bytes of a field that is no file: settings and labels.
@@ -32,7 +32,7 @@ const MAX_FIELD_BYTES: usize = 4 << 20;
 /// A kind that takes no file as configured, a file that is too large, a field that is not among `fields`.
 pub async fn receive(
     state: &State,
-    (files, client): (&Files, &Client),
+    (files, admission): (&Files, &Admission),
     fields: &[&str],
     query: &Query,
     (uri, headers, body): (&Uri, &HeaderMap, Body),
@@ -58,10 +58,10 @@ pub async fn receive(
     let idle = state.datasets().config().idle_timeout;
     let mut chunks = state.intake().chunks_within(body, idle, "datasets.idle_timeout_ms");
     if is_form {
-        let mut reader = Reader { files, client, fields, form: Form::new(headers, chunks)?, request, around: 0 };
+        let mut reader = Reader { files, admission, fields, form: Form::new(headers, chunks)?, request, around: 0 };
         return reader.read().await;
     }
-    let mut receiving = files.receive(client).await?;
+    let mut receiving = files.receive(admission.client()).await?;
     while let Some(chunk) = chunks.try_next().await? {
         receiving.write(&chunk).await?;
     }
@@ -71,7 +71,8 @@ pub async fn receive(
 /// A form that is being read.
 struct Reader<'a> {
     files: &'a Files,
-    client: &'a Client,
+    /// Holds the memory of the fields.
+    admission: &'a Admission,
     fields: &'a [&'a str],
     form: Form,
     request: Map<String, Value>,
@@ -94,7 +95,7 @@ impl Reader<'_> {
             if file.is_some() {
                 return Err(ApiError::InvalidParameter("the form has more than one file".to_owned()));
             }
-            let (receiving, _) = file.insert((self.files.receive(self.client).await?, file_name));
+            let (receiving, _) = file.insert((self.files.receive(self.admission.client()).await?, file_name));
             while let Some(chunk) = self.form.chunk(&mut field).await? {
                 receiving.write(&chunk).await?;
             }
@@ -112,6 +113,8 @@ impl Reader<'_> {
                 let detail = format!("the form's fields have more than {MAX_FIELD_BYTES} bytes besides its file");
                 return Err(ApiError::InvalidParameter(detail));
             }
+            // As text, and in what is asked for.
+            self.admission.take(2 * chunk.len())?;
             bytes.extend_from_slice(&chunk);
         }
         String::from_utf8(bytes).map_err(|_| ApiError::InvalidParameter("a form field is not UTF-8".to_owned()))

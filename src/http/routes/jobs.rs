@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     sync::{Arc, LazyLock},
 };
 
@@ -15,14 +16,13 @@ use axum::{
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{runtime::Handle, task::spawn_blocking, time::timeout};
 
 use super::{job_events::EventId, job_file};
 use crate::{
     finetuning::kinds::{Description, described},
     http::{
         access::Guarded,
-        client::client,
         code::{ANSWER, BODY, Codes, PARAMETERS, codes},
         dto::{AcceptedJob, JobDetail, JobDto, JobsAnswer, PlannedJob},
         error::ApiError,
@@ -35,9 +35,16 @@ use crate::{
         state::{JobsPart, State},
     },
     inference::Admission,
-    jobs::{self, Admission as KeyAdmission, AnyKind, Attachment, HistoryPage, Job, Jobs, Listing, NewJob, Reservation, Summary},
+    jobs::{
+        self, Admission as KeyAdmission, AnyKind, Attachment, HistoryPage, Job, Jobs, Listing, NewJob, PlanError, Reservation,
+        Spec, Summary,
+    },
+    message::FieldProblem,
     work::Seat,
 };
+
+/// Most bytes of JSON in which a job may be described: 100,000 classes take some six million.
+const MAX_PLAN_BYTES: usize = 8 << 20;
 
 /// What may go wrong with a submission.
 const SUBMISSION: Codes = PARAMETERS
@@ -129,11 +136,14 @@ async fn submit(extract::State(state): extract::State<State>, taken: Taken, requ
             received.read(intake, |bytes| Asked::json(taken.name, bytes)).await?
         }
         Some(files) => {
-            let client = client(&parts.extensions);
+            let admission = intake.admit(&parts.extensions);
             let (request, file) =
-                job_file::receive(&state, (files, &client), taken.fields, &query, (&parts.uri, &parts.headers, body)).await?;
-            let hash = hash(&[taken.name.as_bytes(), request.to_string().as_bytes(), file.sha256.as_bytes()]);
-            (Asked { hash, request, file: Some(file) }, intake.admit(&parts.extensions))
+                job_file::receive(&state, (files, &admission), taken.fields, &query, (&parts.uri, &parts.headers, body)).await?;
+            let named = move || {
+                let hash = hash(&[taken.name.as_bytes(), request.to_string().as_bytes(), file.sha256.as_bytes()]);
+                Asked { hash, request, file: Some(file) }
+            };
+            (intake.encoding.run(admission.origin(), named).await.expect("any number may wait"), admission)
         }
     };
     let seat = jobs.plans.seat(admission.client()).map_err(|_| ApiError::TooManyPlans)?;
@@ -148,7 +158,9 @@ async fn submit(extract::State(state): extract::State<State>, taken: Taken, requ
         let _held = held;
         accept(&jobs, key, planning).await
     };
-    let job = tokio::spawn(accepting).await.map_err(ApiError::internal)??;
+    // On a thread that may block: a plan of many classes takes its time to be written.
+    let runtime = Handle::current();
+    let job = spawn_blocking(move || runtime.block_on(accepting)).await.map_err(ApiError::internal)??;
     let location = [(header::LOCATION, format!("/jobs/{}", job.id))];
     let answer = json::done(intake, admission, move || AcceptedJob::from(job)).await?;
     Ok((StatusCode::ACCEPTED, location, answer).into_response())
@@ -268,6 +280,24 @@ async fn plan_and_enqueue(part: &JobsPart, reservation: Option<&mut Reservation>
     Ok(job)
 }
 
+/// Bytes of the JSON that is kept of what a job is to do.
+fn written_bytes(spec: &Spec) -> Result<usize, ApiError> {
+    struct Count(usize);
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, &(&spec.subject, &spec.plan, &spec.warnings)).map_err(ApiError::internal)?;
+    Ok(count.0)
+}
+
 /// A job that is to be planned, and what it holds meanwhile.
 struct Planning {
     seat: Seat,
@@ -282,14 +312,24 @@ impl Planning {
         let Self { seat, kind, asked: Asked { request, file, .. }, admission } = self;
         let time = admission.time();
         let work = move || {
-            let _admission = admission;
-            kind.plan(&request, file.as_ref()).map(|plan| (plan, file))
+            let plan = kind.plan(&request, file.as_ref()).map_err(ApiError::from_plan)?;
+            let bytes = written_bytes(&plan.spec)?;
+            if bytes > MAX_PLAN_BYTES {
+                let problem = format!(
+                    "the job would be described in {bytes} bytes, and {MAX_PLAN_BYTES} are kept of one; nearly all are names of classes: give them \
+                     shorter ones, or take fewer"
+                );
+                return Err(ApiError::from_plan(PlanError::Invalid(vec![FieldProblem::new("dataset", problem)])));
+            }
+            // Its parts, its row, and the answer that shows it.
+            admission.take(4 * bytes)?;
+            Ok((plan, file))
         };
         let planning = seat.run(work);
         let planned = match time {
             Some(time) => timeout(time, planning).await.map_err(|_| ApiError::LatePlan { ms: time.as_millis() })?,
             None => planning.await,
         };
-        planned.map_err(ApiError::from_plan)
+        planned
     }
 }

@@ -20,6 +20,9 @@ use crate::{
     work::Client,
 };
 
+/// Most bytes of plans and results of jobs that have ended; the newest is kept in any case.
+const MAX_FINISHED_BYTES: i64 = 256 << 20;
+
 /// So long a key is held for a request that is still being accepted, wherever the clock is set meanwhile.
 const ABANDONED: Duration = Duration::from_secs(60);
 
@@ -105,7 +108,7 @@ impl Store {
         Ok(())
     }
 
-    /// Accepts a job of `client` within `bounds`; finished ones beyond `max_finished` go, the oldest first.
+    /// Accepts a job of `client` within `bounds`; finished ones beyond `max_finished`, or beyond 256 MiB of plans and results, go, the oldest first.
     ///
     /// # Errors
     /// [`Error::QueueFull`]; [`Error::Removed`] when something that it uses is being removed; [`Error::KeyInProgress`] when the
@@ -132,10 +135,12 @@ impl Store {
         }
         append(&mut tx, seq, &Event::new(QUEUED), now).await?;
         let forget = sqlx::query(
-            "DELETE FROM jobs WHERE seq IN \
-             (SELECT seq FROM jobs WHERE finished IS NOT NULL ORDER BY seq DESC LIMIT -1 OFFSET ?)",
+            "DELETE FROM jobs WHERE seq IN (SELECT seq FROM (SELECT seq, ROW_NUMBER() OVER newest AS place, \
+             SUM(octet_length(plan) + COALESCE(octet_length(result), 0)) OVER newest AS bytes \
+             FROM jobs WHERE finished IS NOT NULL WINDOW newest AS (ORDER BY seq DESC)) \
+             WHERE place > ? OR (bytes > ? AND place > 1))",
         );
-        forget.bind(bounds.max_finished).execute(&mut *tx).await?;
+        forget.bind(bounds.max_finished).bind(MAX_FINISHED_BYTES).execute(&mut *tx).await?;
         tx.commit().await?;
         rows::job(&row)
     }

@@ -61,7 +61,10 @@ impl AnyKind for Plans {
         }
         let dataset = request["dataset"].as_str().unwrap_or("photos");
         let subject = json!({"name": request["name"], "dataset": dataset, "base": {"model": "colours", "version": 1}});
-        let plan = json!({"recipe": {"name": request["name"], "seed": 0}, "estimates": {"minutes": 2}});
+        let mut plan = json!({"recipe": {"name": request["name"], "seed": 0}, "estimates": {"minutes": 2}});
+        if request["name"] == "wordy" {
+            plan["classes"] = "x".repeat(9 << 20).into();
+        }
         let document = |value: Value| document(&value).expect("an object");
         Ok(NewJob {
             id: None,
