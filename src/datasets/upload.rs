@@ -7,7 +7,11 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tokio::{fs::File, io::AsyncWriteExt, task::spawn_blocking};
+use tokio::{
+    fs::File,
+    io::{AsyncWriteExt, BufWriter},
+    task::spawn_blocking,
+};
 
 use super::{
     archive::{self, ArchiveKind},
@@ -23,13 +27,17 @@ use crate::{
     work::{Client, EndsElsewhere, Share},
 };
 
+/// Bytes that are gathered before they are written.
+const WRITTEN_AT_ONCE: usize = 4 << 10;
+
 /// An archive that is being received; dropping it leaves nothing behind.
 #[derive(Debug)]
 pub struct Upload {
     store: Datasets,
     kind: Option<ArchiveKind>,
     held: EndsElsewhere<Held>,
-    file: File,
+    /// Chunks may be of a byte each; every write to a file has its thread.
+    file: BufWriter<File>,
     received: u64,
     /// Bytes that arrived encoded; `None` where the archive arrives as it is.
     encoded: Option<Arc<AtomicU64>>,
@@ -50,7 +58,7 @@ impl Upload {
         let inner = Arc::clone(&store.inner);
         let staging = spawn_blocking(move || Staging::new(&inner.dir, &inner.quota)).await.map_err(Error::CutShort)??;
         let path = staging.archive_path();
-        let file = File::create(&path).await.at("create", &path)?;
+        let file = BufWriter::with_capacity(WRITTEN_AT_ONCE, File::create(&path).await.at("create", &path)?);
         let held = EndsElsewhere::new(Held { staging, place });
         Ok(Self { store, kind, held, file, received: 0, encoded: None, first: Vec::new() })
     }

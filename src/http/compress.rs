@@ -129,7 +129,11 @@ impl Fixed {
 mod tests {
     use std::io::Read;
 
+    use futures_util::FutureExt;
+    use tower::ServiceExt;
+
     use super::*;
+    use crate::work::Client;
 
     #[test]
     fn gzip_is_sent_to_those_who_take_it() {
@@ -150,6 +154,25 @@ mod tests {
             }
             assert_eq!(accepts_gzip(&headers), expected, "{values:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn answers_are_compressed_in_their_lane() {
+        let lane = Lane::new("test", 1, usize::MAX);
+        let compress = axum::middleware::from_fn_with_state(lane.clone(), compress);
+        let router = axum::Router::new().route("/", axum::routing::get(async || "text ".repeat(1000))).layer(compress);
+        let ask = |encoding: &'static str| {
+            let request = Request::builder().uri("/").header("accept-encoding", encoding).body(Body::empty());
+            router.clone().oneshot(request.expect("a request"))
+        };
+        let turn = lane.turn(Origin { client: Client::local(), request: 0 }).await.expect("it is free");
+        let mut compressed = Box::pin(ask("gzip"));
+        assert!(compressed.as_mut().now_or_never().is_none(), "it waits for its turn");
+        let plain = ask("identity").await.expect("a router is infallible");
+        assert!(!plain.headers().contains_key(header::CONTENT_ENCODING), "others need none");
+        drop(turn);
+        let compressed = compressed.await.expect("a router is infallible");
+        assert_eq!(compressed.headers()[header::CONTENT_ENCODING], "gzip");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use multer::{Error, Field, Multipart};
+use tokio::task::consume_budget;
 
 use super::{
     body::{BodyFault, fault_in},
@@ -29,16 +30,20 @@ const MAX_HELD_BYTES: u64 = 64 << 10;
 pub struct Form {
     parts: Multipart<'static>,
     held: Arc<AtomicU64>,
+    /// How many parts may come yet, and may come in all.
+    left: usize,
+    max_parts: usize,
 }
 
 impl Form {
-    /// The form that `chunks` are.
+    /// The form that `chunks` are, of at most `max_parts` parts: empty ones cost as much as others, and nobody counts them otherwise.
     ///
     /// # Errors
     /// A content type without a boundary.
     pub fn new(
         headers: &HeaderMap,
         chunks: impl Stream<Item = Result<Bytes, BodyFault>> + Send + 'static,
+        max_parts: usize,
     ) -> Result<Self, ApiError> {
         let value = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default();
         let boundary = HeaderParameters::of(value).text("boundary").filter(|boundary| !boundary.is_empty());
@@ -46,16 +51,23 @@ impl Form {
         let boundary = boundary.ok_or_else(|| refused(missing))?;
         let held = Arc::new(AtomicU64::new(0));
         let chunks = Held { chunks: Box::pin(chunks), held: Arc::clone(&held), is_waiting: false };
-        Ok(Self { parts: Multipart::new(chunks, boundary), held })
+        Ok(Self { parts: Multipart::new(chunks, boundary), held, left: max_parts, max_parts })
     }
 
     /// The next part; `None` behind the last.
     ///
     /// # Errors
-    /// What is no form, headers that are too long, the stream's own fault.
+    /// What is no form, too many parts, headers that are too long, the stream's own fault.
     pub async fn next_field(&mut self) -> Result<Option<Field<'static>>, ApiError> {
+        // Many that are there already would otherwise be read without letting go of the thread.
+        consume_budget().await;
         let field = self.parts.next_field().await.map_err(malformed)?;
         self.held.store(0, Ordering::Relaxed);
+        if field.is_some() {
+            let left = self.left.checked_sub(1);
+            self.left =
+                left.ok_or_else(|| refused(&format!("it has more than {} parts, empty ones included", self.max_parts)))?;
+        }
         Ok(field)
     }
 

@@ -51,10 +51,11 @@ pub(super) struct Item {
 }
 
 impl Item {
-    /// Tells whoever waits what became of it; its place is free by then.
+    /// Tells whoever waits what became of it; what it held is free by then.
     fn end(self, result: Result<Ran, Arc<Error>>) {
-        drop(self.place);
-        self.reply.send(result).ok();
+        let Self { input, reply, place, .. } = self;
+        drop((input, place));
+        reply.send(result).ok();
     }
 }
 

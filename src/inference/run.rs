@@ -46,12 +46,15 @@ impl Engine {
         let plan = Plan { version: worker.version().clone(), ..plan };
         let places = worker.admit(admission.client(), images.len())?;
         let inputs = Arc::new(memory_for(&plan, images.len(), admission)?);
+        let places: Vec<Place> = places.into_iter().map(|place| place.holding(&inputs)).collect();
+        drop(inputs);
         let started = Instant::now();
         let (spec, wanted, origin) = (Arc::new(plan.preprocessing.clone()), Wanted::default(), admission.origin());
-        let prepared = images.into_iter().zip(places).map(|(image, place)| {
-            self.decoding().prepare(image, &origin, &wanted, &spec, (place, Arc::clone(&inputs), admission.clone()))
-        });
-        let prepared: Vec<_> = join_all(prepared).await.into_iter().map(|(image, (place, ..))| (image, place)).collect();
+        let prepared = images
+            .into_iter()
+            .zip(places)
+            .map(|(image, place)| self.decoding().prepare(image, &origin, &wanted, &spec, (place, admission.clone())));
+        let prepared: Vec<_> = join_all(prepared).await.into_iter().map(|(image, (place, _))| (image, place)).collect();
         let decode = started.elapsed();
         if plan.on_error == OnError::Fail {
             let bad = |(position, (image, _)): (usize, &(Result<Prepared, ImageError>, Place))| {
@@ -63,7 +66,7 @@ impl Engine {
             }
         }
         let version = plan.version.clone();
-        let task = Arc::new(Task::new(plan, inputs, admission.clone()));
+        let task = Arc::new(Task::new(plan, admission.clone()));
         let ran = match self.infer(&task, &worker, prepared).await {
             Err(error) => return Err(self.gone(&version).await.unwrap_or(error)),
             Ok(ran) => ran,

@@ -59,6 +59,8 @@ pub(super) struct Capacity {
 pub(super) struct Place {
     model: String,
     _share: Share,
+    /// Memory of all images of its request as the model takes them, given back with the last of them.
+    _inputs: Option<Arc<Share>>,
 }
 
 impl Capacity {
@@ -71,7 +73,13 @@ impl Capacity {
 impl Place {
     fn new(model: String, share: Share) -> Self {
         metrics::gauge!("graft_queue_images", "model" => model.clone()).increment(1.0);
-        Self { model, _share: share }
+        Self { model, _share: share, _inputs: None }
+    }
+
+    /// The same with the memory of its image.
+    pub(super) fn holding(mut self, inputs: &Arc<Share>) -> Self {
+        self._inputs = Some(Arc::clone(inputs));
+        self
     }
 }
 
@@ -88,14 +96,12 @@ pub(super) struct Task {
     pub(super) tensors: Vec<String>,
     /// Whose turn they take.
     pub(super) origin: Origin,
-    /// Memory of its images as the model takes them.
-    _inputs: Arc<Share>,
     _admission: Admission,
 }
 
 impl Task {
-    pub(super) fn new(plan: Plan, inputs: Arc<Share>, admission: Admission) -> Self {
-        Self { tensors: plan.tensors(), plan, origin: admission.origin(), _inputs: inputs, _admission: admission }
+    pub(super) fn new(plan: Plan, admission: Admission) -> Self {
+        Self { tensors: plan.tensors(), plan, origin: admission.origin(), _admission: admission }
     }
 }
 

@@ -45,7 +45,8 @@ pub enum Error {
     },
     /// The store's file is damaged; seen at start.
     #[error(
-        "the job store `{}` is damaged; put a copy of it back, or move it away to start without jobs: data sets and models stay",
+        "the job store `{}` is damaged; put a copy of it back, or move it away to start without jobs and without API keys, so that whoever \
+         reaches graft may use it until there is one; data sets and models stay",
         .path.display()
     )]
     Broken {
@@ -61,7 +62,9 @@ pub enum Error {
     )]
     Gone,
     /// The store's file is damaged.
-    #[error("the file of the jobs is damaged, so that no job can be kept; stop graft and put a copy of it back, or move it away")]
+    #[error(
+        "the file of the jobs is damaged, so that no job can be kept; stop graft and put a copy of it back (moved away, it takes the API keys with it)"
+    )]
     Corrupt(#[source] sqlx::Error),
     /// The store cannot be reached now.
     #[error("the file of the jobs cannot be read or written now; the log says why, and graft goes on trying")]

@@ -10,7 +10,10 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use tokio::{io::AsyncWriteExt, task::spawn_blocking};
+use tokio::{
+    io::{AsyncWriteExt, BufWriter},
+    task::spawn_blocking,
+};
 use uuid::Uuid;
 
 use super::error::Error;
@@ -25,6 +28,9 @@ use crate::{
 
 /// Files that are received and kept at once.
 const MOST: u64 = 4;
+
+/// Bytes that are gathered before they are written.
+const WRITTEN_AT_ONCE: usize = 4 << 10;
 
 /// Name of the file in its folder.
 const FILE: &str = "file";
@@ -47,7 +53,8 @@ pub struct Files {
 pub struct Receiving {
     files: Files,
     held: EndsElsewhere<Held>,
-    file: tokio::fs::File,
+    /// Chunks may be of a byte each; every write to a file has its thread.
+    file: BufWriter<tokio::fs::File>,
     bytes: u64,
     hasher: Sha256,
 }
@@ -131,7 +138,10 @@ impl Files {
                 Ok((folder, file))
             };
             let (folder, file) = begin().map_err(|source| files.refused(source))?;
-            let (held, file) = (EndsElsewhere::new(Held { folder, place }), tokio::fs::File::from_std(file));
+            let (held, file) = (
+                EndsElsewhere::new(Held { folder, place }),
+                BufWriter::with_capacity(WRITTEN_AT_ONCE, tokio::fs::File::from_std(file)),
+            );
             Ok(Receiving { files, held, file, bytes: 0, hasher: Sha256::new() })
         });
         begun.await.map_err(|_| full())?
@@ -194,8 +204,12 @@ impl Receiving {
     /// # Errors
     /// When the file system refuses.
     pub async fn finish(self, name: String) -> Result<Attachment, Error> {
-        let Self { files, held, file, bytes, hasher } = self;
-        file.sync_all().await.map_err(|source| files.refused(source))?;
+        let Self { files, held, mut file, bytes, hasher } = self;
+        let written = async {
+            file.flush().await?;
+            file.get_ref().sync_all().await
+        };
+        written.await.map_err(|source| files.refused(source))?;
         let id = Uuid::now_v7().to_string();
         let sha256 = hex::encode(hasher.finalize());
         let kept = EndsElsewhere::new(Kept { files: files.clone(), id: id.clone(), has_job: false });

@@ -89,3 +89,18 @@ async fn a_file_that_is_cut_off_while_it_is_served_is_no_crash() {
     assert_eq!(app.send(app.ask(Method::DELETE, "/models/many/versions/1")).await.status, 204);
     asked("/models/many/predict").await.problem(404, "unknown_model", "many");
 }
+
+#[tokio::test]
+async fn a_file_that_is_copied_over_while_it_is_served_changes_no_answer() {
+    let setup = Setup::empty().with(Tiny::Thousand, "many");
+    let root = setup.repository().root().to_owned();
+    let app = setup.spawn().await;
+    let asked = async || app.send(app.post_image("/predict?model=many", plain([0; 3]))).await;
+    let before = asked().await.ok().json()["predictions"].clone();
+    let weights = root.join("many/1/weights.bin");
+    let length = fs::metadata(&weights).expect("a file").len() as usize;
+    OpenOptions::new().write(true).open(&weights).and_then(|file| file.write_all_at(&vec![7; length], 0)).expect("written");
+    assert_eq!(asked().await.ok().json()["predictions"], before);
+    let report = async || Ran::graft(&root, &["doctor"]).stdout;
+    assert!(report().await.contains("version 1 of `many` cannot be used"), "{}", report().await);
+}

@@ -83,6 +83,21 @@ async fn memory_is_bounded_over_all_requests_and_answers() {
     }
 }
 
+/// Empty parts cost as much as others, and a form compressed a thousand times over has millions of them.
+#[tokio::test]
+async fn the_parts_of_a_form_are_bounded() {
+    let app = TestApp::spawn().await;
+    let empty = "--b\r\nContent-Disposition: form-data; name=\"{}\"; filename=\"\"\r\n\r\n\r\n";
+    let form = |name: &str, count: usize| format!("{}--b--\r\n", empty.replace("{}", name).repeat(count));
+    for (path, name) in [("/predict", "image"), ("/features", "image"), ("/datasets", "layout")] {
+        let body = form(name, 20_000).replace("; filename=\"\"", if path == "/datasets" { "" } else { "; filename=\"\"" });
+        let sent = app.post_typed(path, "multipart/form-data; boundary=b", body);
+        app.send(sent).await.problem(400, "malformed_body", "parts, empty ones included");
+    }
+    let few = app.post_typed("/predict", "multipart/form-data; boundary=b", form("image", 64));
+    app.send(few).await.problem(422, "no_images", "");
+}
+
 #[tokio::test]
 async fn images_count_as_the_model_takes_them() {
     let setup = Setup::empty().with(Tiny::Convolutions, "seeded").configured(|config| config.server.max_buffered_bytes = 60_000);

@@ -33,7 +33,7 @@ pub async fn read(
     intake: &Intake,
     allowed: &[Parameter],
 ) -> Result<Read, ApiError> {
-    let mut form = Form::new(headers, chunks)?;
+    let mut form = Form::new(headers, chunks, intake.max_images + 2 * MAX_PARAMETERS)?;
     let mut read = Read { images: Vec::new(), parameters: Vec::new() };
     while let Some(field) = form.next_field().await? {
         match part(&form, field, allowed).await? {

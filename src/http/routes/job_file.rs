@@ -23,6 +23,9 @@ use crate::{
     message::excerpt,
 };
 
+/// Most parts of a form, the file and empty fields included.
+const MAX_PARTS: usize = 64;
+
 /// Most bytes of a field that is no file: settings and labels.
 const MAX_FIELD_BYTES: usize = 4 << 20;
 
@@ -58,7 +61,7 @@ pub async fn receive(
     let idle = state.datasets().config().idle_timeout;
     let mut chunks = state.intake().chunks_within(body, idle, "datasets.idle_timeout_ms");
     if is_form {
-        let mut reader = Reader { files, admission, fields, form: Form::new(headers, chunks)?, request, around: 0 };
+        let mut reader = Reader { files, admission, fields, form: Form::new(headers, chunks, MAX_PARTS)?, request, around: 0 };
         return reader.read().await;
     }
     let mut receiving = files.receive(admission.client()).await?;

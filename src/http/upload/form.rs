@@ -27,6 +27,9 @@ use crate::{
 /// What a form may have around its file, in bytes.
 const MAX_AROUND_BYTES: u64 = 1 << 20;
 
+/// Most parts, the file and empty fields included.
+const MAX_PARTS: usize = 64;
+
 /// Most bytes of a field that is no file.
 const MAX_FIELD_BYTES: usize = 256;
 
@@ -42,7 +45,7 @@ pub async fn archive(state: &State, said: Said, parts: &Parts, body: Body, admis
     }
     let idle = state.datasets().config().idle_timeout;
     let chunks = state.intake().chunks_within(body, idle, "datasets.idle_timeout_ms");
-    let mut reader = Reader { state, said, parts, form: Form::new(headers, chunks)? };
+    let mut reader = Reader { state, said, parts, form: Form::new(headers, chunks, MAX_PARTS)? };
     let (upload, read_as) = reader.read().await?;
     Ok(upload.finish(read_as, admission).await?)
 }

@@ -82,12 +82,12 @@ def eight_of_scans(stage: Stage) -> None:
 
 def scans_within(stage: Stage) -> None:
     """As many scans as are allowed, from four clients: what is decoded must not be in the way of others."""
-    send_form(stage, [files.empty_scans(27)] * stage.pick(8, 1), stage.pick(4, 2))
+    send_form(stage, [files.empty_scans(27)] * stage.pick(2, 1), stage.pick(16, 2))
 
 
 def leave_much_behind(stage: Stage) -> None:
     """Clients that send such requests and hang up: nothing of that may keep the server from ending."""
-    body, kind = files.form([files.empty_scans(27)] * 8)
+    body, kind = files.form([files.empty_scans(27)] * 2)
     for _ in range(4):
         with stage.dial() as stream:
             stream.sendall(wire.Ask("POST", "/predict", body, kind).wire())
@@ -145,7 +145,7 @@ SCENARIOS = [
         expect=Expectation(outcomes=frozenset({"200", "422"})),
     ),
     Scenario(
-        "jpeg-scans-within", "four requests of eight JPEGs with as many scans as are allowed", scans_within,
+        "jpeg-scans-within", "sixteen requests of two JPEGs with as many scans as are allowed", scans_within,
         parting=leave_much_behind, expect=Expectation(outcomes=frozenset({"200", "422", "503", "504"})),
     ),
     Scenario(
