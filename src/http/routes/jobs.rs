@@ -326,10 +326,9 @@ impl Planning {
             Ok((plan, file))
         };
         let planning = seat.run(work);
-        let planned = match time {
+        match time {
             Some(time) => timeout(time, planning).await.map_err(|_| ApiError::LatePlan { ms: time.as_millis() })?,
             None => planning.await,
-        };
-        planned
+        }
     }
 }
