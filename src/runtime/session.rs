@@ -83,7 +83,7 @@ impl Session {
     ///
     /// # Errors
     /// A shape that the graph refuses, an output that is no float, a failure of the provider, [`Error::TooSlow`] for a graph with
-    /// subgraphs or functions that runs for longer than [`RUN_LIMIT`].
+    /// subgraphs or functions that runs for longer than five minutes.
     pub fn run(&mut self, input: &Tensor) -> Result<Vec<Tensor>, Error> {
         self.run_while(&|| true, input)
     }
