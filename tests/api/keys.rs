@@ -79,7 +79,7 @@ async fn ask(app: &TestApp, method: &str, path: &str, key: Option<&str>) -> Answ
     app.send(key.into_iter().fold(request, |request, key| request.bearer_auth(key))).await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn scopes_reach_as_far_as_the_table_says() {
     let (app, held) = with_keys(SCOPES.map(|scope| [scope, "--scope", scope]).each_ref().map(|made| made.as_slice())).await;
     for (operation, needs) in ROUTES {
@@ -139,7 +139,7 @@ fn every_documented_operation_is_in_the_table_and_says_what_it_needs() {
     assert_eq!(document["components"]["securitySchemes"]["api_key"]["name"], "X-API-Key");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_count_while_the_server_runs() {
     let app = Setup::new().spawn().await;
     let models = app.repository.root().to_owned();
@@ -159,7 +159,7 @@ async fn keys_count_while_the_server_runs() {
     app.get("/healthz").await.ok();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_read_from_one_header_alone() {
     let (app, [key]) = with_keys([&["ci", "--scope", "admin"]]).await;
     let get = |path: &str, headers: &[(&str, String)]| {
@@ -196,7 +196,7 @@ async fn a_key_is_read_from_one_header_alone() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn images_count_and_not_requests() {
     let limited: &[&str] = &["phone", "--images-per-second", "1", "--burst", "60"];
     let (app, [key, other]) = with_keys([limited, &["other"]]).await;
@@ -220,7 +220,7 @@ async fn images_count_and_not_requests() {
     eventually("the limit is lifted", async || send(60, &key).await.status == 200).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_in_flight_are_counted_until_they_end() {
     let (app, [key]) = with_keys([&["phone", "--in-flight", "1"]]).await;
     let mut stream = TcpStream::connect(app.address).await.expect("it listens");
@@ -240,7 +240,7 @@ async fn requests_in_flight_are_counted_until_they_end() {
     assert_eq!(answer.header("ratelimit-policy"), r#""in-flight";q=1;qu="concurrent-requests""#);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_open_where_the_configuration_says_so() {
     let setup = Setup::new().configured(|config| config.server.metrics_need_key = false);
     create(&setup.config().models.dir, &["ci"]);
@@ -249,7 +249,7 @@ async fn metrics_are_open_where_the_configuration_says_so() {
     app.get("/models").await.problem(401, "unauthorized", "");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_tries_many_keys_is_told_to_wait() {
     let (app, [key]) = with_keys([&["ci"]]).await;
     let last = if key.ends_with('0') { "1" } else { "0" };
@@ -267,7 +267,7 @@ async fn whoever_tries_many_keys_is_told_to_wait() {
     ask(&app, "get", "/models", None).await.problem(401, "unauthorized", "needs a key");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_refused_is_named_in_the_log() {
     let setup = Setup::new();
     let models = &setup.config().models.dir;
@@ -279,7 +279,7 @@ async fn a_key_that_is_refused_is_named_in_the_log() {
     assert_eq!((&line["status"], &line["key"]), (&Value::from(403), &Value::from("narrow")), "{line}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn no_line_of_the_log_holds_a_key() {
     let setup = Setup::new();
     let models = &setup.config().models.dir;
