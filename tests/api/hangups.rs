@@ -108,6 +108,7 @@ async fn who_reads_nothing_loses_the_connection_and_others_are_answered() {
     stalled.write_all(request.repeat(asked).as_bytes()).await.expect("it reads");
     let one = app.get("/docs/swagger-ui-bundle.js").await.ok().text().len();
     let open = || connections(&app).len();
+    eventually("it stalls", async || open() > 0).await;
     eventually("it is closed by the server", async || open() == 0).await;
     let mut read = Vec::new();
     stalled.read_to_end(&mut read).await.ok();

@@ -101,26 +101,6 @@ async fn a_model_that_cannot_fit_unloads_no_other() {
 }
 
 #[tokio::test]
-async fn a_model_loads_behind_the_end_of_a_busy_one() {
-    let setup = Setup::empty().with(Tiny::Slow, "busy").with(Tiny::Thousand, "other");
-    let bytes = |name: &str| {
-        let snapshot = setup.repository().scan().expect("it can be read");
-        let model = snapshot.models.iter().find(|model| model.name == name).expect("it was published");
-        model.versions[0].metadata.weights.bytes
-    };
-    let bound = bytes("busy").max(bytes("other"));
-    let setup = setup.configured(|config| (config.models.max_loaded_bytes, config.models.preload) = (bound, Some(Vec::new())));
-    let app = setup.spawn().await;
-    app.send(app.post_image("/predict?model=busy", plain([0; 3]))).await.ok();
-    let slow = tokio::spawn(Answer::to(app.post_image("/predict?model=busy", plain([255; 3]))));
-    eventually("it is busy", async || app.metric("graft_queue_images{model=\"busy\"}").await == 1.0).await;
-    app.send(app.post_image("/predict?model=other", plain([0; 3]))).await.ok();
-    slow.await.expect("no panic").ok();
-    let busy = app.get("/models/busy").await.ok().json()["versions"][0]["loaded"].clone();
-    assert_eq!(busy, Value::Bool(false), "both do not fit");
-}
-
-#[tokio::test]
 async fn open_files_are_looked_at_before_connections_need_them() {
     let setup = Setup::empty().with(Tiny::Colours, "colours");
     let models = &setup.config().models.dir;
