@@ -34,6 +34,7 @@ from graft_client.api.models import (
     delete_version,
     download_onnx,
     get_model,
+    list_labels,
     list_layers,
     list_models,
     set_stable_version,
@@ -157,6 +158,8 @@ def models(caller: Caller) -> None:
     assert [model.name for model in listed.models] == ["colours"] and listed.problems == [], listed
     shown = caller.call(get_model, 200, wire.ModelDetail, "colours")
     assert [label.label for label in shown.versions[0].labels] == ["red", "green", "blue", "lime"], shown
+    labels = caller.call(list_labels, 200, wire.LabelsAnswer, "colours", version=1)
+    assert [label.label for label in labels.labels] == ["red", "green", "blue", "lime"], labels
     layers = caller.call(list_layers, 200, wire.LayersAnswer, "colours", version=1)
     assert "relu" in [layer.name for layer in layers.layers], layers
     stable = caller.call(set_stable_version, 200, wire.ModelDetail, "colours", body=wire.StableVersion(version=1))
