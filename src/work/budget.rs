@@ -60,8 +60,8 @@ impl Budget {
         Self::shared(bound, 100, 0)
     }
 
-    /// At most `bound` for all, and `percent` of what the others leave for each client; a client that has nothing else may have `least`
-    /// for one thing, as long as it is alone or an eighth of the bound stays free.
+    /// At most `bound` for all, and `percent` of what the others leave for each client; one that is alone may have `least`, and so may one
+    /// that has nothing else, for one thing, as long as an eighth of the bound stays free.
     pub fn shared(bound: u64, percent: u8, least: u64) -> Self {
         Self { inner: Arc::new(Inner { bound, percent, least: least.min(bound), used: Mutex::default() }) }
     }
@@ -114,7 +114,7 @@ impl Inner {
         let own = used.by_client.get(client).copied().unwrap_or_default();
         let others = used.total - own;
         let wanted = own.saturating_add(more);
-        let is_first = own == held && wanted <= self.least;
+        let is_first = (own == held || others == 0) && wanted <= self.least;
         let room = if others == 0 { self.bound } else { self.bound - self.bound / KEPT_FREE };
         match () {
             () if more == 0 || wanted <= self.share(others) => Ok(()),

@@ -71,10 +71,7 @@ async fn an_answer_that_would_be_too_large_says_how_to_ask_for_less() {
 
 #[tokio::test]
 async fn memory_is_bounded_over_all_requests_and_answers() {
-    let setup = Setup::new().configured(|config| {
-        (config.server.max_buffered_bytes, config.server.max_client_percent) = (3000, 100);
-    });
-    let app = setup.spawn().await;
+    let app = Setup::new().configured(|config| config.server.max_buffered_bytes = 3000).spawn().await;
     let detail = "`server.max_buffered_bytes`";
     app.send(app.post_image("/predict", vec![0; 3001])).await.problem(503, "busy", detail);
     let json = format!("{{\"images\":[{{\"b64\":\"{}\"}}]}}", base64(&[0; 1800]));

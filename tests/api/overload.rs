@@ -71,7 +71,7 @@ async fn an_answer_that_takes_too_long_is_503() {
 async fn a_body_that_does_not_arrive_is_408_and_gives_its_memory_back() {
     let setup = Setup::new().configured(|config| {
         config.server.body_idle_timeout = Duration::from_millis(100);
-        (config.server.max_buffered_bytes, config.server.max_client_percent) = (3000, 100);
+        config.server.max_buffered_bytes = 3000;
     });
     let app = setup.spawn().await;
     let head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 3000\r\n\r\n";
