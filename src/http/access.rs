@@ -132,7 +132,15 @@ async fn pass(needs: Needs, mut request: Request, next: Next) -> Response {
     response.extensions_mut().insert(admitted.client());
     response.extensions_mut().insert(admitted.clone());
     headers::limits(response.headers_mut(), &admitted, Instant::now());
-    response.map(|body| Body::new(Held::new(body, admitted)))
+    response.map(|body| holding(body, Some(admitted)))
+}
+
+/// `body`, which holds the place of whoever was `admitted` until it has been sent.
+pub fn holding(body: Body, admitted: Option<Admitted>) -> Body {
+    match admitted {
+        Some(admitted) => Body::new(Held::new(body, admitted)),
+        None => body,
+    }
 }
 
 /// Whether the holder of the request's key may ask an image at all now: who may not should not send any first.

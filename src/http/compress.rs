@@ -15,7 +15,7 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
 
-use super::{body::outgoing, client::client};
+use super::{access, body::outgoing, client::client};
 use crate::{
     access::Admitted,
     inference::Admission,
@@ -46,10 +46,11 @@ pub async fn compress(State(lane): State<Lane>, request: Request, next: Next) ->
     };
     let origin = held.0.as_ref().map_or(Origin { client, request: 0 }, Admission::origin);
     let work = move || (gzip(&plain), held);
-    let (compressed, held) = lane.run(origin, work).await.expect("any number may wait");
+    let (compressed, (admission, admitted)) = lane.run(origin, work).await.expect("any number may wait");
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    Response::from_parts(parts, outgoing(compressed, held))
+    let body = outgoing(compressed, admission.map(Admission::into_memory));
+    Response::from_parts(parts, access::holding(body, admitted))
 }
 
 /// `bytes` as gzip, at the fastest level.

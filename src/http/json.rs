@@ -187,7 +187,7 @@ fn writing<T: Serialize>(
 
 fn sent(bytes: Vec<u8>, admission: Admission) -> Response {
     let media_type = [(header::CONTENT_TYPE, "application/json")];
-    (media_type, Extension(admission.clone()), body::outgoing(bytes, admission)).into_response()
+    (media_type, Extension(admission.clone()), body::outgoing(bytes, admission.into_memory())).into_response()
 }
 
 /// `value` as JSON of at most `limit` bytes, for which memory is taken as it grows.

@@ -19,12 +19,7 @@ pub struct Admissions {
 /// What a request holds for as long as any part of its work goes on, its answer included; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Admission {
-    held: Arc<Held>,
-}
-
-#[derive(Debug)]
-struct Held {
-    memory: Share,
+    memory: Arc<Share>,
     time: Option<Duration>,
     _with: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -39,8 +34,7 @@ impl Admissions {
 
     /// Lets a request of `client` begin, with no memory yet; `with` is given back with it.
     pub fn admit(&self, client: &Client, with: Option<Arc<dyn Any + Send + Sync>>) -> Admission {
-        let held = Held { memory: self.memory.share(client), time: self.time, _with: with };
-        Admission { held: Arc::new(held) }
+        Admission { memory: Arc::new(self.memory.share(client)), time: self.time, _with: with }
     }
 
     /// Memory of all requests and answers.
@@ -53,12 +47,12 @@ impl Admission {
     /// That of the process itself: without bounds.
     pub fn local() -> Self {
         let memory = Budget::new(u64::MAX).share(&Client::local());
-        Self { held: Arc::new(Held { memory, time: None, _with: None }) }
+        Self { memory: Arc::new(memory), time: None, _with: None }
     }
 
     /// Whose turn its work takes.
     pub fn origin(&self) -> Origin {
-        Origin { client: self.client().clone(), request: Arc::as_ptr(&self.held).addr() as u64 }
+        Origin { client: self.client().clone(), request: Arc::as_ptr(&self.memory).addr() as u64 }
     }
 
     /// Takes `bytes` more of the memory.
@@ -66,7 +60,7 @@ impl Admission {
     /// # Errors
     /// The bound that they do not fit in.
     pub fn take(&self, bytes: usize) -> Result<(), Exceeded> {
-        self.held.memory.add(bytes as u64)
+        self.memory.add(bytes as u64)
     }
 
     /// Whether it could have `bytes` more now.
@@ -74,21 +68,26 @@ impl Admission {
     /// # Errors
     /// The bound that they do not fit in.
     pub fn check(&self, bytes: usize) -> Result<(), Exceeded> {
-        self.held.memory.check(bytes as u64)
+        self.memory.check(bytes as u64)
     }
 
     /// Its share of the memory.
     pub fn memory(&self) -> &Share {
-        &self.held.memory
+        &self.memory
+    }
+
+    /// Its memory alone, for its answer: what was given with it is given back once its work is over.
+    pub fn into_memory(self) -> Arc<Share> {
+        self.memory
     }
 
     /// Whose it is.
     pub fn client(&self) -> &Client {
-        self.held.memory.client()
+        self.memory.client()
     }
 
     /// Time from the whole request to its answer.
     pub fn time(&self) -> Option<Duration> {
-        self.held.time
+        self.time
     }
 }

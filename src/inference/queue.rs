@@ -53,8 +53,8 @@ pub(super) struct Item {
 impl Item {
     /// Tells whoever waits what became of it; what it held is free by then.
     fn end(self, result: Result<Ran, Arc<Error>>) {
-        let Self { input, reply, place, .. } = self;
-        drop((input, place));
+        let Self { input, reply, place, task, .. } = self;
+        drop((input, place, task));
         reply.send(result).ok();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use axum::body::Body;
@@ -11,16 +11,23 @@ use hyper::body::{Frame, SizeHint};
 
 use crate::access::Admitted;
 
+/// Bytes that are handed on at a time: as many may be on their way when the place is given back.
+const PIECE: usize = 64 << 10;
+
 /// A body, and the place of the request that it answers.
+///
+/// The place is given back with the last piece and not after it: whoever has read all of an answer may ask the next at once.
 pub struct Held {
     body: Body,
-    _admitted: Admitted,
+    /// What is left of the body's last frame.
+    rest: Bytes,
+    admitted: Option<Admitted>,
 }
 
 impl Held {
     /// `body`, which holds the place of `admitted`.
     pub fn new(body: Body, admitted: Admitted) -> Self {
-        Self { body, _admitted: admitted }
+        Self { body, rest: Bytes::new(), admitted: Some(admitted) }
     }
 }
 
@@ -29,14 +36,34 @@ impl hyper::body::Body for Held {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) if frame.is_data() => self.rest = frame.into_data().unwrap_or_default(),
+                last => {
+                    self.admitted = None;
+                    return Poll::Ready(last);
+                }
+            }
+        }
+        let length = self.rest.len().min(PIECE);
+        let piece = self.rest.split_to(length);
+        if self.is_end_stream() {
+            self.admitted = None;
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (left, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        if let Some(upper) = left.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(left.lower() + rest);
+        hint
     }
 }

@@ -90,6 +90,23 @@ async fn an_answer_that_is_not_read_holds_its_place() {
 }
 
 #[tokio::test]
+async fn who_has_read_an_answer_may_ask_the_next_at_once() {
+    use futures_util::StreamExt as _;
+    use tower::ServiceExt as _;
+    let (door, key) = door();
+    let router = behind(Router::new().route("/", get(async || "x".repeat(200_000))), door);
+    let mut body = router.clone().oneshot(ask(&key)).await.expect("a router is infallible").into_body().into_data_stream();
+    let mut read = 0;
+    while read < 200_000 {
+        assert_eq!(answer(&router, ask(&key)).await.0.as_u16(), 429, "after {read} bytes");
+        read += body.next().await.expect("there is more").expect("it arrives").len();
+    }
+    // What is on its way is still held by whoever writes it.
+    assert_eq!(answer(&router, ask(&key)).await.0.as_u16(), 200);
+    assert!(body.next().await.is_none());
+}
+
+#[tokio::test]
 async fn a_compressed_answer_holds_its_place_until_it_is_sent() {
     use tower::ServiceExt as _;
     let (door, key) = door();

@@ -85,7 +85,7 @@ pub async fn encoded(
         };
         state.intake().encoding.run(admission.origin(), work).await.expect("any number may wait")?
     };
-    Ok((headers, Extension(admission.clone()), outgoing(body, admission)).into_response())
+    Ok((headers, Extension(admission.clone()), outgoing(body, admission.into_memory())).into_response())
 }
 
 /// The headers that say who answered.
