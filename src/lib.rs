@@ -36,6 +36,8 @@ pub mod jobs;
 
 pub mod finetuning;
 
+pub mod service;
+
 pub mod http;
 
 pub mod app;

@@ -24,6 +24,7 @@ use crate::{
     preprocess::Limits,
     registry::Repository,
     runtime::{self, Runtime},
+    service::Service,
     telemetry::{self, Telemetry},
 };
 
@@ -79,8 +80,8 @@ impl App {
         let datasets = Datasets::open_within(config.datasets.clone(), &config.data.dir, limits, decoding)?;
         let kinds = kinds::kinds(&Parts::new(runtime, repository, datasets.clone(), engine.clone(), &config));
         let workers = (0..config.jobs.workers).map(|_| Worker::new(jobs.clone(), kinds.clone())).collect();
-        let state = http::State::new(engine.clone(), datasets, config.server.clone(), Some(telemetry.clone()));
-        let state = state.with_jobs(jobs, kinds).behind(gate.clone());
+        let service = Service::new(engine.clone(), datasets, &config.server).with_jobs(jobs, kinds);
+        let state = http::State::new(service, config.server.clone(), Some(telemetry.clone())).behind(gate.clone());
         let tls = config.server.tls.map(http::Tls::open).transpose()?;
         let ServerConfig { host, port, .. } = config.server;
         let listener = TcpListener::bind((host, port)).await;
@@ -173,7 +174,7 @@ pub async fn serve(
     let address = listener.local_addr().context("the listener has no address")?;
     tracing::info!(%address, tls = tls.is_some(), "serving");
     let config = state.server().clone();
-    let closing = state.clone();
+    let closing = state.service().clone();
     let shutdown = async move {
         shutdown.await;
         closing.close();

@@ -75,5 +75,5 @@ fn read(file: &Path, max_bytes: usize) -> Result<Image, String> {
     if bytes > max_bytes {
         return Err(ImageError::TooManyBytes { bytes, limit: max_bytes }.to_string());
     }
-    std::fs::read(file).map(|bytes| Image { bytes: bytes.into() }).map_err(|error| error.to_string())
+    std::fs::read(file).map(|bytes| Image::Encoded(bytes.into())).map_err(|error| error.to_string())
 }

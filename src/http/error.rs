@@ -25,6 +25,7 @@ use crate::{
     inference::{self, Error as EngineError},
     jobs::{Error as JobsError, PlanError},
     message::{FieldProblem, excerpt},
+    service::Error as ServiceError,
 };
 
 /// Why a request is not answered; its message is the problem's `detail`.
@@ -139,48 +140,9 @@ pub enum ApiError {
     /// What the configuration does not allow.
     #[error("{0}")]
     Disabled(String),
-    /// A server that keeps no jobs, or accepts none.
-    #[error("this server does not accept jobs")]
-    NoJobs,
-    /// A data set that must stay.
-    #[error("data set `{}` is used by job `{job}`; wait for its end or cancel it", excerpt(.id))]
-    DatasetInUse {
-        /// The data set.
-        id: String,
-        /// The job.
-        job: String,
-    },
-    /// A version that must stay.
-    #[error("{0}")]
-    VersionInUse(String),
-    /// As many jobs are being planned as may.
-    #[error("as many jobs and dry runs are being planned as may, of all or of this client; try again shortly")]
-    TooManyPlans,
-    /// Planning a job took too long.
-    #[error("the job was not planned within {ms} ms (`server.request_timeout_ms`), since the machine is busy; try again")]
-    LatePlan {
-        /// The bound in milliseconds.
-        ms: u128,
-    },
-    /// As much is being looked up, chosen and deleted as may.
-    #[error(
-        "as many lists, details, choices and deletions are at work or wait as may, of all or of this client; try again shortly"
-    )]
-    StoreBusy,
-    /// As many models are being downloaded as may.
-    #[error("as many models are being downloaded as may, of all or of this client; try again shortly")]
-    TooManyDownloads,
-    /// As many event streams as may be open are.
-    #[error(
-        "{limit} event streams are open{}; try again shortly, or poll the job itself",
-        if *.of_client { ", the share of one client (`server.max_client_percent`)" } else { " (`jobs.max_streams`)" }
-    )]
-    TooManyStreams {
-        /// The bound.
-        limit: u64,
-        /// Whether it is the client's share that is used up.
-        of_client: bool,
-    },
+    /// The service refused.
+    #[error(transparent)]
+    Service(ServiceError),
     /// Whoever asks is not let in, or not with as much.
     #[error(transparent)]
     Access(#[from] Refused),
@@ -224,14 +186,6 @@ impl ApiError {
         }
     }
 
-    /// Why a job is not planned.
-    pub fn from_plan(error: PlanError) -> Self {
-        match error {
-            PlanError::Invalid(problems) => Self::InvalidRecipe(problems),
-            PlanError::Failed(source) => Self::Internal(source),
-        }
-    }
-
     /// The code, and with it the status.
     pub fn code(&self) -> Code {
         match self {
@@ -256,12 +210,7 @@ impl ApiError {
             Self::JsonTooLarge { .. } => Code::BodyTooLarge,
             Self::InvalidRecipe(_) => Code::InvalidRecipe,
             Self::Disabled(_) => Code::Disabled,
-            Self::NoJobs => Code::NotFound,
-            Self::DatasetInUse { .. } => Code::DatasetInUse,
-            Self::VersionInUse(_) => Code::VersionInUse,
-            Self::LatePlan { .. } => Code::Timeout,
-            Self::TooManyDownloads | Self::TooManyPlans | Self::StoreBusy => Code::Busy,
-            Self::TooManyStreams { .. } => Code::TooManyStreams,
+            Self::Service(error) => codes::service_code(error),
             Self::Access(refused) => access_code(refused),
             Self::Jobs(error) => codes::jobs_code(error),
             Self::Engine(error) => codes::engine_code(error),
@@ -295,6 +244,21 @@ fn way_out(path: &str) -> &'static str {
         ["jobs", _] => "`POST /jobs/finetune` and its like make a job, `POST /jobs/ID/cancel` stops one",
         ["jobs"] => "`POST /jobs/finetune` and its like make a job; `/docs` lists them",
         _ => "the `Allow` header names what is (`curl -i` shows it)",
+    }
+}
+
+/// Each part's own error where it is one's.
+impl From<ServiceError> for ApiError {
+    fn from(error: ServiceError) -> Self {
+        match error {
+            ServiceError::Engine(error) => Self::Engine(error),
+            ServiceError::Jobs(error) => Self::Jobs(error),
+            ServiceError::Datasets(error) => Self::Dataset(error),
+            ServiceError::Plan(PlanError::Invalid(problems)) => Self::InvalidRecipe(problems),
+            ServiceError::Plan(PlanError::Failed(source)) => Self::Internal(source),
+            ServiceError::Memory(exceeded) => exceeded.into(),
+            other => Self::Service(other),
+        }
     }
 }
 

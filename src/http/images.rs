@@ -116,7 +116,7 @@ impl Images {
 
     /// The engine's form of them, and what the request holds.
     pub fn into_parts(self) -> (Vec<inference::Image>, Admission) {
-        let images = self.images.into_iter().map(|image| inference::Image { bytes: image.bytes }).collect();
+        let images = self.images.into_iter().map(|image| inference::Image::Encoded(image.bytes)).collect();
         (images, self.admission)
     }
 }

@@ -41,8 +41,8 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// The bounds that `server` configures, and the engine's.
-    pub fn new(server: &ServerConfig, admissions: Admissions) -> Self {
+    /// The bounds that `server` configures, and those of all transports.
+    pub fn new(server: &ServerConfig, admissions: Admissions, encoding: Lane) -> Self {
         Self {
             max_body_bytes: server.max_body_bytes,
             max_response_bytes: server.max_response_bytes,
@@ -53,7 +53,7 @@ impl Intake {
                 bytes_per_second: server.min_body_bytes_per_second,
             },
             admissions,
-            encoding: Lane::new("encode", threads(), usize::MAX),
+            encoding,
         }
     }
 
@@ -86,9 +86,4 @@ impl FromRequestParts<State> for Admission {
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Infallible> {
         Ok(state.intake().admit(&parts.extensions))
     }
-}
-
-/// Threads that write answers at once: those of the machine.
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }

@@ -42,13 +42,20 @@ pub(super) struct Decoding {
     memory: Memory,
 }
 
-/// An image whose header has been read.
+/// An image whose header has been read, or that needs none.
 #[derive(Debug)]
-pub(super) struct Sized {
-    bytes: Bytes,
-    header: Result<Header, ImageError>,
-    /// What those of the request that are heavy hold together.
-    heavy: Option<Arc<Share>>,
+pub(super) enum Sized {
+    /// It is to be decoded.
+    Encoded {
+        bytes: Bytes,
+        header: Header,
+        /// What those of the request that are heavy hold together.
+        heavy: Option<Arc<Share>>,
+    },
+    /// It is no image that is decoded.
+    Bad(ImageError),
+    /// It is prepared.
+    Tensor(Tensor),
 }
 
 /// A request's wish for its images: when it is dropped, decoding them ends.
@@ -95,30 +102,31 @@ impl Decoding {
         let (limits, held) = (self.limits, admission.clone());
         let read = move || {
             let _held = held;
-            let header = |image: Image| (preprocess::header(&image.bytes, &limits), image.bytes);
-            images.into_iter().map(header).collect::<Vec<_>>()
+            let sized = |image| match image {
+                Image::Tensor(tensor) => Sized::Tensor(tensor),
+                Image::Encoded(bytes) => match preprocess::header(&bytes, &limits) {
+                    Ok(header) => Sized::Encoded { bytes, header, heavy: None },
+                    Err(error) => Sized::Bad(error),
+                },
+            };
+            images.into_iter().map(sized).collect::<Vec<_>>()
         };
-        let read = self.headers.run(admission.origin(), read).await.expect("any number may wait");
-        let pixels = |header: &Result<Header, ImageError>| header.as_ref().map_or(0, pixels);
-        let total = read.iter().fold(0u64, |sum, (header, _)| sum.saturating_add(pixels(header)));
+        let mut sized = self.headers.run(admission.origin(), read).await.expect("any number may wait");
+        let total = sized.iter().fold(0u64, |sum, image| sum.saturating_add(image.pixels()));
         if total > self.max_pixels {
             return Err(Error::TooManyPixels { pixels: total, limit: self.max_pixels });
         }
-        let samples = |header: &Result<Header, ImageError>| header.as_ref().map_or(0, |header| header.cost.samples);
-        let is_heavy = |header: &Result<Header, ImageError>| samples(header) > HEAVY_SAMPLES;
-        let heavy =
-            read.iter().filter(|(header, _)| is_heavy(header)).fold(0u64, |sum, (header, _)| sum.saturating_add(samples(header)));
+        let heavy = sized.iter().filter(|image| image.is_heavy()).fold(0u64, |sum, image| sum.saturating_add(image.samples()));
         if heavy > self.samples.per_client() {
             return Err(Error::HeavyRequest { samples: heavy, limit: self.samples.per_client() });
         }
         let heavy = self.samples.take(admission.client(), heavy);
         let heavy = heavy.map_err(|exceeded| Error::HeavyImages { of_client: exceeded == Exceeded::Client })?;
-        let heavy = Arc::new(heavy);
-        let sized = read.into_iter().map(|(header, bytes)| {
-            let heavy = is_heavy(&header).then(|| Arc::clone(&heavy));
-            Sized { bytes, header, heavy }
-        });
-        Ok(sized.collect())
+        let share = Arc::new(heavy);
+        for image in sized.iter_mut().filter(|image| image.is_heavy()) {
+            image.hold(&share);
+        }
+        Ok(sized)
     }
 
     /// Decodes and preprocesses one of the images of `origin`. What is `held` comes back with the result, and is dropped with the work
@@ -131,10 +139,14 @@ impl Decoding {
         spec: &Arc<Preprocessing>,
         held: H,
     ) -> (Result<Prepared, ImageError>, H) {
-        let Sized { bytes, header, heavy } = image;
-        let header = match header {
-            Ok(header) => header,
-            Err(error) => return (Err(error), held),
+        let (bytes, header, heavy) = match image {
+            Sized::Encoded { bytes, header, heavy } => (bytes, header, heavy),
+            Sized::Bad(error) => return (Err(error), held),
+            Sized::Tensor(tensor) => {
+                let spec = Arc::clone(spec);
+                let work = move || (checked(tensor, &spec).map(|tensor| (tensor, Vec::new())), held);
+                return self.usual.run(origin.clone(), work).await.expect("any number may wait");
+            }
         };
         let lane = if heavy.is_some() { &self.heavy } else { &self.usual };
         let turn = lane.turn(origin.clone()).await.expect("any number may wait");
@@ -149,8 +161,40 @@ impl Decoding {
     }
 }
 
-fn pixels(header: &Header) -> u64 {
-    u64::from(header.width) * u64::from(header.height)
+impl Sized {
+    fn pixels(&self) -> u64 {
+        match self {
+            Self::Encoded { header, .. } => u64::from(header.width) * u64::from(header.height),
+            Self::Bad(_) | Self::Tensor(_) => 0,
+        }
+    }
+
+    fn samples(&self) -> u64 {
+        match self {
+            Self::Encoded { header, .. } => header.cost.samples,
+            Self::Bad(_) | Self::Tensor(_) => 0,
+        }
+    }
+
+    fn is_heavy(&self) -> bool {
+        self.samples() > HEAVY_SAMPLES
+    }
+
+    fn hold(&mut self, share: &Arc<Share>) {
+        if let Self::Encoded { heavy, .. } = self {
+            *heavy = Some(Arc::clone(share));
+        }
+    }
+}
+
+/// `tensor`, if it is what `spec` makes of an image.
+fn checked(tensor: Tensor, spec: &Preprocessing) -> Result<Tensor, ImageError> {
+    let wanted = [spec.channels(), spec.height as usize, spec.width as usize];
+    match tensor.shape() {
+        shape if shape != wanted => Err(ImageError::Shape { shape: shape.to_vec(), wanted }),
+        _ if !tensor.data().iter().all(|value| value.is_finite()) => Err(ImageError::NotFinite),
+        _ => Ok(tensor),
+    }
 }
 
 #[cfg(test)]
@@ -191,7 +235,7 @@ mod tests {
     fn picture(side: u32) -> Image {
         let mut bytes = Cursor::new(Vec::new());
         GrayImage::new(side, side).write_to(&mut bytes, ImageFormat::Png).expect("it is written");
-        Image { bytes: bytes.into_inner().into() }
+        Image::Encoded(bytes.into_inner().into())
     }
 
     async fn sized(decoding: &Decoding, image: Image, admission: &Admission) -> Sized {
@@ -246,8 +290,8 @@ mod tests {
         let decoding = decoding();
         let turn = decoding.headers.turn(Admission::local().origin()).await.expect("it is free");
         let (admission, other) = (Admission::local(), Arc::clone(&decoding));
-        let bytes = picture(8).bytes;
-        let image = Image { bytes: bytes.clone() };
+        let Image::Encoded(bytes) = picture(8) else { panic!("it is encoded") };
+        let image = Image::Encoded(bytes.clone());
         let leaving = tokio::spawn(async move { other.sized(vec![image], &admission).await });
         tokio::task::yield_now().await;
         leaving.abort();
@@ -266,7 +310,7 @@ mod tests {
         let mut bytes = Cursor::new(Vec::new());
         let deep = ImageBuffer::<Rgba<u16>, Vec<u16>>::new(4000, 4000);
         deep.write_to(&mut bytes, ImageFormat::Png).expect("it is written");
-        let heavy = Image { bytes: bytes.into_inner().into() };
+        let heavy = Image::Encoded(bytes.into_inner().into());
         let mut at_hand = Vec::new();
         let refused = loop {
             match decoding.sized(vec![heavy.clone()], &one).await {

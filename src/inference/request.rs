@@ -16,9 +16,11 @@ use crate::{
 
 /// One image as it came.
 #[derive(Debug, Clone)]
-pub struct Image {
-    /// Encoded bytes.
-    pub bytes: Bytes,
+pub enum Image {
+    /// The bytes of an image file.
+    Encoded(Bytes),
+    /// What the model takes, preprocessed elsewhere: channels, height, width.
+    Tensor(Tensor),
 }
 
 /// What to compute.

@@ -82,6 +82,17 @@ pub enum ImageError {
         /// How many are allowed.
         limit: u64,
     },
+    /// Values that are not what the model takes.
+    #[error("the tensor has shape {shape:?}, and the model takes {wanted:?} (channels, height, width)")]
+    Shape {
+        /// What it has.
+        shape: Vec<usize>,
+        /// What it must have.
+        wanted: [usize; 3],
+    },
+    /// A value that is NaN or infinite.
+    #[error("the tensor holds values that are NaN or infinite")]
+    NotFinite,
     /// Nobody waits for it any more.
     #[error("decoding was cancelled")]
     Cancelled,
@@ -101,6 +112,8 @@ impl ImageError {
             Self::TooManyScans { .. } => "too_many_scans",
             Self::TooMuchMemory { .. } => "too_much_memory",
             Self::TooMuchWork { .. } => "too_much_work",
+            Self::Shape { .. } => "shape",
+            Self::NotFinite => "not_finite",
             Self::Cancelled => "cancelled",
         }
     }

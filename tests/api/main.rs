@@ -52,6 +52,7 @@ mod real;
 mod recipes;
 mod rejudged;
 mod repository;
+mod service;
 mod shares;
 mod splits;
 mod starter;

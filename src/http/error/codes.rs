@@ -6,9 +6,29 @@ use crate::{
     datasets::{ContentsFault, Error as DatasetError, Excess, FolderFault, LayoutFault},
     http::code::Code,
     inference::Error as EngineError,
-    jobs::Error as JobsError,
+    jobs::{Error as JobsError, PlanError},
     registry::Error as RegistryError,
+    service::Error as ServiceError,
 };
+
+pub(super) fn service_code(error: &ServiceError) -> Code {
+    match error {
+        ServiceError::NoJobs => Code::NotFound,
+        ServiceError::TooManyPlans | ServiceError::StoreBusy | ServiceError::TooManyDownloads | ServiceError::Memory(_) => {
+            Code::Busy
+        }
+        ServiceError::LatePlan { .. } => Code::Timeout,
+        ServiceError::TooManyStreams { .. } => Code::TooManyStreams,
+        ServiceError::DatasetInUse { .. } => Code::DatasetInUse,
+        ServiceError::VersionInUse(_) => Code::VersionInUse,
+        ServiceError::Plan(PlanError::Invalid(_)) => Code::InvalidRecipe,
+        ServiceError::Plan(PlanError::Failed(_)) => Code::Internal,
+        ServiceError::Jobs(error) => jobs_code(error),
+        ServiceError::Engine(error) => engine_code(error),
+        ServiceError::Datasets(error) => dataset_code(error),
+        ServiceError::ShuttingDown => Code::ShuttingDown,
+    }
+}
 
 pub(super) fn engine_code(error: &EngineError) -> Code {
     match error {

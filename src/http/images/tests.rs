@@ -49,6 +49,13 @@ fn images_are_counted() {
     assert!(matches!(check_number(&[], &within(1)), Err(ApiError::NoImages(_))));
 }
 
+fn bytes(image: &inference::Image) -> usize {
+    match image {
+        inference::Image::Encoded(bytes) => bytes.len(),
+        inference::Image::Tensor(_) => unreachable!("bodies hold encoded images"),
+    }
+}
+
 /// A router that answers with the names and sizes of the images it got.
 fn router(intake: &Intake) -> Router {
     let (intake, around) = (intake.clone(), intake.clone());
@@ -64,7 +71,7 @@ fn router(intake: &Intake) -> Router {
                 };
                 let captions = images.captions();
                 let (images, _reserved) = images.into_parts();
-                let sizes = captions.iter().zip(&images).map(|(caption, image)| json!([caption.as_ref(), image.bytes.len()]));
+                let sizes = captions.iter().zip(&images).map(|(caption, image)| json!([caption.as_ref(), bytes(image)]));
                 let parameters = parameters.iter().map(|(name, value)| json!(format!("{name}={value}")));
                 Ok::<_, ApiError>(Json(sizes.chain(parameters).collect::<Value>()))
             }),

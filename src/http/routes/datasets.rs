@@ -11,7 +11,6 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     datasets::Dataset,
-    finetuning::kinds::dataset_resource,
     http::{
         code::{ANSWER, BODY, Codes, PARAMETERS, codes},
         dto::{DatasetDto, DatasetsAnswer},
@@ -24,7 +23,6 @@ use crate::{
         upload::{self, DatasetsQuery},
     },
     inference::Admission,
-    jobs::{Error as JobsError, Removal},
 };
 
 /// What may go wrong with an upload.
@@ -79,7 +77,7 @@ pub async fn list(
         let (datasets, next) = store.page(query.after.as_deref(), Limit::of(query.limit), hold, show)?;
         Ok(DatasetsAnswer { datasets, next })
     };
-    json::answer_at(state.seat(admission.client())?, state.intake(), admission, make).await
+    json::answer_at(state.service().seat(admission.client())?, state.intake(), admission, make).await
 }
 
 /// One data set
@@ -96,7 +94,7 @@ pub async fn show(
         let hold = |bytes| admission.memory().add(bytes).map_err(ApiError::from);
         Ok(DatasetDto::new(store.summary(&path.id, hold)?, true))
     };
-    json::answer_at(state.seat(admission.client())?, state.intake(), admission, make).await
+    json::answer_at(state.service().seat(admission.client())?, state.intake(), admission, make).await
 }
 
 /// Delete a data set
@@ -108,24 +106,6 @@ pub async fn remove(
     path: DatasetPath,
     admission: Admission,
 ) -> Result<StatusCode, ApiError> {
-    let seat = state.seat(admission.client())?;
-    // A client that leaves must not leave it half removed.
-    seat.run_async(remove_unused(state, path.id, admission)).await?;
+    state.service().remove_dataset(path.id, &admission).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Nobody finds it any more then; its files go one data set after the other, which may take longer than a client waits.
-async fn remove_unused(state: State, id: String, admission: Admission) -> Result<(), ApiError> {
-    let (datasets, known) = (state.datasets().clone(), id.clone());
-    spawn_blocking(move || datasets.check(&known)).await.map_err(ApiError::internal)??;
-    let removal = match state.remove(dataset_resource(&id), None).await {
-        Err(JobsError::InUse { job, .. }) => return Err(ApiError::DatasetInUse { id, job }),
-        removal => removal?,
-    };
-    let datasets = state.datasets().clone();
-    let removed = spawn_blocking(move || datasets.remove(&id)).await.map_err(ApiError::internal)??;
-    removal.into_iter().for_each(Removal::done);
-    let (lane, origin) = (state.deleting().clone(), admission.origin());
-    tokio::spawn(async move { lane.run(origin, move || drop(removed)).await });
-    Ok(())
 }

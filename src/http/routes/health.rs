@@ -29,8 +29,8 @@ pub async fn healthz() -> Json<Status> {
 pub async fn readyz(extract::State(state): extract::State<State>) -> Result<Json<Status>, ApiError> {
     let missing = state.engine().readiness().missing;
     if missing.is_empty() {
-        if let Ok(part) = state.jobs() {
-            part.jobs.check().await?;
+        if let Ok(jobs) = state.service().jobs() {
+            jobs.check().await?;
         }
         return Ok(Json(Status { status: "ready" }));
     }
@@ -41,8 +41,8 @@ pub async fn readyz(extract::State(state): extract::State<State>) -> Result<Json
 #[utoipa::path(get, path = "/metrics", operation_id = "get_metrics", tag = "health", responses((status = 200, description = "Prometheus's text format", body = String, content_type = "text/plain"), Problems<0>))]
 pub async fn metrics(extract::State(state): extract::State<State>) -> Response {
     // A store that is out of order is not what keeps the other metrics from whoever looks for its cause.
-    if let Ok(part) = state.jobs()
-        && let Ok(counts) = part.jobs.counts().await
+    if let Ok(jobs) = state.service().jobs()
+        && let Ok(counts) = jobs.counts().await
     {
         for (state, count) in counts {
             metrics::gauge!("graft_jobs", "state" => state.name()).set(count as f64);

@@ -29,7 +29,7 @@ use crate::{
         state::State,
     },
     jobs::{Changes, Jobs, StoredEvent},
-    work::{Exceeded, Share},
+    work::Share,
 };
 
 /// Asks nginx to pass events on at once.
@@ -88,19 +88,16 @@ pub async fn stream(
     let EventsQuery { id, after, last_event_id } = query;
     // The header that a reconnecting client sends is newer than its address.
     let after = [last_event_id, after].into_iter().flatten().find_map(|EventId(id)| id).unwrap_or_default();
-    let part = state.jobs()?;
-    let place = part.streams.take(&client(&extensions), 1).map_err(|exceeded| ApiError::TooManyStreams {
-        limit: if exceeded == Exceeded::Client { part.streams.per_client() } else { part.streams.bound() },
-        of_client: exceeded == Exceeded::Client,
-    })?;
+    let service = state.service();
+    let (jobs, place) = (service.jobs()?.clone(), service.stream(&client(&extensions))?);
     // Subscribed before the first look, so that nothing falls between.
-    let changes = part.jobs.changes();
-    let ended = part.jobs.summary(&id).await?.state.is_terminal();
-    let page = part.jobs.events(&id, after, PAGE).await?;
+    let changes = jobs.changes();
+    let ended = jobs.summary(&id).await?.state.is_terminal();
+    let page = jobs.events(&id, after, PAGE).await?;
     if ended && page.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let (jobs, closing) = (part.jobs.clone(), state.closing());
+    let closing = service.closing();
     let (door, admitted) = (state.door().clone(), extensions.get::<Admitted>().cloned());
     let live = Live { jobs, changes, closing, id, after, page: page.into(), door, admitted, _place: place };
     let events = Sse::new(events(live)).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat"));

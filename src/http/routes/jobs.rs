@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeMap,
-    io,
     sync::{Arc, LazyLock},
 };
 
@@ -14,9 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use serde_json::Value;
-use sha2::{Digest, Sha256};
-use tokio::{runtime::Handle, task::spawn_blocking, time::timeout};
+use tokio::runtime::Handle;
 
 use super::{job_events::EventId, job_file};
 use crate::{
@@ -32,19 +29,12 @@ use crate::{
         page::{Limit, page},
         parameters::{Parameter, Parameters, choices, parameters},
         query::Query,
-        state::{JobsPart, State},
+        state::State,
     },
     inference::Admission,
-    jobs::{
-        self, Admission as KeyAdmission, AnyKind, Attachment, HistoryPage, Job, Jobs, Listing, NewJob, PlanError, Reservation,
-        Spec, Summary,
-    },
-    message::FieldProblem,
-    work::Seat,
+    jobs::{self, HistoryPage, Jobs, Listing, Summary},
+    service::Submission,
 };
-
-/// Most bytes of JSON in which a job may be described: 100,000 classes take some six million.
-const MAX_PLAN_BYTES: usize = 8 << 20;
 
 /// What may go wrong with a submission.
 const SUBMISSION: Codes = PARAMETERS
@@ -124,43 +114,34 @@ pub fn submissions(routes: Guarded) -> Guarded {
 
 /// Accepts a job of the kind that is `taken` and answers at once; with `dry_run` nothing is accepted, and the answer is what would be done.
 async fn submit(extract::State(state): extract::State<State>, taken: Taken, request: Request) -> Result<Response, ApiError> {
-    let jobs = Arc::clone(state.jobs()?);
-    let kind = jobs.kinds.get(taken.name).cloned().ok_or(ApiError::NoJobs)?;
+    let service = state.service();
+    let kind = Arc::clone(service.kind(taken.name)?);
     let (mut parts, body) = request.into_parts();
     let query = Query::of(&mut parts, taken.declared).await?;
     let SubmissionQuery { dry_run, key } = SubmissionQuery::read(&query)?;
     let intake = state.intake();
-    let (asked, admission) = match kind.files() {
+    let (submission, admission) = match kind.files() {
         None => {
             let received = Received::from(intake, &parts, body).await?;
-            received.read(intake, |bytes| Asked::json(taken.name, bytes)).await?
+            let read = move |bytes: &[u8]| Ok(Submission::new(kind, taken.name, json::parse(bytes)?, bytes));
+            received.read(intake, read).await?
         }
         Some(files) => {
             let admission = intake.admit(&parts.extensions);
             let (request, file) =
                 job_file::receive(&state, (files, &admission), taken.fields, &query, (&parts.uri, &parts.headers, body)).await?;
-            let named = move || {
-                let hash = hash(&[taken.name.as_bytes(), request.to_string().as_bytes(), file.sha256.as_bytes()]);
-                Asked { hash, request, file: Some(file) }
+            let named = {
+                let kind = Arc::clone(&kind);
+                move || Submission::with_file(kind, taken.name, request, file)
             };
             (intake.encoding.run(admission.origin(), named).await.expect("any number may wait"), admission)
         }
     };
-    let seat = jobs.plans.seat(admission.client()).map_err(|_| ApiError::TooManyPlans)?;
-    let planning = Planning { seat, kind, asked, admission: admission.clone() };
     if dry_run == Some(true) {
-        let planned = planning.plan().await?.0.spec;
+        let planned = service.plan(submission, &admission).await?;
         return json::answer(intake, admission, move || PlannedJob::from(planned)).await;
     }
-    // A client that leaves must not leave its key behind half-used.
-    let held = admission.clone();
-    let accepting = async move {
-        let _held = held;
-        accept(&jobs, key, planning).await
-    };
-    // On a thread that may block: a plan of many classes takes its time to be written.
-    let runtime = Handle::current();
-    let job = spawn_blocking(move || runtime.block_on(accepting)).await.map_err(ApiError::internal)??;
+    let job = service.submit(submission, key.map(|IdempotencyKey(key)| key), &admission).await?;
     let location = [(header::LOCATION, format!("/jobs/{}", job.id))];
     let answer = json::done(intake, admission, move || AcceptedJob::from(job)).await?;
     Ok((StatusCode::ACCEPTED, location, answer).into_response())
@@ -177,12 +158,12 @@ pub async fn list(
 ) -> Result<Response, ApiError> {
     let limit = Limit::of(query.limit);
     let listing = Listing { state: query.state, after: query.after, limit: limit as u32 + 1 };
-    let (jobs, runtime) = (state.jobs()?.jobs.clone(), Handle::current());
+    let (jobs, runtime) = (state.service().jobs()?.clone(), Handle::current());
     let make = move |_: &Admission| {
         let (found, next) = page(runtime.block_on(jobs.list(&listing))?, limit, |job| job.id.clone());
         Ok(JobsAnswer { jobs: found.into_iter().map(|job| shown(&jobs, job)).collect(), next })
     };
-    json::answer_at(state.seat(admission.client())?, state.intake(), admission, make).await
+    json::answer_at(state.service().seat(admission.client())?, state.intake(), admission, make).await
 }
 
 fn shown(jobs: &Jobs, job: Summary) -> JobDto {
@@ -201,14 +182,14 @@ pub async fn show(
 ) -> Result<Response, ApiError> {
     let JobQuery { path: JobPath { id }, limit, after } = query;
     let page = HistoryPage { after: after.and_then(|EventId(id)| id).unwrap_or_default(), limit: Limit::of(limit) as u32 };
-    let (jobs, runtime) = (state.jobs()?.jobs.clone(), Handle::current());
+    let (jobs, runtime) = (state.service().jobs()?.clone(), Handle::current());
     let make = move |admission: &Admission| {
         let hold = |bytes| admission.memory().add(bytes).map_err(ApiError::from);
         let details = runtime.block_on(jobs.details(&id, page, hold))?;
         let lease = jobs.lease(details.summary.claim.as_ref());
         Ok(JobDetail::new(details, lease))
     };
-    json::answer_at(state.seat(admission.client())?, state.intake(), admission, make).await
+    json::answer_at(state.service().seat(admission.client())?, state.intake(), admission, make).await
 }
 
 /// Cancel a job
@@ -224,111 +205,8 @@ pub async fn cancel(
     path: JobPath,
     admission: Admission,
 ) -> Result<Response, ApiError> {
-    let (part, held) = (Arc::clone(state.jobs()?), admission.clone());
-    let cancelling = async move {
-        let _held = held;
-        let job = part.jobs.cancel(&path.id).await?;
-        // No worker has it, and what came with it makes room at once.
-        if let Some(kind) = part.kinds.get(&job.kind).cloned().filter(|_| job.state.is_terminal()) {
-            tokio::task::spawn_blocking(move || kind.discard(&path.id)).await.map_err(ApiError::internal)?;
-        }
-        Ok::<_, ApiError>(shown(&part.jobs, job))
-    };
-    let job = state.seat(admission.client())?.run_async(cancelling).await?;
+    let job = state.service().cancel(path.id, &admission).await?;
+    let job = shown(state.service().jobs()?, job);
     let status = if job.state.is_terminal() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, json::done(state.intake(), admission, move || job).await?).into_response())
-}
-
-/// What a request asks for.
-struct Asked {
-    request: Value,
-    file: Option<Attachment>,
-    /// SHA-256 of the kind and of all that was sent, hexadecimal.
-    hash: String,
-}
-
-impl Asked {
-    fn json(kind: &str, bytes: &[u8]) -> Result<Self, ApiError> {
-        Ok(Self { request: json::parse(bytes)?, file: None, hash: hash(&[kind.as_bytes(), bytes]) })
-    }
-}
-
-fn hash(parts: &[&[u8]]) -> String {
-    let mut hasher = Sha256::new();
-    parts.iter().for_each(|part| hasher.update(part));
-    hex::encode(hasher.finalize())
-}
-
-/// The job of this key and body; a new one unless it was accepted before.
-async fn accept(part: &JobsPart, key: Option<IdempotencyKey>, planning: Planning) -> Result<Job, ApiError> {
-    let Some(IdempotencyKey(key)) = key else { return plan_and_enqueue(part, None, planning).await };
-    let mut reservation = match part.jobs.reserve(planning.admission.client(), &key, &planning.asked.hash).await? {
-        KeyAdmission::Known(job) => return Ok(*job),
-        KeyAdmission::New(reservation) => reservation,
-    };
-    let accepted = plan_and_enqueue(part, Some(&mut reservation), planning).await;
-    // Before the answer: whoever mends the request may send it again with the same key.
-    reservation.give_up().await;
-    accepted
-}
-
-async fn plan_and_enqueue(part: &JobsPart, reservation: Option<&mut Reservation>, planning: Planning) -> Result<Job, ApiError> {
-    let client = planning.admission.client().clone();
-    let (plan, file) = planning.plan().await?;
-    let job = part.jobs.enqueue(&client, &plan, reservation).await?;
-    file.into_iter().for_each(Attachment::keep);
-    Ok(job)
-}
-
-/// Bytes of the JSON that is kept of what a job is to do.
-fn written_bytes(spec: &Spec) -> Result<usize, ApiError> {
-    struct Count(usize);
-    impl io::Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut count = Count(0);
-    serde_json::to_writer(&mut count, &(&spec.subject, &spec.plan, &spec.warnings)).map_err(ApiError::internal)?;
-    Ok(count.0)
-}
-
-/// A job that is to be planned, and what it holds meanwhile.
-struct Planning {
-    seat: Seat,
-    kind: Arc<dyn AnyKind>,
-    asked: Asked,
-    admission: Admission,
-}
-
-impl Planning {
-    /// The plan, and the file that it is about.
-    async fn plan(self) -> Result<(NewJob, Option<Attachment>), ApiError> {
-        let Self { seat, kind, asked: Asked { request, file, .. }, admission } = self;
-        let time = admission.time();
-        let work = move || {
-            let plan = kind.plan(&request, file.as_ref()).map_err(ApiError::from_plan)?;
-            let bytes = written_bytes(&plan.spec)?;
-            if bytes > MAX_PLAN_BYTES {
-                let problem = format!(
-                    "the job would be described in {bytes} bytes, and {MAX_PLAN_BYTES} are kept of one; nearly all are names of classes: give them \
-                     shorter ones, or take fewer"
-                );
-                return Err(ApiError::from_plan(PlanError::Invalid(vec![FieldProblem::new("dataset", problem)])));
-            }
-            // Its parts, its row, and the answer that shows it.
-            admission.take(4 * bytes)?;
-            Ok((plan, file))
-        };
-        let planning = seat.run(work);
-        match time {
-            Some(time) => timeout(time, planning).await.map_err(|_| ApiError::LatePlan { ms: time.as_millis() })?,
-            None => planning.await,
-        }
-    }
 }

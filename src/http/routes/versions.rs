@@ -17,7 +17,6 @@ use utoipa::ToSchema;
 
 use super::{answer::model_headers, models::WholeModelPath};
 use crate::{
-    finetuning::kinds::version_resource,
     graph::{self, SingleFile},
     http::{
         code::{ANSWER, BODY, MODEL, VERSION, codes},
@@ -28,8 +27,7 @@ use crate::{
         parameters::parameters,
         state::State,
     },
-    inference::{Admission, Error, ModelId, VersionView},
-    jobs::{Error as JobsError, Removal, Resource},
+    inference::{Admission, Error, ModelId},
 };
 
 /// Bytes that are read and sent at once.
@@ -64,12 +62,11 @@ pub async fn choose(
     path: WholeModelPath,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let model = path.model.0;
     let (parts, body) = request.into_parts();
     let received = Received::from(state.intake(), &parts, body).await?;
     let (StableVersion { version }, admission) = received.read(state.intake(), json::object).await?;
-    let (engine, named) = (state.engine().clone(), model.clone());
-    changed(&state, model, admission, async move { Ok(engine.pin(&named, version).await?) }).await
+    let view = state.service().pin(path.model.0, version, &admission).await?;
+    json::done(state.intake(), admission, move || ModelDetail::short(&view)).await
 }
 
 /// Take the choice of a version back
@@ -82,34 +79,7 @@ pub async fn unchoose(
     path: WholeModelPath,
     admission: Admission,
 ) -> Result<Response, ApiError> {
-    let model = path.model.0;
-    let (engine, named) = (state.engine().clone(), model.clone());
-    let unchoosing = async move {
-        let view = engine.model(&named)?;
-        if view.stable.pinned && !view.versions.iter().any(|version| version.version.metadata.published) {
-            let detail =
-                format!("no version of `{named}` was published: without a choice none is to answer; choose another instead");
-            return Err(ApiError::VersionInUse(detail));
-        }
-        Ok(engine.unpin(&named).await?)
-    };
-    changed(&state, model, admission, unchoosing).await
-}
-
-/// The `model` once `change` has been made, which goes on whoever leaves.
-async fn changed(
-    state: &State,
-    model: String,
-    admission: Admission,
-    change: impl Future<Output = Result<(), ApiError>> + Send + 'static,
-) -> Result<Response, ApiError> {
-    let (engine, held) = (state.engine().clone(), admission.clone());
-    let changing = async move {
-        let _held = held;
-        change.await?;
-        Ok::<_, ApiError>(engine.model(&model)?)
-    };
-    let view = state.seat(admission.client())?.run_async(changing).await?;
+    let view = state.service().unpin(path.model.0, &admission).await?;
     json::done(state.intake(), admission, move || ModelDetail::short(&view)).await
 }
 
@@ -124,43 +94,8 @@ pub async fn remove(
     path: VersionPath,
     admission: Admission,
 ) -> Result<StatusCode, ApiError> {
-    let seat = state.seat(admission.client())?;
-    // A client that leaves must not leave it half removed.
-    seat.run_async(remove_unused(state, path, admission)).await?;
+    state.service().remove_version(path.model, path.version, &admission).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-async fn remove_unused(state: State, VersionPath { model, version }: VersionPath, _admission: Admission) -> Result<(), ApiError> {
-    state.engine().rescan_for(&model).await?;
-    let view = state.engine().model(&model)?;
-    let published = |other: &VersionView| other.version.metadata.published && other.version.metadata.version != version;
-    if view.stable.version == version && view.versions.len() > 1 && (view.stable.pinned || !view.versions.iter().any(published)) {
-        let why = if view.stable.pinned { "this one was chosen" } else { "no other was published" };
-        let detail = format!(
-            "version {version} answers for `{model}`, and {why}; choose which answers in its place first (`PUT /models/{model}/stable`), or delete \
-             the others before it"
-        );
-        return Err(ApiError::VersionInUse(detail));
-    }
-    let numbers = view.versions.iter().map(|known| known.version.metadata.version);
-    let others: Vec<Resource> = numbers.filter(|other| *other != version).map(|other| version_resource(&model, other)).collect();
-    let others = (model == state.engine().configured_default()).then_some(others.as_slice());
-    let removal = match state.remove(version_resource(&model, version), others).await {
-        Err(JobsError::InUse { job, .. }) => {
-            let detail = format!("job `{job}` uses version {version} of `{model}`; wait for its end or cancel it");
-            return Err(ApiError::VersionInUse(detail));
-        }
-        Err(JobsError::Last { .. }) => {
-            let detail = format!(
-                "version {version} is all that the default model `{model}` has; import another or change `models.default` first"
-            );
-            return Err(ApiError::VersionInUse(detail));
-        }
-        removal => removal?,
-    };
-    state.engine().remove_version(&model, version).await?;
-    removal.into_iter().for_each(Removal::done);
-    Ok(())
 }
 
 /// Download a version as one ONNX file
@@ -175,13 +110,12 @@ pub async fn download(
 ) -> Result<Response, ApiError> {
     let VersionPath { model, version } = path;
     let id = model_id(&state, &model, version)?;
-    let place = state.downloads().take(admission.client(), 1).map_err(|_| ApiError::TooManyDownloads)?;
-    let (engine, named, origin) = (state.engine().clone(), model.clone(), admission.origin());
+    let place = state.service().download(admission.client())?;
+    let (engine, named, asking) = (state.engine().clone(), model.clone(), admission.clone());
     let held = (place, admission);
     // The first time every byte is read.
     let open = move || engine.single_file(&named, version).map(|file| (file, held));
-    let (file, held) =
-        state.opening().run(origin, open).await.expect("any number may wait that has a place").map_err(too_large)?;
+    let (file, held) = state.service().opened(&asking, open).await.map_err(too_large)?;
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::CONTENT_LENGTH, file.length().into());

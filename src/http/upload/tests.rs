@@ -20,6 +20,7 @@ use crate::{
     inference::{Engine, Settings},
     registry::Repository,
     runtime::Runtime,
+    service::Service,
     work::Client,
 };
 
@@ -37,7 +38,8 @@ impl Server {
         let repository = Repository::open(folder.path().join("models")).unwrap();
         let engine = Engine::new(runtime, repository, Settings::of(&config)).unwrap();
         let datasets = Datasets::open(datasets, folder.path(), LIMITS).unwrap();
-        let state = State::new(engine, datasets.clone(), testing::server(), None);
+        let service = Service::new(engine, datasets.clone(), &testing::server());
+        let state = State::new(service, testing::server(), None);
         Self { folder, datasets, router: router(state) }
     }
 

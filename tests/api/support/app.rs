@@ -14,6 +14,7 @@ use graft::{
     preprocess::Limits,
     registry::Repository,
     runtime::Runtime,
+    service::Service,
 };
 use reqwest::{Client, Method, RequestBuilder};
 use tempfile::TempDir;
@@ -108,18 +109,25 @@ impl Setup {
         TestApp { address, repository: self.repository, client, _stop: stop, _folder: self.folder }
     }
 
-    /// Serves with jobs that `kind` plans and nobody runs; a test runs them itself.
-    pub async fn with_jobs(self, kind: impl AnyKind + 'static) -> (TestApp, Jobs) {
-        let Self { folder, repository, config } = self;
-        let engine = Engine::new(runtime(), repository.clone(), Settings::of(&config));
+    /// What a transport asks, with jobs that `kind` plans and nobody runs; a test runs them itself.
+    pub async fn service(&self, kind: impl AnyKind + 'static) -> (Service, Jobs) {
+        let Self { repository, config, .. } = self;
+        let engine = Engine::new(runtime(), repository.clone(), Settings::of(config));
         let engine = engine.expect("the repository can be read");
         let jobs = Jobs::open(&config.jobs, &config.data.dir, system_clock()).await.expect("a new store");
         let limits = Limits::from(&config.images);
         let decoding = engine.decoding_memory().clone();
-        let datasets = Datasets::open_within(config.datasets, &config.data.dir, limits, decoding).expect("a new store");
-        let state = State::new(engine, datasets, config.server, None);
-        let gate = jobs.keys().gate(state.server().auth).await.expect("a new store");
-        let state = state.with_jobs(jobs.clone(), Kinds::default().with("finetune", Arc::new(kind))).behind(gate);
+        let datasets = Datasets::open_within(config.datasets.clone(), &config.data.dir, limits, decoding).expect("a new store");
+        let service = Service::new(engine, datasets, &config.server);
+        (service.with_jobs(jobs.clone(), Kinds::default().with("finetune", Arc::new(kind))), jobs)
+    }
+
+    /// Serves [`Self::service`].
+    pub async fn with_jobs(self, kind: impl AnyKind + 'static) -> (TestApp, Jobs) {
+        let (service, jobs) = self.service(kind).await;
+        let Self { folder, repository, config } = self;
+        let gate = jobs.keys().gate(config.server.auth).await.expect("a new store");
+        let state = State::new(service, config.server, None).behind(gate);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel::<()>();

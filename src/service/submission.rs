@@ -1,0 +1,169 @@
+//! Jobs that are asked for: planned at their desk, within the time of a request, and accepted once for every key; and cancelled.
+
+use std::{io, sync::Arc};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::{runtime::Handle, task::spawn_blocking, time::timeout};
+
+use super::{Error, JobsPart, Service};
+use crate::{
+    inference::Admission,
+    jobs::{Admission as KeyAdmission, AnyKind, Attachment, Job, NewJob, PlanError, Reservation, Spec, Summary},
+    message::FieldProblem,
+    work::Seat,
+};
+
+/// Most bytes of JSON in which a job may be described: 100,000 classes take some six million.
+const MAX_PLAN_BYTES: usize = 8 << 20;
+
+/// A job that is asked for.
+pub struct Submission {
+    kind: Arc<dyn AnyKind>,
+    request: Value,
+    file: Option<Attachment>,
+    hash: String,
+}
+
+impl Submission {
+    /// A job of `kind`, called `name`, as `request` says, which was sent as `bytes`.
+    pub fn new(kind: Arc<dyn AnyKind>, name: &str, request: Value, bytes: &[u8]) -> Self {
+        Self { kind, request, file: None, hash: hash(&[name.as_bytes(), bytes]) }
+    }
+
+    /// The same about `file`.
+    pub fn with_file(kind: Arc<dyn AnyKind>, name: &str, request: Value, file: Attachment) -> Self {
+        let hash = hash(&[name.as_bytes(), request.to_string().as_bytes(), file.sha256.as_bytes()]);
+        Self { kind, request, file: Some(file), hash }
+    }
+}
+
+impl Service {
+    /// What would be done; nothing is accepted.
+    ///
+    /// # Errors
+    /// [`Error::TooManyPlans`], [`Error::LatePlan`], [`Error::Plan`], [`Error::Memory`].
+    pub async fn plan(&self, submission: Submission, admission: &Admission) -> Result<Spec, Error> {
+        Ok(self.planning(submission, admission)?.plan().await?.0.spec)
+    }
+
+    /// Accepts a job, whoever leaves; where a `key` is given, once.
+    ///
+    /// # Errors
+    /// As [`Self::plan`]; [`Error::Jobs`].
+    pub async fn submit(&self, submission: Submission, key: Option<String>, admission: &Admission) -> Result<Job, Error> {
+        let (part, planning, held) = (Arc::clone(self.part()?), self.planning(submission, admission)?, admission.clone());
+        // A client that leaves must not leave its key behind half-used.
+        let accepting = async move {
+            let _held = held;
+            accept(&part, key, planning).await
+        };
+        // On a thread that may block: a plan of many classes takes its time to be written.
+        let runtime = Handle::current();
+        spawn_blocking(move || runtime.block_on(accepting)).await.map_err(|_| Error::ShuttingDown)?
+    }
+
+    /// Cancels the job `id`, whoever leaves.
+    ///
+    /// # Errors
+    /// [`Error::StoreBusy`]; [`Error::Jobs`] for one that has ended, or is not known.
+    pub async fn cancel(&self, id: String, admission: &Admission) -> Result<Summary, Error> {
+        let (part, seat, held) = (Arc::clone(self.part()?), self.seat(admission.client())?, admission.clone());
+        let cancelling = async move {
+            let _held = held;
+            let job = part.jobs.cancel(&id).await?;
+            // No worker has it, and what came with it makes room at once.
+            if let Some(kind) = part.kinds.get(&job.kind).cloned().filter(|_| job.state.is_terminal()) {
+                spawn_blocking(move || kind.discard(&id)).await.map_err(|_| Error::ShuttingDown)?;
+            }
+            Ok(job)
+        };
+        seat.run_async(cancelling).await
+    }
+
+    fn planning(&self, submission: Submission, admission: &Admission) -> Result<Planning, Error> {
+        let seat = self.part()?.plans.seat(admission.client()).map_err(|_| Error::TooManyPlans)?;
+        Ok(Planning { seat, submission, admission: admission.clone() })
+    }
+}
+
+/// The job of this key and request; a new one unless it was accepted before.
+async fn accept(part: &JobsPart, key: Option<String>, planning: Planning) -> Result<Job, Error> {
+    let Some(key) = key else { return plan_and_enqueue(part, None, planning).await };
+    let mut reservation = match part.jobs.reserve(planning.admission.client(), &key, &planning.submission.hash).await? {
+        KeyAdmission::Known(job) => return Ok(*job),
+        KeyAdmission::New(reservation) => reservation,
+    };
+    let accepted = plan_and_enqueue(part, Some(&mut reservation), planning).await;
+    // Before the answer: whoever mends the request may send it again with the same key.
+    reservation.give_up().await;
+    accepted
+}
+
+async fn plan_and_enqueue(part: &JobsPart, reservation: Option<&mut Reservation>, planning: Planning) -> Result<Job, Error> {
+    let client = planning.admission.client().clone();
+    let (plan, file) = planning.plan().await?;
+    let job = part.jobs.enqueue(&client, &plan, reservation).await?;
+    file.into_iter().for_each(Attachment::keep);
+    Ok(job)
+}
+
+/// A job that is to be planned, and what it holds meanwhile.
+struct Planning {
+    seat: Seat,
+    submission: Submission,
+    admission: Admission,
+}
+
+impl Planning {
+    /// The plan, and the file that it is about.
+    async fn plan(self) -> Result<(NewJob, Option<Attachment>), Error> {
+        let Self { seat, submission: Submission { kind, request, file, .. }, admission } = self;
+        let time = admission.time();
+        let work = move || {
+            let plan = kind.plan(&request, file.as_ref())?;
+            let bytes = written_bytes(&plan.spec)?;
+            if bytes > MAX_PLAN_BYTES {
+                let problem = format!(
+                    "the job would be described in {bytes} bytes, and {MAX_PLAN_BYTES} are kept of one; nearly all are names of classes: give them \
+                     shorter ones, or take fewer"
+                );
+                return Err(PlanError::Invalid(vec![FieldProblem::new("dataset", problem)]).into());
+            }
+            // Its parts, its row, and the answer that shows it.
+            admission.take(4 * bytes)?;
+            Ok((plan, file))
+        };
+        let planning = seat.run(work);
+        match time {
+            Some(time) => timeout(time, planning).await.map_err(|_| Error::LatePlan { ms: time.as_millis() })?,
+            None => planning.await,
+        }
+    }
+}
+
+/// Bytes of the JSON that is kept of what a job is to do.
+fn written_bytes(spec: &Spec) -> Result<usize, PlanError> {
+    struct Count(usize);
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    let written = serde_json::to_writer(&mut count, &(&spec.subject, &spec.plan, &spec.warnings));
+    written.map_err(|error| PlanError::Failed(error.into()))?;
+    Ok(count.0)
+}
+
+/// SHA-256, hexadecimal.
+fn hash(parts: &[&[u8]]) -> String {
+    let mut hasher = Sha256::new();
+    parts.iter().for_each(|part| hasher.update(part));
+    hex::encode(hasher.finalize())
+}
