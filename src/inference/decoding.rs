@@ -1,6 +1,6 @@
 //! Decoding: images that are let in become tensors, in lanes that bound threads and memory.
 //!
-//! What takes a thread for a second has a lane of its own, at low priority, so that others need not wait; and ends when nobody wants it
+//! What takes a thread for half a second has a lane of its own, at low priority, so that others need not wait; and ends when nobody wants it
 //! any more.
 
 use std::sync::{
@@ -18,7 +18,7 @@ use crate::{
     work::{Budget, Exceeded, Lane, Memory, Origin, Share},
 };
 
-/// Images whose decoding visits more samples are heavy: they take about a second, a plain photo of 25 megapixels half of that.
+/// Images whose decoding visits more samples are heavy: they take half a second or more. A plain photo of 33 megapixels has as many.
 const HEAVY_SAMPLES: u64 = 100_000_000;
 
 /// Samples of the heavy images that may be decoded or wait for that, over all requests: less than a minute's.
