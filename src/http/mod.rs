@@ -14,6 +14,7 @@ mod encode;
 mod encoding;
 mod error;
 mod form;
+mod handshake;
 mod hardening;
 mod header_parameters;
 mod host;

@@ -17,6 +17,7 @@ use tower::Layer as _;
 
 use super::{
     connection::{Times, watched},
+    handshake::Handshakes,
     observe::OpenConnection,
     slots::{Slots, bound_buffers},
     stream::{self, Connection, Stream},
@@ -34,7 +35,7 @@ const BUFFERED: usize = 64 << 10;
 #[derive(Clone)]
 struct Shared {
     router: Router,
-    tls: Option<Tls>,
+    handshakes: Option<Handshakes>,
     times: Times,
 }
 
@@ -53,7 +54,8 @@ pub async fn serve(
     let opening = CancellationToken::new();
     let watching = tls.clone().map(|tls| tokio::spawn(tls.watch()));
     let (times, is_readable) = (Times::of(config), tls.is_none());
-    let shared = Shared { router, tls, times };
+    let handshakes = tls.map(|tls| Handshakes::new(tls, config.max_client_percent));
+    let shared = Shared { router, handshakes, times };
     let slots = Slots::new(config);
     bound_buffers(&listener);
     let mut shutdown = std::pin::pin!(shutdown);
@@ -75,9 +77,9 @@ pub async fn serve(
         let (shared, watcher, opening) = (shared.clone(), connections.watcher(), opening.clone());
         tokio::spawn(async move {
             let _open = (slot, OpenConnection::new());
-            match opening.run_until_cancelled(shared.open(stream)).await {
+            match opening.run_until_cancelled(shared.open(stream, peer)).await {
                 Some(Ok((stream, connection))) => shared.answer(stream, (peer, connection), watcher).await,
-                Some(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                Some(Err(error)) => tracing::debug!(%error, %peer, "a TLS handshake failed"),
                 None => {}
             }
         });
@@ -91,10 +93,10 @@ pub async fn serve(
 
 impl Shared {
     /// The handshake, in the time of a header.
-    async fn open(&self, stream: TcpStream) -> io::Result<(Stream, Connection)> {
+    async fn open(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<(Stream, Connection)> {
         // Small answers should not wait for more to send; failing to say so only costs latency.
         let _ = stream.set_nodelay(true);
-        tokio::time::timeout(self.times.header, stream::open(stream, self.tls.clone())).await?
+        tokio::time::timeout(self.times.header, stream::open(stream, peer, self.handshakes.as_ref())).await?
     }
 
     /// Answers the requests of one connection.

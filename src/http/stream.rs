@@ -4,7 +4,7 @@
 
 use std::{
     io::{self, IoSlice},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::tls::{Opening, Tls};
+use super::handshake::{Handshakes, Opening};
 
 /// How a request came; among its extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,15 +46,15 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// What becomes of `stream` after its handshake, if there is one.
+/// What becomes of the `stream` of `peer` after its handshake, if there is one.
 ///
 /// # Errors
-/// When the handshake fails, or the client leaves.
-pub async fn open(stream: TcpStream, tls: Option<Tls>) -> io::Result<(Stream, Connection)> {
+/// When the handshake fails or is refused, or the client leaves.
+pub async fn open(stream: TcpStream, peer: SocketAddr, handshakes: Option<&Handshakes>) -> io::Result<(Stream, Connection)> {
     let local = stream.local_addr().ok().map(|address| address.ip().to_canonical());
-    let (stream, transport) = match tls {
+    let (stream, transport) = match handshakes {
         None => (Stream::Plain(stream), Transport::Plain),
-        Some(tls) => match tls.accept(stream).await? {
+        Some(handshakes) => match handshakes.accept(stream, peer).await? {
             Opening::Secured(stream) => (Stream::Tls(stream), Transport::Tls),
             Opening::Plain(stream) => (Stream::Plain(stream), Transport::Unsecured),
         },

@@ -1,6 +1,6 @@
 //! TLS from files: a certificate and its key, taken up anew when the files change; what does not fit leaves the last pair in force.
 //!
-//! Owns the handshake of one connection. Knows nothing of requests.
+//! Knows nothing of connections and requests.
 
 use std::{
     fs::{self, File},
@@ -19,8 +19,7 @@ use rustls::{
         pem::{self, PemObject as _},
     },
 };
-use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::TlsAcceptor;
 
 use crate::{config::TlsFiles, telemetry::chain};
 
@@ -36,14 +35,6 @@ pub struct Tls {
     files: Arc<TlsFiles>,
     /// Held for the copy of a pointer, never across a read of the files.
     current: Arc<RwLock<Pair>>,
-}
-
-/// What a client began with.
-pub enum Opening {
-    /// A handshake that succeeded.
-    Secured(Box<TlsStream<TcpStream>>),
-    /// A request without TLS.
-    Plain(TcpStream),
 }
 
 /// Why the files cannot be used; the message names the setting.
@@ -136,19 +127,9 @@ impl Tls {
         }
     }
 
-    /// The handshake, however long its client takes.
-    ///
-    /// # Errors
-    /// When it fails, or the client leaves.
-    pub async fn accept(&self, stream: TcpStream) -> io::Result<Opening> {
-        let mut first = [0];
-        stream.peek(&mut first).await?;
-        // A method begins with a letter, a handshake with a record of type 22.
-        if first[0].is_ascii_alphabetic() {
-            return Ok(Opening::Plain(stream));
-        }
-        let config = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).config);
-        Ok(Opening::Secured(Box::new(TlsAcceptor::from(config).accept(stream).await?)))
+    /// What makes handshakes with the pair in force; their arithmetic is for no async thread.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).config))
     }
 }
 

@@ -100,6 +100,12 @@ impl Lane {
         Ok(self.turn(origin).await?.run(work).await)
     }
 
+    /// How much waits now, of those that left, too.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.inner.lock().waiting.len()
+    }
+
     /// How much runs now.
     pub fn running(&self) -> usize {
         self.inner.lock().running
