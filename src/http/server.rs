@@ -23,7 +23,13 @@ use super::{
     stream::{self, Connection, Stream},
     tls::Tls,
 };
-use crate::config::ServerConfig;
+use crate::{
+    config::ServerConfig,
+    telemetry::{News, Trouble},
+};
+
+/// After so many connections that were accepted in a row, a want of files is over: one that is closed lets the next in.
+const ACCEPTED_AGAIN: usize = 64;
 
 /// How long to wait when the process may open no more files.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -59,12 +65,20 @@ pub async fn serve(
     let slots = Slots::new(config);
     bound_buffers(&listener);
     let mut shutdown = std::pin::pin!(shutdown);
+    let (mut trouble, mut in_a_row) = (Trouble::default(), 0_usize);
     loop {
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
+                Ok(accepted) => {
+                    in_a_row = in_a_row.saturating_add(1);
+                    if in_a_row >= ACCEPTED_AGAIN && trouble.news(None).is_some() {
+                        tracing::info!("connections are accepted again");
+                    }
+                    accepted
+                }
                 Err(error) => {
-                    refused(&error).await;
+                    in_a_row = 0;
+                    refused(&error, &mut trouble).await;
                     continue;
                 }
             },
@@ -114,10 +128,12 @@ impl Shared {
 }
 
 /// An accept that failed for one connection is its client's affair; one for want of files needs a pause.
-async fn refused(error: &io::Error) {
+async fn refused(error: &io::Error, trouble: &mut Trouble) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
-        tracing::warn!(%error, "cannot accept connections; trying again");
+        if let Some(News::Wrong(error)) = trouble.news(Some(error.to_string())) {
+            tracing::warn!(error, "cannot accept connections; trying again");
+        }
         tokio::time::sleep(ACCEPT_RETRY).await;
     }
 }

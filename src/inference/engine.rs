@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::{
     Admissions, Choice, Error, ModelView, Needs, Note, Plan, Readiness, Request,
@@ -25,7 +25,7 @@ use crate::{
     preprocess::Limits,
     registry::{ModelVersion, Repository, Snapshot},
     runtime::Runtime,
-    telemetry::chain,
+    telemetry::{News, Trouble},
     work::Memory,
 };
 
@@ -268,10 +268,13 @@ impl Engine {
     /// Scans the repository and loads new versions of configured models, every `scan_interval`, for ever.
     pub async fn watch(&self) {
         let mut ticks = tokio::time::interval(self.inner.config.scan_interval);
+        let mut trouble = Trouble::default();
         loop {
             ticks.tick().await;
-            if let Err(error) = self.rescan().await {
-                error!(error = chain(&error), "cannot scan the model repository");
+            match trouble.of(&self.rescan().await) {
+                Some(News::Wrong(error)) => error!(error, "cannot scan the model repository; trying again"),
+                Some(News::Over) => info!("the model repository can be scanned again"),
+                None => {}
             }
             self.preload().await;
         }

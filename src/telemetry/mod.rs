@@ -4,6 +4,7 @@
 
 mod line;
 mod process;
+mod trouble;
 
 use std::{
     io::{self, IsTerminal},
@@ -14,6 +15,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use self::line::Lines;
+pub use self::trouble::{News, Trouble};
 use crate::config::{LogFormat, TelemetryConfig};
 
 /// Buckets of histograms whose name ends in `_seconds`: from a cache hit to a request that waited a minute.

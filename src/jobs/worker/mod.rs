@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use self::session::Session;
 use super::{error::Error, handle::Jobs, kind::Kinds, state::State};
+use crate::telemetry::{News, Trouble};
 
 /// How long an idle worker waits for jobs that another process accepted, or whose worker died.
 const IDLE: Duration = Duration::from_secs(1);
@@ -114,11 +115,16 @@ impl Worker {
         self.tidy().await;
         let mut changes = self.jobs.changes();
         let mut stopping = self.stopping.subscribe();
+        let mut trouble = Trouble::default();
         while !*stopping.borrow_and_update() {
-            match self.run_one().await {
-                Ok(Some(_)) => continue,
-                Ok(None) => {}
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the job store failed; trying again"),
+            let ran = self.run_one().await;
+            match trouble.of(&ran) {
+                Some(News::Wrong(error)) => tracing::error!(error, "the job store failed; trying again"),
+                Some(News::Over) => tracing::info!("the job store works again"),
+                None => {}
+            }
+            if let Ok(Some(_)) = ran {
+                continue;
             }
             tokio::select! {
                 () = changes.any(IDLE) => {}

@@ -15,15 +15,18 @@ use super::{
     pause::Pause,
     thread::{self, Outcome},
 };
-use crate::jobs::{
-    control::Stop,
-    error::Error,
-    event::{Event, WAITING},
-    handle::{Changes, Jobs},
-    job::{Failure, Job, Progress},
-    kind::AnyKind,
-    state::State,
-    store::{Lease, Report, Standing},
+use crate::{
+    jobs::{
+        control::Stop,
+        error::Error,
+        event::{Event, WAITING},
+        handle::{Changes, Jobs},
+        job::{Failure, Job, Progress},
+        kind::AnyKind,
+        state::State,
+        store::{Lease, Report, Standing},
+    },
+    telemetry::{News, Trouble, chain},
 };
 
 /// How often reports are stored, and the wishes of other processes looked up.
@@ -52,6 +55,8 @@ pub struct Session {
     written: Duration,
     /// Whether another worker has the job.
     is_lost: bool,
+    /// What keeps the job's progress from being stored.
+    unstored: Trouble,
 }
 
 impl Session {
@@ -68,6 +73,7 @@ impl Session {
             pause: Pause::default(),
             written: since,
             is_lost: false,
+            unstored: Trouble::default(),
         }
     }
 
@@ -115,8 +121,8 @@ impl Session {
     /// Waits before the job is run again, and says what for; until there is a reason to stop at the latest.
     async fn wait(&mut self, failure: &Failure) {
         let pause = self.pause.next();
-        tracing::warn!(job = self.lease.job, code = failure.code, detail = failure.detail, ?pause, "a job waits");
         if self.waits_for.as_ref() != Some(failure) {
+            tracing::warn!(job = self.lease.job, code = failure.code, detail = failure.detail, ?pause, "a job waits");
             let event = Event::new(WAITING).with("code", failure.code.as_str()).with("detail", failure.detail.as_str());
             self.pending.events.push(event);
             self.waits_for = Some(failure.clone());
@@ -226,6 +232,9 @@ impl Session {
         let reported = !self.pending.events.is_empty() || self.pending.progress.is_some();
         match self.jobs.store().report(&self.lease, &self.pending, now, lease).await {
             Ok(standing) => {
+                if self.unstored.news(None).is_some() {
+                    tracing::info!(job = self.lease.job, "a job's progress can be stored again");
+                }
                 self.pending = Report::default();
                 self.written = elapsed;
                 self.stop.extend(elapsed + lease);
@@ -264,12 +273,9 @@ impl Session {
 
     fn note_failure(&mut self, error: &Error) {
         self.is_lost |= matches!(error, Error::LeaseLost { .. });
-        tracing::warn!(
-            job = self.lease.job,
-            error = error as &dyn std::error::Error,
-            self.is_lost,
-            "cannot store a job's progress"
-        );
+        if let Some(News::Wrong(error)) = self.unstored.news(Some(chain(error))) {
+            tracing::warn!(job = self.lease.job, error, self.is_lost, "cannot store a job's progress");
+        }
         if self.is_lost {
             self.stop.set(Stop::LeaseLost);
         }
@@ -278,6 +284,9 @@ impl Session {
     /// Writes how the job ended, unless another worker has it; however long that takes, as nobody else can write meanwhile either.
     async fn end(&mut self, outcome: Outcome) -> Option<State> {
         let stop = self.stop.get();
+        if let (Err(failure), None | Some(Stop::LeaseLost), false) = (&outcome, stop, self.is_lost) {
+            tracing::warn!(job = self.lease.job, code = failure.code, detail = failure.detail, "a job failed");
+        }
         while !self.is_lost {
             match self.try_end(&outcome, stop).await {
                 Ok(state) => return Some(state),
@@ -298,10 +307,7 @@ impl Session {
             (Ok(result), _) => store.complete(lease, result, now).await,
             (Err(_), Some(Stop::Cancelled)) => store.stop(lease, now).await,
             (Err(_), Some(Stop::Shutdown)) => store.release(lease, now).await,
-            (Err(failure), None | Some(Stop::LeaseLost)) => {
-                tracing::warn!(job = lease.job, code = failure.code, detail = failure.detail, "a job failed");
-                store.fail(lease, failure, now).await
-            }
+            (Err(failure), None | Some(Stop::LeaseLost)) => store.fail(lease, failure, now).await,
         }
     }
 }
