@@ -76,6 +76,13 @@ pub enum Refused {
         /// When the next may.
         wait: Duration,
     },
+    /// The keys are gone with the store that had them.
+    #[error(
+        "API keys were made on this server's data folder, and its `jobs.db` holds none: the file was removed or replaced, so nobody is \
+         let in. Whoever runs graft puts it back, or makes new keys (`graft keys create`); to answer without keys, remove the file \
+         `keys-were-made` in the folder of `data.dir`, or set `server.auth` to `off`"
+    )]
+    Lost,
     /// Nobody can tell whether the key is in force.
     #[error("graft cannot read its keys, and lets nobody in on a guess; its log says why. Try again shortly")]
     Unreadable,
@@ -90,7 +97,7 @@ impl Refused {
             | Self::Images { name, .. }
             | Self::TooManyImages { name, .. }
             | Self::InFlight { name, .. } => Some(name),
-            Self::Missing | Self::Malformed(_) | Self::Unknown | Self::Guesses { .. } | Self::Unreadable => None,
+            Self::Missing | Self::Malformed(_) | Self::Unknown | Self::Guesses { .. } | Self::Lost | Self::Unreadable => None,
         }
     }
 
@@ -102,6 +109,7 @@ impl Refused {
             Self::Missing
             | Self::Malformed(_)
             | Self::Unknown
+            | Self::Lost
             | Self::Expired { .. }
             | Self::Scope { .. }
             | Self::TooManyImages { .. } => None,

@@ -32,12 +32,22 @@ struct Inner {
     keys: RwLock<Arc<Snapshot>>,
 }
 
+/// Whether keys were ever made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// None.
+    Never,
+    /// There are some, or those that there were have ended.
+    Ever,
+    /// There were some, and the store, which keeps them for good, has none: it is another one.
+    Lost,
+}
+
 /// The keys as they were in the store.
 #[derive(Debug)]
 struct Snapshot {
     keys: HashMap<KeyId, Arc<Held>>,
-    /// Whether there has ever been a key.
-    in_use: bool,
+    made: Made,
     read: Instant,
 }
 
@@ -56,22 +66,35 @@ pub struct Admitted {
 }
 
 impl Gate {
-    /// A gate that `auth` rules, over the `keys` in force at `now`; `in_use` says whether there has ever been one.
-    pub fn new(auth: Auth, keys: Vec<Key>, in_use: bool, now: Instant) -> Self {
-        let empty = Snapshot { keys: HashMap::new(), in_use: false, read: now };
+    /// A gate that `auth` rules, over the `keys` in force at `now`.
+    pub fn new(auth: Auth, keys: Vec<Key>, made: impl Into<Made>, now: Instant) -> Self {
+        let empty = Snapshot { keys: HashMap::new(), made: Made::Never, read: now };
         let gate = Self { inner: Arc::new(Inner { auth, keys: RwLock::new(Arc::new(empty)) }) };
-        gate.renew(keys, in_use, now);
+        gate.renew(keys, made, now);
         gate
     }
 
     /// Replaces the snapshot by what the store held at `now`; what holders have asked lately stays.
-    pub fn renew(&self, keys: Vec<Key>, in_use: bool, now: Instant) {
+    pub fn renew(&self, keys: Vec<Key>, made: impl Into<Made>, now: Instant) {
         let before = self.snapshot();
         let held = |key: Key| {
             let usage = before.keys.get(&key.id).map(|held| Arc::clone(&held.usage)).unwrap_or_default();
             (key.id.clone(), Arc::new(Held { key, usage }))
         };
-        let snapshot = Snapshot { keys: keys.into_iter().map(held).collect(), in_use, read: now };
+        let snapshot = Snapshot { keys: keys.into_iter().map(held).collect(), made: made.into(), read: now };
+        self.replace(snapshot);
+    }
+
+    /// Needs a key from now on, while the store that says which are in force cannot be read.
+    pub fn close(&self) {
+        let Snapshot { keys, made, read } = &*self.snapshot();
+        if *made == Made::Never {
+            let keys = keys.iter().map(|(id, held)| (id.clone(), Arc::clone(held))).collect();
+            self.replace(Snapshot { keys, made: Made::Ever, read: *read });
+        }
+    }
+
+    fn replace(&self, snapshot: Snapshot) {
         *self.inner.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
     }
 
@@ -84,6 +107,12 @@ impl Gate {
     pub fn admits_nobody(&self) -> bool {
         let snapshot = self.snapshot();
         self.closed(&snapshot) && snapshot.keys.is_empty()
+    }
+
+    /// Whether requests need a key, and those that were made are gone with the store that had them.
+    pub fn has_lost_keys(&self) -> bool {
+        let snapshot = self.snapshot();
+        self.closed(&snapshot) && snapshot.made == Made::Lost
     }
 
     /// Whether the key that let somebody in is in force still, at `date`.
@@ -106,6 +135,9 @@ impl Gate {
         let snapshot = self.snapshot();
         if !self.closed(&snapshot) {
             return Ok(None);
+        }
+        if snapshot.made == Made::Lost {
+            return Err(Refused::Lost);
         }
         let text = presented()?;
         if now.saturating_duration_since(snapshot.read) > MAX_AGE {
@@ -136,8 +168,15 @@ impl Gate {
         match self.inner.auth {
             Auth::Off => false,
             Auth::Required => true,
-            Auth::Auto => snapshot.in_use,
+            Auth::Auto => snapshot.made != Made::Never,
         }
+    }
+}
+
+/// Whether there has ever been one.
+impl From<bool> for Made {
+    fn from(ever: bool) -> Self {
+        if ever { Self::Ever } else { Self::Never }
     }
 }
 

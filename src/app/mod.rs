@@ -70,7 +70,8 @@ impl App {
         if let Some(warning) = exposure::check(&config.server, gate.is_closed())? {
             tracing::warn!(host = %config.server.host, "{warning}");
         }
-        if gate.admits_nobody() {
+        // Keys that were lost are reported by whoever looks at them.
+        if gate.admits_nobody() && !gate.has_lost_keys() {
             tracing::warn!(
                 "every request needs an API key, and none is in force: nobody is let in; `graft keys create` makes one"
             );

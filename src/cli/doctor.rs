@@ -12,6 +12,7 @@ use ureq::tls::TlsConfig;
 
 use super::{Global, answer, context::block_on};
 use crate::{
+    access::Refused,
     app::exposure,
     config::{Auth, Config, Provider, ServerConfig},
     graph::Graph,
@@ -250,15 +251,24 @@ fn jobs(config: &Config, report: &mut Report) -> anyhow::Result<()> {
 /// Who may use the server that this configuration starts.
 fn access(config: &Config, report: &mut Report) -> anyhow::Result<()> {
     let ServerConfig { host, auth, .. } = config.server;
-    let (keys, closed) = match Jobs::file(&config.data.dir).is_file() {
-        false => (0, auth == Auth::Required),
-        true => block_on(async {
-            let keys = Keys::open(&config.data.dir).await?;
+    let marker = Keys::marker(&config.data.dir);
+    let (keys, closed, lost) = match Jobs::file(&config.data.dir).is_file() {
+        false => (0, auth == Auth::Required || (auth == Auth::Auto && marker.is_some()), marker.is_some()),
+        true => {
+            let (keys, unreadable, gate) = block_on(async {
+                let keys = Keys::open(&config.data.dir).await?;
+                Ok::<_, jobs::Error>((keys.list().await?, keys.unreadable().await?, keys.gate(auth).await?))
+            })??;
+            unreadable.iter().for_each(|key| report.warn("access", key));
             let now = SystemTime::now();
-            let in_force = keys.list().await?.iter().filter(|key| key.expires.is_none_or(|expires| expires > now)).count();
-            Ok::<_, jobs::Error>((in_force, keys.gate(auth).await?.is_closed()))
-        })??,
+            let in_force = keys.iter().filter(|key| key.expires.is_none_or(|expires| expires > now)).count();
+            (in_force, gate.is_closed(), gate.has_lost_keys())
+        }
     };
+    if let (true, true, Some(marker)) = (lost, auth != Auth::Off, marker) {
+        report.fail("access", format_args!("{} ({})", Refused::Lost, marker.display()));
+        return Ok(());
+    }
     match exposure::check(&config.server, closed) {
         Err(error) => report.fail("access", error),
         Ok(Some(warning)) => report.warn("access", warning),

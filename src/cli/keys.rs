@@ -109,6 +109,13 @@ impl Keys {
         let config = global.config(&[])?;
         let file = Jobs::file(&config.data.dir);
         if !matches!(self.command, Command::Create(_)) && !file.exists() {
+            if let Some(marker) = jobs::Keys::marker(&config.data.dir) {
+                bail!(
+                    "{} does not exist, and keys were made there ({}): put it back, or make new ones (`graft keys create`)",
+                    file.display(),
+                    marker.display()
+                );
+            }
             bail!("{} does not exist, so there are no keys; `--set data.dir=DIR` names another data folder", file.display());
         }
         block_on(async {
@@ -161,10 +168,23 @@ impl List {
         if self.all {
             shown.extend(keys.revoked().await?);
         }
-        if shown.is_empty() && !keys.revoked().await?.is_empty() {
+        let unreadable = keys.unreadable().await?;
+        for key in &unreadable {
+            eprintln!("{key}");
+        }
+        if shown.is_empty() && !unreadable.is_empty() {
+            eprintln!("no key in {} can be read: nobody is let in until there is another", config.data.dir.display());
+        } else if shown.is_empty() && !keys.revoked().await?.is_empty() {
             eprintln!(
                 "all keys in {} were revoked (`--all` lists them): nobody is let in until there is another",
                 config.data.dir.display()
+            );
+        } else if let (true, Some(marker)) = (shown.is_empty(), jobs::Keys::marker(&config.data.dir)) {
+            eprintln!(
+                "the keys that were made in {} are gone with their `jobs.db`: nobody is let in until that is put back, there is another \
+                 (`graft keys create NAME`), or {} is removed",
+                config.data.dir.display(),
+                marker.display()
             );
         } else if shown.is_empty() {
             eprintln!("no keys in {}; `graft keys create NAME` makes one", config.data.dir.display());

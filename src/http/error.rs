@@ -264,7 +264,9 @@ impl From<ServiceError> for ApiError {
 
 fn access_code(refused: &Refused) -> Code {
     match refused {
-        Refused::Missing | Refused::Malformed(_) | Refused::Unknown | Refused::Expired { .. } => Code::Unauthorized,
+        Refused::Missing | Refused::Malformed(_) | Refused::Unknown | Refused::Expired { .. } | Refused::Lost => {
+            Code::Unauthorized
+        }
         Refused::Scope { .. } => Code::Forbidden,
         Refused::Images { .. } | Refused::InFlight { .. } | Refused::Guesses { .. } => Code::RateLimited,
         Refused::TooManyImages { .. } => Code::TooManyImages,

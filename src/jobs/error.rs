@@ -45,8 +45,8 @@ pub enum Error {
     },
     /// The store's file is damaged; seen at start.
     #[error(
-        "the job store `{}` is damaged; put a copy of it back, or move it away to start without jobs and without API keys, so that whoever \
-         reaches graft may use it until there is one; data sets and models stay",
+        "the job store `{}` is damaged; put a copy of it back, or move it away to start without jobs and without API keys: if there were \
+         some, nobody is let in until there is one (`graft keys create`); data sets and models stay",
         .path.display()
     )]
     Broken {

@@ -3,15 +3,22 @@
 //! Knows neither SQL nor HTTP.
 
 use std::{
-    path::Path,
+    io,
+    path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use super::{error::Error, handle::Jobs, store::Store, time::Timestamp};
+use super::{
+    error::Error,
+    handle::Jobs,
+    store::{MARKER, Store, StoredKeys, UnreadableKey},
+    time::Timestamp,
+};
 use crate::{
-    access::{Gate, Key, KeyName, Limits, NewKey, Scope},
+    access::{Gate, Key, KeyName, Limits, Made, NewKey, Refused, Scope},
     config::Auth,
-    telemetry::chain,
+    message::Listed,
+    telemetry::{News, Trouble},
 };
 
 /// How often the store is asked for keys that others made, changed or revoked.
@@ -45,6 +52,18 @@ pub enum KeysError {
     TooMany {
         /// The bound.
         limit: i64,
+    },
+    /// The key that was asked for cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableKey),
+    /// That there are keys cannot be kept outside of the store.
+    #[error("cannot write `{}`, which keeps servers closed if `jobs.db` is lost; no key was made", .path.display())]
+    Marker {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
     },
     /// A burst of a key that has no rate.
     #[error("a burst needs images a second (`--images-per-second`) that it is a burst of")]
@@ -98,7 +117,20 @@ impl Keys {
     /// # Errors
     /// The store's own.
     pub async fn list(&self) -> Result<Vec<Key>, Error> {
-        Ok(self.store.keys().await?.0)
+        Ok(self.store.keys().await?.keys)
+    }
+
+    /// Keys that were not revoked and cannot be read; they let nobody in.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn unreadable(&self) -> Result<Vec<UnreadableKey>, Error> {
+        Ok(self.store.keys().await?.unreadable)
+    }
+
+    /// The file in `dir` that says that keys were made there, if it is there: without it, a store without keys opens servers.
+    pub fn marker(dir: &Path) -> Option<PathBuf> {
+        Some(dir.join(MARKER)).filter(|path| path.symlink_metadata().is_ok())
     }
 
     /// Keys that were revoked, the latest first.
@@ -135,8 +167,8 @@ impl Keys {
     /// The store's own.
     pub async fn gate(&self, auth: Auth) -> Result<Gate, Error> {
         let asked = Instant::now();
-        let (keys, in_use) = self.store.keys().await?;
-        Ok(Gate::new(auth, keys, in_use, asked))
+        let StoredKeys { keys, in_use, .. } = self.store.keys().await?;
+        Ok(Gate::new(auth, keys, self.made(in_use), asked))
     }
 
     /// Renews `gate` from the store, once.
@@ -144,11 +176,32 @@ impl Keys {
     /// # Errors
     /// The store's own; [`Error::Gone`], since nobody can change keys in a file that was removed.
     pub async fn renew(&self, gate: &Gate) -> Result<(), Error> {
+        self.renewed(gate).await.map(drop)
+    }
+
+    /// Renews `gate` and gives what was read.
+    async fn renewed(&self, gate: &Gate) -> Result<Found, Error> {
         let asked = Instant::now();
-        self.store.in_place()?;
-        let (keys, in_use) = self.store.keys().await?;
-        gate.renew(keys, in_use, asked);
-        Ok(())
+        let stored = match self.store.in_place() {
+            Ok(()) => self.store.keys().await,
+            Err(error) => Err(error),
+        };
+        if stored.is_err() && self.store.is_marked() {
+            // Another process made keys, in this store or in the one that replaced it.
+            gate.close();
+        }
+        let StoredKeys { keys, unreadable, in_use } = stored?;
+        gate.renew(keys, self.made(in_use), asked);
+        let marked = if in_use { self.store.mark_keys().await } else { Ok(()) };
+        Ok(Found { unreadable, marked })
+    }
+
+    fn made(&self, in_use: bool) -> Made {
+        match in_use {
+            true => Made::Ever,
+            false if self.store.is_marked() => Made::Lost,
+            false => Made::Never,
+        }
     }
 
     /// Renews `gate` for ever: what another process does to the keys counts within a second. While the store cannot be read the
@@ -156,18 +209,43 @@ impl Keys {
     pub async fn keep(&self, gate: &Gate) {
         let mut ticks = tokio::time::interval(RENEWAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut failing = false;
+        let [mut store, mut rows, mut marker, mut lost] = std::array::from_fn(|_| Trouble::default());
+        let mut were_lost = false;
         loop {
             ticks.tick().await;
-            let renewed = self.renew(gate).await;
-            match (&renewed, failing) {
-                (Err(error), false) => tracing::error!(error = chain(error), "cannot read the API keys; trying again"),
-                (Ok(()), true) => tracing::info!("the API keys can be read again"),
-                (Ok(()), false) | (Err(_), true) => {}
+            let renewed = self.renewed(gate).await;
+            match store.of(&renewed) {
+                Some(News::Wrong(error)) => tracing::error!(error, "cannot read the API keys; trying again"),
+                Some(News::Over) => tracing::info!("the API keys can be read again"),
+                None => {}
             }
-            failing = renewed.is_err();
+            let Ok(Found { unreadable, marked }) = renewed else { continue };
+            let unreadable = (!unreadable.is_empty()).then(|| format!("{:#}", Listed::of(unreadable)));
+            match rows.news(unreadable) {
+                Some(News::Wrong(keys)) => tracing::warn!(keys, "some API keys cannot be read; the others count"),
+                Some(News::Over) => tracing::info!("every API key can be read again"),
+                None => {}
+            }
+            if let Some(News::Wrong(error)) = marker.of(&marked) {
+                tracing::warn!(error, file = MARKER, "cannot keep beside `jobs.db` that there are API keys; trying again");
+            }
+            // Seen twice: the first key is marked a moment before it is there.
+            let are_lost = gate.has_lost_keys();
+            let is_certain = std::mem::replace(&mut were_lost, are_lost) && are_lost;
+            match lost.news(is_certain.then(|| Refused::Lost.to_string())) {
+                Some(News::Wrong(why)) => tracing::error!("{why}"),
+                Some(News::Over) => tracing::info!("API keys are no longer missed"),
+                None => {}
+            }
         }
     }
+}
+
+/// What a look at the keys found besides them.
+struct Found {
+    unreadable: Vec<UnreadableKey>,
+    /// Whether it is kept outside of the store that there are keys.
+    marked: io::Result<()>,
 }
 
 impl Jobs {

@@ -26,7 +26,7 @@ pub use job::{Claim, Details, Failure, Job, LeaseReport, LeaseStatus, NewJob, Pr
 pub use keys::{Keys, KeysError};
 pub use kind::{AnyKind, Document, Kind, Kinds, PlanError, Planned, Resource, Task, document};
 pub use state::{State, Transition};
-pub use store::{Admission, HistoryPage, Lease, Listing, Report, Standing, Store};
+pub use store::{Admission, HistoryPage, Lease, Listing, Report, Standing, Store, UnreadableKey};
 pub use time::{Clock, Time, Timestamp, system_clock};
 pub use transient::is_transient;
 pub use worker::{Ended, Worker};

@@ -335,3 +335,26 @@ fn the_command_shows_a_key_once() {
     let pasted = keys(models, &["revoke", &key]);
     assert!(pasted.code != Some(0) && pasted.stderr.contains("give its name"), "{pasted:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_gone_with_their_store_let_nobody_in() {
+    let setup = Setup::new();
+    let (models, data) = (setup.config().models.dir.clone(), setup.config().data.dir.clone());
+    let key = create(&models, &["ci"]);
+    for file in ["jobs.db", "jobs.db-wal", "jobs.db-shm"] {
+        drop(std::fs::remove_file(data.join(file)));
+    }
+    let listed = keys(&models, &["list"]);
+    assert!(listed.code == Some(1) && listed.stderr.contains("keys were made there"), "{listed:?}");
+    let doctor = Ran::graft(&models, &["doctor"]);
+    let ways = ["FAIL  access: API keys were made", "`graft keys create`", "`keys-were-made`", "`server.auth`"];
+    assert!(ways.iter().all(|way| doctor.stdout.contains(way)), "{doctor:?}");
+    let app = setup.spawn().await;
+    for sent in [None, Some(key.as_str())] {
+        ask(&app, "get", "/models", sent).await.problem(401, "unauthorized", "its `jobs.db` holds none");
+    }
+    let listed = keys(&models, &["list"]);
+    assert!(listed.stderr.contains("gone with their `jobs.db`"), "{listed:?}");
+    let again = create(&models, &["ci"]);
+    eventually("the new key counts", async || ask(&app, "get", "/models", Some(&again)).await.status == 200).await;
+}

@@ -34,6 +34,23 @@ fn what_there_is_decides_whether_a_key_is_needed() {
 }
 
 #[test]
+fn keys_that_are_lost_let_nobody_in_and_say_so() {
+    let gate = |auth, made| Gate::new(auth, Vec::new(), made, Instant::now());
+    for auth in [Auth::Auto, Auth::Required] {
+        let lost = gate(auth, Made::Lost);
+        assert!(lost.is_closed() && lost.admits_nobody() && lost.has_lost_keys());
+        let refused = lost.admit(Scope::Predict, || Err(Refused::Missing), (Instant::now(), SystemTime::now()));
+        assert!(matches!(refused, Err(Refused::Lost)), "{refused:?}");
+        let text = Refused::Lost.to_string();
+        assert!(["graft keys create", "`keys-were-made`", "`server.auth`"].iter().all(|way| text.contains(way)), "{text}");
+    }
+    assert!(!gate(Auth::Off, Made::Lost).has_lost_keys() && !gate(Auth::Auto, Made::Ever).has_lost_keys());
+    let open = gate(Auth::Auto, Made::Never);
+    open.close();
+    assert!(open.is_closed() && !open.has_lost_keys());
+}
+
+#[test]
 fn a_key_lets_in_where_its_scope_reaches() {
     let keys = Scope::ALL.map(|scope| key(scope.name(), scope, Limits::default()));
     let gate = Gate::new(Auth::Auto, keys.iter().map(|(_, key)| key.clone()).collect(), true, Instant::now());

@@ -17,7 +17,7 @@ const LEFT: HeaderName = HeaderName::from_static("ratelimit");
 /// The `WWW-Authenticate` of a refusal, which more or another key might mend (RFC 6750); `None` of others.
 pub fn challenge(refused: &Refused) -> Option<HeaderValue> {
     let text = match refused {
-        Refused::Missing => r#"Bearer realm="graft""#.to_owned(),
+        Refused::Missing | Refused::Lost => r#"Bearer realm="graft""#.to_owned(),
         Refused::Malformed(_) => r#"Bearer realm="graft", error="invalid_request""#.to_owned(),
         Refused::Unknown | Refused::Expired { .. } => r#"Bearer realm="graft", error="invalid_token""#.to_owned(),
         Refused::Scope { needs, .. } => format!(r#"Bearer realm="graft", error="insufficient_scope", scope="{needs}""#),

@@ -174,6 +174,7 @@ fn own_errors() -> Vec<(ApiError, u16, Code)> {
         (Refused::Missing.into(), 401, Code::Unauthorized),
         (Refused::Malformed("there are two keys").into(), 401, Code::Unauthorized),
         (Refused::Unknown.into(), 401, Code::Unauthorized),
+        (Refused::Lost.into(), 401, Code::Unauthorized),
         (Refused::Expired { name: key() }.into(), 401, Code::Unauthorized),
         (Refused::Scope { name: key(), has: Scope::Predict, needs: Scope::Admin }.into(), 403, Code::Forbidden),
         (Refused::Images { name: key(), per_second: 1, images: 2, wait: Duration::from_secs(1) }.into(), 429, Code::RateLimited),

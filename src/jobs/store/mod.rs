@@ -6,6 +6,7 @@ mod accept;
 mod history;
 mod keys;
 mod leases;
+mod marker;
 mod process;
 mod rows;
 mod sound;
@@ -24,10 +25,13 @@ use tokio::task::spawn_blocking;
 pub use accept::Admission;
 pub(super) use accept::Hold;
 pub use history::{HistoryPage, Listing};
+pub(super) use keys::StoredKeys;
+pub use keys::UnreadableKey;
 pub use leases::{Lease, Report, Standing};
+pub(super) use marker::MARKER;
 pub(super) use uses::RemovalNote;
 
-use self::{process::Process, sound::OpenFile, watch::Watch};
+use self::{marker::Marker, process::Process, sound::OpenFile, watch::Watch};
 use super::{
     error::Error,
     event::{END, Event, QUEUED},
@@ -66,6 +70,8 @@ pub struct Store {
     /// Whose leases those are that this store gives.
     process: Arc<Process>,
     file: Arc<OpenFile>,
+    /// Whether there were API keys.
+    marker: Arc<Marker>,
     /// Of other processes' leases.
     watch: Arc<Watch>,
 }
@@ -106,7 +112,8 @@ impl Store {
         // The file's own name must survive a power cut too.
         flush(dir).map_err(folder)?;
         let process = Process::new(dir).map_err(folder)?;
-        Ok(Self { pool, gate, process: Arc::new(process), file: Arc::new(OpenFile::new(path)), watch: Arc::default() })
+        let (file, marker) = (Arc::new(OpenFile::new(path)), Arc::new(Marker::new(dir)));
+        Ok(Self { pool, gate, process: Arc::new(process), file, marker, watch: Arc::default() })
     }
 
     /// Whether the process whose worker holds `claim` is known to be dead.

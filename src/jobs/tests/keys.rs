@@ -5,10 +5,12 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use sqlx::Connection as _;
+
 use crate::{
     access::{Gate, KeyName, Limits, Refused, Scope},
     config::Auth,
-    jobs::{Keys, KeysError, testing::Bench},
+    jobs::{Error, Jobs, Keys, KeysError, testing::Bench},
 };
 
 const NO_LIMITS: Limits = Limits { images_per_second: None, burst: None, in_flight: None };
@@ -116,4 +118,84 @@ async fn no_file_holds_a_key() {
     for sought in [secret.as_bytes(), &raw] {
         assert!(!file.windows(sought.len()).any(|window| window == sought));
     }
+}
+
+/// Runs `sql` on the store of `bench`, whatever its table forbids.
+async fn forced(bench: &Bench, sql: &'static str) {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(Jobs::file(bench.dir.path()));
+    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.expect("the store's file");
+    sqlx::query("PRAGMA ignore_check_constraints = ON").execute(&mut connection).await.expect("a pragma");
+    sqlx::query(sql).execute(&mut connection).await.expect("it is done");
+    connection.close().await.expect("closed");
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_locks_out_its_holder_alone() {
+    for (column, sql) in [
+        ("scope", "UPDATE keys SET scope = 'root' WHERE name = 'bad'"),
+        ("images_per_second", "UPDATE keys SET images_per_second = 99999999999 WHERE name = 'bad'"),
+        ("burst", "UPDATE keys SET burst = -1 WHERE name = 'bad'"),
+        ("in_flight", "UPDATE keys SET in_flight = 0 WHERE name = 'bad'"),
+        ("digest", "UPDATE keys SET digest = NULL WHERE name = 'bad'"),
+        ("digest", "UPDATE keys SET digest = x'00' WHERE name = 'bad'"),
+        ("name", "UPDATE keys SET name = 'b a d' WHERE name = 'bad'"),
+    ] {
+        let bench = Bench::new().await;
+        let keys = bench.jobs.keys();
+        let (_, good) = keys.create(&name("good"), Scope::Predict, NO_LIMITS, None).await.expect("a new name");
+        let (_, bad) = keys.create(&name("bad"), Scope::Predict, NO_LIMITS, None).await.expect("a new name");
+        let gate = keys.gate(Auth::Auto).await.expect("it can be read");
+        assert_eq!(is_let_in(&gate, bad.reveal()), Ok(true));
+        forced(&bench, sql).await;
+        keys.renew(&gate).await.expect("the others can be read");
+        assert_eq!(is_let_in(&gate, good.reveal()), Ok(true), "{sql}");
+        assert_eq!(is_let_in(&gate, bad.reveal()), Err(Refused::Unknown), "{sql}");
+        assert_eq!(keys.list().await.expect("the others can be read").len(), 1);
+        let [found] = &keys.unreadable().await.expect("the others can be read")[..] else { panic!("one is bad: {sql}") };
+        let known = (column != "name").then(|| name("bad"));
+        assert_eq!((found.column, &found.name), (column, &known), "{sql}");
+        if known.is_some() {
+            let set = keys.set(&name("bad"), |key| key.scope = Scope::Admin).await;
+            assert!(matches!(set, Err(KeysError::Unreadable(_))), "{set:?}");
+            keys.revoke(&name("bad")).await.expect("what cannot be read can be ended");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_lost_opens_no_server() {
+    let bench = Bench::new().await;
+    let (dir, server) = (bench.dir.path(), bench.jobs.keys());
+    let open = server.gate(Auth::Auto).await.expect("it can be read");
+    assert!(!open.is_closed() && Keys::marker(dir).is_none());
+    let (_, new) = server.create(&name("ci"), Scope::Predict, NO_LIMITS, None).await.expect("a new name");
+    let marker = Keys::marker(dir).expect("it is kept that there are keys");
+    // A server that has not seen the key yet, while the store is moved away.
+    let aside = dir.join("aside");
+    let file = Jobs::file(dir);
+    fs::rename(&file, &aside).expect("moved");
+    assert!(matches!(server.renew(&open).await, Err(Error::Gone)));
+    assert!(open.is_closed());
+    bench.jobs.store().close().await;
+    for log in ["jobs.db-wal", "jobs.db-shm"] {
+        drop(fs::remove_file(dir.join(log)));
+    }
+    let fresh = Keys::open(dir).await.expect("a new store");
+    let gate = fresh.gate(Auth::Auto).await.expect("it can be read");
+    assert_eq!(is_let_in(&gate, new.reveal()), Err(Refused::Lost));
+    assert!(gate.has_lost_keys());
+    // Either way out.
+    fs::remove_file(&marker).expect("it is there");
+    fresh.renew(&gate).await.expect("it can be read");
+    assert!(!gate.is_closed());
+    fresh.create(&name("ci"), Scope::Predict, NO_LIMITS, None).await.expect("a new name");
+    fresh.renew(&gate).await.expect("it can be read");
+    assert!(gate.is_closed() && !gate.has_lost_keys());
+    // A server that sees keys says so, too, for folders of an earlier graft.
+    fs::remove_file(&marker).expect("it is there");
+    fresh.renew(&gate).await.expect("it can be read");
+    assert!(Keys::marker(dir).is_some());
+    fresh.revoke(&name("ci")).await.expect("it is there");
+    fresh.renew(&gate).await.expect("it can be read");
+    assert!(gate.is_closed() && gate.admits_nobody() && !gate.has_lost_keys(), "the last one was revoked, and not lost");
 }
