@@ -2,7 +2,7 @@
 
 use utoipa::openapi::{KnownFormat, RefOr, schema::Schema};
 
-use super::parameters::{Value, whole_number};
+use super::parameters::{Value, refused, whole_number};
 
 /// How many entries a page has: `USUAL` unless told otherwise, and `MOST` at most.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,32 @@ impl<const USUAL: u32, const MOST: u32> Value for Limit<USUAL, MOST> {
     }
 }
 
+/// The position of an entry in its list, from 0.
+#[derive(Debug, Clone, Copy)]
+pub struct Index(usize);
+
+impl Index {
+    /// How many entries come before the page behind `after`.
+    pub fn skipped(after: Option<Self>) -> usize {
+        after.map_or(0, |Self(after)| after.saturating_add(1))
+    }
+}
+
+impl Value for Index {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| refused(text, "it must be an index from 0, such as `next` of the page before"))
+    }
+
+    fn schema() -> RefOr<Schema> {
+        whole_number(KnownFormat::Int64).minimum(Some(0)).into()
+    }
+}
+
+/// The `limit` of `entries` behind the index `after`, each with its index, and the index of the last if there are more.
+pub fn indexed<T>(entries: impl IntoIterator<Item = T>, after: Option<Index>, limit: usize) -> (Vec<(usize, T)>, Option<usize>) {
+    page(entries.into_iter().enumerate().skip(Index::skipped(after)), limit, |(index, _)| *index)
+}
+
 /// The first `limit` of `entries`, and what the last of them is called by `name` if there are more.
 pub fn page<T, N>(entries: impl IntoIterator<Item = T>, limit: usize, name: impl Fn(&T) -> N) -> (Vec<T>, Option<N>) {
     let mut entries = entries.into_iter();
@@ -45,6 +71,16 @@ mod tests {
         assert_eq!(page(1..=5, 2, |entry| *entry), (vec![1, 2], Some(2)));
         assert_eq!(page(4..=5, 2, |entry| *entry), (vec![4, 5], None));
         assert_eq!(page(1..1, 2, |entry: &i32| *entry), (vec![], None));
+    }
+
+    #[test]
+    fn a_page_begins_behind_an_index() {
+        let from = |after: &str| indexed("abc".chars(), Index::parse(after).ok(), 2);
+        assert_eq!(from("none"), (vec![(0, 'a'), (1, 'b')], Some(1)));
+        assert_eq!(from("0"), (vec![(1, 'b'), (2, 'c')], None));
+        assert_eq!(from("1"), (vec![(2, 'c')], None));
+        assert_eq!(from(&usize::MAX.to_string()), (vec![], None));
+        assert!(Index::parse("-1").is_err_and(|error| error.contains("must be an index from 0")));
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub(super) fn documented() -> OpenApiRouter<State> {
         .route(Train, routes!(job_events::stream))
         .route(Train, routes!(datasets::create, datasets::list))
         .route(Train, routes!(datasets::show))
+        .route(Train, routes!(datasets::classes))
+        .route(Train, routes!(datasets::skipped))
         .route(Admin, routes!(datasets::remove))
         .route(Needs::Nothing, routes!(health::healthz))
         .route(Needs::Nothing, routes!(health::readyz))

@@ -66,3 +66,45 @@ async fn a_sender_that_leaves_leaves_nothing() {
     drop(stream);
     eventually("nothing is left of it", async || left(&data) == 0).await;
 }
+
+#[tokio::test]
+async fn classes_and_skipped_files_come_in_pages() {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut add = |path: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, path, bytes).expect("memory takes it");
+    };
+    for (shade, class) in ["ants", "bees", "cats"].into_iter().enumerate() {
+        for number in 0..2 {
+            let photo = png(8, 8, |x, y| [(x * 7 + y * 13) as u8, 100 * number, shade as u8]);
+            add(&format!("{class}/{number}.png"), &photo);
+        }
+        add(&format!("{class}/broken.png"), b"no image");
+    }
+    let archive = builder.into_inner().expect("memory takes it");
+    let app = Setup::empty().start().await;
+    let sent = app.send(app.post_typed("/datasets", "application/x-tar", archive)).await;
+    assert_eq!(sent.status, 201, "{}", sent.text());
+    let dataset = sent.header("location").to_owned();
+    let page = async |of: &str| app.get(&format!("{dataset}{of}")).await.ok().json();
+
+    let class = |index: usize, name: &str| json!({"index": index, "name": name, "train": 2, "val": 0, "test": 0});
+    let first = json!({"classes": [class(0, "ants"), class(1, "bees")], "next": 1});
+    assert_eq!(page("/classes?limit=2").await, first);
+    assert_eq!(page("/classes?limit=2&after=1").await, json!({"classes": [class(2, "cats")], "next": null}));
+    assert_eq!(page("/classes").await["classes"].as_array().map(Vec::len), Some(3));
+
+    let shown = page("").await;
+    let files = shown["skipped"].as_array().expect("a list");
+    assert_eq!((files.len(), &shown["skipped_count"]), (3, &json!(3)), "{shown}");
+    assert_eq!(page("/skipped?limit=2").await, json!({"skipped": files[..2], "skipped_count": 3, "next": 1}));
+    assert_eq!(page("/skipped?limit=2&after=1").await, json!({"skipped": files[2..], "skipped_count": 3, "next": null}));
+
+    for of in ["classes", "skipped"] {
+        app.get(&format!("/datasets/x/{of}")).await.problem(404, "unknown_dataset", "");
+        app.get(&format!("{dataset}/{of}?limit=10001")).await.problem(422, "invalid_parameter", "10000 is the most");
+        app.get(&format!("{dataset}/{of}?after=ants")).await.problem(422, "invalid_parameter", "must be an index");
+    }
+}

@@ -10,7 +10,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use crate::support::{Answer, Graft, Ran, Setup, TestApp, encoded_fixture, eventually, plain};
 
 /// Every operation, and what a key must have that asks for it.
-const ROUTES: [(&str, &str); 32] = [
+const ROUTES: [(&str, &str); 34] = [
     ("post /predict", "predict"),
     ("post /models/{model}/predict", "predict"),
     ("post /models/{model}/versions/{version}/predict", "predict"),
@@ -35,6 +35,8 @@ const ROUTES: [(&str, &str); 32] = [
     ("post /datasets", "train"),
     ("get /datasets", "train"),
     ("get /datasets/{id}", "train"),
+    ("get /datasets/{id}/classes", "train"),
+    ("get /datasets/{id}/skipped", "train"),
     ("delete /datasets/{id}", "admin"),
     ("get /metrics", "any"),
     ("get /healthz", "nothing"),

@@ -19,7 +19,14 @@ from typing import Any, TypeVar
 
 import graft_client.api
 from graft_client import Client
-from graft_client.api.datasets import delete_dataset, get_dataset, list_datasets, upload_dataset
+from graft_client.api.datasets import (
+    delete_dataset,
+    get_dataset,
+    list_dataset_classes,
+    list_datasets,
+    list_skipped_files,
+    upload_dataset,
+)
 from graft_client.api.health import get_health, get_metrics, get_readiness
 from graft_client.api.images import (
     features,
@@ -183,6 +190,10 @@ def dataset(caller: Caller) -> str:
     assert {entry.name: entry.train for entry in made.classes} == {"warm": 8, "cold": 8}, made
     assert [found.id for found in caller.call(list_datasets, 200, wire.DatasetsAnswer).datasets] == [made.id]
     assert caller.call(get_dataset, 200, wire.DatasetDto, made.id).skipped == []
+    first = caller.call(list_dataset_classes, 200, wire.ClassesAnswer, made.id, limit=1)
+    rest = caller.call(list_dataset_classes, 200, wire.ClassesAnswer, made.id, after=first.next_)
+    assert [(entry.index, entry.name) for entry in [*first.classes, *rest.classes]] == [(0, "cold"), (1, "warm")]
+    assert rest.next_ is None and caller.call(list_skipped_files, 200, wire.SkippedAnswer, made.id).skipped_count == 0
     refused = caller.call(upload_dataset, 403, wire.Problem, body=wire.FolderRequest(path="photos"))
     assert refused.code == wire.Code.FOLDER_REFUSED, refused
     return made.id

@@ -11,6 +11,6 @@ pub use answer::{
     FeatureItem, FeaturesAnswer, FeaturesOutcome, LayerValues, PredictAnswer, Prediction, PredictionOutcome, TimingsDto, Values,
     WarningDto,
 };
-pub use datasets::{DatasetDto, DatasetsAnswer};
+pub use datasets::{ClassesAnswer, DatasetDto, DatasetsAnswer, SkippedAnswer};
 pub use jobs::{AcceptedJob, JobDetail, JobDto, JobsAnswer, PlannedJob};
 pub use models::{ClassLabelDto, LabelsAnswer, LayerDto, LayersAnswer, ModelDetail, ModelsAnswer, VERSIONS};

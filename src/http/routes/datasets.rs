@@ -1,4 +1,4 @@
-//! `/datasets` and `/datasets/{id}`: labelled photos in, listed, removed.
+//! `/datasets`, `/datasets/{id}` and its classes and skipped files: labelled photos in, listed, removed.
 //!
 //! Streams and asks; computes nothing, and reads no archive.
 
@@ -7,17 +7,18 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use serde::Serialize;
 use tokio::task::spawn_blocking;
 
 use crate::{
-    datasets::Dataset,
+    datasets::{Dataset, Summary},
     http::{
         code::{ANSWER, BODY, Codes, PARAMETERS, codes},
-        dto::{DatasetDto, DatasetsAnswer},
+        dto::{ClassesAnswer, DatasetDto, DatasetsAnswer, SkippedAnswer},
         error::ApiError,
         json,
         openapi::Problems,
-        page::Limit,
+        page::{Index, Limit},
         parameters::parameters,
         state::State,
         upload::{self, DatasetsQuery},
@@ -43,6 +44,30 @@ parameters! {
     pub struct DatasetPath {
         /// What `POST /datasets` called it, such as `019acb2e-5d5c-7d4f-9a53-0c8f3f6f2f10`.
         id: String => Path,
+    }
+}
+
+parameters! {
+    /// What `/datasets/{id}/classes` takes.
+    pub struct ClassesQuery {
+        /// Of which data set.
+        path: DatasetPath,
+        /// Classes in the answer; 1000 without.
+        limit: Option<Limit<1000, 10_000>>,
+        /// `next` of the page before: the index of its last class, from 0.
+        after: Option<Index>,
+    }
+}
+
+parameters! {
+    /// What `/datasets/{id}/skipped` takes.
+    pub struct SkippedQuery {
+        /// Of which data set.
+        path: DatasetPath,
+        /// Files in the answer; 1000 without.
+        limit: Option<Limit<1000, 10_000>>,
+        /// `next` of the page before: the position of its last file, from 0.
+        after: Option<Index>,
     }
 }
 
@@ -82,17 +107,54 @@ pub async fn list(
 
 /// One data set
 ///
-/// With the files that were skipped, and why.
+/// With the first 10 000 of its classes (`class_count` in all, in pages at `/datasets/{id}/classes`), and the first 1000 of the files
+/// that were skipped, and why (`skipped_count` in all, in pages at `/datasets/{id}/skipped`).
 #[utoipa::path(get, path = "/datasets/{id}", operation_id = "get_dataset", tag = "datasets", params(DatasetPath), responses((status = 200, description = "The data set", body = DatasetDto), Problems<{ PARAMETERS | ANSWER | codes!(UnknownDataset) }>))]
 pub async fn show(
     extract::State(state): extract::State<State>,
     path: DatasetPath,
     admission: Admission,
 ) -> Result<Response, ApiError> {
+    shown(&state, path, admission, |summary| DatasetDto::new(summary, true)).await
+}
+
+/// Every class of a data set
+///
+/// In index order, with its images.
+#[utoipa::path(get, path = "/datasets/{id}/classes", operation_id = "list_dataset_classes", tag = "datasets", params(ClassesQuery), responses((status = 200, description = "A page of classes", body = ClassesAnswer), Problems<{ PARAMETERS | ANSWER | codes!(UnknownDataset) }>))]
+pub async fn classes(
+    extract::State(state): extract::State<State>,
+    query: ClassesQuery,
+    admission: Admission,
+) -> Result<Response, ApiError> {
+    let ClassesQuery { path, limit, after } = query;
+    shown(&state, path, admission, move |summary| ClassesAnswer::new(summary, after, Limit::of(limit))).await
+}
+
+/// Every skipped file of a data set
+///
+/// By path, with the reason; of more than 10 000 the first 10 000 are kept, and `skipped_count` counts all.
+#[utoipa::path(get, path = "/datasets/{id}/skipped", operation_id = "list_skipped_files", tag = "datasets", params(SkippedQuery), responses((status = 200, description = "A page of files", body = SkippedAnswer), Problems<{ PARAMETERS | ANSWER | codes!(UnknownDataset) }>))]
+pub async fn skipped(
+    extract::State(state): extract::State<State>,
+    query: SkippedQuery,
+    admission: Admission,
+) -> Result<Response, ApiError> {
+    let SkippedQuery { path, limit, after } = query;
+    shown(&state, path, admission, move |summary| SkippedAnswer::new(summary, after, Limit::of(limit))).await
+}
+
+/// What `show` makes of a data set, read within the memory of all.
+async fn shown<T: Serialize + 'static>(
+    state: &State,
+    path: DatasetPath,
+    admission: Admission,
+    show: impl FnOnce(Summary) -> T + Send + 'static,
+) -> Result<Response, ApiError> {
     let store = state.datasets().clone();
     let make = move |admission: &Admission| {
         let hold = |bytes| admission.memory().add(bytes).map_err(ApiError::from);
-        Ok(DatasetDto::new(store.summary(&path.id, hold)?, true))
+        Ok(show(store.summary(&path.id, hold)?))
     };
     json::answer_at(state.service().seat(admission.client())?, state.intake(), admission, make).await
 }
