@@ -8,7 +8,7 @@ use axum::{
     Extension,
     body::Body,
     http::{HeaderMap, header, request::Parts},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, IntoResponseParts, Response},
 };
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
@@ -137,7 +137,8 @@ pub async fn answer<T: Serialize + 'static>(
     admission: Admission,
     make: impl FnOnce() -> T + Send + 'static,
 ) -> Result<Response, ApiError> {
-    let work = writing(intake.max_response_bytes, admission.clone(), |_| Ok(make()));
+    let (limit, held) = (intake.max_response_bytes, admission.clone());
+    let work = move || written(&make(), limit, &held);
     let bytes = intake.encoding.run(admission.origin(), work).await.expect("any number may wait")?;
     Ok(sent(bytes, admission))
 }
@@ -172,17 +173,26 @@ pub async fn answer_at<T: Serialize + 'static>(
     admission: Admission,
     make: impl FnOnce(&Admission) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<Response, ApiError> {
-    let work = writing(intake.max_response_bytes, admission.clone(), make);
-    let bytes = seat.run(work).await?;
-    Ok(sent(bytes, admission))
+    answer_with(seat, intake, admission, |admission| Ok(((), make(admission)?))).await
 }
 
-fn writing<T: Serialize>(
-    limit: usize,
+/// The same with headers, which `make` finds, too.
+///
+/// # Errors
+/// As [`answer_at`].
+pub async fn answer_with<H: IntoResponseParts + Send + 'static, T: Serialize + 'static>(
+    seat: Seat,
+    intake: &Intake,
     admission: Admission,
-    make: impl FnOnce(&Admission) -> Result<T, ApiError>,
-) -> impl FnOnce() -> Result<Vec<u8>, ApiError> {
-    move || written(&make(&admission)?, limit, &admission)
+    make: impl FnOnce(&Admission) -> Result<(H, T), ApiError> + Send + 'static,
+) -> Result<Response, ApiError> {
+    let (limit, held) = (intake.max_response_bytes, admission.clone());
+    let work = move || {
+        let (headers, value) = make(&held)?;
+        Ok::<_, ApiError>((headers, written(&value, limit, &held)?))
+    };
+    let (headers, bytes) = seat.run(work).await?;
+    Ok((headers, sent(bytes, admission)).into_response())
 }
 
 fn sent(bytes: Vec<u8>, admission: Admission) -> Response {

@@ -1,5 +1,7 @@
 //! Pages of lists: how many at once, behind which one, and whether there are more.
 
+use std::ops::Range;
+
 use utoipa::openapi::{KnownFormat, RefOr, schema::Schema};
 
 use super::parameters::{Value, refused, whole_number};
@@ -54,6 +56,13 @@ pub fn indexed<T>(entries: impl IntoIterator<Item = T>, after: Option<Index>, li
     page(entries.into_iter().enumerate().skip(Index::skipped(after)), limit, |(index, _)| *index)
 }
 
+/// The positions from `from` on of at most `limit` of `count` entries, and the last of them if there are more.
+pub fn positions(count: usize, from: usize, limit: usize) -> (Range<usize>, Option<usize>) {
+    let from = from.min(count);
+    let end = from.saturating_add(limit).min(count);
+    (from..end, (end < count).then(|| end.checked_sub(1)).flatten())
+}
+
 /// The first `limit` of `entries`, and what the last of them is called by `name` if there are more.
 pub fn page<T, N>(entries: impl IntoIterator<Item = T>, limit: usize, name: impl Fn(&T) -> N) -> (Vec<T>, Option<N>) {
     let mut entries = entries.into_iter();
@@ -71,6 +80,14 @@ mod tests {
         assert_eq!(page(1..=5, 2, |entry| *entry), (vec![1, 2], Some(2)));
         assert_eq!(page(4..=5, 2, |entry| *entry), (vec![4, 5], None));
         assert_eq!(page(1..1, 2, |entry: &i32| *entry), (vec![], None));
+    }
+
+    #[test]
+    fn a_page_is_a_range_of_positions() {
+        assert_eq!(positions(5, 0, 2), (0..2, Some(1)));
+        assert_eq!(positions(5, 3, 2), (3..5, None));
+        assert_eq!(positions(5, usize::MAX, usize::MAX), (5..5, None));
+        assert_eq!(positions(0, 0, 1), (0..0, None));
     }
 
     #[test]

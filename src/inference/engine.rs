@@ -10,11 +10,11 @@ use std::{
 use tracing::{error, info, warn};
 
 use super::{
-    Admissions, Choice, Error, ModelView, Needs, Note, Plan, Readiness, Request,
+    Admissions, Choice, Error, Needs, Note, Plan, Readiness, Request,
     choice::{self, choose},
     decoding::Decoding,
     failures::Failures,
-    find::{find, find_model},
+    find::find,
     models::Models,
     plan, view,
     worker::Worker,
@@ -129,22 +129,6 @@ impl Engine {
         &self.inner.admissions
     }
 
-    /// Every model served, by name, ascending.
-    pub fn models(&self) -> Vec<ModelView> {
-        let snapshot = self.snapshot();
-        let default = self.default(&snapshot);
-        snapshot.models.iter().map(|model| self.view(model, default.as_deref())).collect()
-    }
-
-    /// One model.
-    ///
-    /// # Errors
-    /// [`Error::UnknownModel`].
-    pub fn model(&self, name: &str) -> Result<ModelView, Error> {
-        let snapshot = self.snapshot();
-        find_model(&snapshot, name).map(|model| self.view(model, self.default(&snapshot).as_deref()))
-    }
-
     /// Name of the configured default.
     pub fn configured_default(&self) -> &str {
         &self.inner.config.default
@@ -173,7 +157,7 @@ impl Engine {
             let reason = || self.inner.failures.reason(&version).unwrap_or_else(|| "loading".to_owned());
             (!loaded).then(|| (name.clone(), reason()))
         });
-        Readiness { missing: missing.collect(), problems: snapshot.problems.clone() }
+        Readiness { missing: missing.collect() }
     }
 
     /// Names of the models that must be loaded: the configured ones, else the one that answers requests without a model.
@@ -183,7 +167,7 @@ impl Engine {
     }
 
     /// The model that answers `/predict` without a model; `None` in an empty repository.
-    fn default(&self, snapshot: &Snapshot) -> Option<String> {
+    pub(super) fn default(&self, snapshot: &Snapshot) -> Option<String> {
         Some(self.choose(snapshot, Needs::CLASSES).ok()?.version.metadata.name.clone())
     }
 

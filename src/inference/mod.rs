@@ -30,6 +30,7 @@ pub use error::Error;
 pub use find::find;
 pub use plan::DEFAULT_TOP_K;
 pub use request::{
-    Answer, Class, Distance, Features, Image, ImageAnswer, LayerSpec, ModelId, ModelView, Normalize, OnError, Plan, Pool,
-    Readiness, Request, Timings, VersionView,
+    Answer, Class, Distance, Features, Image, ImageAnswer, LayerSpec, ModelId, Normalize, OnError, Plan, Pool, Readiness,
+    Request, Timings, VersionView,
 };
+pub use view::{ModelView, Served};

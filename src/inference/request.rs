@@ -10,7 +10,7 @@ use super::Note;
 use crate::{
     config::Provider,
     preprocess::{ChannelOrder, ImageError, Mode, Orientation, Preprocessing, Resize, Warning},
-    registry::{Layer, ModelVersion, Problem, Stable},
+    registry::{Layer, ModelVersion},
     tensor::Tensor,
 };
 
@@ -227,19 +227,6 @@ pub struct Timings {
     pub inference: Duration,
 }
 
-/// A model as `/models` shows it.
-#[derive(Debug, Clone)]
-pub struct ModelView {
-    /// Versions, ascending, with their metadata.
-    pub versions: Vec<VersionView>,
-    /// Its name.
-    pub name: String,
-    /// The version that requests without one get.
-    pub stable: Stable,
-    /// Whether requests without a model get it.
-    pub default: bool,
-}
-
 /// A version as `/models` shows it.
 #[derive(Debug, Clone)]
 pub struct VersionView {
@@ -256,6 +243,4 @@ pub struct VersionView {
 pub struct Readiness {
     /// Models that must be loaded and warm and are not, each with the reason; ready when empty.
     pub missing: Vec<(String, String)>,
-    /// What the repository holds but does not serve.
-    pub problems: Vec<Problem>,
 }

@@ -6,8 +6,9 @@ use tokio::task::spawn_blocking;
 use super::{Error, Service};
 use crate::{
     finetuning::kinds::{dataset_resource, version_resource},
-    inference::{Admission, ModelView, VersionView},
+    inference::{Admission, ModelView},
     jobs::{Error as JobsError, Removal, Resource},
+    registry::ModelVersion,
     work::Origin,
 };
 
@@ -33,7 +34,7 @@ impl Service {
         let engine = self.engine().clone();
         let unpinning = async move {
             let view = engine.model(&model)?;
-            if view.stable.pinned && !view.versions.iter().any(|version| version.version.metadata.published) {
+            if view.stable.pinned && !view.versions.iter().any(|version| version.metadata.published) {
                 return Err(Error::VersionInUse(format!(
                     "no version of `{model}` was published: without a choice none is to answer; choose another instead"
                 )));
@@ -96,7 +97,7 @@ impl Service {
         let engine = self.engine();
         engine.rescan_for(model).await?;
         let view = engine.model(model)?;
-        let published = |other: &VersionView| other.version.metadata.published && other.version.metadata.version != version;
+        let published = |other: &ModelVersion| other.metadata.published && other.metadata.version != version;
         if view.stable.version == version
             && view.versions.len() > 1
             && (view.stable.pinned || !view.versions.iter().any(published))
@@ -107,7 +108,7 @@ impl Service {
                  delete the others before it"
             )));
         }
-        let numbers = view.versions.iter().map(|known| known.version.metadata.version);
+        let numbers = view.versions.iter().map(|known| known.metadata.version);
         let others: Vec<Resource> =
             numbers.filter(|other| *other != version).map(|other| version_resource(model, other)).collect();
         let others = (model == engine.configured_default()).then_some(others.as_slice());

@@ -78,6 +78,45 @@ async fn versions_and_labels_come_in_pages() {
 }
 
 #[tokio::test]
+async fn models_and_problems_come_in_pages() {
+    let setup = Setup::empty().with(Tiny::Colours, "b").with(Tiny::Colours, "c").with(Tiny::Colours, "a");
+    for number in 0..150 {
+        std::fs::write(setup.repository().root().join(format!("file_{number:03}")), "").expect("it is writable");
+    }
+    let app = setup.start().await;
+    let page = async |query: &str| {
+        let body = app.get(&format!("/models?{query}")).await.ok().json();
+        let all = |list: &str, field: &str| {
+            let entries = body[list].as_array().expect("a list").iter().map(|entry| entry[field].clone());
+            entries.collect::<Vec<Value>>()
+        };
+        (all("models", "name"), body["next"].clone(), all("problems", "path"), body["problem_count"].clone(), body)
+    };
+    let (models, next, first, count, body) = page("limit=2").await;
+    assert_eq!((models, next, count), (vec![json!("a"), json!("b")], json!("b"), json!(150)));
+    assert_eq!((first.len(), &first[99], &body["problems_next"]), (100, &json!("file_099"), &json!(99)));
+    let (models, next, rest, count, body) = page("limit=2&after=b&problems_after=99").await;
+    assert_eq!((models, next, count), (vec![json!("c")], Value::Null, json!(150)));
+    assert_eq!((rest.len(), &rest[0], &body["problems_next"]), (50, &json!("file_100"), &Value::Null));
+    let (models, _, none, ..) = page("after=bb&problems_after=149").await;
+    assert_eq!((models, none), (vec![json!("c")], vec![]), "a name need not be there to be begun behind");
+    app.get("/models?problems_after=x").await.problem(422, "invalid_parameter", "must be an index");
+    let layers = app.get("/models/a/layers?limit=2&after=6").await.ok().json();
+    assert_eq!((layers["layers"].as_array().map(Vec::len), &layers["next"]), (Some(1), &Value::Null));
+    let layers = app.get("/models/a/layers?limit=2&after=1").await.ok().json();
+    assert_eq!((&layers["layers"][0]["name"], &layers["next"]), (&json!("dim"), &json!(3)));
+}
+
+#[tokio::test]
+async fn lists_of_models_are_made_where_clients_take_turns() {
+    let app = Setup::empty().start().await;
+    // Of each process: another test of the same one may have been there.
+    let used = async || app.get("/metrics").await.ok().text().contains("graft_work_running{lane=\"store\"}");
+    app.get("/models").await.ok();
+    assert!(used().await, "what is made at the desk shows as work of its lane");
+}
+
+#[tokio::test]
 async fn layers_have_index_name_type_shape_and_bytes() {
     let app = Setup::new().with(Tiny::Thousand, "thousand").spawn().await;
     let answer = app.get("/models/colours/layers").await.ok();

@@ -4,7 +4,9 @@
 
 mod answer;
 mod datasets;
+mod each;
 mod jobs;
+mod lists;
 mod models;
 
 pub use answer::{
@@ -12,5 +14,7 @@ pub use answer::{
     WarningDto,
 };
 pub use datasets::{ClassesAnswer, DatasetDto, DatasetsAnswer, SkippedAnswer};
+pub use each::Each;
 pub use jobs::{AcceptedJob, JobDetail, JobDto, JobsAnswer, PlannedJob};
-pub use models::{ClassLabelDto, LabelsAnswer, LayerDto, LayersAnswer, ModelDetail, ModelsAnswer, VERSIONS};
+pub use lists::{LabelsAnswer, LayersAnswer};
+pub use models::{ModelDetail, ModelsAnswer, VERSIONS};

@@ -1,18 +1,18 @@
-//! Bodies of `/models`, `/models/{m}`, `/models/{m}/labels` and `/models/{m}/layers`.
+//! Bodies of `/models` and `/models/{m}`.
 
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
+use super::Each;
 use crate::{
     config::Provider,
     finetuning::Publication,
-    graph::Layout,
-    http::page::page,
-    inference::{ModelView, VersionView},
+    http::page::{Index, positions},
+    inference::{ModelView, Served, VersionView},
     preprocess::Preprocessing,
-    registry::{Assumption, Calibration, FoundBy, Label, Layer, Metadata, Novelty, Output, OutputKind, Problem, WeightsOrigin},
+    registry::{Assumption, Calibration, FoundBy, Metadata, Novelty, Output, OutputKind, Problem, WeightsOrigin},
     training::{recipe::Recipe, report::ClassificationReport},
 };
 
@@ -20,14 +20,22 @@ use crate::{
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ModelsAnswer {
     /// By name, ascending; without labels, which `/models/{m}` has.
-    pub models: Vec<ModelDetail>,
+    #[schema(value_type = Vec<ModelDetail>)]
+    pub models: Each<ModelDetail>,
     /// What to give as `after` for the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub next: Option<String>,
-    /// What the repository holds but does not serve; the first 100.
+    /// What the repository holds but does not serve: 100 of `problem_count`.
     #[schema(value_type = Vec<ProblemDto>)]
-    pub problems: Vec<Problem>,
+    pub problems: Each<Problem>,
+    /// How many of these there are; beyond 1000, the last one says how many more.
+    #[schema(example = 0)]
+    pub problem_count: usize,
+    /// What to give as `problems_after` for those behind; absent where these are the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub problems_next: Option<usize>,
 }
 
 /// Something in the repository that is not served.
@@ -56,7 +64,8 @@ pub struct ModelDetail {
     /// Whether the stable version's weights are trained.
     pub pretrained: bool,
     /// Ascending: a page of them, in `/models` the first 100.
-    pub versions: Vec<VersionDto>,
+    #[schema(value_type = Vec<VersionDto>)]
+    pub versions: Each<VersionDto>,
     /// What to give `/models/{m}` as `after` for those behind; absent where these are the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -66,6 +75,9 @@ pub struct ModelDetail {
 /// Versions that a model shows unless told otherwise, and labels that a version does.
 pub const VERSIONS: u32 = 100;
 const LABELS: usize = 1000;
+
+/// Problems in an answer.
+const PROBLEMS: usize = 100;
 
 /// A version of a model.
 #[derive(Debug, Serialize, ToSchema)]
@@ -226,111 +238,47 @@ pub struct ProviderDto {
     pub note: Option<String>,
 }
 
-/// The answer of `/models/{m}/layers`.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct LayersAnswer {
-    /// In index order.
-    pub layers: Vec<LayerDto>,
-    /// What to give as `after` for the next page; absent on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub next: Option<usize>,
-}
-
-/// The answer of `/models/{m}/labels`.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct LabelsAnswer {
-    /// One per class, in index order.
-    pub labels: Vec<ClassLabelDto>,
-    /// What to give as `after` for the next page; absent on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub next: Option<usize>,
-}
-
-/// A class and what it is called.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ClassLabelDto {
-    /// Its position in the scores.
-    #[schema(example = 0)]
-    pub index: usize,
-    #[serde(flatten)]
-    #[schema(value_type = LabelDto)]
-    pub label: Label,
-}
-
-/// A layer whose output can be asked for.
-#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct LayerDto {
-    /// Keras's index; position in graph order for a user's graph.
-    #[schema(example = 21)]
-    pub index: usize,
-    /// What `layer=` takes.
-    #[schema(example = "fc2")]
-    pub name: String,
-    /// Keras's class name; the operator for a user's graph.
-    #[serde(rename = "type")]
-    #[schema(example = "Dense")]
-    pub kind: String,
-    /// Output shape without the batch dimension; maps are height, width, channel, tokens are token, channel.
-    #[schema(example = json!([4096]))]
-    pub shape: Vec<usize>,
-    /// What the axes are.
-    pub layout: LayoutDto,
-    /// Size of one image's output in float32.
-    #[schema(example = 16384)]
-    pub bytes: u64,
-}
-
-/// What the axes of a layer are, as far as it can be followed from the model's input on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LayoutDto {
-    /// Height, width, channel: `pool` gives a vector of the channels.
-    Map,
-    /// Positions of the image in a row, and channel: `pool` gives a vector of the channels.
-    Tokens,
-    /// A vector, which `pool` leaves as it is.
-    Vector,
-    /// Anything else, in the graph's own order; `pool` is refused.
-    NoMap,
-}
-
-impl From<Layout> for LayoutDto {
-    fn from(layout: Layout) -> Self {
-        match layout {
-            Layout::Map(_) => Self::Map,
-            Layout::Tokens(_) => Self::Tokens,
-            Layout::Vector => Self::Vector,
-            Layout::NoMap => Self::NoMap,
+impl ModelsAnswer {
+    /// `limit` of the models behind the name `after`, and the problems behind the index `problems_after`.
+    pub fn new(served: Served, after: Option<&str>, limit: usize, problems_after: Option<Index>) -> Self {
+        let first = after.map_or(0, |after| served.models().partition_point(|model| model.name.as_str() <= after));
+        let (models, last) = positions(served.models().len(), first, limit);
+        let problem_count = served.problems().len();
+        let (problems, problems_next) = positions(problem_count, Index::skipped(problems_after), PROBLEMS);
+        let next = last.map(|last| served.models()[last].name.clone());
+        let listed = served.clone();
+        Self {
+            models: Each::new(models, move |position| ModelDetail::short(listed.view(position))),
+            next,
+            problems: Each::new(problems, move |position| served.problems()[position].clone()),
+            problem_count,
+            problems_next,
         }
     }
 }
 
 impl ModelDetail {
     /// `view` as lists show it, and answers to changes.
-    pub fn short(view: &ModelView) -> Self {
+    pub fn short(view: ModelView) -> Self {
         Self::of(view, 0, VERSIONS as usize, false)
     }
 
     /// `view` with `limit` versions behind `after`; what is long of them only `/models/{m}` has.
-    pub fn page(view: &ModelView, after: u32, limit: usize) -> Self {
+    pub fn page(view: ModelView, after: u32, limit: usize) -> Self {
         Self::of(view, after, limit, true)
     }
 
-    fn of(view: &ModelView, after: u32, limit: usize, is_whole: bool) -> Self {
-        let number = |version: &VersionView| version.version.metadata.version;
-        let stable = view.versions.iter().find(|version| number(version) == view.stable.version);
-        let rest = view.versions.iter().filter(|version| number(version) > after);
-        let (versions, next) = page(rest, limit, |version| number(version));
+    fn of(view: ModelView, after: u32, limit: usize, is_whole: bool) -> Self {
+        let first = view.versions.partition_point(|version| version.metadata.version <= after);
+        let (versions, last) = positions(view.versions.len(), first, limit);
         Self {
             name: view.name.clone(),
-            default: view.default,
+            default: view.is_default(),
             stable: view.stable.version,
             pinned: view.stable.pinned,
-            pretrained: stable.is_some_and(|version| version.version.metadata.pretrained),
-            versions: versions.into_iter().map(|version| VersionDto::new(version, is_whole)).collect(),
-            next,
+            pretrained: view.version(view.stable.version).is_some_and(|version| version.metadata.pretrained),
+            next: last.map(|last| view.versions[last].metadata.version),
+            versions: Each::new(versions, move |position| VersionDto::new(&view.shown(&view.versions[position]), is_whole)),
         }
     }
 }
@@ -362,20 +310,6 @@ impl VersionDto {
             assumptions: metadata.assumptions.clone(),
             correction: metadata.correction.clone(),
             created: metadata.created.clone(),
-        }
-    }
-}
-
-impl From<&Layer> for LayerDto {
-    fn from(layer: &Layer) -> Self {
-        let values = layer.shape.iter().fold(1u64, |product, side| product.saturating_mul(*side as u64));
-        Self {
-            index: layer.index,
-            name: layer.name.clone(),
-            kind: layer.kind.clone(),
-            shape: layer.shape.clone(),
-            layout: layer.layout().into(),
-            bytes: values.saturating_mul(4),
         }
     }
 }

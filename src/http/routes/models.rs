@@ -1,26 +1,23 @@
 //! `GET /models`, `/models/{m}`, `/models/{m}/labels` and `/models/{m}/layers`: what is served.
 
-use axum::{
-    extract,
-    response::{IntoResponse, Response},
-};
-use utoipa::openapi::{KnownFormat, RefOr, schema::Schema};
+use axum::{extract, response::Response};
+use serde::Serialize;
 
 use super::answer::model_headers;
 use crate::{
     http::{
         code::{ANSWER, MODEL, PARAMETERS, VERSION},
-        dto::{ClassLabelDto, LabelsAnswer, LayerDto, LayersAnswer, ModelDetail, ModelsAnswer, VERSIONS},
+        dto::{LabelsAnswer, LayersAnswer, ModelDetail, ModelsAnswer, VERSIONS},
         error::ApiError,
         json,
         openapi::Problems,
-        page::{Limit, page},
-        parameters::{Field, Parameter, Value, parameters, refused, whole_number},
+        page::{Index, Limit},
+        parameters::{Field, Parameter, parameters},
         query::Query,
         state::State,
     },
-    inference::{Admission, Error, ModelId, ModelView},
-    registry::{Label, ModelVersion},
+    inference::{Admission, Engine, Error, ModelId},
+    registry::ModelVersion,
 };
 
 parameters! {
@@ -46,6 +43,8 @@ parameters! {
         limit: Option<Limit<100, 1000>>,
         /// `next` of the page before.
         after: Option<String>,
+        /// `problems_next` of the page before, for the problems behind it: the position of its last one, from 0.
+        problems_after: Option<Index>,
     }
 }
 
@@ -59,7 +58,7 @@ parameters! {
         /// Layers in the answer; 1000 without.
         limit: Option<Limit<1000, 10_000>>,
         /// `next` of the page before: the index of its last layer, from 0.
-        after: Option<LayerIndex>,
+        after: Option<Index>,
     }
 }
 
@@ -85,40 +84,9 @@ parameters! {
         /// Labels in the answer; 1000 without.
         limit: Option<Limit<1000, 10_000>>,
         /// `next` of the page before: the index of its last class, from 0.
-        after: Option<ClassIndex>,
+        after: Option<Index>,
     }
 }
-
-/// The index of a layer, from 0.
-#[derive(Debug, Clone, Copy)]
-struct LayerIndex(usize);
-
-/// The index of a class, from 0.
-#[derive(Debug, Clone, Copy)]
-struct ClassIndex(usize);
-
-impl Value for ClassIndex {
-    fn parse(text: &str) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|_| refused(text, "it must be the index of a class, or 0"))
-    }
-
-    fn schema() -> RefOr<Schema> {
-        whole_number(KnownFormat::Int64).minimum(Some(0)).into()
-    }
-}
-
-impl Value for LayerIndex {
-    fn parse(text: &str) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|_| refused(text, "it must be the index of a layer, or 0"))
-    }
-
-    fn schema() -> RefOr<Schema> {
-        whole_number(KnownFormat::Int64).minimum(Some(0)).into()
-    }
-}
-
-/// Problems of the repository that are listed.
-const MAX_PROBLEMS: usize = 100;
 
 /// A model's name, with no version behind it.
 #[derive(Debug)]
@@ -143,24 +111,17 @@ impl Field for WholeModel {
 /// Every model
 ///
 /// By name, with versions, preprocessing, weights' origin and the provider in effect; and what the repository holds but does not
-/// serve.
+/// serve, 100 at a time (`problems_after` with the `problems_next` of the page before).
 #[utoipa::path(get, path = "/models", operation_id = "list_models", tag = "models", params(ModelsQuery), responses((status = 200, description = "A page of models, by name", body = ModelsAnswer), Problems<{ PARAMETERS | ANSWER }>))]
 pub async fn list(
     extract::State(state): extract::State<State>,
     query: ModelsQuery,
     admission: Admission,
 ) -> Result<Response, ApiError> {
-    let ModelsQuery { limit, after } = query;
+    let ModelsQuery { limit, after, problems_after } = query;
     let engine = state.engine().clone();
-    let make = move || {
-        let views = engine.models();
-        let rest = views.iter().filter(|view| after.as_ref().is_none_or(|after| view.name > *after));
-        let (views, next) = page(rest, Limit::of(limit), |view| view.name.clone());
-        let mut problems = engine.readiness().problems;
-        problems.truncate(MAX_PROBLEMS);
-        ModelsAnswer { models: views.into_iter().map(ModelDetail::short).collect(), next, problems }
-    };
-    json::answer(state.intake(), admission, make).await
+    let make = move |_: &Admission| Ok(ModelsAnswer::new(engine.served(), after.as_deref(), Limit::of(limit), problems_after));
+    json::answer_at(state.service().seat(admission.client())?, state.intake(), admission, make).await
 }
 
 /// One model
@@ -173,9 +134,10 @@ pub async fn show(
     admission: Admission,
 ) -> Result<Response, ApiError> {
     let ModelQuery { path, limit, after } = query;
-    let view = state.engine().model(&path.model.0)?;
-    let make = move || ModelDetail::page(&view, after.unwrap_or_default(), Limit::of(limit));
-    json::answer(state.intake(), admission, make).await
+    let engine = state.engine().clone();
+    let make =
+        move |_: &Admission| Ok(ModelDetail::page(engine.model(&path.model.0)?, after.unwrap_or_default(), Limit::of(limit)));
+    json::answer_at(state.service().seat(admission.client())?, state.intake(), admission, make).await
 }
 
 /// Every class of a model
@@ -188,15 +150,8 @@ pub async fn labels(
     admission: Admission,
 ) -> Result<Response, ApiError> {
     let LabelsQuery { path, version, limit, after } = query;
-    let version = wanted(&state, &path.model, version)?;
-    let headers = model_headers(&ModelId::of(&version));
-    let make = move || {
-        let rest = version.metadata.labels.iter().enumerate().skip(after.map_or(0, |ClassIndex(after)| after.saturating_add(1)));
-        let (labels, next) = page(rest, Limit::of(limit), |(index, _)| *index);
-        let class = |(index, label): (usize, &Label)| ClassLabelDto { index, label: label.clone() };
-        LabelsAnswer { labels: labels.into_iter().map(class).collect(), next }
-    };
-    Ok((headers, json::answer(state.intake(), admission, make).await?).into_response())
+    let show = move |version| LabelsAnswer::new(version, after, Limit::of(limit));
+    of_version(&state, path, version, admission, show).await
 }
 
 /// Every layer of a model
@@ -209,25 +164,34 @@ pub async fn layers(
     admission: Admission,
 ) -> Result<Response, ApiError> {
     let LayersQuery { path, version, limit, after } = query;
-    let version = wanted(&state, &path.model, version)?;
-    let headers = model_headers(&ModelId::of(&version));
-    let make = move || {
-        let rest = version.metadata.layers.iter().filter(|layer| after.is_none_or(|LayerIndex(after)| layer.index > after));
-        let (layers, next) = page(rest, Limit::of(limit), |layer| layer.index);
-        LayersAnswer { layers: layers.into_iter().map(LayerDto::from).collect(), next }
+    let show = move |version| LayersAnswer::new(version, after, Limit::of(limit));
+    of_version(&state, path, version, admission, show).await
+}
+
+/// What `show` makes of the `version` of a model, of the stable one without.
+async fn of_version<T: Serialize + 'static>(
+    state: &State,
+    path: ModelPath,
+    version: Option<u32>,
+    admission: Admission,
+    show: impl FnOnce(ModelVersion) -> T + Send + 'static,
+) -> Result<Response, ApiError> {
+    let engine = state.engine().clone();
+    let make = move |_: &Admission| {
+        let version = wanted(&engine, &path.model, version)?;
+        Ok((model_headers(&ModelId::of(&version)), show(version)))
     };
-    Ok((headers, json::answer(state.intake(), admission, make).await?).into_response())
+    json::answer_with(state.service().seat(admission.client())?, state.intake(), admission, make).await
 }
 
 /// The `version` of `model`, the stable one without.
-fn wanted(state: &State, model: &str, version: Option<u32>) -> Result<ModelVersion, ApiError> {
-    let view = state.engine().model(model)?;
+///
+/// # Errors
+/// [`Error::UnknownModel`], [`Error::UnknownVersion`].
+pub(super) fn wanted(engine: &Engine, model: &str, version: Option<u32>) -> Result<ModelVersion, Error> {
+    let view = engine.model(model)?;
     let wanted = version.unwrap_or(view.stable.version);
-    let found = view.versions.iter().find(|version| version.version.metadata.version == wanted);
-    Ok(found.ok_or_else(|| unknown_version(&view, wanted))?.version.clone())
-}
-
-fn unknown_version(view: &ModelView, version: u32) -> Error {
-    let available = view.versions.iter().map(|version| version.version.metadata.version).collect();
-    Error::UnknownVersion { name: view.name.clone(), version, available }
+    let available = || view.versions.iter().map(|version| version.metadata.version).collect();
+    let unknown = || Error::UnknownVersion { name: view.name.clone(), version: wanted, available: available() };
+    Ok(view.shown(view.version(wanted).ok_or_else(unknown)?).version)
 }

@@ -15,7 +15,10 @@ use futures_util::stream;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{answer::model_headers, models::WholeModelPath};
+use super::{
+    answer::model_headers,
+    models::{WholeModelPath, wanted},
+};
 use crate::{
     graph::{self, SingleFile},
     http::{
@@ -66,7 +69,7 @@ pub async fn choose(
     let received = Received::from(state.intake(), &parts, body).await?;
     let (StableVersion { version }, admission) = received.read(state.intake(), json::object).await?;
     let view = state.service().pin(path.model.0, version, &admission).await?;
-    json::done(state.intake(), admission, move || ModelDetail::short(&view)).await
+    json::done(state.intake(), admission, move || ModelDetail::short(view)).await
 }
 
 /// Take the choice of a version back
@@ -80,7 +83,7 @@ pub async fn unchoose(
     admission: Admission,
 ) -> Result<Response, ApiError> {
     let view = state.service().unpin(path.model.0, &admission).await?;
-    json::done(state.intake(), admission, move || ModelDetail::short(&view)).await
+    json::done(state.intake(), admission, move || ModelDetail::short(view)).await
 }
 
 /// Delete a version
@@ -109,13 +112,15 @@ pub async fn download(
     admission: Admission,
 ) -> Result<Response, ApiError> {
     let VersionPath { model, version } = path;
-    let id = model_id(&state, &model, version)?;
     let place = state.service().download(admission.client())?;
     let (engine, named, asking) = (state.engine().clone(), model.clone(), admission.clone());
     let held = (place, admission);
     // The first time every byte is read.
-    let open = move || engine.single_file(&named, version).map(|file| (file, held));
-    let (file, held) = state.service().opened(&asking, open).await.map_err(too_large)?;
+    let open = move || {
+        let id = ModelId::of(&wanted(&engine, &named, Some(version))?);
+        engine.single_file(&named, version).map(|file| (id, file, held))
+    };
+    let (id, file, held) = state.service().opened(&asking, open).await.map_err(too_large)?;
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::CONTENT_LENGTH, file.length().into());
@@ -123,14 +128,6 @@ pub async fn download(
     let disposition = format!("attachment; filename=\"{model}-{version}.onnx\"");
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_str(&disposition).map_err(ApiError::internal)?);
     Ok((model_headers(&id), headers, Body::from_stream(chunks(file, held))).into_response())
-}
-
-fn model_id(state: &State, model: &str, version: u32) -> Result<ModelId, ApiError> {
-    let view = state.engine().model(model)?;
-    let found = view.versions.iter().find(|known| known.version.metadata.version == version);
-    let available = || view.versions.iter().map(|known| known.version.metadata.version).collect();
-    let unknown = || Error::UnknownVersion { name: model.to_owned(), version, available: available() };
-    Ok(ModelId::of(&found.ok_or_else(unknown)?.version))
 }
 
 /// A model that does not fit one file is the client's to know; anything else about its files is ours.
