@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{name::KeyName, scope::Scope};
+use super::{limits::Room, name::KeyName, scope::Scope};
 
 /// Why a request is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +65,8 @@ pub enum Refused {
         name: KeyName,
         /// Its limit.
         limit: u32,
+        /// What it may ask besides; `None` without a limit on images.
+        room: Option<Room>,
     },
     /// Many keys that are not in force came from one address.
     #[error(

@@ -156,7 +156,8 @@ impl Gate {
             return Err(Refused::Scope { name: name.clone(), has: *scope, needs });
         }
         let limit = limits.in_flight.unwrap_or(u32::MAX);
-        let place = held.usage.enter(limits).ok_or_else(|| Refused::InFlight { name: name.clone(), limit })?;
+        let full = || Refused::InFlight { name: name.clone(), limit, room: held.usage.room(limits, now) };
+        let place = held.usage.enter(limits).ok_or_else(full)?;
         Ok(Some(Admitted { held: Arc::clone(held), _place: Arc::new(place) }))
     }
 

@@ -18,7 +18,7 @@ use axum::{
 };
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
-pub use headers::challenge;
+pub use headers::{challenge, limits_of};
 
 use self::held::Held;
 use super::{client::client, error::ApiError, openapi, request_log, state::State};

@@ -13,7 +13,7 @@ use axum::{
 };
 
 use super::{
-    access::challenge,
+    access::{challenge, limits_of},
     code::Code,
     encoding,
     images::Caption,
@@ -284,6 +284,7 @@ impl IntoResponse for ApiError {
         }
         if let Self::Access(refused) = &self {
             response.headers_mut().extend(challenge(refused).map(|value| (header::WWW_AUTHENTICATE, value)));
+            limits_of(response.headers_mut(), refused);
         }
         if matches!(self, Self::UnsupportedEncoding(_)) {
             response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static(encoding::ACCEPTED));

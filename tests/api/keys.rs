@@ -236,6 +236,8 @@ async fn requests_in_flight_are_counted_until_they_end() {
     let refused = asked().await;
     refused.problem(429, "rate_limited", "the key `phone` may have 1 requests in flight");
     assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(refused.header("ratelimit-policy"), r#""in-flight";q=1;qu="concurrent-requests""#);
+    assert_eq!(refused.header("ratelimit"), r#""in-flight";r=0"#);
     drop(stream);
     eventually("the first has ended", async || asked().await.status == 200).await;
     let answer = app.send(app.post_image("/predict", encoded_fixture("rgb_8.png")).bearer_auth(&key)).await.ok();

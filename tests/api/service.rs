@@ -28,7 +28,7 @@ async fn images_and_tensors_get_the_same_answers() {
     let (service, _jobs) = setup.service(Plans::default()).await;
     let (engine, admission) = (service.engine(), admission(&service));
     let model = engine.model("colours").expect("it is there");
-    let spec = model.versions[0].version.metadata.preprocessing.clone();
+    let spec = model.versions[0].metadata.preprocessing.clone();
     let photo = plain([10, 200, 30]);
     let decoded = preprocess::decode(&photo, &Limits::from(&setup.config().images)).expect("it is an image");
     let tensor = preprocess::prepare(decoded, &spec).0;

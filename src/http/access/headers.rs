@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::access::{Admitted, Refused};
+use crate::access::{Admitted, Refused, Room};
 
 /// The limits themselves.
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -32,7 +32,18 @@ pub fn challenge(refused: &Refused) -> Option<HeaderValue> {
 
 /// Adds the limits of the key that let a request in, and what of them is left.
 pub fn limits(headers: &mut HeaderMap, admitted: &Admitted, now: Instant) {
-    let (room, in_flight) = (admitted.room(now), admitted.limits().in_flight);
+    write(headers, admitted.room(now), admitted.limits().in_flight);
+}
+
+/// Adds the limits of the key that was `refused` for them before it was let in.
+pub fn limits_of(headers: &mut HeaderMap, refused: &Refused) {
+    if let Refused::InFlight { limit, room, .. } = refused {
+        write(headers, *room, Some(*limit));
+        headers.append(LEFT, HeaderValue::from_static(r#""in-flight";r=0"#));
+    }
+}
+
+fn write(headers: &mut HeaderMap, room: Option<Room>, in_flight: Option<u32>) {
     let images = room.map(|room| format!(r#""images";q={};w={};qu="images""#, room.burst, room.window));
     let requests = in_flight.map(|limit| format!(r#""in-flight";q={limit};qu="concurrent-requests""#));
     let policies: Vec<String> = images.into_iter().chain(requests).collect();

@@ -178,7 +178,7 @@ fn own_errors() -> Vec<(ApiError, u16, Code)> {
         (Refused::Expired { name: key() }.into(), 401, Code::Unauthorized),
         (Refused::Scope { name: key(), has: Scope::Predict, needs: Scope::Admin }.into(), 403, Code::Forbidden),
         (Refused::Images { name: key(), per_second: 1, images: 2, wait: Duration::from_secs(1) }.into(), 429, Code::RateLimited),
-        (Refused::InFlight { name: key(), limit: 1 }.into(), 429, Code::RateLimited),
+        (Refused::InFlight { name: key(), limit: 1, room: None }.into(), 429, Code::RateLimited),
         (Refused::Guesses { wait: Duration::from_secs(1) }.into(), 429, Code::RateLimited),
         (Refused::TooManyImages { name: key(), images: 2, burst: 1 }.into(), 413, Code::TooManyImages),
         (Refused::Unreadable.into(), 503, Code::KeysUnreadable),
