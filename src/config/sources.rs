@@ -4,7 +4,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -14,6 +14,7 @@ use super::{
     Environment, KEY_LISTS,
     error::{ConfigError, Given},
     key::{Key, KeyPath, Origin, VARIABLE_PREFIX, Values, shown},
+    regular::read_text,
 };
 use crate::message::Listed;
 
@@ -97,7 +98,7 @@ impl Sources {
     fn file(&self, name: &str) -> Result<Option<(String, Origin)>, ConfigError> {
         let Some(dir) = &self.config_dir else { return Ok(None) };
         let path = dir.join(name);
-        match fs::read_to_string(&path) {
+        match read_text(&path) {
             Ok(text) => Ok(Some((text, Origin::File(path)))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(ConfigError::Read { path, source }),

@@ -30,7 +30,7 @@ mod tensors;
 mod weighted;
 mod weights;
 
-use std::{fs::File, io::Read, path::Path};
+use std::{io::Read, path::Path};
 
 use bytes::Bytes;
 use prost::Message;
@@ -52,6 +52,7 @@ use self::{
     proto::{GraphProto, ModelProto, TensorProto},
     weights::Folder,
 };
+use crate::config::open_regular;
 
 /// Largest model file: protobuf messages end at 2 GiB.
 pub const MAX_MODEL_BYTES: u64 = i32::MAX as u64;
@@ -102,7 +103,7 @@ impl Graph {
     /// As [`Self::parse`], and when the file cannot be read or is larger than [`MAX_MODEL_BYTES`].
     pub fn read(path: &Path) -> Result<Self, Error> {
         let io = |source| Error::Io { path: path.into(), source };
-        let file = File::open(path).map_err(io)?;
+        let file = open_regular(path).map_err(io)?;
         let size = file.metadata().map_err(io)?.len();
         if size > MAX_MODEL_BYTES {
             return Err(Error::TooLarge { bytes: size });

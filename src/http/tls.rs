@@ -3,7 +3,7 @@
 //! Knows nothing of connections and requests.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -21,7 +21,10 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{config::TlsFiles, telemetry::chain};
+use crate::{
+    config::{TlsFiles, open_regular},
+    telemetry::{News, Trouble},
+};
 
 /// How often the files are looked at.
 const WATCH: Duration = Duration::from_secs(1);
@@ -76,7 +79,9 @@ pub enum TlsError {
 #[derive(Debug)]
 struct Pair {
     config: Arc<ServerConfig>,
+    /// `None` when what was read last could not be used: it is read again at the next look, whatever the files look like.
     seen: Option<[Fingerprint; 2]>,
+    trouble: Trouble,
 }
 
 /// What changes whenever a file is written or replaced: device, inode, size, and the times of contents and inode.
@@ -91,7 +96,8 @@ impl Tls {
         // Before they are read: a change in between is found at the next look.
         let seen = fingerprints(&files);
         let config = read(&files)?;
-        Ok(Self { files: Arc::new(files), current: Arc::new(RwLock::new(Pair { config, seen })) })
+        let pair = Pair { config, seen, trouble: Trouble::default() };
+        Ok(Self { files: Arc::new(files), current: Arc::new(RwLock::new(pair)) })
     }
 
     /// Takes up the files whenever they have changed, for as long as it is polled; a pair that cannot be used is logged once.
@@ -107,23 +113,18 @@ impl Tls {
 
     fn reload(&self) {
         let seen = fingerprints(&self.files);
-        if self.current.read().unwrap_or_else(PoisonError::into_inner).seen == seen {
+        if seen.is_some() && self.current.read().unwrap_or_else(PoisonError::into_inner).seen == seen {
             return;
         }
         let read = read(&self.files);
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        current.seen = seen;
-        match read {
-            Ok(config) => {
-                current.config = config;
-                tracing::info!(certificate = %self.files.certificate.display(), "took up a new certificate");
-            }
-            Err(error) => {
-                tracing::warn!(
-                    error = chain(&error),
-                    "cannot take up the changed certificate or key; the last pair stays in force"
-                );
-            }
+        current.seen = seen.filter(|_| read.is_ok());
+        if let Some(News::Wrong(error)) = current.trouble.of(&read) {
+            tracing::warn!(error, "cannot take up the changed certificate or key; the last pair stays in force");
+        }
+        if let Ok(config) = read {
+            current.config = config;
+            tracing::info!(certificate = %self.files.certificate.display(), "took up a new certificate");
         }
     }
 
@@ -158,7 +159,7 @@ fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
 
 fn contents(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    open_regular(path)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -178,6 +179,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::telemetry::chain;
 
     fn pair() -> CertifiedKey<KeyPair> {
         rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a pair can be made")
@@ -218,6 +220,38 @@ mod tests {
         fs::remove_file(&files.key).expect("it is there");
         let error = Tls::open(files).expect_err("it is gone").to_string();
         assert!(error.starts_with("cannot read `") && error.ends_with("tls.key` (`server.tls_key`)"), "{error}");
+    }
+
+    #[test]
+    fn what_could_not_be_used_is_read_again_even_if_it_looks_the_same() {
+        let pair = pair();
+        let (_folder, files) = files(&pair.cert.pem(), &pair.signing_key.serialize_pem());
+        let tls = Tls::open(files.clone()).expect("they belong together");
+        let whole = fs::read(&files.key).expect("it is there");
+        let written = fs::metadata(&files.key).and_then(|file| file.modified()).expect("it has a time");
+        // As if the files had been read half written, and looked no different afterwards.
+        let half = vec![b'x'; whole.len()];
+        fs::write(&files.key, half).expect("it can be written to");
+        tls.reload();
+        let seen = || tls.current.read().expect("nobody panicked").seen;
+        assert_eq!(seen(), None, "what was seen is not taken for what was read");
+        fs::write(&files.key, whole).expect("it can be written to");
+        fs::File::options().write(true).open(&files.key).and_then(|file| file.set_modified(written)).expect("it is there");
+        tls.reload();
+        assert_eq!(seen(), fingerprints(&files));
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let pair = pair();
+        let (_folder, files) = files(&pair.cert.pem(), &pair.signing_key.serialize_pem());
+        let tls = Tls::open(files.clone()).expect("they belong together");
+        fs::remove_file(&files.key).expect("it is there");
+        mknodat(CWD, &files.key, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+        tls.reload();
+        let error = chain(&Tls::open(files).expect_err("it is no file"));
+        assert!(error.contains("tls.key` (`server.tls_key`)") && error.contains("it is a pipe"), "{error}");
     }
 
     #[test]

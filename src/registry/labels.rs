@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     io::{self, Read},
     path::Path,
 };
@@ -10,7 +9,7 @@ use std::{
 use serde::Deserialize;
 
 use super::metadata::Label;
-use crate::message::ServerPath;
+use crate::{config::open_regular, message::ServerPath};
 
 /// The 1000 classes of ILSVRC 2012 in Keras's order: WordNet id, tab, name (Keras's `imagenet_class_index.json`).
 const IMAGENET: &str = include_str!("imagenet_classes.tsv");
@@ -76,7 +75,7 @@ pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<Label>, LabelsError> {
     let path = path.as_ref();
     let read = |source| LabelsError::Read { path: path.into(), source };
     let mut bytes = Vec::new();
-    File::open(path).map_err(read)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
+    open_regular(path).map_err(read)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
     let broken = |rule| LabelsError::Rule { path: path.into(), rule };
     if bytes.len() as u64 > MAX_BYTES {
         return Err(broken(format!("are larger than {MAX_BYTES} bytes")));
@@ -212,5 +211,15 @@ mod tests {
         check(b"{\"0\"", "line 1 column 4");
         let missing = read_labels("/nowhere/labels.txt").unwrap_err().to_string();
         assert_eq!(missing, "cannot read the labels `/nowhere/labels.txt`");
+    }
+
+    #[test]
+    fn a_client_reads_the_name_that_it_knows_of_labels() {
+        use crate::{message::Folders, registry::ImportError, telemetry::chain};
+        let error = ImportError::from(read_labels("/srv/graft/imports/7/labels.json").expect_err("there are none"));
+        let folders = Folders::default().and(Path::new("/srv/graft/imports/7/labels.json"), "the list");
+        let shown = folders.for_client(|| chain(&error));
+        assert!(shown.contains("`the list`") && !shown.contains("/srv"), "{shown}");
+        assert!(chain(&error).contains("/srv"), "whoever runs graft reads it");
     }
 }

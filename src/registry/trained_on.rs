@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeSet,
-    fs::File,
     io::{self, BufRead, BufReader},
     path::Path,
 };
@@ -14,6 +13,7 @@ use super::{
     files::{TRAINED_ON, write_synced},
     repository::ModelVersion,
 };
+use crate::config::open_regular;
 
 /// The photos that a version was trained on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl ModelVersion {
     /// # Errors
     /// A list that cannot be read.
     pub fn trained_on(&self) -> io::Result<Option<TrainedOn>> {
-        let file = match File::open(self.dir().join(TRAINED_ON)) {
+        let file = match open_regular(&self.dir().join(TRAINED_ON)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
