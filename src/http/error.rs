@@ -24,7 +24,7 @@ use crate::{
     datasets,
     inference::{self, Error as EngineError},
     jobs::{Error as JobsError, PlanError},
-    message::{FieldProblem, excerpt},
+    message::{FieldProblem, Folders, excerpt},
     service::Error as ServiceError,
 };
 
@@ -231,13 +231,17 @@ impl ApiError {
     pub fn detail(&self) -> String {
         match self.code() {
             Code::Internal => "graft failed to answer; its log says why, under this request id".to_owned(),
-            _ => self.to_string(),
+            // No path of this machine, whoever made the error; who knows the folders by their settings says so before.
+            _ => Folders::default().for_client(|| self.to_string()),
         }
     }
 }
 
 /// What is sent to `path` instead of another method, where many try one from a browser.
 fn way_out(path: &str) -> &'static str {
+    if !path.starts_with('/') {
+        return "graft is no proxy; ask it for its own paths (`/docs` lists them)";
+    }
     match path.trim_matches('/').split('/').collect::<Vec<_>>()[..] {
         [.., "predict" | "features"] => "send `POST` with a photo (`curl -F image=@photo.jpg`), or try it at `/docs`",
         ["models", _] => "`DELETE /models/NAME/versions/N` deletes a version, and the model goes with its last",

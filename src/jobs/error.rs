@@ -5,7 +5,7 @@
 use std::{io, path::PathBuf};
 
 use super::{kind::Resource, state::State};
-use crate::message::excerpt;
+use crate::message::{ServerPath, excerpt};
 
 /// What SQLite says of a full disk, of files that are damaged or none of its, and of those that it cannot reach now: busy, locked,
 /// read-only, failing, not to be opened (<https://sqlite.org/rescode.html>).
@@ -17,25 +17,25 @@ const SQLITE_UNAVAILABLE: [u32; 5] = [5, 6, 8, 10, 14];
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The folder of the store cannot be made or synced.
-    #[error("cannot use the folder `{}` for jobs; give this user permission on it or choose another with `data.dir`", .path.display())]
+    #[error("cannot use the folder `{path}` for jobs; give this user permission on it or choose another with `data.dir`")]
     Folder {
         /// The folder.
-        path: PathBuf,
+        path: ServerPath,
         /// What the system said.
         #[source]
         source: io::Error,
     },
     /// The store cannot be opened or brought to this version's form.
-    #[error("cannot open the job store `{}`", .path.display())]
+    #[error("cannot open the job store `{path}`")]
     Open {
         /// The file.
-        path: PathBuf,
+        path: ServerPath,
         /// What SQLite said.
         #[source]
         source: Box<sqlx::Error>,
     },
     /// The store was written by a newer graft, or its form is damaged.
-    #[error("the job store `{}` cannot be migrated; use the graft that wrote it or move the file away", .path.display())]
+    #[error("the job store `{path}` cannot be migrated; use the graft that wrote it or move the file away")]
     Migrate {
         /// The file.
         path: PathBuf,
@@ -45,13 +45,12 @@ pub enum Error {
     },
     /// The store's file is damaged; seen at start.
     #[error(
-        "the job store `{}` is damaged; put a copy of it back, or move it away to start without jobs and without API keys: if there were \
-         some, nobody is let in until there is one (`graft keys create`); data sets and models stay",
-        .path.display()
+        "the job store `{path}` is damaged; put a copy of it back, or move it away to start without jobs and without API keys: if there were \
+         some, nobody is let in until there is one (`graft keys create`); data sets and models stay"
     )]
     Broken {
         /// The file.
-        path: PathBuf,
+        path: ServerPath,
         /// What SQLite said.
         #[source]
         source: Box<sqlx::Error>,
@@ -181,9 +180,9 @@ impl Error {
     /// Why the file at `path` cannot be opened.
     pub(super) fn open(path: PathBuf, source: sqlx::Error) -> Self {
         match Self::from(source) {
-            Self::Corrupt(source) => Self::Broken { path, source: source.into() },
+            Self::Corrupt(source) => Self::Broken { path: path.into(), source: source.into() },
             Self::DiskFull(source) | Self::Unavailable(source) | Self::Store(source) => {
-                Self::Open { path, source: source.into() }
+                Self::Open { path: path.into(), source: source.into() }
             }
             other => other,
         }

@@ -181,7 +181,7 @@ impl Files {
     }
 
     fn refused(&self, source: io::Error) -> Error {
-        Error::Folder { path: self.dir.clone(), source }
+        Error::Folder { path: self.dir.as_path().into(), source }
     }
 }
 

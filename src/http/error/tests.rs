@@ -224,3 +224,17 @@ fn bad_images_are_called_by_name() {
     assert_eq!(problems.iter().map(|problem| problem.image.as_str()).collect::<Vec<_>>(), ["a.jpg", "1"]);
     assert_eq!(problems[0].code, "empty");
 }
+
+#[test]
+fn no_client_reads_a_path_of_this_machine() {
+    let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+    let path = "/srv/graft/datasets/7";
+    let errors: [ApiError; 2] = [
+        DatasetError::Io { action: "write", path: path.into(), source: full() }.into(),
+        JobsError::Folder { path: path.into(), source: full() }.into(),
+    ];
+    for error in errors {
+        assert!(error.to_string().contains(path), "whoever runs graft reads it: {error}");
+        assert!(!error.detail().contains("/srv"), "{}", error.detail());
+    }
+}

@@ -82,7 +82,7 @@ impl Store {
     /// # Errors
     /// A folder that cannot be written, a file that is no database or that a newer graft wrote.
     pub async fn open(dir: &Path) -> Result<Self, Error> {
-        let folder = |source| Error::Folder { path: dir.to_owned(), source };
+        let folder = |source| Error::Folder { path: dir.into(), source };
         make_folder(dir).map_err(folder)?;
         let path = dir.join(FILE);
         let locked = dir.to_owned();
@@ -107,7 +107,7 @@ impl Store {
             .await;
         let pool = pool.map_err(|source| Error::open(path.clone(), source))?;
         let migrated = migrator().run(&pool).await;
-        migrated.map_err(|source| Error::Migrate { path: path.clone(), source: source.into() })?;
+        migrated.map_err(|source| Error::Migrate { path: path.clone().into(), source: source.into() })?;
         drop(lock);
         // The file's own name must survive a power cut too.
         flush(dir).map_err(folder)?;

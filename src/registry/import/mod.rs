@@ -124,6 +124,19 @@ pub enum ImportError {
     /// What the file says of itself cannot be read.
     #[error(transparent)]
     Property(#[from] crate::registry::PropertyError),
+    /// The labels of the settings cannot be used.
+    #[error(transparent)]
+    Labels(#[from] crate::registry::LabelsError),
+    /// The labels of the settings are not those of the graph.
+    #[error("labels: {path} holds {labels} labels, but the graph has {classes} classes")]
+    LabelCount {
+        /// The file.
+        path: ServerPath,
+        /// How many it has.
+        labels: usize,
+        /// How many the graph has.
+        classes: usize,
+    },
     /// A setting that the graph contradicts or that makes no sense.
     #[error("{setting}: {reason}")]
     Setting {

@@ -5,7 +5,6 @@
 use super::conventions;
 use crate::{
     graph::Graph,
-    message::ServerPath,
     registry::{
         Assumption, Label, Layer,
         import::{ImportError, OnnxSettings},
@@ -41,11 +40,9 @@ pub(super) fn labels(
             None => assumed(numbered_labels(classes), format!("class_0 … class_{}", classes.saturating_sub(1))),
         };
     };
-    let refused = |reason: String| ImportError::Setting { setting: "labels", reason };
-    let labels = read_labels(path).map_err(|error| refused(error.to_string()))?;
+    let labels = read_labels(path)?;
     if labels.len() != classes {
-        let path = ServerPath::from(path);
-        return Err(refused(format!("{path} holds {} labels, but the graph has {classes} classes", labels.len())));
+        return Err(ImportError::LabelCount { path: path.into(), labels: labels.len(), classes });
     }
     Ok((labels, None))
 }
