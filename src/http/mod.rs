@@ -41,6 +41,7 @@ mod slots;
 mod state;
 mod stream;
 mod tls;
+mod tunnel;
 mod unread;
 mod upload;
 

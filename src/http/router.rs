@@ -24,7 +24,7 @@ use super::{
     problem, request_id, request_log,
     routes::{datasets, features, health, job_events, jobs, models, predict, versions},
     state::State,
-    unread,
+    tunnel, unread,
 };
 use crate::{
     access::Scope::{Admin, Predict, Train},
@@ -85,6 +85,7 @@ pub(super) fn around(routes: Router, intake: &Intake, server: &ServerConfig) -> 
         .layer(middleware::from_fn_with_state(origins, origins::ours))
         .layer(option_layer(cors))
         .layer(middleware::from_fn_with_state(Hosts::new(server), host::meant_for_us))
+        .layer(middleware::from_fn(tunnel::refuse))
         .layer(middleware::from_fn(observe::record))
         .layer(middleware::from_fn_with_state(intake.clone(), unread::forget))
         .layer(middleware::from_fn(problem::written))

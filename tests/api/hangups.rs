@@ -161,3 +161,30 @@ async fn one_client_has_a_share_of_streams() {
     let second = app.get(&format!("/jobs/{id}/events")).await;
     second.problem(503, "too_many_streams", "1 event streams are open, the share of one client (`server.max_client_percent`)");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_is_refused_and_ends_its_connection() {
+    let app = TestApp::spawn().await;
+    for (target, host) in [("example.com:443", "example.com:443"), ("localhost:80", "localhost"), ("localhost:80", "other")] {
+        let mut stream = TcpStream::connect(app.address).await.expect("it listens");
+        stream.write_all(format!("CONNECT {target} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await.expect("it reads");
+        let mut answer = String::new();
+        // To the end of the connection, which the client leaves open.
+        stream.read_to_string(&mut answer).await.expect("it answers");
+        let head = answer.to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 405 ") && head.contains("connection: close"), "{answer}");
+        assert!(head.contains("application/problem+json") && answer.contains("graft is no proxy"), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_nobody_serves_is_ignored() {
+    let app = TestApp::spawn().await;
+    let mut stream = TcpStream::connect(app.address).await.expect("it listens");
+    let upgrade = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let last = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let mut answers = String::new();
+    stream.write_all(format!("{upgrade}{last}").as_bytes()).await.expect("it reads");
+    stream.read_to_string(&mut answers).await.expect("it answers");
+    assert_eq!(answers.matches("HTTP/1.1 200 ").count(), 2, "{answers}");
+}
