@@ -4,11 +4,13 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use anyhow::{Context as _, bail};
 use clap::Args;
-use ureq::tls::TlsConfig;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::{Global, answer, context::block_on};
 use crate::{
@@ -35,6 +37,9 @@ pub(super) struct Doctor {
     /// A running server, such as http://127.0.0.1:8080
     #[arg(long)]
     url: Option<String>,
+    /// The certificate, in PEM, of whoever signed the server's, or the server's own: it is trusted instead of the well-known ones
+    #[arg(long, value_name = "FILE", requires = "url")]
+    ca: Option<PathBuf>,
     /// The server that this configuration starts on this machine, over HTTPS where it has a certificate
     #[arg(long, conflicts_with = "url")]
     running: bool,
@@ -44,7 +49,10 @@ impl Doctor {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let mut report = Report::default();
         match &self.url {
-            Some(url) => server(url, &agent(false), &mut report),
+            Some(url) => {
+                let trusted = self.ca.as_deref().map(trusted).transpose()?;
+                server(url, &agent(TlsConfig::builder().root_certs(trusted.unwrap_or(RootCerts::WebPki)).build()), &mut report);
+            }
             None if self.running => running(&global.config(&[])?.server, &mut report),
             None => installation(&global.config(&[])?, &mut report),
         }
@@ -98,11 +106,24 @@ fn running(config: &ServerConfig, report: &mut Report) {
     };
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{}", SocketAddr::from((host, config.port)));
-    server(&url, &agent(true), report);
+    server(&url, &agent(TlsConfig::builder().disable_verification(true).build()), report);
 }
 
-fn agent(any_certificate: bool) -> ureq::Agent {
-    let tls = TlsConfig::builder().disable_verification(any_certificate).build();
+/// The certificates in the file `path`.
+fn trusted(path: &Path) -> anyhow::Result<RootCerts> {
+    let text = std::fs::read(path).with_context(|| format!("cannot read `{}` (`--ca`)", path.display()))?;
+    let items = parse_pem(&text).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    let certificates: Vec<Certificate<'static>> = items.collect();
+    if certificates.is_empty() {
+        bail!("`{}` (`--ca`) holds no certificate in PEM", path.display());
+    }
+    Ok(RootCerts::Specific(Arc::new(certificates)))
+}
+
+fn agent(tls: TlsConfig) -> ureq::Agent {
     let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).tls_config(tls);
     agent.http_status_as_error(false).build().into()
 }
@@ -115,6 +136,13 @@ fn server(url: &str, agent: &ureq::Agent, report: &mut Report) {
             let body = response.body_mut().read_to_string().unwrap_or_default();
             report.fail("server", format_args!("{url} is not ready: {} {body}", response.status()));
         }
+        Err(error) if error.to_string().contains("invalid peer certificate") => report.fail(
+            "server",
+            format_args!(
+                "{ready} has a certificate that is not trusted here ({error}): ask by a name that it is for, give the certificate of \
+                 whoever signed it (`--ca FILE`), or ask on the server's machine with `--running`, which trusts any"
+            ),
+        ),
         Err(error) => report.fail("server", format_args!("{ready} cannot be reached: {error}")),
     }
 }

@@ -48,13 +48,13 @@ struct Create {
     #[arg(long, value_delimiter = ',', default_value = "predict")]
     scope: Vec<Scope>,
     /// Most images a second; a request of 64 images counts as 64 [default: no bound]
-    #[arg(long, value_name = "N", value_parser = number())]
+    #[arg(long, value_name = "N", value_parser = rate)]
     images_per_second: Option<u32>,
     /// Most images at once after a rest, and so in one request [default: as --images-per-second]
-    #[arg(long, value_name = "N", value_parser = number())]
+    #[arg(long, value_name = "N", value_parser = number)]
     burst: Option<u32>,
     /// Most requests whose work or answer has not ended [default: no bound]
-    #[arg(long, value_name = "N", value_parser = number())]
+    #[arg(long, value_name = "N", value_parser = number)]
     in_flight: Option<u32>,
     /// When it ends: after a time such as 90d, 12h or 30m, or at a date such as 2027-01-31 [default: never]
     #[arg(long, value_name = "WHEN")]
@@ -242,8 +242,14 @@ fn widest(scopes: &[Scope]) -> Scope {
     scopes.iter().copied().max().unwrap_or(Scope::Predict)
 }
 
-fn number() -> clap::builder::RangedI64ValueParser<u32> {
-    clap::value_parser!(u32).range(1..=i64::from(Bound::MAX))
+fn number(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (1..=Bound::MAX).contains(number));
+    number.ok_or_else(|| format!("give a whole number from 1 to {}", Bound::MAX))
+}
+
+fn rate(text: &str) -> Result<u32, String> {
+    let less = "one a second is the least (with `--burst 1` never two at once); for fewer, let the key end (`--expires 1h`)";
+    number(text).map_err(|error| format!("{error}; {less}"))
 }
 
 fn row(key: &Key) -> String {

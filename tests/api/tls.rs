@@ -178,3 +178,25 @@ fn a_pair_that_does_not_match_is_refused_at_start() {
     let refusal = Graft::refusal(&setup.config().models.dir, "colours", &variables[..1]);
     assert!(refusal.line().contains("given together with `server.tls_key`"), "{}", refusal.line());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_says_what_to_do_about_a_certificate_that_it_does_not_trust() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let setup = setup(folder.path(), &pair());
+    let models = setup.config().models.dir.clone();
+    let app = setup.start().await;
+    let (url, file) = (format!("https://localhost:{}", app.address.port()), folder.path().join("tls.crt"));
+    let doctor = async |more: &[&str]| {
+        let arguments: Vec<String> = [&["doctor", "--url", &url], more].concat().into_iter().map(str::to_owned).collect();
+        let models = models.clone();
+        let ran = move || Ran::graft(&models, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        tokio::task::spawn_blocking(ran).await.expect("no panic")
+    };
+    let untrusted = doctor(&[]).await;
+    assert!(untrusted.code == Some(1) && untrusted.stdout.contains("(`--ca FILE`)"), "{untrusted:?}");
+    assert!(untrusted.stdout.contains("`--running`"), "{untrusted:?}");
+    let trusted = async || doctor(&["--ca", file.to_str().expect("UTF-8")]).await;
+    eventually("it is ready", async || trusted().await.code == Some(0)).await;
+    let nothing = doctor(&["--ca", folder.path().join("tls.key").to_str().expect("UTF-8")]).await;
+    assert!(nothing.code == Some(1) && nothing.stderr.contains("holds no certificate in PEM"), "{nothing:?}");
+}
