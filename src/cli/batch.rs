@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::bail;
 
-use super::progress::Progress;
+use super::{answer, progress::Progress};
 use crate::{
     inference::{Admission, Engine, Image, ImageAnswer, Plan},
     preprocess::ImageError,
@@ -37,7 +37,7 @@ pub(super) async fn each(
                 Err(reason) => {
                     bad += 1;
                     let note = format!("left out {}: {reason}", file.display());
-                    progress.as_ref().map_or_else(|| eprintln!("{note}"), |progress| progress.note(&note));
+                    progress.as_ref().map_or_else(|| answer::note(&note), |progress| progress.note(&note));
                 }
             }
         }

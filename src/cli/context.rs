@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, anyhow, bail};
 
-use super::Global;
+use super::{Global, answer};
 use crate::{
     config::{self, Config},
     inference::{self, Engine, Settings},
@@ -28,7 +28,7 @@ impl Global {
         if self.config_dir.is_some() {
             sources.config_dir.clone_from(&self.config_dir);
         }
-        sources.notes().iter().for_each(|note| eprintln!("{note}"));
+        sources.notes().iter().for_each(|note| answer::note(format_args!("{note}")));
         Ok(config::load(&sources)?)
     }
 
@@ -40,10 +40,10 @@ impl Global {
 
 /// The repository of `config`; says where it is when that is not where new installations have it.
 pub(super) fn open(config: &Config) -> anyhow::Result<Repository> {
-    config.models.former_dir_note().iter().for_each(|note| eprintln!("{note}"));
+    config.models.former_dir_note().iter().for_each(|note| answer::note(format_args!("{note}")));
     let dir = &config.models.dir;
     if !dir.exists() {
-        eprintln!("creating an empty model repository at {} (`--models-dir` names another)", dir.display());
+        answer::note(format_args!("creating an empty model repository at {} (`--models-dir` names another)", dir.display()));
     }
     Repository::open(&config.models.dir)
         .with_context(|| format!("the model repository {} cannot be used", config.models.dir.display()))

@@ -103,14 +103,18 @@ impl Evaluate {
         block_on(run.all(&engine, &plan, &images))??;
         let Run { evaluation, turned } = run;
         if turned > 0 {
-            eprintln!("{turned} images carry an EXIF orientation that was ignored; `--orientation exif` applies it");
+            answer::note(format_args!(
+                "{turned} images carry an EXIF orientation that was ignored; `--orientation exif` applies it"
+            ));
         }
         let evaluated = evaluation.finish(plan.model(), split.map(SplitFlag::word), &folder.skipped);
         if evaluated.report.images == 0 {
             bail!("none of the {} files is an image that can be read", images.len());
         }
-        let text = if self.json { serde_json::to_string(&evaluated)? } else { evaluated.report.to_string() };
-        Ok(answer::line(text.trim_end())?)
+        Ok(match self.json {
+            true => answer::exact(serde_json::to_string(&evaluated)?),
+            false => answer::lines(evaluated.report.to_string().trim_end()),
+        }?)
     }
 
     /// The model's class of every class folder.
@@ -163,21 +167,24 @@ impl Evaluate {
     fn announce(&self, plan: &Plan, folder: &LabelledFolder, images: usize, split: Option<SplitFlag>) {
         let model = plan.model();
         if !model.pretrained {
-            eprintln!("{} has UNTRAINED weights (pretrained: false): this report means nothing", model.name);
+            answer::note(format_args!("{} has UNTRAINED weights (pretrained: false): this report means nothing", model.name));
         }
         for Skipped { path, reason } in folder.skipped.iter().take(SHOWN) {
-            eprintln!("left out {path}: {reason}");
+            answer::note(format_args!("left out {path}: {reason}"));
         }
         if folder.skipped.len() > SHOWN {
-            eprintln!("left out {} more files like these; `--json` lists them all", folder.skipped.len() - SHOWN);
+            answer::note(format_args!(
+                "left out {} more files like these; `--json` lists them all",
+                folder.skipped.len() - SHOWN
+            ));
         }
-        folder.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        folder.warnings.iter().for_each(|warning| answer::note(format_args!("warning: {warning}")));
         let of = split.map_or_else(String::new, |split| match split {
             SplitFlag::All => " of all splits".to_owned(),
             split => format!(" of {}", split.word()),
         });
         let others = if split.is_some() && self.split.is_none() { "; `--split` takes others" } else { "" };
-        eprintln!("evaluating {}@{} on {images} images{of}{others}", model.name, model.version);
+        answer::note(format_args!("evaluating {}@{} on {images} images{of}{others}", model.name, model.version));
     }
 }
 

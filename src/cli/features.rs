@@ -68,7 +68,7 @@ impl Features {
         if format != Format::Npz && plan.layers.len() != 1 {
             bail!("an .npz holds several layers, any other format one; {} are asked for", plan.layers.len());
         }
-        plan.notes.iter().for_each(|note| eprintln!("{note}"));
+        plan.notes.iter().for_each(|note| answer::note(format_args!("{note}")));
         if matches!(format, Format::Plot(_)) && (files.len() > MAX_SERIES || self.dtype == Dtype::F16) {
             bail!("a plot shows at most {MAX_SERIES} images, in float32; write an .npy or .npz of these {}", files.len());
         }
@@ -155,7 +155,7 @@ impl Spool {
         // A line's end in a name would move all names after it to other rows.
         let names = self.names.iter().map(|name| name.replace(char::is_control, "?") + "\n");
         std::fs::write(&beside, names.collect::<String>()).with_context(|| format!("cannot write {}", beside.display()))?;
-        eprintln!("the paths of its rows: {}", beside.display());
+        answer::note(format_args!("the paths of its rows: {}", beside.display()));
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
+use super::answer;
 use crate::datasets::never_an_image;
 
 /// Endings that are taken for images inside folders; files named on the command line may have any.
@@ -27,7 +28,10 @@ pub(super) fn images(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         bail!("no images found; looked for files ending in {}", ENDINGS.join(", "));
     }
     if others > 0 {
-        eprintln!("skipped {others} other files, which are hidden or whose names end in none of {}", ENDINGS.join(", "));
+        answer::note(format_args!(
+            "skipped {others} other files, which are hidden or whose names end in none of {}",
+            ENDINGS.join(", ")
+        ));
     }
     Ok(found)
 }

@@ -85,18 +85,18 @@ impl Finetune {
         let engine = Engine::new(runtime.clone(), repository.clone(), Settings::of(&config))?;
         let finetuner = Finetuner::new(runtime, repository, engine, &config);
         let (base, notes) = finetuner.base(&request).map_err(unusable_base)?;
-        notes.iter().for_each(|note| eprintln!("{note}"));
-        eprintln!("reading {}", self.folder.display());
+        notes.iter().for_each(|note| answer::note(format_args!("{note}")));
+        answer::note(format_args!("reading {}", self.folder.display()));
         let datasets = Datasets::open(config.datasets.clone(), &config.data.dir, Limits::from(&config.images))?;
         let dataset = datasets.copy_folder(&self.folder, self.read_as.into())?;
         for skipped in &dataset.skipped {
-            eprintln!("left out {}: {}", skipped.path, skipped.reason);
+            answer::note(format_args!("left out {}: {}", skipped.path, skipped.reason));
         }
         let samples = Samples::from(&*dataset);
         let recipe = finetuner.resolve(&request, &base, &samples).map_err(problems)?;
         announce(&recipe);
         if self.dry_run {
-            return Ok(answer::line(serde_json::to_string_pretty(&recipe)?)?);
+            return Ok(answer::exact(serde_json::to_string_pretty(&recipe)?)?);
         }
         let found = finetuner.untrainable(&base, &recipe);
         if !found.is_empty() {
@@ -147,8 +147,11 @@ fn unread(path: &Path) -> String {
 /// Says what is going to be done, before it is.
 fn announce(recipe: &Recipe) {
     let Validation { train, val, test, classes, .. } = &recipe.validation;
-    eprintln!("{} classes; {train} images to train on, {val} to validate on, {test} for the test at the end", classes.len());
-    recipe.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    answer::note(format_args!(
+        "{} classes; {train} images to train on, {val} to validate on, {test} for the test at the end",
+        classes.len()
+    ));
+    recipe.warnings.iter().for_each(|warning| answer::note(format_args!("warning: {warning}")));
 }
 
 /// The same recipe is the same run: one that was interrupted goes on.
@@ -186,7 +189,7 @@ fn problems(problems: Vec<FieldProblem>) -> anyhow::Error {
 
 fn print(made: &Finetuned) -> anyhow::Result<()> {
     let Finetuned { model, version, publication, best, report, calibration, test, warnings, .. } = made;
-    answer::line(report)?;
+    answer::lines(report)?;
     if let Some(calibration) = calibration {
         let Calibration { temperature, images, error_before, error_after, loss_before, loss_after, .. } = calibration;
         answer::line(format_args!(
@@ -195,7 +198,7 @@ fn print(made: &Finetuned) -> anyhow::Result<()> {
         ))?;
     }
     if let Some(test) = test {
-        answer::line(format_args!("on the test images, which nothing was chosen by:\n{test}"))?;
+        answer::lines(format_args!("on the test images, which nothing was chosen by:\n{test}"))?;
     }
     for warning in warnings {
         answer::line(format_args!("warning: {warning}"))?;
@@ -240,10 +243,10 @@ impl Observer for Display {
         let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let steps = shown.steps;
         match event {
-            Event::Resumed { at } => eprintln!("resuming at phase {}, epoch {}", at.phase + 1, at.epoch + 1),
+            Event::Resumed { at } => answer::note(format_args!("resuming at phase {}, epoch {}", at.phase + 1, at.epoch + 1)),
             Event::CacheTooSmall { detail, .. } | Event::Warning { detail, .. } => {
                 shown.end();
-                eprintln!("warning: {detail}");
+                answer::note(format_args!("warning: {detail}"));
             }
             Event::Caching { phase, done, total } => {
                 shown.at(format!("phase {}: frozen layers", phase + 1), done as u64, total as u64);
@@ -255,14 +258,14 @@ impl Observer for Display {
                     (Some(loss), Some(accuracy)) => format!("  val_loss {loss:.4}  val_accuracy {accuracy:.4}"),
                     _ => String::new(),
                 };
-                eprintln!(
+                answer::note(format_args!(
                     "phase {} epoch {:>3}  loss {:.4}  accuracy {:.4}{validation}  {:.0} images/s",
                     metrics.phase + 1,
                     metrics.epoch + 1,
                     metrics.loss,
                     metrics.accuracy,
                     metrics.images_per_second
-                );
+                ));
             }
             Event::Evaluating { .. } => {}
             Event::Exporting => shown.end(),

@@ -143,19 +143,19 @@ impl Create {
         if json {
             let mut shown = described(&key);
             shown["key"] = new.reveal().into();
-            answer::line(shown)?;
+            answer::exact(shown)?;
         } else {
-            answer::line(new.reveal())?;
+            answer::exact(new.reveal())?;
         }
-        eprintln!("this is the key `{name}` ({}); it is not shown again", key.scope);
+        answer::note(format_args!("this is the key `{name}` ({}); it is not shown again", key.scope));
         match config.server.auth {
-            Auth::Off => {
-                eprintln!("`server.auth` is `off` in this configuration: a server with it lets everybody in all the same")
-            }
-            Auth::Auto if first => eprintln!(
+            Auth::Off => answer::note(format_args!(
+                "`server.auth` is `off` in this configuration: a server with it lets everybody in all the same"
+            )),
+            Auth::Auto if first => answer::note(format_args!(
                 "it is the first: servers on {} let nobody in without a key from now on, also when it is revoked",
                 config.data.dir.display()
-            ),
+            )),
             Auth::Auto | Auth::Required => {}
         }
         Ok(())
@@ -170,30 +170,33 @@ impl List {
         }
         let unreadable = keys.unreadable().await?;
         for key in &unreadable {
-            eprintln!("{key}");
+            answer::note(format_args!("{key}"));
         }
         if shown.is_empty() && !unreadable.is_empty() {
-            eprintln!("no key in {} can be read: nobody is let in until there is another", config.data.dir.display());
+            answer::note(format_args!(
+                "no key in {} can be read: nobody is let in until there is another",
+                config.data.dir.display()
+            ));
         } else if shown.is_empty() && !keys.revoked().await?.is_empty() {
-            eprintln!(
+            answer::note(format_args!(
                 "all keys in {} were revoked (`--all` lists them): nobody is let in until there is another",
                 config.data.dir.display()
-            );
+            ));
         } else if let (true, Some(marker)) = (shown.is_empty(), jobs::Keys::marker(&config.data.dir)) {
-            eprintln!(
+            answer::note(format_args!(
                 "the keys that were made in {} are gone with their `jobs.db`: nobody is let in until that is put back, there is another \
                  (`graft keys create NAME`), or {} is removed",
                 config.data.dir.display(),
                 marker.display()
-            );
+            ));
         } else if shown.is_empty() {
-            eprintln!("no keys in {}; `graft keys create NAME` makes one", config.data.dir.display());
+            answer::note(format_args!("no keys in {}; `graft keys create NAME` makes one", config.data.dir.display()));
         } else if !self.json {
             answer::line(headings())?;
         }
         for key in &shown {
             match self.json {
-                true => answer::line(described(key))?,
+                true => answer::exact(described(key))?,
                 false => answer::line(row(key))?,
             }
         }
@@ -217,7 +220,7 @@ impl Set {
         };
         let key = keys.set(&name, change).await?;
         if json {
-            return Ok(answer::line(described(&key))?);
+            return Ok(answer::exact(described(&key))?);
         }
         answer::line(headings())?;
         Ok(answer::line(row(&key))?)
@@ -227,11 +230,11 @@ impl Set {
 impl Revoke {
     async fn run(self, keys: &jobs::Keys) -> anyhow::Result<()> {
         keys.revoke(&self.name).await?;
-        eprintln!("the key `{}` lets nobody in any more", self.name);
+        answer::note(format_args!("the key `{}` lets nobody in any more", self.name));
         if keys.list().await?.is_empty() {
-            eprintln!(
+            answer::note(format_args!(
                 "it was the last one: nobody is let in until there is another (`graft keys create`), unless `server.auth` is `off`"
-            );
+            ));
         }
         Ok(())
     }

@@ -94,7 +94,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if error.downcast_ref::<answer::Unwritten>().is_some_and(answer::Unwritten::is_closed) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("graft: {error:#}");
+            answer::failure(format_args!("graft: {error:#}"));
             ExitCode::FAILURE
         }
     }

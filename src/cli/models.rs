@@ -14,10 +14,10 @@ impl Models {
         let repository = global.repository()?;
         let snapshot = repository.scan()?;
         if snapshot.models.is_empty() {
-            eprintln!(
+            answer::note(format_args!(
                 "no models in {}; add one with `graft pull vgg16`, `graft import` or `graft init`",
                 repository.root().display()
-            );
+            ));
         }
         for model in &snapshot.models {
             for version in &model.versions {
@@ -42,10 +42,10 @@ impl Models {
         }
         for version in snapshot.models.iter().flat_map(|model| &model.versions) {
             let Metadata { name, version, correction, .. } = &*version.metadata;
-            correction.iter().for_each(|correction| eprintln!("{name} version {version}: {correction}"));
+            correction.iter().for_each(|correction| answer::note(format_args!("{name} version {version}: {correction}")));
         }
         for problem in &snapshot.problems {
-            eprintln!("ignored {}: {}", problem.path, problem.reason);
+            answer::note(format_args!("ignored {}: {}", problem.path, problem.reason));
         }
         Ok(())
     }

@@ -10,6 +10,6 @@ pub(super) struct Openapi {}
 
 impl Openapi {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        Ok(answer::line(crate::http::openapi_yaml().trim_end())?)
+        Ok(answer::exact(crate::http::openapi_yaml().trim_end())?)
     }
 }

@@ -125,10 +125,10 @@ impl Predict {
         };
         let plan = engine.plan(&request)?;
         let plan = if self.top_k.is_none() { plan.with_default_classes() } else { plan };
-        plan.notes.iter().for_each(|note| eprintln!("{note}"));
+        plan.notes.iter().for_each(|note| answer::note(format_args!("{note}")));
         let bad = block_on(batch::each(&engine, &plan, &files, None, |path, image| self.print(path, &image)))??;
         if files.len() > 1 {
-            eprintln!("{} images, {bad} left out", files.len() - bad);
+            answer::note(format_args!("{} images, {bad} left out", files.len() - bad));
         }
         Ok(batch::exit_code(bad))
     }
@@ -141,7 +141,7 @@ impl Predict {
             if let Some(novelty @ Distance { distance, threshold }) = image.novelty {
                 line["novelty"] = serde_json::json!({"distance": distance, "threshold": threshold, "novel": novelty.is_novel()});
             }
-            answer::line(line)?;
+            answer::exact(line)?;
         } else {
             answer::line(path.display())?;
             for class in &image.top_k {
@@ -153,7 +153,7 @@ impl Predict {
                 ))?;
             }
         }
-        image.warnings.iter().for_each(|warning| eprintln!("{}: {warning}", path.display()));
+        image.warnings.iter().for_each(|warning| answer::note(format_args!("{}: {warning}", path.display())));
         Ok(())
     }
 }

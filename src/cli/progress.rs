@@ -7,6 +7,9 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::answer;
+use crate::message::visible;
+
 /// How often a plain line is printed.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
@@ -35,7 +38,7 @@ impl Progress {
         };
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template(template).expect("the template is a constant");
-            ProgressBar::new(0).with_style(style).with_message(what.to_owned())
+            ProgressBar::new(0).with_style(style).with_message(visible(what).into_owned())
         });
         Self { what: what.to_owned(), unit, bar, last_line: Instant::now() }
     }
@@ -47,15 +50,15 @@ impl Progress {
             bar.set_position(done);
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            eprintln!("{}: {}", self.what, self.describe(done, total));
+            answer::note(format_args!("{}: {}", self.what, self.describe(done, total)));
         }
     }
 
     /// Prints a line above the bar.
     pub(super) fn note(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| answer::note(line)),
+            None => answer::note(line),
         }
     }
 

@@ -53,7 +53,7 @@ impl Pull {
             read_timeout: config.weights.read_timeout,
             ..Options::default()
         };
-        eprintln!("downloading {} ({:.0} MB)", download.url, file.bytes as f64 / 1e6);
+        answer::note(format_args!("downloading {} ({:.0} MB)", download.url, file.bytes as f64 / 1e6));
         let mut progress = Progress::new(known.name, Unit::Bytes);
         let fetched = fetch(&download, &folder, &options, &mut |done, total| progress.set(done, total));
         progress.finish();

@@ -7,11 +7,13 @@ mod excerpt;
 mod field_problem;
 mod listed;
 mod server_path;
+mod visible;
 mod words;
 
 pub(crate) use excerpt::{excerpt, serde_message};
 pub use field_problem::FieldProblem;
 pub use listed::Listed;
 pub use server_path::{Folders, Foreign, Relayed, ServerPath};
+pub(crate) use visible::{visible, visible_but, visible_lines};
 pub use words::UnknownWord;
 pub(crate) use words::{quoted, spelled, word, words};

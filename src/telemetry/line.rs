@@ -4,9 +4,10 @@
 
 use std::{
     borrow::Cow,
-    fmt::Write as _,
     io::{self, Write},
 };
+
+use crate::message::visible_but;
 
 /// Standard error, for a log in text; it is given one event at a time.
 #[derive(Debug, Clone, Copy)]
@@ -30,24 +31,10 @@ impl Write for Lines {
 /// `event` with what a terminal or a reader of lines would act upon written out, but for its own end.
 fn line(event: &str, colours: bool) -> Cow<'_, str> {
     let (body, end) = event.strip_suffix('\n').map_or((event, ""), |body| (body, "\n"));
-    let acts = |letter: char| is_active(letter) && !(colours && letter == '\u{1b}');
-    if !body.contains(acts) {
-        return Cow::Borrowed(event);
+    match visible_but(body, |letter| colours && letter == '\u{1b}') {
+        Cow::Borrowed(_) => Cow::Borrowed(event),
+        Cow::Owned(shown) => Cow::Owned(shown + end),
     }
-    let mut text = String::with_capacity(event.len() + 16);
-    for letter in body.chars() {
-        match letter {
-            letter if acts(letter) => write!(text, "{}", letter.escape_default()).expect("a string grows"),
-            letter => text.push(letter),
-        }
-    }
-    Cow::Owned(text + end)
-}
-
-/// Control characters, other ends of lines, and what turns the direction of text.
-fn is_active(letter: char) -> bool {
-    let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    letter.is_control() || turns || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
 #[cfg(test)]

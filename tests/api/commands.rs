@@ -114,3 +114,30 @@ fn the_doctor_says_who_may_use_the_server() {
     graft(&setup, &["keys", "revoke", "ci"]).ok();
     check(&[], "warn  access: every request needs an API key, and none is in force");
 }
+
+#[test]
+fn no_name_moves_the_cursor() {
+    let setup = Setup::new();
+    let models = setup.config().models.dir.clone();
+    let name = "a\u{1b}[2J\u{9b}b\u{202e}";
+    fs::create_dir_all(models.join(name)).expect("a folder can be made");
+    let photo = models.with_file_name(format!("{name}.png"));
+    fs::write(&photo, plain([240, 0, 0])).expect("a file can be written");
+    let photo = photo.display().to_string();
+    for arguments in [
+        &["models"][..],
+        &["doctor"],
+        &["layers", name],
+        &["import", "vgg16", name],
+        &["predict", &photo, "-m", "colours"],
+        &["predict", "-m", "colours", &photo, name],
+    ] {
+        let ran = graft(&setup, arguments);
+        let shown = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(shown.contains("\\u{1b}[2J\\u{9b}b\\u{202e}"), "{arguments:?}: {ran:?}");
+        assert!(!shown.contains(|letter: char| letter != '\n' && (letter.is_control() || letter == '\u{202e}')), "{ran:?}");
+    }
+    let json = graft(&setup, &["predict", &photo, "-m", "colours", "--json"]);
+    let answer: serde_json::Value = serde_json::from_str(json.ok()).expect("what programs read is as it was");
+    assert_eq!(answer["image"], *photo);
+}
