@@ -251,9 +251,10 @@ fn jobs(config: &Config, report: &mut Report) -> anyhow::Result<()> {
     let (waiting, running) = block_on(async {
         let jobs = Jobs::open(&config.jobs, &config.data.dir, jobs::system_clock()).await?;
         let listing = |state| Listing { state: Some(state), limit: u32::MAX, ..Listing::default() };
-        let running = jobs.list(&listing(State::Running)).await?;
+        let unbounded = |_| Ok::<_, jobs::Error>(());
+        let running = jobs.list(&listing(State::Running), unbounded).await?;
         let leases = running.iter().filter_map(|job| Some((job.id.clone(), jobs.lease(job.claim.as_ref())?))).collect::<Vec<_>>();
-        Ok::<_, jobs::Error>((jobs.list(&listing(State::Queued)).await?.len(), leases))
+        Ok::<_, jobs::Error>((jobs.list(&listing(State::Queued), unbounded).await?.len(), leases))
     })??;
     report.ok("jobs", format_args!("{} running, {waiting} waiting", running.len()));
     for (id, LeaseReport { status, reported, expires }) in running {

@@ -5,7 +5,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{kind::Document, time::Timestamp};
+use super::{job::Written, kind::Document, time::Timestamp};
 
 /// Appended when a job is accepted, or given back to the queue.
 pub(super) const QUEUED: &str = "queued";
@@ -53,6 +53,26 @@ pub struct StoredEvent {
     pub event: Event,
     /// When it was stored.
     pub at: Timestamp,
+}
+
+/// An event as it is written, with its mark: what it becomes as values is many times as large.
+#[derive(Debug)]
+pub struct WrittenEvent {
+    /// Its number within the job, from 1.
+    pub id: u64,
+    /// What kind of thing happened.
+    pub kind: String,
+    /// The mark and the data.
+    pub document: Written,
+    /// When it was stored.
+    pub at: Timestamp,
+}
+
+impl WrittenEvent {
+    /// Whether it is the last of its job.
+    pub fn is_end(&self) -> bool {
+        self.kind == END
+    }
 }
 
 impl Event {

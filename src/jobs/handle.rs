@@ -12,11 +12,11 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::{
     error::Error,
-    event::StoredEvent,
+    event::{StoredEvent, WrittenEvent},
     job::{Claim, Details, Job, LeaseReport, LeaseStatus, NewJob, Summary},
     kind::Resource,
     state::State,
-    store::{self, Admission, HistoryPage, Hold, Listing, RemovalNote, Store},
+    store::{self, Admission, Ahead, HistoryPage, Hold, Listing, RemovalNote, Store, Stretch},
     time::{Clock, Timestamp},
 };
 use crate::{config::JobsConfig, work::Client};
@@ -134,12 +134,16 @@ impl Jobs {
         self.store().details(id, page, hold).await
     }
 
-    /// Jobs, the newest first.
+    /// Jobs, the newest first, within the memory that `hold` lets in.
     ///
     /// # Errors
     /// As [`Store::list`].
-    pub async fn list(&self, listing: &Listing) -> Result<Vec<Summary>, Error> {
-        self.store().list(listing).await
+    pub async fn list<E: From<Error>>(
+        &self,
+        listing: &Listing,
+        hold: impl FnMut(u64) -> Result<(), E>,
+    ) -> Result<Vec<Summary>, E> {
+        self.store().list(listing, hold).await
     }
 
     /// How many jobs are kept in each state.
@@ -150,7 +154,23 @@ impl Jobs {
         self.store().counts().await
     }
 
-    /// Events of a job after an id.
+    /// What there is of a job's events behind an id: at most `limit`, and no more than `bytes` of text unless the first is longer.
+    ///
+    /// # Errors
+    /// As [`Store::ahead`].
+    pub async fn ahead(&self, id: &str, after: u64, limit: u32, bytes: u64) -> Result<Ahead, Error> {
+        self.store().ahead(id, after, limit, bytes).await
+    }
+
+    /// The events of a stretch.
+    ///
+    /// # Errors
+    /// As [`Store::written`].
+    pub async fn written(&self, stretch: Stretch) -> Result<Vec<WrittenEvent>, Error> {
+        self.store().written(stretch).await
+    }
+
+    /// Events of a job after an id, whatever memory they take.
     ///
     /// # Errors
     /// As [`Store::events`].

@@ -19,14 +19,14 @@ mod worker;
 
 pub use control::{Control, Stop};
 pub use error::Error;
-pub use event::{Event, Mark, StoredEvent};
+pub use event::{Event, Mark, StoredEvent, WrittenEvent};
 pub use files::{Attachment, Files, Receiving};
 pub use handle::{Changes, Jobs, Removal, Reservation};
 pub use job::{Claim, Details, Failure, Job, LeaseReport, LeaseStatus, NewJob, Progress, Spec, Summary, Written};
 pub use keys::{Keys, KeysError};
 pub use kind::{AnyKind, Document, Kind, Kinds, PlanError, Planned, Resource, Task, document};
 pub use state::{State, Transition};
-pub use store::{Admission, HistoryPage, Lease, Listing, Report, Standing, Store, UnreadableKey};
+pub use store::{Admission, Ahead, HistoryPage, Lease, Listing, Report, Standing, Store, Stretch, UnreadableKey};
 pub use time::{Clock, Time, Timestamp, system_clock};
 pub use transient::is_transient;
 pub use worker::{Ended, Worker};

@@ -9,9 +9,16 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    AnyKind, Attachment, Control, Failure, Job, Jobs, NewJob, PlanError, Resource, Spec, StoredEvent, Time, Timestamp, document,
+    AnyKind, Attachment, Control, Error, Failure, Job, Jobs, NewJob, PlanError, Resource, Spec, StoredEvent, Time, Timestamp,
+    document,
 };
 use crate::{config::JobsConfig, work::Client};
+
+/// Lets in whatever is read.
+#[expect(clippy::unnecessary_wraps, reason = "it stands for what may refuse")]
+pub fn unbounded(_: u64) -> Result<(), Error> {
+    Ok(())
+}
 
 pub const LEASE: Duration = Duration::from_secs(30);
 

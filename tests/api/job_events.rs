@@ -3,6 +3,7 @@
 use graft::{
     config::JobsConfig,
     jobs::{Event, Jobs},
+    work::Client,
 };
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
@@ -133,6 +134,28 @@ async fn streams_are_bounded_and_given_back() {
         response.status() == 200
     };
     eventually("a place is free", asks).await;
+}
+
+#[tokio::test]
+async fn events_are_read_within_the_memory_of_their_client() {
+    let setup = Setup::empty().configured(|config| config.server.max_client_percent = 100);
+    let (app, jobs, memory) = setup.with_jobs_and_memory(Plans::default()).await;
+    let answer = app.send(finetune(&app, "", &json!({"name": "cats"}))).await;
+    let id = answer.json()["id"].as_str().expect("a job has an id").to_owned();
+    let room = async || memory.used() == 0;
+    eventually("the answer has been sent", room).await;
+    let all = memory.take(&Client::local(), memory.bound()).expect("nobody else has any");
+    app.get(&format!("/jobs/{id}/events")).await.problem(503, "busy", "");
+    app.get("/jobs").await.problem(503, "busy", "");
+    // With nothing to read there is nothing to hold.
+    let waiting = Stream::open(&app, &id, Some(1)).await;
+    jobs.cancel(&id).await.expect("it waits");
+    drop(all);
+    let rest = waiting.rest().await;
+    assert_eq!(rest.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>(), ["end"], "it was waited for");
+    assert_eq!(Stream::open(&app, &id, None).await.rest().await.len(), 2);
+    app.get("/jobs").await.ok();
+    eventually("what was sent is given back", room).await;
 }
 
 #[tokio::test]

@@ -13,22 +13,22 @@ use axum::{
     },
 };
 use futures_util::{Stream, stream};
-use serde_json::Value;
-use tokio::sync::watch;
+use serde_json::value::to_raw_value;
+use tokio::{runtime::Handle, sync::watch};
 use utoipa::openapi::{KnownFormat, RefOr, schema::Schema};
 
 use crate::{
     access::Admitted,
     http::{
-        access::Door,
         client::client,
-        code::{PARAMETERS, codes},
+        code::{ANSWER, PARAMETERS, codes},
         error::ApiError,
         openapi::Problems,
         parameters::{Value as ParameterValue, parameters, refused, whole_number},
         state::State,
     },
-    jobs::{Changes, Jobs, StoredEvent},
+    jobs::{Ahead, Changes, Jobs, Stretch, WrittenEvent},
+    service::Error as ServiceError,
     work::Share,
 };
 
@@ -41,8 +41,9 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long to wait for news before looking at the store anyway: other processes write it too.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Events that are read at once.
+/// Events that are read at once, and bytes of their text; one that is longer is read alone.
 const PAGE: u32 = 256;
+const PAGE_BYTES: u64 = 256 << 10;
 
 parameters! {
     /// What `/jobs/{id}/events` takes.
@@ -78,7 +79,7 @@ impl ParameterValue for EventId {
 #[utoipa::path(get, path = "/jobs/{id}/events", operation_id = "stream_job_events", tag = "jobs", params(EventsQuery), responses(
     (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
     (status = 204, description = "The job has ended and there is no further event"),
-    Problems<{ PARAMETERS | codes! { UnknownJob TooManyStreams JobsUnavailable } }>
+    Problems<{ PARAMETERS | ANSWER | codes! { UnknownJob TooManyStreams JobsUnavailable } }>
 ))]
 pub async fn stream(
     extract::State(state): extract::State<State>,
@@ -91,58 +92,73 @@ pub async fn stream(
     let service = state.service();
     let (jobs, place) = (service.jobs()?.clone(), service.stream(&client(&extensions))?);
     // Subscribed before the first look, so that nothing falls between.
-    let changes = jobs.changes();
-    let ended = jobs.summary(&id).await?.state.is_terminal();
-    let page = jobs.events(&id, after, PAGE).await?;
-    if ended && page.is_empty() {
-        return Ok(StatusCode::NO_CONTENT.into_response());
+    let (changes, closing, admitted) = (jobs.changes(), service.closing(), extensions.get::<Admitted>().cloned());
+    let mut live = Live { state, jobs, changes, closing, id, after, page: Page::default(), admitted, place };
+    // Whoever comes when there is no room is told so; whoever is here waits for it.
+    match live.look().await? {
+        Look { page: None, has_ended: true } => return Ok(StatusCode::NO_CONTENT.into_response()),
+        Look { page, .. } => live.page = page.unwrap_or_default(),
     }
-    let closing = service.closing();
-    let (door, admitted) = (state.door().clone(), extensions.get::<Admitted>().cloned());
-    let live = Live { jobs, changes, closing, id, after, page: page.into(), door, admitted, _place: place };
     let events = Sse::new(events(live)).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat"));
     Ok(([(X_ACCEL_BUFFERING, HeaderValue::from_static("no"))], events).into_response())
 }
 
 /// An open stream.
 struct Live {
+    state: State,
     jobs: Jobs,
     changes: Changes,
     closing: watch::Receiver<bool>,
     id: String,
     /// Id of the last event sent; `u64::MAX` behind the end.
     after: u64,
-    page: VecDeque<StoredEvent>,
-    door: Door,
+    page: Page,
     admitted: Option<Admitted>,
-    _place: Share,
+    place: Share,
+}
+
+/// Events that have been read and not sent, and their memory.
+#[derive(Default)]
+struct Page {
+    events: VecDeque<Ready>,
+    _memory: Option<Share>,
+}
+
+/// What a look at the store has found.
+struct Look {
+    page: Option<Page>,
+    /// Whether nothing comes behind the page.
+    has_ended: bool,
+}
+
+/// An event as it is sent.
+struct Ready {
+    id: u64,
+    is_end: bool,
+    event: Event,
 }
 
 fn events(live: Live) -> impl Stream<Item = Result<Event, Infallible>> {
-    stream::unfold(live, |mut live| async move {
-        let stored = live.next().await?;
-        Some((Ok(written(&stored)), live))
-    })
+    stream::unfold(live, |mut live| async move { live.next().await.map(|event| (Ok(event), live)) })
 }
 
 impl Live {
     /// The next event; `None` behind the last, when the server goes down, when the job is kept no longer, or when the key is in force
     /// no longer that the stream was asked for with.
-    async fn next(&mut self) -> Option<StoredEvent> {
+    async fn next(&mut self) -> Option<Event> {
         while self.after != u64::MAX {
-            if let Some(event) = self.page.pop_front() {
-                self.after = if event.event.is_end() { u64::MAX } else { event.id };
+            if let Some(Ready { id, is_end, event }) = self.page.events.pop_front() {
+                self.after = if is_end { u64::MAX } else { id };
                 return Some(event);
             }
-            if *self.closing.borrow() || !self.door.is_open_to(self.admitted.as_ref()) {
+            self.page = Page::default();
+            if *self.closing.borrow() || !self.state.door().is_open_to(self.admitted.as_ref()) {
                 return None;
             }
-            match self.jobs.events(&self.id, self.after, PAGE).await {
-                Ok(page) if page.is_empty() => tokio::select! {
-                    () = self.changes.of(&self.id, PATIENCE) => {}
-                    _ = self.closing.changed() => {}
-                },
-                Ok(page) => self.page = page.into(),
+            match self.look().await {
+                Ok(Look { page: Some(page), .. }) => self.page = page,
+                // Where there is no room there will be some: what others read comes to its end.
+                Ok(Look { page: None, .. }) | Err(ApiError::Busy { .. } | ApiError::Service(ServiceError::StoreBusy)) => self.wait().await,
                 Err(error) => {
                     tracing::warn!(job = self.id, error = &error as &dyn std::error::Error, "an event stream broke off");
                     return None;
@@ -151,10 +167,49 @@ impl Live {
         }
         None
     }
+
+    /// The next page, if there is anything to read; of one event where there is no room for more.
+    async fn look(&self) -> Result<Look, ApiError> {
+        match self.look_for(PAGE).await {
+            Err(ApiError::Busy { .. }) => self.look_for(1).await,
+            look => look,
+        }
+    }
+
+    async fn look_for(&self, events: u32) -> Result<Look, ApiError> {
+        let Ahead { stretch, has_ended } = self.jobs.ahead(&self.id, self.after, events, PAGE_BYTES).await?;
+        let page = match stretch {
+            Some(stretch) => Some(self.read(stretch).await?),
+            None => None,
+        };
+        Ok(Look { page, has_ended })
+    }
+
+    /// The events of `stretch`, read and written within the memory of their client, away from the async threads.
+    async fn read(&self, stretch: Stretch) -> Result<Page, ApiError> {
+        let client = self.place.client();
+        let memory = self.state.intake().admissions.memory().take(client, stretch.memory)?;
+        let (jobs, runtime) = (self.jobs.clone(), Handle::current());
+        let read = move || {
+            let events = runtime.block_on(jobs.written(stretch))?.into_iter().map(ready).collect::<Result<_, _>>()?;
+            Ok(Page { events, _memory: Some(memory) })
+        };
+        self.state.service().seat(client)?.run(read).await
+    }
+
+    /// Waits for news, and looks again after a while in any case.
+    async fn wait(&mut self) {
+        tokio::select! {
+            () = self.changes.of(&self.id, PATIENCE) => {}
+            _ = self.closing.changed() => {}
+        }
+    }
 }
 
-fn written(stored: &StoredEvent) -> Event {
-    let mut document = stored.event.document();
-    document.insert("at".to_owned(), stored.at.to_string().into());
-    Event::default().id(stored.id.to_string()).event(&stored.event.kind).data(Value::Object(document).to_string())
+fn ready(stored: WrittenEvent) -> Result<Ready, ApiError> {
+    let (id, is_end) = (stored.id, stored.is_end());
+    let mut document = stored.document;
+    document.insert("at".to_owned(), to_raw_value(&stored.at.to_string()).map_err(ApiError::internal)?);
+    let data = serde_json::to_string(&document).map_err(ApiError::internal)?;
+    Ok(Ready { id, is_end, event: Event::default().id(id.to_string()).event(stored.kind).data(data) })
 }

@@ -159,8 +159,9 @@ pub async fn list(
     let limit = Limit::of(query.limit);
     let listing = Listing { state: query.state, after: query.after, limit: limit as u32 + 1 };
     let (jobs, runtime) = (state.service().jobs()?.clone(), Handle::current());
-    let make = move |_: &Admission| {
-        let (found, next) = page(runtime.block_on(jobs.list(&listing))?, limit, |job| job.id.clone());
+    let make = move |admission: &Admission| {
+        let hold = |bytes| admission.memory().add(bytes).map_err(ApiError::from);
+        let (found, next) = page(runtime.block_on(jobs.list(&listing, hold))?, limit, |job| job.id.clone());
         Ok(JobsAnswer { jobs: found.into_iter().map(|job| shown(&jobs, job)).collect(), next })
     };
     json::answer_at(state.service().seat(admission.client())?, state.intake(), admission, make).await

@@ -3,8 +3,8 @@
 //! Changes nothing.
 
 use futures_util::TryStreamExt;
-use serde_json::{Value, value::RawValue};
-use sqlx::{Row, Sqlite, Transaction, sqlite::SqliteRow};
+use serde_json::value::RawValue;
+use sqlx::{Row, Sqlite, Transaction};
 
 use super::{Store, rows};
 use crate::jobs::{
@@ -42,7 +42,10 @@ pub(super) const SUMMARY: &str =
     "id, state, kind, subject, cancel_requested, progress, error, created, started, finished, lease_owner, lease_until";
 
 /// Memory that a text takes while it is read and as what is shown of it: SQLite's, ours, and that of its parts as they are written.
-const COPIES: u64 = 3;
+pub(super) const COPIES: u64 = 3;
+
+/// Memory in bytes that a job in a list takes besides its texts, which are of a few words each.
+const SUMMARY_BYTES: u64 = 2048;
 
 impl Store {
     /// One job.
@@ -92,19 +95,37 @@ impl Store {
         Ok(Details { summary: rows::summary(&row)?, plan, warnings, history, next, result })
     }
 
-    /// Jobs, the newest first.
+    /// Jobs, the newest first. Nothing is read before `hold` has let in its bytes of memory.
     ///
     /// # Errors
-    /// [`Error::UnknownJob`] for one to start after that is not kept.
-    pub async fn list(&self, listing: &Listing) -> Result<Vec<Summary>, Error> {
+    /// [`Error::UnknownJob`] for one to start after that is not kept; those of `hold`.
+    pub async fn list<E: From<Error>>(
+        &self,
+        listing: &Listing,
+        mut hold: impl FnMut(u64) -> Result<(), E>,
+    ) -> Result<Vec<Summary>, E> {
         let before = match &listing.after {
             None => i64::MAX,
             Some(id) => self.seq(id).await?,
         };
-        let query = format!("SELECT {SUMMARY} FROM jobs WHERE seq < ? AND (? IS NULL OR state = ?) ORDER BY seq DESC LIMIT ?");
-        let state = listing.state.map(State::name);
-        let rows = sqlx::query(&query).bind(before).bind(state).bind(state).bind(listing.limit).fetch_all(&self.pool).await?;
-        rows.iter().map(rows::summary).collect()
+        let (of, state) =
+            ("FROM jobs WHERE seq < ? AND (? IS NULL OR state = ?) ORDER BY seq DESC LIMIT ?", listing.state.map(State::name));
+        // In one transaction, so that what is read is what was measured.
+        let mut tx = self.pool.begin().await.map_err(Error::from)?;
+        let texts = "octet_length(subject) + COALESCE(octet_length(progress), 0) + COALESCE(octet_length(error), 0)";
+        let query = format!("SELECT COUNT(*), COALESCE(SUM(texts), 0) FROM (SELECT {texts} AS texts {of})");
+        let query = sqlx::query_as(&query).bind(before).bind(state).bind(state).bind(listing.limit);
+        let (jobs, bytes): (i64, i64) = query.fetch_one(&mut *tx).await.map_err(Error::from)?;
+        let (jobs, bytes) = (rows::unsigned(jobs), rows::unsigned(bytes));
+        hold(SUMMARY_BYTES.saturating_mul(jobs).saturating_add(COPIES.saturating_mul(bytes)))?;
+        let query = format!("SELECT {SUMMARY} {of}");
+        let query = sqlx::query(&query).bind(before).bind(state).bind(state).bind(listing.limit);
+        let mut found = query.fetch(&mut *tx);
+        let mut list = Vec::new();
+        while let Some(row) = found.try_next().await.map_err(Error::from)? {
+            list.push(rows::summary(&row)?);
+        }
+        Ok(list)
     }
 
     /// How many jobs are kept in each state.
@@ -119,7 +140,7 @@ impl Store {
         Ok(State::ALL.iter().map(|state| (*state, of(*state))).collect())
     }
 
-    /// At most `limit` events of a job whose ids are greater than `after`, in order.
+    /// At most `limit` events of a job whose ids are greater than `after`, in order, whatever memory they take: for tools and tests.
     ///
     /// # Errors
     /// [`Error::UnknownJob`].
@@ -163,22 +184,9 @@ async fn history<E: From<Error>>(
         }
         hold(COPIES.saturating_mul(row.try_get::<&str, _>("data").map_err(Error::from)?.len() as u64))?;
         last = rows::unsigned(row.try_get("id").map_err(Error::from)?);
-        epochs.push(epoch(&row)?);
+        epochs.push(rows::written(&row)?);
     }
     Ok((epochs, None))
-}
-
-/// An epoch as one object, as [`crate::jobs::Event::document`] has it.
-fn epoch(row: &SqliteRow) -> Result<Written, Error> {
-    let mut epoch: Written = rows::json(row, "data")?;
-    if let Some(mark) = rows::mark(row)? {
-        let raw = |value: Value| RawValue::from_string(value.to_string()).expect("a number is JSON");
-        let places = [("phase", mark.phase.into()), ("epoch", mark.epoch.into()), ("step", mark.step.into())];
-        for (name, place) in places {
-            epoch.entry(name.to_owned()).or_insert_with(|| raw(place));
-        }
-    }
-    Ok(epoch)
 }
 
 /// What a job has warned of since it was accepted.

@@ -3,6 +3,7 @@
 //! `synchronous = FULL`: what a verb has answered survives a power cut.
 
 mod accept;
+mod events;
 mod history;
 mod keys;
 mod leases;
@@ -24,6 +25,7 @@ use tokio::task::spawn_blocking;
 
 pub use accept::Admission;
 pub(super) use accept::Hold;
+pub use events::{Ahead, Stretch};
 pub use history::{HistoryPage, Listing};
 pub(super) use keys::StoredKeys;
 pub use keys::UnreadableKey;

@@ -3,13 +3,14 @@
 //! Knows columns; knows no statements.
 
 use serde::de::DeserializeOwned;
+use serde_json::{Value, value::RawValue};
 use sqlx::{Row, sqlite::SqliteRow};
 
 use super::Target;
 use crate::jobs::{
     error::Error,
-    event::{Event, Mark, StoredEvent},
-    job::{Claim, Job, Spec, Summary},
+    event::{Event, Mark, StoredEvent, WrittenEvent},
+    job::{Claim, Job, Spec, Summary, Written},
     state::State,
     time::Timestamp,
 };
@@ -73,6 +74,25 @@ pub fn events(row: &SqliteRow) -> Result<u64, Error> {
 pub fn event(row: &SqliteRow) -> Result<StoredEvent, Error> {
     let event = Event { kind: row.try_get("kind")?, mark: mark(row)?, data: json(row, "data")? };
     Ok(StoredEvent { id: unsigned(row.try_get("id")?), event, at: Timestamp(row.try_get("at")?) })
+}
+
+/// An event whose values are as they are written.
+pub fn written_event(row: &SqliteRow) -> Result<WrittenEvent, Error> {
+    let (id, at) = (unsigned(row.try_get("id")?), Timestamp(row.try_get("at")?));
+    Ok(WrittenEvent { id, kind: row.try_get("kind")?, document: written(row)?, at })
+}
+
+/// What an event says as one object, as [`Event::document`] has it.
+pub fn written(row: &SqliteRow) -> Result<Written, Error> {
+    let mut document: Written = json(row, "data")?;
+    if let Some(mark) = mark(row)? {
+        let raw = |value: Value| RawValue::from_string(value.to_string()).expect("a number is JSON");
+        let places = [("phase", mark.phase.into()), ("epoch", mark.epoch.into()), ("step", mark.step.into())];
+        for (name, place) in places {
+            document.entry(name.to_owned()).or_insert_with(|| raw(place));
+        }
+    }
+    Ok(document)
 }
 
 pub fn mark(row: &SqliteRow) -> Result<Option<Mark>, Error> {

@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use crate::{
     jobs::{
         Admission, Error, Jobs, Listing, State,
-        testing::{Bench, LEASE, config, new_job},
+        testing::{Bench, LEASE, config, new_job, unbounded},
     },
     work::Client,
 };
@@ -102,7 +102,7 @@ async fn an_abandoned_key_can_be_taken_over() {
     let late = jobs.enqueue(me, &new_job("a"), Some(&mut dead)).await;
     assert!(matches!(late, Err(Error::KeyInProgress { .. })), "{late:?}");
     jobs.enqueue(me, &new_job("b"), Some(&mut next)).await.expect("it holds the key");
-    assert_eq!(jobs.list(&Listing { limit: 9, ..Listing::default() }).await.expect("it works").len(), 1);
+    assert_eq!(jobs.list(&Listing { limit: 9, ..Listing::default() }, unbounded).await.expect("it works").len(), 1);
 
     // Nor does a clock that is set back hold one for long, or a process that died.
     let Ok(Admission::New(_held)) = jobs.reserve(me, "r", "body").await else { panic!("the first") };
@@ -149,5 +149,5 @@ async fn of_many_requests_with_one_key_one_is_first() {
         ids.extend(request.await.expect("no panic"));
     }
     assert_eq!(ids.len(), 1);
-    assert_eq!(bench.jobs.list(&Listing { limit: 9, ..Listing::default() }).await.expect("it works").len(), 1);
+    assert_eq!(bench.jobs.list(&Listing { limit: 9, ..Listing::default() }, unbounded).await.expect("it works").len(), 1);
 }

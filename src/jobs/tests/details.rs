@@ -1,10 +1,10 @@
-//! What is shown of one job: as it was written, in pages, within the memory that was let in.
+//! What is shown of jobs and their events: as it was written, in pages, within the memory that was let in.
 
 use serde_json::json;
 
 use crate::{
     jobs::{
-        Details, Error, Event, HistoryPage, NewJob, Report, Spec, document,
+        Ahead, Details, Error, Event, HistoryPage, Listing, NewJob, Report, Spec, document,
         testing::{Bench, LEASE, new_job},
     },
     work::Client,
@@ -51,4 +51,59 @@ async fn details_are_as_they_were_written_and_within_their_memory() {
     assert!(matches!(refused, Err(Error::QueueFull { .. })), "nothing is read without its memory");
     let end = bench.events(&id).await.pop().expect("it has ended");
     assert_eq!((end.event.data["state"].as_str(), end.event.data.get("result")), (Some("succeeded"), None), "it is long");
+}
+
+#[tokio::test]
+async fn events_are_measured_before_they_are_read() {
+    let bench = Bench::new().await;
+    let (jobs, store) = (&bench.jobs, bench.jobs.store());
+    let id = bench.enqueue("a").await.id;
+    let (_, lease) = store.claim(jobs.now(), LEASE).await.expect("it works").expect("one waits");
+    let long = Event::new("note").with("text", "x".repeat(10_000));
+    let events = vec![Event::new("step").at(1, 2, 3).with("loss", 0.5), long.clone(), long];
+    let report = Report { events, progress: None, checkpointed: false };
+    store.report(&lease, &report, jobs.now(), LEASE).await.expect("it holds the lease");
+
+    let stored = bench.events(&id).await;
+    let mut after = 0;
+    let mut pages = Vec::new();
+    while let Ahead { stretch: Some(stretch), has_ended } = jobs.ahead(&id, after, 4, 10_100).await.expect("kept") {
+        assert!(!has_ended);
+        let written = jobs.written(stretch).await.expect("kept");
+        let texts: usize = written.iter().map(|event| json!(event.document).to_string().len()).sum();
+        assert!(stretch.memory > 3 * texts as u64 - 200, "{} for {texts}", stretch.memory);
+        for event in &written {
+            let same = &stored[event.id as usize - 1];
+            assert_eq!((json!(event.document), event.at), (json!(same.event.document()), same.at));
+            assert_eq!((event.kind.as_str(), event.is_end()), (same.event.kind.as_str(), false));
+        }
+        pages.push(written.iter().map(|event| event.id).collect::<Vec<_>>());
+        after = *pages.last().and_then(|page| page.last()).expect("it has events");
+    }
+    assert_eq!(pages, [vec![1, 2, 3, 4], vec![5]], "four, and no more bytes than that");
+    let few = jobs.ahead(&id, 3, 4, 1).await.expect("kept").stretch.expect("one is more than that, and is read alone");
+    assert_eq!(jobs.written(few).await.expect("kept").len(), 1);
+    store.complete(&lease, &json!({}), jobs.now()).await.expect("it holds the lease");
+    assert!(jobs.ahead(&id, 0, 1, 0).await.expect("kept").has_ended);
+    assert_eq!(jobs.ahead(&id, 6, 9, 99).await.expect("kept"), Ahead { has_ended: true, stretch: None });
+    assert!(matches!(jobs.ahead("x", 0, 1, 1).await, Err(Error::UnknownJob { .. })));
+}
+
+#[tokio::test]
+async fn a_list_is_measured_before_it_is_read() {
+    let bench = Bench::new().await;
+    for name in ["a", "b", "c"] {
+        bench.enqueue(name).await;
+    }
+    let listing = Listing { limit: 2, ..Listing::default() };
+    let mut held = Vec::new();
+    let hold = |bytes| {
+        held.push(bytes);
+        Ok::<_, Error>(())
+    };
+    let subjects = bench.jobs.list(&listing, hold).await.expect("it works");
+    let texts: usize = subjects.iter().map(|job| json!(job.subject).to_string().len()).sum();
+    assert_eq!((subjects.len(), held), (2, vec![2 * 2048 + 3 * texts as u64]));
+    let full = |_| Err(Error::QueueFull { limit: 0, of_client: false });
+    assert!(matches!(bench.jobs.list(&listing, full).await, Err(Error::QueueFull { .. })), "nothing is read without its memory");
 }

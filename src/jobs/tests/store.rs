@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{
     jobs::{
         Error, Event, Failure, HistoryPage, Jobs, Listing, Progress, Report, Resource, State,
-        testing::{Bench, LEASE, config, new_job},
+        testing::{Bench, LEASE, config, new_job, unbounded},
     },
     work::Client,
 };
@@ -211,7 +211,7 @@ async fn lists_are_filtered_and_paged_and_history_is_bounded() {
     ids.push(bench.enqueue("e").await.id);
     let list = async |state, after: Option<&String>, limit| {
         let listing = Listing { state, after: after.cloned(), limit };
-        bench.jobs.list(&listing).await.expect("it works").into_iter().map(|job| job.id).collect::<Vec<_>>()
+        bench.jobs.list(&listing, unbounded).await.expect("it works").into_iter().map(|job| job.id).collect::<Vec<_>>()
     };
     assert_eq!(list(None, None, 9).await, [&ids[4], &ids[3], &ids[2]].map(String::as_str), "the oldest are gone");
     assert_eq!(list(None, Some(&ids[4]), 1).await, [ids[3].as_str()]);
@@ -235,7 +235,7 @@ async fn what_unfinished_jobs_use_is_not_removed_whichever_process_asks() {
     other.remove(resource("dataset/photos"), None).await.expect("nobody uses it any more").done();
     let refused = bench.jobs.enqueue(&Client::local(), &new_job("b"), None).await.expect_err("it is gone");
     assert!(matches!(&refused, Error::Removed { resource } if resource.0 == "dataset/photos"), "{refused}");
-    assert_eq!(bench.jobs.list(&Listing { limit: 9, ..Listing::default() }).await.expect("it works").len(), 1);
+    assert_eq!(bench.jobs.list(&Listing { limit: 9, ..Listing::default() }, unbounded).await.expect("it works").len(), 1);
 }
 
 #[tokio::test]
@@ -248,7 +248,7 @@ async fn a_removal_that_did_not_happen_leaves_no_trace() {
     }
     // That of a process that died is none.
     let dead = bench.replica().await;
-    let id = bench.jobs.list(&Listing { limit: 1, ..Listing::default() }).await.expect("it works")[0].id.clone();
+    let id = bench.jobs.list(&Listing { limit: 1, ..Listing::default() }, unbounded).await.expect("it works")[0].id.clone();
     bench.jobs.cancel(&id).await.expect("it waits");
     dead.remove(photos, None).await.expect("nobody uses it").done();
     assert!(bench.jobs.enqueue(&Client::local(), &new_job("b"), None).await.is_err());

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::jobs::{
     AnyKind, Attachment, Control, Ended, Event, Failure, Job, Kinds, LeaseReport, LeaseStatus, NewJob, PlanError, Progress,
     State, Stop, Worker, document,
-    testing::{Bench, Does, KIND, LEASE},
+    testing::{Bench, Does, KIND, LEASE, unbounded},
 };
 
 fn worker(bench: &Bench, run: impl Fn(&Job, &dyn Control) -> Result<Value, Failure> + Send + Sync + 'static) -> Worker {
@@ -137,7 +137,9 @@ async fn what_is_done_when_the_wish_to_cancel_arrives_has_succeeded() {
         let _ = run(job, control);
         Ok(json!("made"))
     });
-    let id = bench.jobs.list(&crate::jobs::Listing { limit: 1, ..Default::default() }).await.expect("it works")[0].id.clone();
+    let id = bench.jobs.list(&crate::jobs::Listing { limit: 1, ..Default::default() }, unbounded).await.expect("it works")[0]
+        .id
+        .clone();
     let cancel = async {
         begins(begun).await;
         bench.jobs.cancel(&id).await.expect("it runs")

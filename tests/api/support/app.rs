@@ -15,6 +15,7 @@ use graft::{
     registry::Repository,
     runtime::Runtime,
     service::Service,
+    work::Budget,
 };
 use reqwest::{Client, Method, RequestBuilder};
 use tempfile::TempDir;
@@ -124,7 +125,14 @@ impl Setup {
 
     /// Serves [`Self::service`].
     pub async fn with_jobs(self, kind: impl AnyKind + 'static) -> (TestApp, Jobs) {
+        let (app, jobs, _) = self.with_jobs_and_memory(kind).await;
+        (app, jobs)
+    }
+
+    /// The same, and the memory of requests and answers.
+    pub async fn with_jobs_and_memory(self, kind: impl AnyKind + 'static) -> (TestApp, Jobs, Budget) {
         let (service, jobs) = self.service(kind).await;
+        let memory = service.engine().admissions().memory().clone();
         let Self { folder, repository, config } = self;
         let gate = jobs.keys().gate(config.server.auth).await.expect("a new store");
         let state = State::new(service, config.server, None).behind(gate);
@@ -133,7 +141,7 @@ impl Setup {
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(app::serve(listener, None, state, async { drop(stopped.await) }));
         let client = Client::builder().no_proxy().build().expect("a client without TLS can be built");
-        (TestApp { address, repository, client, _stop: stop, _folder: folder }, jobs)
+        (TestApp { address, repository, client, _stop: stop, _folder: folder }, jobs, memory)
     }
 
     /// Serves, and waits until the configured models are warm.
