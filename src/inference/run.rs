@@ -78,7 +78,9 @@ impl Engine {
 
     /// That `version` left the repository since it was planned with, if it did.
     async fn gone(&self, version: &ModelVersion) -> Option<Error> {
-        if version.dir().exists() {
+        let dir = version.dir().to_owned();
+        // Where that cannot be told, its own error stands.
+        if tokio::task::spawn_blocking(move || dir.exists()).await.unwrap_or(true) {
             return None;
         }
         self.rescan().await.err().or_else(|| {

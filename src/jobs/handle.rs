@@ -83,14 +83,14 @@ impl Jobs {
     /// [`Error::QueueFull`]; [`Error::Removed`] when something that it uses is being removed; [`Error::KeyInProgress`] when the
     /// reservation was taken over; [`Error::Gone`].
     pub async fn enqueue(&self, client: &Client, new: &NewJob, reservation: Option<&mut Reservation>) -> Result<Job, Error> {
-        self.store().in_place()?;
+        self.store().in_place().await?;
         let hold = reservation.as_ref().and_then(|reservation| reservation.hold.as_ref());
         let job = self.store().enqueue(client, new, hold, &self.inner.config, self.now()).await?;
         if let Some(reservation) = reservation {
             reservation.hold = None;
         }
         // A job in a file that nobody will open again is none.
-        self.store().in_place()?;
+        self.store().in_place().await?;
         self.announce(&job.id);
         Ok(job)
     }
@@ -195,7 +195,7 @@ impl Jobs {
         Changes(self.inner.news.subscribe())
     }
 
-    /// How the claim of a running job's worker stands.
+    /// How the claim of a running job's worker stands. Looks at the file system.
     pub fn lease(&self, claim: Option<&Claim>) -> Option<LeaseReport> {
         let claim = claim?;
         let reported = claim.expires.minus(claim.lasts());

@@ -182,7 +182,7 @@ impl Keys {
     /// Renews `gate` and gives what was read.
     async fn renewed(&self, gate: &Gate) -> Result<Found, Error> {
         let asked = Instant::now();
-        let stored = match self.store.in_place() {
+        let stored = match self.store.in_place().await {
             Ok(()) => self.store.keys().await,
             Err(error) => Err(error),
         };

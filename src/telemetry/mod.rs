@@ -9,9 +9,11 @@ mod trouble;
 use std::{
     io::{self, IsTerminal},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use self::line::Lines;
@@ -23,6 +25,10 @@ const SECONDS: [f64; 16] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 
 /// Buckets of histograms whose name ends in `_images`: sizes of batches, requests and queues.
 const IMAGES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+/// Histograms without a new value for so long are forgotten: there is one for every model that ever answered, and each has many lines.
+/// Counters and gauges stay, since who reads them cannot tell one that is gone from one that was never there.
+const IDLE: Duration = Duration::from_hours(24);
 
 /// What was installed first in this process.
 static INSTALLED: Mutex<Option<Telemetry>> = Mutex::new(None);
@@ -62,7 +68,7 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, Error> {
     if let Some(telemetry) = &*installed {
         return Ok(telemetry.clone());
     }
-    let telemetry = Telemetry { metrics: recorder()?.install_recorder()? };
+    let telemetry = Telemetry { metrics: recorder(IDLE)?.install_recorder()? };
     let registry = tracing_subscriber::registry().with(filter);
     let colours = io::stderr().is_terminal();
     let (text, json) =
@@ -110,8 +116,9 @@ fn filter(level: &str) -> Result<EnvFilter, Error> {
     EnvFilter::builder().parse(directives).map_err(|source| Error::LogLevel { level: level.to_owned(), source })
 }
 
-fn recorder() -> Result<PrometheusBuilder, BuildError> {
+fn recorder(idle: Duration) -> Result<PrometheusBuilder, BuildError> {
     PrometheusBuilder::new()
+        .idle_timeout(MetricKindMask::HISTOGRAM, Some(idle))
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_images".into()), &IMAGES)
 }
@@ -142,6 +149,19 @@ mod tests {
                 assert!(text.contains(line), "{line} is not in\n{text}");
             }
         }
+    }
+
+    #[test]
+    fn histograms_are_forgotten_when_nothing_is_recorded() {
+        let recorder = recorder(Duration::ZERO).unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::histogram!("idle_seconds", "model" => "gone").record(0.1);
+            metrics::counter!("idle_total", "model" => "gone").increment(1);
+        });
+        let handle = recorder.handle();
+        assert!(handle.render().contains("idle_seconds_count{model=\"gone\"} 1"), "it is shown once");
+        let later = handle.render();
+        assert!(!later.contains("idle_seconds") && later.contains("idle_total{model=\"gone\"} 1"), "{later}");
     }
 
     #[test]

@@ -59,6 +59,8 @@ async fn metrics_count_requests_images_and_runs() {
     ] {
         assert_eq!(app.metric(line).await, expected, "{line}\n{}", answer.text());
     }
+    let rendering = "graft_work_running{lane=\"encode\"}";
+    assert!(app.metric(rendering).await >= 1.0, "metrics are rendered where answers are written: {}", answer.text());
     let requests = "graft_requests_total{route=\"/models/{model}/predict\",method=\"POST\",status=\"200\"}";
     assert!(app.metric(requests).await >= 1.0, "{}", answer.text());
     assert!(!answer.text().contains("/models/counted"), "labels are templates, not what a client chose");

@@ -8,7 +8,10 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::{code::codes, error::ApiError, openapi::Problems, problem::MissingModel, state::State};
+use crate::{
+    http::{body, code::codes, error::ApiError, openapi::Problems, problem::MissingModel, state::State},
+    inference::Admission,
+};
 
 /// A state in one word.
 #[derive(Debug, Serialize, ToSchema)]
@@ -39,7 +42,7 @@ pub async fn readyz(extract::State(state): extract::State<State>) -> Result<Json
 
 /// Metrics for Prometheus
 #[utoipa::path(get, path = "/metrics", operation_id = "get_metrics", tag = "health", responses((status = 200, description = "Prometheus's text format", body = String, content_type = "text/plain"), Problems<0>))]
-pub async fn metrics(extract::State(state): extract::State<State>) -> Response {
+pub async fn metrics(extract::State(state): extract::State<State>, admission: Admission) -> Response {
     // A store that is out of order is not what keeps the other metrics from whoever looks for its cause.
     if let Ok(jobs) = state.service().jobs()
         && let Ok(counts) = jobs.counts().await
@@ -48,5 +51,14 @@ pub async fn metrics(extract::State(state): extract::State<State>) -> Response {
             metrics::gauge!("graft_jobs", "state" => state.name()).set(count as f64);
         }
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics_text()).into_response()
+    let (intake, origin) = (state.intake().clone(), admission.origin());
+    // Long where many models are served; the process's own are read from files.
+    let render = move || {
+        let text = state.metrics_text().into_bytes();
+        // It counts where it can: whoever looks for what takes the memory needs it most where none is left.
+        admission.take(text.len()).ok();
+        body::outgoing(text, admission.into_memory())
+    };
+    let body = intake.encoding.run(origin, render).await.expect("any number may wait");
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body).into_response()
 }

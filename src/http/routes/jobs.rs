@@ -206,8 +206,7 @@ pub async fn cancel(
     path: JobPath,
     admission: Admission,
 ) -> Result<Response, ApiError> {
-    let job = state.service().cancel(path.id, &admission).await?;
-    let job = shown(state.service().jobs()?, job);
+    let (jobs, job) = (state.service().jobs()?.clone(), state.service().cancel(path.id, &admission).await?);
     let status = if job.state.is_terminal() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok((status, json::done(state.intake(), admission, move || job).await?).into_response())
+    Ok((status, json::done(state.intake(), admission, move || shown(&jobs, job)).await?).into_response())
 }

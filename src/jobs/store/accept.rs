@@ -66,7 +66,7 @@ impl Store {
         let found = sqlx::query("SELECT body, job, process, created FROM idempotency WHERE client = ? AND key = ?");
         if let Some(row) = found.bind(holder).bind(key).fetch_optional(&mut *tx).await? {
             let job: Option<i64> = row.try_get("job")?;
-            let abandoned = job.is_none() && self.is_over(&row, now)?;
+            let abandoned = job.is_none() && self.is_over(&row, now).await?;
             if !abandoned && row.try_get::<&str, _>("body")? != body {
                 return Err(Error::KeyReused { key: key.to_owned() });
             }
@@ -92,10 +92,11 @@ impl Store {
     }
 
     /// Whether the request that holds a key is over, without a job: its process is dead, or it takes longer than any.
-    fn is_over(&self, row: &SqliteRow, now: Timestamp) -> Result<bool, Error> {
+    async fn is_over(&self, row: &SqliteRow, now: Timestamp) -> Result<bool, Error> {
         let created = Timestamp(row.try_get("created")?);
         let is_late = created < now.minus(ABANDONED) || created > now.plus(ABANDONED);
-        Ok(is_late || self.process.is_dead(row.try_get("process")?))
+        let process: String = row.try_get("process")?;
+        Ok(is_late || self.look(move |processes| processes.is_dead(&process)).await?)
     }
 
     /// Gives a key up whose request was refused; the next one with it is a first again.

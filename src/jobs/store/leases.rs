@@ -9,7 +9,7 @@ use serde_json::Value;
 use sqlx::{Row, Sqlite, Transaction};
 use uuid::Uuid;
 
-use super::{Move, Store, append, change, rows};
+use super::{Move, Store, append, change, process::Process, rows};
 use crate::jobs::{
     error::Error,
     event::{Event, RUNNING},
@@ -163,7 +163,11 @@ impl Store {
         let running = || sqlx::query(LEASED).bind(State::Running.name());
         let claims = running().fetch_all(&self.pool).await?.iter().map(rows::claim).collect::<Result<Vec<_>, _>>()?;
         let claims: Vec<Claim> = claims.into_iter().flatten().collect();
-        let mut over: Vec<Claim> = claims.iter().filter(|claim| self.is_abandoned(claim)).cloned().collect();
+        let known = claims.clone();
+        let abandoned = move |processes: &Process| {
+            known.into_iter().filter(|claim| processes.is_dead(claim.process())).collect::<Vec<Claim>>()
+        };
+        let mut over = self.look(abandoned).await?;
         over.extend(self.watch.over(claims, elapsed));
         if over.is_empty() {
             return Ok(Vec::new());

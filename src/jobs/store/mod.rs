@@ -118,9 +118,15 @@ impl Store {
         Ok(Self { pool, gate, process: Arc::new(process), file, marker, watch: Arc::default() })
     }
 
-    /// Whether the process whose worker holds `claim` is known to be dead.
+    /// Whether the process whose worker holds `claim` is known to be dead. Looks at the file system.
     pub fn is_abandoned(&self, claim: &Claim) -> bool {
         self.process.is_dead(claim.process())
+    }
+
+    /// What `look` finds out about processes, on a thread that may block.
+    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Process) -> T + Send + 'static) -> Result<T, Error> {
+        let process = Arc::clone(&self.process);
+        Ok(spawn_blocking(move || look(&process)).await.map_err(|_| sqlx::Error::WorkerCrashed)?)
     }
 
     /// Closes every connection.

@@ -6,11 +6,12 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::task::spawn_blocking;
 
 use super::Store;
 use crate::jobs::error::Error;
@@ -60,8 +61,10 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Gone`].
-    pub(in crate::jobs) fn in_place(&self) -> Result<(), Error> {
-        if self.file.is_in_place() { Ok(()) } else { Err(Error::Gone) }
+    pub(in crate::jobs) async fn in_place(&self) -> Result<(), Error> {
+        let file = Arc::clone(&self.file);
+        let is_in_place = spawn_blocking(move || file.is_in_place()).await.map_err(|_| sqlx::Error::WorkerCrashed)?;
+        if is_in_place { Ok(()) } else { Err(Error::Gone) }
     }
 
     /// Whether jobs can be kept: the file is in its place and can be read; once a minute all of it is looked at.
@@ -69,7 +72,7 @@ impl Store {
     /// # Errors
     /// [`Error::Gone`]; the store's own.
     pub async fn check(&self) -> Result<(), Error> {
-        self.in_place()?;
+        self.in_place().await?;
         if !self.file.is_due() {
             sqlx::query("SELECT seq FROM jobs ORDER BY seq DESC LIMIT 1").fetch_optional(&self.pool).await?;
             return Ok(());

@@ -97,7 +97,7 @@ impl Store {
     async fn is_removed(&self, tx: &mut Tx, resource: &Resource) -> Result<bool, Error> {
         let processes = sqlx::query_scalar("SELECT DISTINCT process FROM removals WHERE resource = ?").bind(&resource.0);
         let processes: Vec<String> = processes.fetch_all(&mut **tx).await?;
-        Ok(processes.iter().any(|process| !self.process.is_dead(process)))
+        self.look(move |known| processes.iter().any(|process| !known.is_dead(process))).await
     }
 }
 
