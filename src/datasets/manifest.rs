@@ -200,6 +200,17 @@ pub(super) fn summary_memory(dir: &Path) -> u64 {
     fs::metadata(dir.join(SUMMARY)).map_or(0, |metadata| 3 * metadata.len().min(MAX_SUMMARY_BYTES))
 }
 
+/// Bytes of all contents of the data set in `dir`, if it says so. Nothing else of what it says is kept in memory.
+pub(super) fn stored_bytes(dir: &Path) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Size {
+        bytes: u64,
+    }
+    let file = File::open(dir.join(SUMMARY)).ok()?;
+    let size: Size = serde_json::from_reader(BufReader::new(file.take(MAX_SUMMARY_BYTES))).ok()?;
+    Some(size.bytes)
+}
+
 /// The hash that [`Summary::fingerprint`] is. Paths and names hold no control characters, so nothing is ambiguous.
 pub(super) fn fingerprint(classes: &[ClassCount], images: &[ImageEntry]) -> String {
     let mut hash = Sha256::new();

@@ -20,7 +20,7 @@ use super::{
     error::{At, Error, FolderFault},
     folder,
     inbox::Inbox,
-    manifest::{Dataset, Summary, read_summary, summary_memory},
+    manifest::{Dataset, Summary, read_summary, stored_bytes, summary_memory},
     options::ReadAs,
     staging::{self, Staging},
     upload::Upload,
@@ -176,7 +176,7 @@ impl Datasets {
     pub fn remove(&self, id: &str) -> Result<Removed, Error> {
         self.read(id, |path| {
             // One that cannot be read any more can still be removed.
-            let bytes = read_summary(path).map_or(0, |summary| summary.bytes);
+            let bytes = stored_bytes(path).unwrap_or_default();
             let files = staging::take_away(&self.inner.dir, path)?;
             Ok(Removed { files: Some(files), quota: self.inner.quota.clone(), bytes })
         })

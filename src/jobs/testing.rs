@@ -15,7 +15,6 @@ use super::{
 use crate::{config::JobsConfig, work::Client};
 
 /// Lets in whatever is read.
-#[expect(clippy::unnecessary_wraps, reason = "it stands for what may refuse")]
 pub fn unbounded(_: u64) -> Result<(), Error> {
     Ok(())
 }

@@ -5,7 +5,11 @@ use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 use futures_util::FutureExt;
 
 use super::{
-    super::{ArchiveKind, Datasets, Error, ReadAs, manifest::read_summary, staging::take_away},
+    super::{
+        ArchiveKind, Datasets, Error, ReadAs,
+        manifest::{read_summary, stored_bytes},
+        staging::take_away,
+    },
     LIMITS, Store, block_on, bounds, classes,
     packing::{photos, png, zip_of},
 };
@@ -48,6 +52,7 @@ fn data_sets_survive_a_restart_and_half_made_ones_do_not() {
     assert_eq!(reopened.page(None, 9, free, |summary| summary).unwrap(), (vec![dataset.summary.clone()], None));
     assert_eq!(reopened.get(&dataset.id).unwrap(), dataset);
     assert_eq!(store.left(), std::slice::from_ref(&dataset.dir));
+    assert_eq!((stored_bytes(&dataset.dir), stored_bytes(&folder)), (Some(dataset.bytes), None));
 }
 
 #[test]
