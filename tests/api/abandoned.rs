@@ -83,7 +83,7 @@ async fn what_is_looked_up_has_its_place_until_it_is_found() {
         refused.problem(503, "busy", "as many lists, details, choices and deletions are at work or wait as may");
         assert_eq!(refused.header("retry-after"), "1");
     }
-    app.get("/models").await.ok();
+    app.get("/healthz").await.ok();
     pipe.let_go();
     eventually("its place is free", async || app.get("/datasets/none").await.status == 404).await;
 }

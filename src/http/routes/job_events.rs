@@ -158,7 +158,9 @@ impl Live {
             match self.look().await {
                 Ok(Look { page: Some(page), .. }) => self.page = page,
                 // Where there is no room there will be some: what others read comes to its end.
-                Ok(Look { page: None, .. }) | Err(ApiError::Busy { .. } | ApiError::Service(ServiceError::StoreBusy)) => self.wait().await,
+                Ok(Look { page: None, .. }) | Err(ApiError::Busy { .. } | ApiError::Service(ServiceError::StoreBusy)) => {
+                    self.wait().await
+                }
                 Err(error) => {
                     tracing::warn!(job = self.id, error = &error as &dyn std::error::Error, "an event stream broke off");
                     return None;
