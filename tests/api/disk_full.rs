@@ -1,28 +1,21 @@
 //! A volume that is too small: what does not fit fails or waits, with the reason, and leaves nothing, and the server serves on.
 
-use std::{fs::File, io::Write, path::Path};
-
 use serde_json::json;
 
 use crate::{
     finetune::{drawings, recipe},
-    support::{Graft, Setup, Tiny, eventually, png},
+    support::{Setup, Tiny, Volume, eventually, png},
 };
 
 #[tokio::test]
 async fn what_does_not_fit_fails_and_leaves_nothing() {
     let setup = Setup::empty().with(Tiny::Convolutions, "seeded");
-    let variables = [("GRAFT__TELEMETRY__LOG_LEVEL", "error,graft::app=info")];
-    let Some(graft) = Graft::with_volume(&setup.config().models.dir, "seeded", &variables, "8m") else {
-        eprintln!("skipped: this user may not mount a volume");
-        return;
-    };
-    let data = format!("/proc/{}/root{}", graft.id(), setup.config().data.dir.display());
-    let left = |folder: &str| std::fs::read_dir(Path::new(&data).join(folder)).map_or(0, Iterator::count);
+    let Some(volume) = Volume::serve(&setup, &[]) else { return };
+    let graft = &volume.graft;
 
     let large = graft.post("/datasets", "application/x-tar", noise()).await;
     large.problem(507, "storage_full", "free some space");
-    eventually("nothing of it is left", async || left("datasets") == 0).await;
+    eventually("nothing of it is left", async || volume.entries("datasets") == 0).await;
 
     let uploaded = graft.post("/datasets", "application/zip", drawings(200, 1)).await;
     assert_eq!(uploaded.status, 201, "{}", uploaded.text());
@@ -37,7 +30,7 @@ async fn what_does_not_fit_fails_and_leaves_nothing() {
     let job = graft.ended(submitted.header("location")).await;
     assert_eq!(job["state"], json!("cancelled"), "{job}");
     assert_eq!(job["history"].as_array().map(Vec::len), Some(0), "before any time is spent on epochs");
-    eventually("its checkpoints are removed", async || left("jobs") == 0).await;
+    eventually("its checkpoints are removed", async || volume.entries("jobs") == 0).await;
 
     let names = graft.get("/models").await["models"].as_array().expect("a list").len();
     assert_eq!(names, 1, "nothing is registered");
@@ -48,27 +41,22 @@ async fn what_does_not_fit_fails_and_leaves_nothing() {
 #[tokio::test]
 async fn jobs_are_kept_again_as_soon_as_there_is_room() {
     let setup = Setup::empty().with(Tiny::Convolutions, "seeded");
-    let variables = [("GRAFT__TELEMETRY__LOG_LEVEL", "error,graft::app=info"), ("GRAFT__JOBS__LEASE_MS", "2000")];
-    let Some(graft) = Graft::with_volume(&setup.config().models.dir, "seeded", &variables, "8m") else {
-        eprintln!("skipped: this user may not mount a volume");
-        return;
-    };
-    let data = format!("/proc/{}/root{}", graft.id(), setup.config().data.dir.display());
+    let Some(volume) = Volume::serve(&setup, &[("GRAFT__JOBS__LEASE_MS", "2000")]) else { return };
+    let graft = &volume.graft;
     let uploaded = graft.post("/datasets", "application/zip", drawings(5, 1)).await;
     let dataset = uploaded.json()["id"].as_str().expect("a data set has an id").to_owned();
     let mut recipe = recipe(&dataset, "shapes");
     recipe["phases"] = json!([{"trainable": "head", "epochs": 1}]);
     let submit = async || graft.post("/jobs/finetune", "application/json", recipe.to_string()).await;
 
-    let filler = Path::new(&data).join("filler");
-    fill(&filler);
+    volume.fill();
     let mut answer = submit().await;
     // What is left of the journal's last round may take the first few.
     for _ in 0..20 {
         if answer.status != 202 {
             break;
         }
-        fill(&filler);
+        volume.fill();
         answer = submit().await;
     }
     answer.problem(507, "storage_full", "the disk that holds the jobs is full; free some space in the folder of `data.dir`");
@@ -76,7 +64,7 @@ async fn jobs_are_kept_again_as_soon_as_there_is_room() {
         // Every connection of the store has met it.
         submit().await.problem(507, "storage_full", "the disk that holds the jobs is full");
     }
-    std::fs::remove_file(&filler).expect("it is there");
+    volume.free();
     let accepted = submit().await;
     assert_eq!(accepted.status, 202, "{}", accepted.text());
     let job = graft.ended(accepted.header("location")).await;
@@ -86,30 +74,17 @@ async fn jobs_are_kept_again_as_soon_as_there_is_room() {
 #[tokio::test]
 async fn what_fills_a_disk_can_be_deleted() {
     let setup = Setup::empty().with(Tiny::Convolutions, "seeded");
-    let variables = [("GRAFT__TELEMETRY__LOG_LEVEL", "error,graft::app=info")];
-    let Some(graft) = Graft::with_volume(&setup.config().models.dir, "seeded", &variables, "8m") else {
-        eprintln!("skipped: this user may not mount a volume");
-        return;
-    };
-    let data = format!("/proc/{}/root{}", graft.id(), setup.config().data.dir.display());
+    let Some(volume) = Volume::serve(&setup, &[]) else { return };
+    let graft = &volume.graft;
     let uploaded = graft.post("/datasets", "application/zip", drawings(50, 1)).await;
     let path = uploaded.header("location").to_owned();
-    fill(&Path::new(&data).join("filler"));
+    volume.fill();
     graft.post("/datasets", "application/zip", drawings(50, 1)).await.problem(507, "storage_full", "");
     let deleted = graft.delete(&path).await;
     assert_eq!(deleted.status, 204, "{}", deleted.text());
-    let left = || std::fs::read_dir(Path::new(&data).join("datasets")).map_or(0, Iterator::count);
-    eventually("its files are gone", async || left() == 0).await;
+    eventually("its files are gone", async || volume.entries("datasets") == 0).await;
     let small = graft.post("/datasets", "application/zip", drawings(10, 1)).await;
     assert_eq!(small.status, 201, "there is room again: {}", small.text());
-}
-
-/// Writes to `file` until nothing more goes in.
-fn fill(file: &Path) {
-    let mut file = File::options().create(true).append(true).open(file).expect("it can be made");
-    for size in [1 << 20, 1 << 12, 1] {
-        while file.write_all(&vec![1; size]).is_ok() {}
-    }
 }
 
 /// A tar of 10 MB of photos that cannot be compressed.

@@ -10,14 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::{Plans, Setup, TestApp, Tiny, eventually, finetune, plain, png};
-
-/// How many threads of this process are called `name`.
-fn threads(name: &str) -> usize {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux tells").flatten();
-    let called = |task: &std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-    tasks.filter(|task| called(task).trim() == name).count()
-}
+use crate::support::{Plans, Setup, TestApp, Tiny, eventually, finetune, plain, png, threads};
 
 /// An open connection on which a `POST` of `image` was sent.
 async fn posted(app: &TestApp, path: &str, image: &[u8]) -> TcpStream {

@@ -2,7 +2,11 @@
 //!
 //! `Setup` is what goes in: tiny models and a configuration; everything ends when the `TestApp` is dropped.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use graft::{
     app::{self, App},
@@ -21,7 +25,7 @@ use reqwest::{Client, Method, RequestBuilder};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::oneshot,
     time,
 };
@@ -44,6 +48,8 @@ pub struct TestApp {
     pub address: SocketAddr,
     /// The repository that it serves.
     pub repository: Repository,
+    /// What answers, for what is held of its bounds.
+    pub engine: Engine,
     client: Client,
     /// Held for its drop: the server ends when the sender is gone.
     _stop: oneshot::Sender<()>,
@@ -103,11 +109,11 @@ impl Setup {
     /// Serves, without waiting for models.
     pub async fn start(self) -> TestApp {
         let app = self.bind().await.expect("the server starts");
-        let address = app.address().expect("it is bound");
+        let (address, engine) = (app.address().expect("it is bound"), app.engine().clone());
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(app.run(async { drop(stopped.await) }));
         let client = Client::builder().no_proxy().build().expect("a client without TLS can be built");
-        TestApp { address, repository: self.repository, client, _stop: stop, _folder: self.folder }
+        TestApp { address, repository: self.repository, engine, client, _stop: stop, _folder: self.folder }
     }
 
     /// What a transport asks, with jobs that `kind` plans and nobody runs; a test runs them itself.
@@ -125,14 +131,8 @@ impl Setup {
 
     /// Serves [`Self::service`].
     pub async fn with_jobs(self, kind: impl AnyKind + 'static) -> (TestApp, Jobs) {
-        let (app, jobs, _) = self.with_jobs_and_memory(kind).await;
-        (app, jobs)
-    }
-
-    /// The same, and the memory of requests and answers.
-    pub async fn with_jobs_and_memory(self, kind: impl AnyKind + 'static) -> (TestApp, Jobs, Budget) {
         let (service, jobs) = self.service(kind).await;
-        let memory = service.engine().admissions().memory().clone();
+        let engine = service.engine().clone();
         let Self { folder, repository, config } = self;
         let gate = jobs.keys().gate(config.server.auth).await.expect("a new store");
         let state = State::new(service, config.server, None).behind(gate);
@@ -141,7 +141,7 @@ impl Setup {
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(app::serve(listener, None, state, async { drop(stopped.await) }));
         let client = Client::builder().no_proxy().build().expect("a client without TLS can be built");
-        (TestApp { address, repository, client, _stop: stop, _folder: folder }, jobs, memory)
+        (TestApp { address, repository, engine, client, _stop: stop, _folder: folder }, jobs)
     }
 
     /// Serves, and waits until the configured models are warm.
@@ -206,6 +206,29 @@ impl TestApp {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
+    /// An open connection on which `request` was sent, whose receiver takes little that it does not read.
+    pub async fn asked(&self, from: Ipv4Addr, request: &[u8]) -> TcpStream {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a socket's buffer can be small");
+        socket.bind((from, 0).into()).expect("an address of the loopback");
+        let mut stream = socket.connect(self.address).await.expect("it listens");
+        stream.write_all(request).await.expect("it reads");
+        stream
+    }
+
+    /// Waits until nothing is held of what bounds requests and their images.
+    pub async fn gives_all_back(&self) {
+        eventually("no memory is held", async || self.engine.admissions().memory().used() == 0).await;
+        let decoding = self.engine.decoding_memory();
+        eventually("nothing is decoded", async || decoding.free() == decoding.bound()).await;
+        let metrics = async || self.get("/metrics").await.text();
+        let is_busy = |line: &str| {
+            let bounds = ["graft_queue_images{", "graft_work_running{", "graft_work_waiting{"];
+            bounds.iter().any(|name| line.starts_with(name)) && !line.ends_with(" 0")
+        };
+        eventually("no place is taken", async || !metrics().await.lines().any(is_busy)).await;
+    }
+
     /// The value of one line of `/metrics`, 0 when it is not there.
     pub async fn metric(&self, line: &str) -> f64 {
         let text = self.get("/metrics").await.text();
@@ -218,6 +241,13 @@ impl TestApp {
 pub fn runtime() -> Runtime {
     let config = config::load(&Sources::default()).expect("the defaults are valid");
     Runtime::open(&config.runtime).expect("`make library` has brought ONNX Runtime")
+}
+
+/// How many threads of this process are called `name`.
+pub fn threads(name: &str) -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux tells").flatten();
+    let called = |task: &std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+    tasks.filter(|task| called(task).trim() == name).count()
 }
 
 /// Asks until `holds` says yes, and fails the test when it never does.
