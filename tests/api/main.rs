@@ -22,6 +22,7 @@ mod default_model;
 mod disk_full;
 mod documents;
 mod evaluate;
+mod evictions;
 mod exported;
 mod features;
 mod finetune;
