@@ -62,5 +62,6 @@ mod strangers;
 mod support;
 mod telemetry;
 mod tls;
+mod unread;
 mod untrained;
 mod versions;
