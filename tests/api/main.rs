@@ -58,6 +58,7 @@ mod service;
 mod shares;
 mod splits;
 mod starter;
+mod stopping;
 mod strangers;
 mod support;
 mod telemetry;

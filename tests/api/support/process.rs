@@ -131,6 +131,11 @@ impl Graft {
         self.process.0.wait().expect("it was started");
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.0.try_wait().expect("it was started").is_some()
+    }
+
     /// The next line of its log, which is JSON.
     #[track_caller]
     pub fn log_line(&mut self) -> Value {
