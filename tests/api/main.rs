@@ -27,6 +27,7 @@ mod exported;
 mod features;
 mod finetune;
 mod goldens;
+mod growth;
 mod hangups;
 mod health;
 mod inputs;
