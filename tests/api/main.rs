@@ -19,6 +19,7 @@ mod damaged;
 mod data;
 mod datasets;
 mod default_model;
+mod deletions;
 mod disk_full;
 mod documents;
 mod evaluate;
