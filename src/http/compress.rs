@@ -176,6 +176,44 @@ mod tests {
         assert_eq!(compressed.headers()[header::CONTENT_ENCODING], "gzip");
     }
 
+    #[tokio::test]
+    async fn what_waits_or_is_compressed_holds_its_memory_until_that_is_over() {
+        let admissions = crate::http::testing::admissions(100_000);
+        let admission = admissions.clone();
+        let answer = async move || {
+            let admission = admission.admit(&Client::local(), None);
+            admission.take(5000).expect("there is room");
+            let mut response = Response::new(Body::from("text ".repeat(1000)));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+            response.extensions_mut().insert(admission);
+            response
+        };
+        let lane = Lane::new("test", 1, usize::MAX);
+        let compress = axum::middleware::from_fn_with_state(lane.clone(), compress);
+        let router = axum::Router::new().route("/", axum::routing::get(answer)).layer(compress);
+        let ask = || {
+            let request = Request::builder().uri("/").header("accept-encoding", "gzip").body(Body::empty());
+            Box::pin(router.clone().oneshot(request.expect("a request")))
+        };
+        let turn = lane.turn(Origin { client: Client::local(), request: 0 }).await.expect("it is free");
+        let mut waiting = ask();
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert_eq!(admissions.memory().used(), 5000);
+        drop(waiting);
+        assert_eq!(admissions.memory().used(), 0, "what has not begun is forgotten with its client");
+        drop(turn);
+        let mut begun = ask();
+        assert!(begun.as_mut().now_or_never().is_none(), "it is compressed on another thread");
+        drop(begun);
+        while admissions.memory().used() > 0 || lane.running() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let answered = ask().await.expect("a router is infallible");
+        assert_eq!(admissions.memory().used(), 5000, "until its last byte is sent");
+        drop(answered);
+        assert_eq!(admissions.memory().used(), 0);
+    }
+
     #[test]
     fn fixed_bytes_are_shared_by_all_answers() {
         let fixed = Fixed::new(HeaderValue::from_static("text/plain"), Bytes::from_static(&[b'x'; 5000]));

@@ -38,6 +38,7 @@ mod jobs;
 mod keys;
 mod killed;
 mod layouts;
+mod leaving;
 mod limits;
 mod listing;
 mod loading;
