@@ -51,12 +51,18 @@ class Figures:
     def slowest(self) -> float:
         return max(self.latencies, default=0.0)
 
+    @property
+    def late(self) -> float:
+        """The 99th percentile."""
+        if len(self.latencies) < 2:
+            return self.slowest
+        return statistics.quantiles(self.latencies, n=100, method="inclusive")[98]
+
     def milliseconds(self) -> str:
         """Median, 99th percentile and maximum."""
         if len(self.latencies) < 2:
             return "–"
-        last = statistics.quantiles(self.latencies, n=100, method="inclusive")[98]
-        values = (statistics.median(self.latencies), last, self.slowest)
+        values = (statistics.median(self.latencies), self.late, self.slowest)
         return " / ".join(f"{value * 1e3:.0f}" for value in values)
 
 

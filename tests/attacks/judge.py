@@ -139,6 +139,7 @@ def _judge(expect: Expectation, server: Server, result: Result) -> None:
         f"{served.share('200'):.0%} of honest predictions were served": served.share("200") < expect.served,
         f"an honest prediction took {served.slowest:.1f} s": served.slowest > expect.slowest,
         f"/healthz took {health.slowest:.1f} s": health.slowest > expect.slowest_health,
+        f"the 99th percentile of /healthz is {health.late:.1f} s": health.late > expect.late_health,
         f"/healthz answered {dict(health.outcomes)}": health.share("200") < 1,
         f"memory grew by {result.peak.memory - result.before.memory:.0f} MB":
             result.peak.memory - result.before.memory > expect.memory,

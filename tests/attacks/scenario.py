@@ -28,9 +28,10 @@ class Expectation:
 
     # Honest predictions answered with 200, of all; the others must be clear refusals.
     served: float = 0.95
-    # The slowest honest prediction, and the slowest answer of /healthz.
+    # The slowest honest prediction, the slowest answer of /healthz, and its 99th percentile.
     slowest: float = 5.0
     slowest_health: float = 2.0
+    late_health: float = 1.0
     # Growth at the peak: what two images of 49 megapixels take while they are decoded, and some more.
     memory: float = 1000.0
     kernel: float = 512.0

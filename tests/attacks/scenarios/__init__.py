@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..scenario import Scenario
-from . import access, datasets, disks, images, imports, jobs, models, readers, senders, sharing, store
+from . import access, datasets, disks, images, imports, jobs, leavers, models, readers, senders, sharing, store
 
-MODULES = (images, senders, readers, sharing, access, models, datasets, imports, store, disks, jobs)
+MODULES = (images, leavers, senders, readers, sharing, access, models, datasets, imports, store, disks, jobs)
 ALL: list[Scenario] = [one for module in MODULES for one in module.SCENARIOS]

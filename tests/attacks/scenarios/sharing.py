@@ -177,7 +177,7 @@ SCENARIOS = [
     ),
     Scenario(
         "large-json", "large answers in JSON, compressed, by four clients", large_json,
-        expect=Expectation(slowest_health=1, stop=35),
+        expect=Expectation(slowest_health=1, late_health=0.3, stop=35),
     ),
     Scenario(
         "loads", "requests for models that are not loaded, and clients that leave", loads, with_small_models,
