@@ -86,7 +86,12 @@ async fn bad_parameters_say_what_would_be_right() {
         bad("/models/colours@1/predict?version=2", "`version` is `1` in `model` but `2` in the query"),
         (app.ask(Method::GET, "/models/colours@1"), 422, "invalid_parameter", "leave `@1` out"),
         (app.ask(Method::PUT, "/models/colours@1/stable"), 422, "invalid_parameter", "leave `@1` out"),
-        (app.ask(Method::GET, "/models?label=red"), 422, "invalid_parameter", "(this route takes `limit`, `after`, `problems_after`)"),
+        (
+            app.ask(Method::GET, "/models?label=red"),
+            422,
+            "invalid_parameter",
+            "(this route takes `limit`, `after`, `problems_after`)",
+        ),
         (app.ask(Method::GET, "/models/colours/layers?version=0"), 422, "invalid_parameter", "a whole number from 1"),
     ];
     check(&app, rows).await;

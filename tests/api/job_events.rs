@@ -139,7 +139,8 @@ async fn streams_are_bounded_and_given_back() {
 #[tokio::test]
 async fn events_are_read_within_the_memory_of_their_client() {
     let setup = Setup::empty().configured(|config| config.server.max_client_percent = 100);
-    let (app, jobs, memory) = setup.with_jobs_and_memory(Plans::default()).await;
+    let (app, jobs) = setup.with_jobs(Plans::default()).await;
+    let memory = app.engine.admissions().memory().clone();
     let answer = app.send(finetune(&app, "", &json!({"name": "cats"}))).await;
     let id = answer.json()["id"].as_str().expect("a job has an id").to_owned();
     let room = async || memory.used() == 0;

@@ -19,7 +19,6 @@ use graft::{
     registry::Repository,
     runtime::Runtime,
     service::Service,
-    work::Budget,
 };
 use reqwest::{Client, Method, RequestBuilder};
 use tempfile::TempDir;
