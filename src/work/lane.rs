@@ -101,8 +101,7 @@ impl Lane {
     }
 
     /// How much waits now, of those that left, too.
-    #[cfg(test)]
-    pub(crate) fn waiting(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.inner.lock().waiting.len()
     }
 
