@@ -3,10 +3,11 @@
 //! Knows neither HTTP nor jobs: who uses a data set is not asked here.
 
 use std::{
+    collections::HashMap,
     fs, io,
     ops::Deref,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use uuid::Uuid;
@@ -29,6 +30,7 @@ use crate::{
     config::DatasetsConfig,
     preprocess::Limits,
     registry::hidden,
+    telemetry::{News, Trouble},
     work::{Budget, Client, Exceeded, Memory, Share},
 };
 
@@ -45,6 +47,8 @@ pub(super) struct Inner {
     pub quota: Quota,
     pub uploads: Budget,
     checker: Checker,
+    /// What keeps which data set from being read; held for a look alone.
+    skipped: Mutex<HashMap<PathBuf, Trouble>>,
 }
 
 /// A data set that nobody else sees; it goes when this is dropped, and when its process dies.
@@ -99,7 +103,8 @@ impl Datasets {
         for path in staging::clean(&dir)? {
             tracing::info!(path = %path.display(), "removed leftovers of a process that died");
         }
-        let sizes = ids(&dir)?.into_iter().filter_map(|id| readable(&dir.join(id))).map(|summary| summary.bytes);
+        let skipped = Mutex::default();
+        let sizes = ids(&dir)?.into_iter().filter_map(|id| readable(&dir.join(id), &skipped)).map(|summary| summary.bytes);
         let used = sizes.fold(0, u64::saturating_add);
         let inner = Inner {
             dir,
@@ -107,6 +112,7 @@ impl Datasets {
             uploads: Budget::shared(config.max_uploads as u64, config.max_client_percent, 1),
             checker: Checker::new(config.check_threads, config.max_uploads, limits, decoding),
             config,
+            skipped,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -139,7 +145,7 @@ impl Datasets {
         let mut shown = Vec::new();
         for dir in page.into_iter().map(|id| self.inner.dir.join(id)) {
             let _held = hold(summary_memory(&dir))?;
-            shown.extend(readable(&dir).map(&show));
+            shown.extend(readable(&dir, &self.inner.skipped).map(&show));
         }
         Ok((shown, next))
     }
@@ -309,8 +315,17 @@ fn ids(dir: &Path) -> Result<Vec<String>, Error> {
     Ok(ids)
 }
 
-/// What is known of the data set in the folder `dir`, if it can be read.
-fn readable(dir: &Path) -> Option<Summary> {
-    let warn = |error: &Error| tracing::warn!(path = %dir.display(), %error, "skipping a data set that cannot be read");
-    read_summary(dir).inspect_err(warn).ok()
+/// What is known of the data set in the folder `dir`, if it can be read; why not is logged when it is news to `skipped`.
+fn readable(dir: &Path, skipped: &Mutex<HashMap<PathBuf, Trouble>>) -> Option<Summary> {
+    let read = read_summary(dir);
+    let mut skipped = skipped.lock().unwrap_or_else(PoisonError::into_inner);
+    match &read {
+        Ok(_) => drop(skipped.remove(dir)),
+        Err(_) => {
+            if let Some(News::Wrong(error)) = skipped.entry(dir.to_owned()).or_default().of(&read) {
+                tracing::warn!(path = %dir.display(), error, "skipping a data set that cannot be read");
+            }
+        }
+    }
+    read.ok()
 }
