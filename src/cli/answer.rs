@@ -1,6 +1,6 @@
-//! Answers on stdout and notes on stderr, in which no name of a file, a layer or a class moves the cursor; a reader that wanted the first lines alone, as `head` does, is no error.
+//! Answers on stdout and notes on stderr, in which no name of a file, a layer or a class moves the cursor.
 //!
-//! Knows no command.
+//! A reader that wanted the first lines alone, as `head` does, is no error. Knows no command.
 
 use std::{
     fmt::Display,

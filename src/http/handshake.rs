@@ -1,4 +1,4 @@
-//! TLS handshakes: their arithmetic on a lane of threads, in turns of their clients, and how many each client may have under way.
+//! TLS handshakes: their arithmetic on a lane of threads, in turns of clients, and how many each client may have under way.
 //!
 //! An RSA signature takes milliseconds: on the threads that answer, a flood of handshakes would hold everybody up. Knows no files.
 
@@ -84,8 +84,8 @@ impl Handshakes {
         Ok(Opening::Secured(Box::new(self.finish(handshake, &client).await?)))
     }
 
-    /// Takes step after step, each in its turn, whichever of them signs: for a client that has to begin anew (HelloRetryRequest) it is
-    /// not the first.
+    /// Takes step after step, each in its turn, whichever of them signs: for a client that has to begin anew (HelloRetryRequest) it
+    /// is not the first.
     async fn finish(&self, mut handshake: Handshake, client: &Client) -> io::Result<TlsStream<TcpStream>> {
         let ready = Arc::new(Ready::default());
         loop {

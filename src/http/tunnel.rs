@@ -11,7 +11,7 @@ use axum::{
 
 use super::error::ApiError;
 
-/// Middleware: refuses `CONNECT`, after which neither side knows what the next bytes are, so that the connection ends with the answer.
+/// Middleware: refuses `CONNECT`, after which neither side knows what the next bytes are, and ends the connection with the answer.
 pub async fn refuse(request: Request, next: Next) -> Response {
     if request.method() != Method::CONNECT {
         return next.run(request).await;

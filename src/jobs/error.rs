@@ -38,7 +38,7 @@ pub enum Error {
     #[error("the job store `{path}` cannot be migrated; use the graft that wrote it or move the file away")]
     Migrate {
         /// The file.
-        path: PathBuf,
+        path: ServerPath,
         /// Which migration failed.
         #[source]
         source: Box<sqlx::migrate::MigrateError>,
