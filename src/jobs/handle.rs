@@ -154,7 +154,8 @@ impl Jobs {
         self.store().counts().await
     }
 
-    /// What there is of a job's events behind an id: at most `limit`, and no more than `bytes` of text unless the first is longer.
+    /// What there is of a job's events behind an id: at most `limit`, and no more than `bytes` of text unless the first is
+    /// longer.
     ///
     /// # Errors
     /// As [`Store::ahead`].

@@ -26,7 +26,8 @@ const SECONDS: [f64; 16] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 /// Buckets of histograms whose name ends in `_images`: sizes of batches, requests and queues.
 const IMAGES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
-/// Histograms without a new value for so long are forgotten: there is one for every model that ever answered, and each has many lines.
+/// Histograms without a new value for so long are forgotten: there is one for every model that ever answered, and each has many
+/// lines.
 /// Counters and gauges stay, since who reads them cannot tell one that is gone from one that was never there.
 const IDLE: Duration = Duration::from_hours(24);
 

@@ -107,8 +107,8 @@ pub async fn list(
 
 /// One data set
 ///
-/// With the first 10 000 of its classes (`class_count` in all, in pages at `/datasets/{id}/classes`), and the first 1000 of the files
-/// that were skipped, and why (`skipped_count` in all, in pages at `/datasets/{id}/skipped`).
+/// With the first 10 000 of its classes (`class_count` in all, in pages at `/datasets/{id}/classes`), and the first 1000 of the
+/// files that were skipped, and why (`skipped_count` in all, in pages at `/datasets/{id}/skipped`).
 #[utoipa::path(get, path = "/datasets/{id}", operation_id = "get_dataset", tag = "datasets", params(DatasetPath), responses((status = 200, description = "The data set", body = DatasetDto), Problems<{ PARAMETERS | ANSWER | codes!(UnknownDataset) }>))]
 pub async fn show(
     extract::State(state): extract::State<State>,

@@ -28,8 +28,8 @@ pub struct Ahead {
 }
 
 impl Store {
-    /// The events of a job whose ids are greater than `after`: at most `limit`, and no more than `bytes` of text unless the first is
-    /// longer.
+    /// The events of a job whose ids are greater than `after`: at most `limit`, and no more than `bytes` of text unless the first
+    /// is longer.
     ///
     /// # Errors
     /// [`Error::UnknownJob`].

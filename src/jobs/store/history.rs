@@ -140,7 +140,8 @@ impl Store {
         Ok(State::ALL.iter().map(|state| (*state, of(*state))).collect())
     }
 
-    /// At most `limit` events of a job whose ids are greater than `after`, in order, whatever memory they take: for tools and tests.
+    /// At most `limit` events of a job whose ids are greater than `after`, in order, whatever memory they take: for tools and
+    /// tests.
     ///
     /// # Errors
     /// [`Error::UnknownJob`].
