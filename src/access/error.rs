@@ -13,13 +13,13 @@ pub enum Refused {
     )]
     Missing,
     /// What it has instead of a key in a header.
-    #[error("{0}; send one key, as `Authorization: Bearer KEY` or as `X-API-Key: KEY`")]
+    #[error("{0}; send one, as `Authorization: Bearer KEY` or as `X-API-Key: KEY`")]
     Malformed(&'static str),
     /// No key that is in force.
     #[error("the key is not known here, or was revoked (`graft keys list` shows the names of those in force)")]
     Unknown,
     /// A key whose time is over.
-    #[error("the key `{name}` has expired; `graft keys set {name} --expires` gives it more time")]
+    #[error("the key `{name}` has expired; `graft keys set {name} --expires WHEN` gives it more time")]
     Expired {
         /// The key.
         name: KeyName,
@@ -59,7 +59,7 @@ pub enum Refused {
         burst: u32,
     },
     /// As many requests as the key may have are in flight.
-    #[error("the key `{name}` may have {limit} requests in flight; wait for one of them to end")]
+    #[error("the key `{name}` may have {limit} request{} in flight; wait for one to end", if *.limit == 1 { "" } else { "s" })]
     InFlight {
         /// The key.
         name: KeyName,
@@ -81,12 +81,12 @@ pub enum Refused {
     /// The keys are gone with the store that had them.
     #[error(
         "API keys were made on this server's data folder, and its `jobs.db` holds none: the file was removed or replaced, so nobody is \
-         let in. Whoever runs graft puts it back, or makes new keys (`graft keys create`); to answer without keys, remove the file \
-         `keys-were-made` in the folder of `data.dir`, or set `server.auth` to `off`"
+         let in. Whoever runs graft puts it back, or makes new keys (`graft keys create`); to answer without keys, whoever does removes the file \
+         `keys-were-made` in the folder of `data.dir`, or sets `server.auth` to `off`. Either way graft is then restarted"
     )]
     Lost,
     /// Nobody can tell whether the key is in force.
-    #[error("graft cannot read its keys, and lets nobody in on a guess; its log says why. Try again shortly")]
+    #[error("graft cannot read its keys, and lets nobody in on a guess; its log says why, and whether it has to be restarted")]
     Unreadable,
 }
 

@@ -12,6 +12,7 @@ use super::{
     error::Refused,
     key::{Digest, Key, KeyId},
     limits::{Full, Limits, Place, Room, Usage},
+    name::KeyName,
     scope::Scope,
 };
 use crate::{config::Auth, work::Client};
@@ -65,6 +66,29 @@ pub struct Admitted {
     _place: Arc<Place>,
 }
 
+/// What a look at the store has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewal {
+    /// Whether requests need a key from now on.
+    pub closed: bool,
+    /// Keys that were not there before.
+    pub begun: Vec<KeyName>,
+    /// Keys that are there no longer.
+    pub ended: Vec<KeyName>,
+    /// How many there are.
+    pub in_force: usize,
+}
+
+impl Snapshot {
+    /// Names of the keys of `other` that are not here.
+    fn missing_of(&self, other: &Self) -> Vec<KeyName> {
+        let missing = other.keys.iter().filter(|(id, _)| !self.keys.contains_key(id));
+        let mut names: Vec<_> = missing.map(|(_, held)| held.key.name.clone()).collect();
+        names.sort();
+        names
+    }
+}
+
 impl Gate {
     /// A gate that `auth` rules, over the `keys` in force at `now`.
     pub fn new(auth: Auth, keys: Vec<Key>, made: impl Into<Made>, now: Instant) -> Self {
@@ -74,15 +98,27 @@ impl Gate {
         gate
     }
 
-    /// Replaces the snapshot by what the store held at `now`; what holders have asked lately stays.
-    pub fn renew(&self, keys: Vec<Key>, made: impl Into<Made>, now: Instant) {
+    /// Replaces the snapshot by what the store held at `now`; what holders have asked lately stays. A gate that needed keys goes on
+    /// needing them, whatever becomes of the store: who may be answered without was checked when the process began.
+    pub fn renew(&self, keys: Vec<Key>, made: impl Into<Made>, now: Instant) -> Renewal {
         let before = self.snapshot();
+        let made = match made.into() {
+            Made::Never if before.made != Made::Never => Made::Lost,
+            made => made,
+        };
         let held = |key: Key| {
             let usage = before.keys.get(&key.id).map(|held| Arc::clone(&held.usage)).unwrap_or_default();
             (key.id.clone(), Arc::new(Held { key, usage }))
         };
-        let snapshot = Snapshot { keys: keys.into_iter().map(held).collect(), made: made.into(), read: now };
+        let snapshot = Snapshot { keys: keys.into_iter().map(held).collect(), made, read: now };
+        let renewal = Renewal {
+            closed: !self.closed(&before) && self.closed(&snapshot),
+            begun: before.missing_of(&snapshot),
+            ended: snapshot.missing_of(&before),
+            in_force: snapshot.keys.len(),
+        };
         self.replace(snapshot);
+        renewal
     }
 
     /// Needs a key from now on, while the store that says which are in force cannot be read.

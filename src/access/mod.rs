@@ -11,7 +11,7 @@ mod name;
 mod scope;
 
 pub use error::Refused;
-pub use gate::{Admitted, Gate, Made};
+pub use gate::{Admitted, Gate, Made, Renewal};
 pub use guesses::Guesses;
 pub use key::{Digest, Key, KeyId, NewKey};
 pub use limits::{Limits, Room};

@@ -7,7 +7,10 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram};
 const COUNTERS: &[(&str, &str)] = &[
     ("graft_requests_total", "Requests that were answered, by route, method and status."),
     ("graft_refusals_total", "Answers that are problems, by their code."),
-    ("graft_connections_refused_total", "Connections that were closed because too many were open, or began a TLS handshake."),
+    (
+        "graft_connections_refused_total",
+        "Connections that were closed because too many were open, or too many TLS handshakes under way.",
+    ),
     ("graft_images_total", "Images, by model and by what became of them."),
     ("graft_jobs_total", "Runs of jobs that ended, by how."),
 ];

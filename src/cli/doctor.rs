@@ -140,7 +140,8 @@ fn server(url: &str, agent: &ureq::Agent, report: &mut Report) {
             "server",
             format_args!(
                 "{ready} has a certificate that is not trusted here ({error}): ask by a name that it is for, give the certificate of \
-                 whoever signed it (`--ca FILE`), or ask on the server's machine with `--running`, which trusts any"
+                 whoever signed it (`--ca FILE`; one that signs itself has to say `CA:FALSE`, as that in docs/security.md does), or ask on \
+                 the server's machine with `--running`, which trusts any"
             ),
         ),
         Err(error) => report.fail("server", format_args!("{ready} cannot be reached: {error}")),

@@ -118,10 +118,11 @@ impl Keys {
             }
             bail!("{} does not exist, so there are no keys; `--set data.dir=DIR` names another data folder", file.display());
         }
+        let is_new = !file.exists();
         block_on(async {
             let keys = jobs::Keys::open(&config.data.dir).await?;
             match self.command {
-                Command::Create(create) => create.run(&keys, &config).await,
+                Command::Create(create) => create.run(&keys, &config, is_new).await,
                 Command::List(list) => list.run(&keys, &config).await,
                 Command::Set(set) => set.run(&keys).await,
                 Command::Revoke(revoke) => revoke.run(&keys).await,
@@ -131,12 +132,17 @@ impl Keys {
 }
 
 impl Create {
-    async fn run(self, keys: &jobs::Keys, config: &Config) -> anyhow::Result<()> {
+    async fn run(self, keys: &jobs::Keys, config: &Config, is_new: bool) -> anyhow::Result<()> {
         let Self { name, scope, images_per_second, burst, in_flight, expires, json } = self;
         let limits = Limits { images_per_second, burst, in_flight };
         let expires = expires.and_then(|expires| expires.after(SystemTime::now()));
-        if expires.is_some_and(|expires| expires <= SystemTime::now()) {
-            bail!("the key would have expired already; give a time to come (`--expires`)");
+        check_expiry(expires)?;
+        if is_new {
+            answer::note(format_args!(
+                "there was no `jobs.db` in {}, and now there is: a server whose data folder is another (`--set data.dir=DIR`, \
+                 `GRAFT__DATA__DIR`) knows nothing of this key",
+                std::path::absolute(&config.data.dir)?.display()
+            ));
         }
         let first = keys.list().await?.is_empty() && keys.revoked().await?.is_empty();
         let (key, new) = keys.create(&name, widest(&scope), limits, expires).await?;
@@ -210,11 +216,16 @@ impl Set {
         if scope.is_none() && images_per_second.is_none() && burst.is_none() && in_flight.is_none() && expires.is_none() {
             bail!("nothing to set: give `--scope`, `--images-per-second`, `--burst`, `--in-flight` or `--expires`");
         }
+        check_expiry(expires.and_then(|expires| expires.after(SystemTime::now())))?;
         let change = |key: &mut Key| {
             let set = |value: &mut Option<u32>, bound: Option<Bound>| *value = bound.map_or(*value, |Bound(bound)| bound);
             key.scope = scope.as_deref().map_or(key.scope, widest);
             set(&mut key.limits.images_per_second, images_per_second);
             set(&mut key.limits.burst, burst);
+            if burst.is_none() && key.limits.images_per_second.is_none() {
+                // A burst of nothing: it goes with the limit that it belongs to.
+                key.limits.burst = None;
+            }
             set(&mut key.limits.in_flight, in_flight);
             key.expires = expires.map_or(key.expires, |expires| expires.after(SystemTime::now()));
         };
@@ -238,6 +249,13 @@ impl Revoke {
         }
         Ok(())
     }
+}
+
+fn check_expiry(expires: Option<SystemTime>) -> anyhow::Result<()> {
+    if expires.is_some_and(|expires| expires <= SystemTime::now()) {
+        bail!("the key would have expired already; give a time to come (`--expires`), or end it with `graft keys revoke`");
+    }
+    Ok(())
 }
 
 /// Each scope includes those before it, so that the widest says it all.

@@ -1,15 +1,21 @@
-//! Request bodies within bounds: bytes per request, bytes in memory over all requests and answers.
+//! Bodies within bounds: bytes per request, bytes in memory over all requests and answers; and what answers are made of.
 //!
 //! Knows bytes alone; what they hold is [`super::images`]'s, how fast they come [`super::pace`]'s.
 
-use std::error::Error;
+use std::{
+    error::Error,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     http::{HeaderMap, header},
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt};
+use hyper::body::{Frame, SizeHint};
 
 use super::error::ApiError;
 use crate::{inference::Admission, work::Exceeded};
@@ -178,6 +184,37 @@ pub fn outgoing<H: Send + 'static>(bytes: Vec<u8>, held: H) -> Body {
     Body::from(Bytes::from_owner(Holding { bytes, _held: held }))
 }
 
+/// A body of `length` bytes, which `chunks` give: whoever sends it knows when all of it is there.
+pub fn streamed(chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'static, length: u64) -> Body {
+    Body::new(Streamed { body: Body::from_stream(chunks), left: length })
+}
+
+struct Streamed {
+    body: Body,
+    left: u64,
+}
+
+impl HttpBody for Streamed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.left = self.left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +241,19 @@ mod tests {
         check(&["ab", "c", "d"], 4, 100, Ok("abcd")).await;
         check(&["ab", "cde"], 4, 100, Err(BodyFault::TooLarge { limit: 4 })).await;
         check(&["ab", "cde"], 100, 4, Err(BodyFault::Busy { of_client: false })).await;
+    }
+
+    #[tokio::test]
+    async fn a_body_of_known_length_ends_with_its_last_byte() {
+        let chunks = futures_util::stream::iter(["ab", "c"].map(|text| Ok(Bytes::from_static(text.as_bytes()))));
+        let mut body = streamed(chunks, 3);
+        assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(3), false));
+        let mut read = Vec::new();
+        while !body.is_end_stream() {
+            let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+            read.extend(frame.expect("there is more").expect("it arrives").into_data().expect("bytes"));
+        }
+        assert_eq!((read.as_slice(), body.size_hint().exact()), (b"abc".as_slice(), Some(0)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Whatever runs in the task of a request adds what it finds out ([`note`]). Knows no route.
 
 use std::{
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -14,7 +15,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes, HttpBody},
-    extract::Request,
+    extract::{ConnectInfo, Request},
     http::Method,
     middleware::Next,
     response::Response,
@@ -55,6 +56,8 @@ struct Line {
     bytes_out: AtomicU64,
     started: Instant,
     span: Span,
+    /// Where its connection came from.
+    peer: Option<IpAddr>,
 }
 
 /// Adds to the line of the request at hand; outside of one it does nothing.
@@ -66,7 +69,9 @@ pub fn note(add: impl FnOnce(&mut Facts)) {
 pub async fn log(request: Request, next: Next) -> Response {
     let span = observe::span(&request);
     let started = Instant::now();
-    let line = Arc::new(Line { facts: Mutex::default(), bytes_in: 0.into(), bytes_out: 0.into(), started, span: span.clone() });
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical());
+    let (bytes_in, bytes_out) = (AtomicU64::default(), AtomicU64::default());
+    let line = Arc::new(Line { facts: Mutex::default(), bytes_in, bytes_out, started, span: span.clone(), peer });
     let mut end = End { line: Arc::clone(&line), status: LEFT, complete: false };
     let is_head = request.method() == Method::HEAD;
     let received = Arc::clone(&line);
@@ -95,6 +100,7 @@ impl Drop for End {
         let total_ms = (line.started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         let _in = line.span.enter();
         tracing::info!(
+            client = line.peer.map(tracing::field::display),
             status = self.status,
             code,
             key,

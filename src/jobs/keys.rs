@@ -15,7 +15,7 @@ use super::{
     time::Timestamp,
 };
 use crate::{
-    access::{Gate, Key, KeyName, Limits, Made, NewKey, Refused, Scope},
+    access::{Gate, Key, KeyName, Limits, Made, NewKey, Refused, Renewal, Scope},
     config::Auth,
     message::Listed,
     telemetry::{News, Trouble},
@@ -191,9 +191,9 @@ impl Keys {
             gate.close();
         }
         let StoredKeys { keys, unreadable, in_use } = stored?;
-        gate.renew(keys, self.made(in_use), asked);
+        let renewal = gate.renew(keys, self.made(in_use), asked);
         let marked = if in_use { self.store.mark_keys().await } else { Ok(()) };
-        Ok(Found { unreadable, marked })
+        Ok(Found { renewal, unreadable, marked })
     }
 
     fn made(&self, in_use: bool) -> Made {
@@ -219,7 +219,8 @@ impl Keys {
                 Some(News::Over) => tracing::info!("the API keys can be read again"),
                 None => {}
             }
-            let Ok(Found { unreadable, marked }) = renewed else { continue };
+            let Ok(Found { renewal, unreadable, marked }) = renewed else { continue };
+            report(&renewal);
             let unreadable = (!unreadable.is_empty()).then(|| format!("{:#}", Listed::of(unreadable)));
             match rows.news(unreadable) {
                 Some(News::Wrong(keys)) => tracing::warn!(keys, "some API keys cannot be read; the others count"),
@@ -243,9 +244,24 @@ impl Keys {
 
 /// What a look at the keys found besides them.
 struct Found {
+    renewal: Renewal,
     unreadable: Vec<UnreadableKey>,
     /// Whether it is kept outside of the store that there are keys.
     marked: io::Result<()>,
+}
+
+/// Logs what has changed about who is let in.
+fn report(renewal: &Renewal) {
+    let Renewal { closed, begun, ended, in_force } = renewal;
+    for key in begun {
+        tracing::info!(%key, in_force, "an API key was made");
+    }
+    for key in ended {
+        tracing::info!(%key, in_force, "an API key was revoked, and lets nobody in any more");
+    }
+    if *closed {
+        tracing::info!(in_force, "every request needs an API key from now on");
+    }
 }
 
 impl Jobs {

@@ -5,7 +5,6 @@
 use std::io::Read;
 
 use axum::{
-    body::Body,
     extract::{self, Request},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -22,6 +21,7 @@ use super::{
 use crate::{
     graph::{self, SingleFile},
     http::{
+        body,
         code::{ANSWER, BODY, MODEL, VERSION, codes},
         dto::ModelDetail,
         error::ApiError,
@@ -121,13 +121,12 @@ pub async fn download(
         engine.single_file(&named, version).map(|file| (id, file, held))
     };
     let (id, file, held) = state.service().opened(&asking, open).await.map_err(too_large)?;
-    let mut headers = HeaderMap::new();
+    let (mut headers, length) = (HeaderMap::new(), file.length());
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers.insert(header::CONTENT_LENGTH, file.length().into());
     // Model names have a narrow alphabet; the repository refuses others.
     let disposition = format!("attachment; filename=\"{model}-{version}.onnx\"");
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_str(&disposition).map_err(ApiError::internal)?);
-    Ok((model_headers(&id), headers, Body::from_stream(chunks(file, held))).into_response())
+    Ok((model_headers(&id), headers, body::streamed(chunks(file, held), length)).into_response())
 }
 
 /// A model that does not fit one file is the client's to know; anything else about its files is ours.

@@ -16,7 +16,8 @@ pub(in crate::jobs) const MARKER: &str = "keys-were-made";
 /// For whoever finds the file.
 const TEXT: &str = "\
 API keys were made on this data folder (`graft keys`). They are kept in jobs.db; without that file nobody is let in.
-Put jobs.db back, or make new keys (`graft keys create`). Remove this file to answer without keys again.
+Put jobs.db back, or make new keys (`graft keys create`), and restart graft. Where jobs.db holds no key, none revoked either, removing this
+file and restarting opens graft again; to answer without keys whatever there is, set `server.auth` to `off`.
 ";
 
 /// Whether keys were ever made, whatever became of them.

@@ -187,7 +187,8 @@ async fn a_store_that_is_lost_opens_no_server() {
     // Either way out.
     fs::remove_file(&marker).expect("it is there");
     fresh.renew(&gate).await.expect("it can be read");
-    assert!(!gate.is_closed());
+    assert!(gate.has_lost_keys(), "a server that runs does not open");
+    assert!(!fresh.gate(Auth::Auto).await.expect("it can be read").is_closed(), "one that is started does");
     fresh.create(&name("ci"), Scope::Predict, NO_LIMITS, None).await.expect("a new name");
     fresh.renew(&gate).await.expect("it can be read");
     assert!(gate.is_closed() && !gate.has_lost_keys());
