@@ -17,7 +17,7 @@ pub struct KeyName(Arc<str>);
 pub enum InvalidName {
     /// Too long, or of other letters.
     #[error(
-        "`{}` is no name of a key: it has 1 to {MAX_LENGTH} of the letters a to z, digits, `.`, `_` and `-`, and begins with a letter \
+        "`{}` is no name of a key: it has 1 to {MAX_LENGTH} of the letters a to z (either case), digits, `.`, `_` and `-`, and begins with a letter \
          or digit",
         excerpt(.0)
     )]

@@ -77,7 +77,7 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, Error> {
     // Fails only where someone else's log is installed already.
     let _ = match config.log_format {
         LogFormat::Text => registry.with(text).try_init(),
-        LogFormat::Json => registry.with(json.json().flatten_event(true)).try_init(),
+        LogFormat::Json => registry.with(json.json().flatten_event(true).with_span_list(false)).try_init(),
     };
     *installed = Some(telemetry.clone());
     Ok(telemetry)
