@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, bail};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinSet,
@@ -85,8 +85,7 @@ impl App {
         let state = http::State::new(service, config.server.clone(), Some(telemetry.clone())).behind(gate.clone());
         let tls = config.server.tls.map(http::Tls::open).transpose()?;
         let ServerConfig { host, port, .. } = config.server;
-        let listener = TcpListener::bind((host, port)).await;
-        let listener = listener.with_context(|| {
+        let listener = listen((host, port).into(), config.server.max_connections).with_context(|| {
             format!(
                 "cannot listen on {host}:{port} (`server.host`, `server.port`; choose another with `GRAFT__SERVER__PORT=8081`)"
             )
@@ -148,6 +147,15 @@ impl App {
         upkeep.abort();
         served
     }
+}
+
+/// Listens on `address`; as many connections as may be open wait to be accepted, so that a burst of them holds up nobody's.
+fn listen(address: SocketAddr, connections: usize) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As the standard library does: a port whose last connections linger can be listened on.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(u32::try_from(connections).unwrap_or(u32::MAX))
 }
 
 /// Removes what killed imports and jobs left in the repository; one that cannot be written to is served all the same.

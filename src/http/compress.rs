@@ -49,7 +49,8 @@ pub async fn compress(State(lane): State<Lane>, request: Request, next: Next) ->
     let (compressed, (admission, admitted)) = lane.run(origin, work).await.expect("any number may wait");
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    let body = outgoing(compressed, admission.map(Admission::into_memory));
+    let length = compressed.len();
+    let body = outgoing(compressed, admission.map(|admission| admission.into_memory(length)));
     Response::from_parts(parts, access::holding(body, admitted))
 }
 

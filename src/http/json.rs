@@ -197,7 +197,8 @@ pub async fn answer_with<H: IntoResponseParts + Send + 'static, T: Serialize + '
 
 fn sent(bytes: Vec<u8>, admission: Admission) -> Response {
     let media_type = [(header::CONTENT_TYPE, "application/json")];
-    (media_type, Extension(admission.clone()), body::outgoing(bytes, admission.into_memory())).into_response()
+    let length = bytes.len();
+    (media_type, Extension(admission.clone()), body::outgoing(bytes, admission.into_memory(length))).into_response()
 }
 
 /// `value` as JSON of at most `limit` bytes, for which memory is taken as it grows.
@@ -205,7 +206,15 @@ fn sent(bytes: Vec<u8>, admission: Admission) -> Response {
 /// # Errors
 /// As [`answer`].
 pub fn written(value: &impl Serialize, limit: usize, admission: &Admission) -> Result<Vec<u8>, ApiError> {
-    let mut writer = Metered { bytes: Vec::new(), taken: 0, limit, admission };
+    written_within(value, limit, 0, admission)
+}
+
+/// The same where memory has been `taken` already.
+///
+/// # Errors
+/// As [`answer`].
+pub fn written_within(value: &impl Serialize, limit: usize, taken: usize, admission: &Admission) -> Result<Vec<u8>, ApiError> {
+    let mut writer = Metered { bytes: Vec::new(), taken: taken.min(limit), limit, admission };
     let Err(error) = serde_json::to_writer(&mut writer, value) else { return Ok(writer.bytes) };
     let error = io::Error::from(error);
     match error.get_ref().and_then(|fault| fault.downcast_ref::<BodyFault>()).copied() {

@@ -31,6 +31,9 @@ use crate::{
 /// After so many connections that were accepted in a row, a want of files is over: one that is closed lets the next in.
 const ACCEPTED_AGAIN: usize = 64;
 
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
 /// How long to wait when the process may open no more files.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -106,11 +109,11 @@ pub async fn serve(
 }
 
 impl Shared {
-    /// The handshake, in the time of a header.
+    /// The handshake, in the time of a header, and in ten seconds at most: clients finish theirs at once.
     async fn open(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<(Stream, Connection)> {
         // Small answers should not wait for more to send; failing to say so only costs latency.
         let _ = stream.set_nodelay(true);
-        tokio::time::timeout(self.times.header, stream::open(stream, peer, self.handshakes.as_ref())).await?
+        tokio::time::timeout(self.times.header.min(HANDSHAKE), stream::open(stream, peer, self.handshakes.as_ref())).await?
     }
 
     /// Answers the requests of one connection.

@@ -3,13 +3,17 @@
 use super::{accept::Format, error::ApiError, image_parameters::Form};
 use crate::{
     inference::{LayerSpec, Plan, Pool},
+    registry::LabelSizes,
     tensor::Dtype,
 };
 
 /// Longest shortest-form float32 that `serde_json` writes, with its comma: `-0.000012345678,`.
 const JSON_FLOAT_BYTES: u64 = 16;
-/// Room for one class in JSON or in arrays, its label included.
-const CLASS_BYTES: u64 = 256;
+/// Room for one class in JSON besides its label; in arrays besides its label, of which each character takes four bytes; and in memory
+/// besides its label.
+const CLASS_BYTES: u64 = 80;
+const ARRAY_CLASS_BYTES: u64 = 32;
+const CLASS_MEMORY: u64 = 96;
 /// Room for one layer's keys, name and shape in JSON, or for an array's headers in `.npy` and zip.
 const LAYER_BYTES: u64 = 512;
 /// The pixels of a plot while it is drawn, and its PNG.
@@ -23,13 +27,15 @@ pub struct Asked<'a> {
     layers: &'a [LayerSpec],
     pool: Pool,
     top_k: usize,
+    labels: LabelSizes,
     form: Form,
 }
 
 impl<'a> Asked<'a> {
     /// What `plan` computes, written as `form`.
     pub fn new(plan: &'a Plan, form: Form) -> Self {
-        Self { layers: &plan.layers, pool: plan.pool, top_k: plan.top_k.unwrap_or(0), form }
+        let (top_k, labels) = (plan.top_k.unwrap_or(0), plan.version.label_sizes());
+        Self { layers: &plan.layers, pool: plan.pool, top_k, labels, form }
     }
 
     /// Checks the size for this many `images` against `bound` bytes, and gives the memory that the answer takes while it is
@@ -44,7 +50,8 @@ impl<'a> Asked<'a> {
         if total <= bound as u64 {
             let values: u64 = self.layers.iter().map(|spec| product(&spec.shape)).sum();
             let drawing = if self.form.format.picture().is_some() { DRAWING_BYTES } else { 0 };
-            let held = total + values * 4 * images as u64 + drawing;
+            let values = values * 4 + self.top_k as u64 * CLASS_MEMORY + self.label_bytes();
+            let held = total + values * images as u64 + drawing;
             return Ok(usize::try_from(held).unwrap_or(usize::MAX));
         }
         let ways = self.ways_out(images, bound as u64 / per_image);
@@ -65,8 +72,16 @@ impl<'a> Asked<'a> {
             Format::Npy | Format::Npz | Format::Svg | Format::Png => values.saturating_mul(width),
         };
         let layers = self.layers.iter().map(|spec| values(product(&spec.shape)).saturating_add(LAYER_BYTES));
-        let classes = (self.top_k as u64).saturating_mul(CLASS_BYTES);
+        let classes = match self.form.format {
+            Format::Npz => (self.top_k as u64).saturating_mul(self.labels.longest.saturating_mul(4) + ARRAY_CLASS_BYTES),
+            _ => (self.top_k as u64).saturating_mul(CLASS_BYTES).saturating_add(self.label_bytes()),
+        };
         layers.fold(IMAGE_BYTES.saturating_add(classes), u64::saturating_add)
+    }
+
+    /// Bytes of the labels of one image's classes in JSON, at most: no class is there twice.
+    fn label_bytes(&self) -> u64 {
+        self.labels.total.min((self.top_k as u64).saturating_mul(self.labels.longest))
     }
 
     fn ways_out(&self, images: usize, fitting: u64) -> Vec<String> {
@@ -93,7 +108,12 @@ impl<'a> Asked<'a> {
         if self.layers.len() > 1 {
             ways.push("ask for fewer layers".to_owned());
         }
-        ways.push("ask for a later, smaller layer (`/models/{model}/layers` lists them)".to_owned());
+        if self.top_k > 1 {
+            ways.push("ask for fewer classes (`top_k`)".to_owned());
+        }
+        if !self.layers.is_empty() {
+            ways.push("ask for a later, smaller layer (`/models/{model}/layers` lists them)".to_owned());
+        }
         ways
     }
 }
@@ -117,7 +137,8 @@ mod tests {
 
     fn check(shapes: &[&[usize]], form: Form, images: usize, bound: usize, expected: Option<&str>) {
         let layers: Vec<LayerSpec> = shapes.iter().map(|shape| spec(shape)).collect();
-        let asked = Asked { layers: &layers, pool: Pool::None, top_k: 5, form };
+        let labels = LabelSizes { longest: 100, total: 50_000 };
+        let asked = Asked { layers: &layers, pool: Pool::None, top_k: 5, labels, form };
         match (asked.check(images, bound), expected) {
             (Ok(held), None) => assert!(held <= 3 * bound, "{held} bytes are held for {shapes:?} as {form:?}"),
             (Err(error), Some(expected)) => assert!(error.to_string().contains(expected), "{error}"),
@@ -142,6 +163,21 @@ mod tests {
         check(&[map], Form { dtype: Dtype::F16, ..npy }, 8, 64 * MB, None);
         check(&[map], Form { base64: true, ..JSON }, 4, 64 * MB, Some("(17129560 per image)"));
         check(&[&[usize::MAX, usize::MAX]], npy, usize::MAX, 64 * MB, Some("18446744073709551615 bytes"));
+    }
+
+    #[test]
+    fn classes_count_with_their_labels() {
+        let asked = |top_k, format| {
+            let labels = LabelSizes { longest: 500, total: 30_000_000 };
+            Asked { layers: &[], pool: Pool::None, top_k, labels, form: Form { format, ..JSON } }
+        };
+        let all = asked(100_000, Format::Json);
+        assert_eq!(all.label_bytes(), 30_000_000, "no label comes twice");
+        let refused = all.check(2, 64 << 20).expect_err("60 MB of labels, and what is around them").to_string();
+        assert!(refused.contains("send at most 1 image per request, or ask for fewer classes (`top_k`)"), "{refused}");
+        assert!(!refused.contains("layer"), "none was asked for: {refused}");
+        assert!(all.check(1, 64 << 20).is_ok_and(|held| held > 2 * 30_000_000), "the answer, and the classes that it is made of");
+        assert!(asked(40_000, Format::Npz).check(1, 64 << 20).is_err(), "four bytes for each character of the longest");
     }
 
     #[test]

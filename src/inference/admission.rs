@@ -76,8 +76,10 @@ impl Admission {
         &self.memory
     }
 
-    /// Its memory alone, for its answer: what was given with it is given back once its work is over.
-    pub fn into_memory(self) -> Arc<Share> {
+    /// Its memory for an answer of `bytes`, which is all that is left of the request: the rest is given back, and what was given with it
+    /// once its work is over.
+    pub fn into_memory(self, bytes: usize) -> Arc<Share> {
+        self.memory.lower_to(bytes as u64);
         self.memory
     }
 

@@ -72,9 +72,17 @@ impl Jobs {
     /// [`Error::KeyReused`] with another body, [`Error::KeyInProgress`] while the first is still being accepted.
     pub async fn reserve(&self, client: &Client, key: &str, body: &str) -> Result<Admission<Reservation>, Error> {
         Ok(match self.store().reserve(client, (key, body), self.now()).await? {
-            Admission::Known(job) => Admission::Known(job),
+            Admission::Known(id) => Admission::Known(id),
             Admission::New(hold) => Admission::New(Reservation { jobs: self.clone(), hold: Some(hold) }),
         })
+    }
+
+    /// The job `id` as it was accepted. Nothing is read before `hold` has let in its bytes of memory.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`]; those of `hold`.
+    pub async fn accepted<E: From<Error>>(&self, id: &str, hold: impl FnOnce(u64) -> Result<(), E>) -> Result<Job, E> {
+        self.store().accepted(id, hold).await
     }
 
     /// Accepts a job of `client`: from here on it is not lost, and its reservation is used up.

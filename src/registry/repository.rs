@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use serde::Serialize;
@@ -14,7 +14,7 @@ use super::{
     error::{At, Error},
     files::{GRAPH, STABLE, WEIGHTS, make_folder, replace, sync},
     hidden::{self, Removed},
-    metadata::{Metadata, valid_name},
+    metadata::{Label, Metadata, valid_name},
     numbers::Numbers,
     scan::{self, Cache},
     staging::Staging,
@@ -67,6 +67,31 @@ pub struct ModelVersion {
     pub(super) dir: PathBuf,
     /// Of its small files; `None` where an earlier graft published it.
     pub(super) sums: Option<FileSums>,
+    /// Found when first asked for.
+    pub(super) label_sizes: Arc<OnceLock<LabelSizes>>,
+}
+
+/// How much its labels take in JSON, with quotes and WordNet ids, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LabelSizes {
+    /// The longest.
+    pub longest: u64,
+    /// All of them.
+    pub total: u64,
+}
+
+impl ModelVersion {
+    /// What its labels take in an answer.
+    pub fn label_sizes(&self) -> LabelSizes {
+        *self.label_sizes.get_or_init(|| {
+            let text = |text: &str| serde_json::to_string(text).map_or(0, |text| text.len() as u64);
+            let sizes = self.metadata.labels.iter().map(|Label { label, wnid }| text(label) + wnid.as_deref().map_or(0, text));
+            sizes.fold(LabelSizes::default(), |LabelSizes { longest, total }, size| LabelSizes {
+                longest: longest.max(size),
+                total: total + size,
+            })
+        })
+    }
 }
 
 /// Something in the repository that is not served, and why.

@@ -138,7 +138,7 @@ impl Scanner<'_> {
                     Ok(((metadata, sums), damage)) => {
                         // It stays in its place: no other version answers for it.
                         damage.into_iter().for_each(|reason| self.problem(&path, reason));
-                        versions.push(ModelVersion { metadata, dir: path, sums });
+                        versions.push(ModelVersion { metadata, dir: path, sums, label_sizes: Arc::default() });
                     }
                     // What is in memory was checked, and is whole.
                     Err(reason) => match self.loaded.get(&path).filter(|_| path.is_dir()) {

@@ -141,7 +141,12 @@ impl Staging {
         sync(&model).and_then(|()| sync(repository.root())).inspect_err(|_| {
             let _ = fs::remove_dir_all(&dir);
         })?;
-        Ok(Published::Version(ModelVersion { metadata: Arc::new(document.metadata), dir, sums: document.files }))
+        Ok(Published::Version(ModelVersion {
+            metadata: Arc::new(document.metadata),
+            dir,
+            sums: document.files,
+            label_sizes: Arc::default(),
+        }))
     }
 
     /// Whether a version of `bytes` bytes could be published now: the repository can be written, its disk has room, and a number is free.

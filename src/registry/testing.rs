@@ -55,7 +55,12 @@ pub(crate) fn metadata(name: &str) -> Metadata {
 /// A version without files.
 pub(crate) fn version(metadata: Metadata) -> ModelVersion {
     let metadata = Metadata { version: 1, ..metadata };
-    ModelVersion { dir: PathBuf::from(format!("nowhere/{}/1", metadata.name)), metadata: Arc::new(metadata), sums: None }
+    ModelVersion {
+        dir: PathBuf::from(format!("nowhere/{}/1", metadata.name)),
+        metadata: Arc::new(metadata),
+        sums: None,
+        label_sizes: Arc::default(),
+    }
 }
 
 /// That of a fine-tuned model.

@@ -52,11 +52,12 @@ impl Service {
     /// # Errors
     /// As [`Self::plan`]; [`Error::Jobs`].
     pub async fn submit(&self, submission: Submission, key: Option<String>, admission: &Admission) -> Result<Job, Error> {
-        let (part, planning, held) = (Arc::clone(self.part()?), self.planning(submission, admission)?, admission.clone());
+        let (service, part, planning) = (self.clone(), Arc::clone(self.part()?), self.planning(submission, admission)?);
+        let held = admission.clone();
         // A client that leaves must not leave its key behind half-used.
         let accepting = async move {
             let _held = held;
-            accept(&part, key, planning).await
+            service.accept(part, key, planning).await
         };
         // On a thread that may block: a plan of many classes takes its time to be written.
         let runtime = Handle::current();
@@ -81,31 +82,60 @@ impl Service {
         seat.run_async(cancelling).await
     }
 
+    /// The job of this key and request; a new one unless it was accepted before.
+    async fn accept(&self, part: Arc<JobsPart>, key: Option<String>, planning: Planning) -> Result<Job, Error> {
+        let admission = planning.admission.clone();
+        let Some(key) = key else { return self.plan_and_enqueue(part, None, planning).await.0 };
+        let (jobs, client, hash) = (part.jobs.clone(), admission.client().clone(), planning.submission.hash.clone());
+        let held = admission.clone();
+        let reserving = async move {
+            match jobs.reserve(&client, &key, &hash).await? {
+                KeyAdmission::New(reservation) => Ok(Ok(reservation)),
+                KeyAdmission::Known(id) => {
+                    let hold = |bytes| held.memory().add(bytes).map_err(Error::from);
+                    jobs.accepted(&id, hold).await.map(Err)
+                }
+            }
+        };
+        let reservation = match self.seat(admission.client())?.run_async(reserving).await {
+            Ok(Ok(reservation)) => reservation,
+            Ok(Err(job)) => return Ok(job),
+            Err(error) => return Err(error),
+        };
+        let (accepted, reservation) = self.plan_and_enqueue(part, Some(reservation), planning).await;
+        // Before the answer: whoever mends the request may send it again with the same key.
+        if let Some(reservation) = reservation {
+            reservation.give_up().await;
+        }
+        accepted
+    }
+
+    /// The new job; what is left of the reservation comes back.
+    async fn plan_and_enqueue(
+        &self,
+        part: Arc<JobsPart>,
+        mut reservation: Option<Reservation>,
+        planning: Planning,
+    ) -> (Result<Job, Error>, Option<Reservation>) {
+        let client = planning.admission.client().clone();
+        let (plan, file, seat) = match planning.plan().await.and_then(|(plan, file)| Ok((plan, file, self.seat(&client)?))) {
+            Ok(planned) => planned,
+            Err(error) => return (Err(error), reservation),
+        };
+        let enqueuing = async move {
+            let job = part.jobs.enqueue(&client, &plan, reservation.as_mut()).await;
+            if job.is_ok() {
+                file.into_iter().for_each(Attachment::keep);
+            }
+            (job.map_err(Error::from), reservation)
+        };
+        seat.run_async(enqueuing).await
+    }
+
     fn planning(&self, submission: Submission, admission: &Admission) -> Result<Planning, Error> {
         let seat = self.part()?.plans.seat(admission.client()).map_err(|_| Error::TooManyPlans)?;
         Ok(Planning { seat, submission, admission: admission.clone() })
     }
-}
-
-/// The job of this key and request; a new one unless it was accepted before.
-async fn accept(part: &JobsPart, key: Option<String>, planning: Planning) -> Result<Job, Error> {
-    let Some(key) = key else { return plan_and_enqueue(part, None, planning).await };
-    let mut reservation = match part.jobs.reserve(planning.admission.client(), &key, &planning.submission.hash).await? {
-        KeyAdmission::Known(job) => return Ok(*job),
-        KeyAdmission::New(reservation) => reservation,
-    };
-    let accepted = plan_and_enqueue(part, Some(&mut reservation), planning).await;
-    // Before the answer: whoever mends the request may send it again with the same key.
-    reservation.give_up().await;
-    accepted
-}
-
-async fn plan_and_enqueue(part: &JobsPart, reservation: Option<&mut Reservation>, planning: Planning) -> Result<Job, Error> {
-    let client = planning.admission.client().clone();
-    let (plan, file) = planning.plan().await?;
-    let job = part.jobs.enqueue(&client, &plan, reservation).await?;
-    file.into_iter().for_each(Attachment::keep);
-    Ok(job)
 }
 
 /// A job that is to be planned, and what it holds meanwhile.

@@ -51,7 +51,7 @@ pub enum Exceeded {
     Client,
 }
 
-/// A part of the bound that is kept free of first requests that are larger than their client's share: an eighth.
+/// A part of the bound that is kept free of whoever has something, and of first requests that need much: an eighth.
 const KEPT_FREE: u64 = 8;
 
 impl Budget {
@@ -103,6 +103,20 @@ impl Budget {
         self.inner.fits(&self.lock(), client, 0, amount)
     }
 
+    fn give_back(&self, client: &Client, amount: u64) {
+        if amount == 0 {
+            return;
+        }
+        let mut used = self.lock();
+        used.total -= amount;
+        if let Some(own) = used.by_client.get_mut(client) {
+            *own -= amount;
+            if *own == 0 {
+                used.by_client.remove(client);
+            }
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Used> {
         self.inner.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,11 +128,14 @@ impl Inner {
         let own = used.by_client.get(client).copied().unwrap_or_default();
         let others = used.total - own;
         let wanted = own.saturating_add(more);
-        let is_first = (own == held || others == 0) && wanted <= self.least;
-        let room = if others == 0 { self.bound } else { self.bound - self.bound / KEPT_FREE };
+        let left = self.bound - others;
+        // What is kept free is for those who have nothing, and for little of it.
+        let (kept, little) = if self.percent < 100 { (self.bound.div_ceil(KEPT_FREE), self.little()) } else { (0, 0) };
+        let room = if others == 0 { left } else { left.saturating_sub(kept) };
+        let is_first = (own == held || others == 0) && wanted <= self.least.max(little);
         match () {
-            () if more == 0 || wanted <= self.share(others) => Ok(()),
-            () if is_first && wanted <= room.saturating_sub(others) => Ok(()),
+            () if more == 0 || wanted <= self.share(others).min(room) => Ok(()),
+            () if is_first && wanted <= if wanted <= little { left } else { room } => Ok(()),
             () if wanted > self.per_client() && self.per_client() < self.bound => Err(Exceeded::Client),
             () => Err(Exceeded::Bound),
         }
@@ -127,6 +144,11 @@ impl Inner {
     /// What one client may have at the most.
     fn per_client(&self) -> u64 {
         self.share(0).max(self.least)
+    }
+
+    /// How much of what is kept free one may have who has nothing else: half of it, one at least.
+    fn little(&self) -> u64 {
+        (self.bound / KEPT_FREE / 2).max(1)
     }
 
     /// What a client may have while the others have `others`.
@@ -188,6 +210,14 @@ impl Share {
         self.budget.inner.fits(&self.budget.lock(), &self.client, held, more)
     }
 
+    /// Lowers it to `total`; larger totals change nothing.
+    pub fn lower_to(&self, total: u64) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let less = held.saturating_sub(total);
+        *held -= less;
+        self.budget.give_back(&self.client, less);
+    }
+
     /// How much it is.
     pub fn held(&self) -> u64 {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner)
@@ -208,18 +238,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let held = self.held();
-        if held == 0 {
-            return;
-        }
-        let mut used = self.budget.lock();
-        used.total -= held;
-        if let Some(own) = used.by_client.get_mut(&self.client) {
-            *own -= held;
-            if *own == 0 {
-                used.by_client.remove(&self.client);
-            }
-        }
+        self.budget.give_back(&self.client, self.held());
     }
 }
 
@@ -260,8 +279,23 @@ mod tests {
             held.extend((0..8).filter_map(|number| budget.take(&client(number), 1).ok()));
             rounds += 1;
         }
-        assert_eq!((rounds, budget.used()), (29, 227), "a ninth each");
-        assert_eq!(budget.check(&client(9), 14), Ok(()), "half of what is left");
+        assert_eq!((rounds, budget.used()), (29, 224), "a ninth each, and an eighth is kept free");
+        assert_eq!((budget.check(&client(9), 16), budget.check(&client(9), 17)), (Ok(()), Err(Exceeded::Bound)));
+    }
+
+    #[test]
+    fn places_that_are_kept_for_good_are_not_all_taken_by_a_few() {
+        let budget = Budget::shared(64, 50, 1);
+        let mut held: Vec<_> = (0..8).flat_map(|number| std::iter::from_fn(move || Some(number)).take(64)).collect();
+        let mut taken = Vec::new();
+        for number in held.drain(..) {
+            taken.extend(budget.take(&client(number), 1).ok());
+        }
+        assert_eq!(budget.used(), 58, "32, 16, 8, and one for each of the other five, out of the eighth that is kept free");
+        for number in 8..14 {
+            taken.push(budget.take(&client(number), 1).expect("it has none"));
+        }
+        assert_eq!(budget.take(&client(14), 1).err(), Some(Exceeded::Bound));
     }
 
     #[test]
@@ -287,6 +321,18 @@ mod tests {
             }
         });
         assert_eq!(share.held(), 40_000);
+    }
+
+    #[test]
+    fn what_is_needed_no_longer_is_given_back() {
+        let budget = Budget::new(10);
+        let share = budget.take(&client(1), 8).expect("there is room");
+        share.lower_to(9);
+        assert_eq!((share.held(), budget.used()), (8, 8));
+        share.lower_to(3);
+        assert_eq!((share.held(), budget.used(), budget.check(&client(2), 7)), (3, 3, Ok(())));
+        drop(share);
+        assert_eq!((budget.used(), budget.lock().by_client.len()), (0, 0));
     }
 
     #[test]

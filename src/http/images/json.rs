@@ -34,22 +34,31 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIEN
 /// # Errors
 /// JSON of another form, too many images, base64 that cannot be read, no memory for the decoded bytes.
 pub async fn read(body: Bytes, intake: &Intake, allowed: &'static [Parameter], admission: &Admission) -> Result<Read, ApiError> {
-    admission.take(copies(&body)).map_err(BodyFault::from)?;
     let (held, max_images) = (admission.clone(), intake.max_images);
     let read = move || {
-        let _held = held;
+        held.take(copies(&body)).map_err(BodyFault::from)?;
         parse(&body, max_images, allowed)
     };
     intake.encoding.run(admission.origin(), read).await.expect("any number may wait")
 }
 
-/// Bytes that reading holds beside the body: what base64 decodes to, and an image's text once more without its white space,
-/// and, where it has escapes, without these in a buffer that doubles as it grows.
+/// Bytes that reading holds beside the body: what base64 decodes to, and the longest text once more without its white space and, where
+/// the body has escapes, without these in a buffer that doubles as it grows.
 fn copies(body: &[u8]) -> usize {
-    let escapes = body.contains(&b'\\');
-    let spaces = escapes || body.contains(&b' ');
-    let copies = usize::from(spaces) + 2 * usize::from(escapes);
-    (body.len() / 4 * 3).saturating_add(body.len().saturating_mul(copies))
+    let (mut longest, mut length, mut escaped, mut escapes, mut spaces) = (0, 0usize, false, false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => (escaped, escapes) = (true, true),
+            b'"' => length = 0,
+            b' ' => spaces = true,
+            _ => {}
+        }
+        length += 1;
+        longest = longest.max(length);
+    }
+    let copies = usize::from(spaces || escapes) + 2 * usize::from(escapes);
+    (body.len() / 4 * 3).saturating_add(longest * copies)
 }
 
 fn parse(body: &[u8], max_images: usize, allowed: &[Parameter]) -> Result<Read, ApiError> {

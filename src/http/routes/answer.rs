@@ -35,7 +35,8 @@ const GRAFT_WARNING: HeaderName = HeaderName::from_static("graft-warning");
 pub const IMAGES: Codes = BODY
     | VERSION
     | codes! {
-        NoImages BadImages TooManyImages TooManyPixels NoClasses UntrainedModel ModelTooLarge QueueFull Timeout ShuttingDown
+        NoImages BadImages TooManyImages TooManyPixels NoClasses UntrainedModel ModelTooLarge QueueFull ResponseTooLarge Timeout
+        ShuttingDown
     };
 
 /// Runs `plan` on `images`, with `answer_bytes` of memory taken for what comes of it; what the request holds comes with it.
@@ -59,8 +60,19 @@ pub async fn run(state: &State, plan: Plan, images: Images, answer_bytes: usize)
         Err(Error::BadImages(bad)) => observe::count_images(&model, 0, bad.len()),
         Err(_) => {}
     }
-    let answer = outcome.map_err(|error| ApiError::from_engine(error, &captions))?;
-    Ok((answer, admission))
+    match outcome {
+        Ok(answer) => Ok((answer, admission)),
+        Err(error @ Error::BadImages(_)) => {
+            // What is wrong with an image is looked for in all of its bytes.
+            let (origin, held) = (admission.origin(), admission);
+            let named = move || {
+                let _held = held;
+                ApiError::from_engine(error, &captions)
+            };
+            Err(state.intake().encoding.run(origin, named).await.expect("any number may wait"))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The answer that `make` writes, of up to `bytes`, for which `admission` has memory: a small one at once, others away from the async
@@ -85,7 +97,8 @@ pub async fn encoded(
         };
         state.intake().encoding.run(admission.origin(), work).await.expect("any number may wait")?
     };
-    Ok((headers, Extension(admission.clone()), outgoing(body, admission.into_memory())).into_response())
+    let length = body.len();
+    Ok((headers, Extension(admission.clone()), outgoing(body, admission.into_memory(length))).into_response())
 }
 
 /// The headers that say who answered.

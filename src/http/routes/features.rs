@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// What may go wrong.
-const FEATURES: Codes = IMAGES | codes! { UnknownLayer NotAcceptable NotFinite ResponseTooLarge };
+const FEATURES: Codes = IMAGES | codes! { UnknownLayer NotAcceptable NotFinite };
 
 /// Outputs of any layer
 ///

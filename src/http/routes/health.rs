@@ -57,7 +57,10 @@ pub async fn metrics(extract::State(state): extract::State<State>, admission: Ad
         let text = state.metrics_text().into_bytes();
         // It counts where it can: whoever looks for what takes the memory needs it most where none is left.
         admission.take(text.len()).ok();
-        body::outgoing(text, admission.into_memory())
+        {
+            let length = text.len();
+            body::outgoing(text, admission.into_memory(length))
+        }
     };
     let body = intake.encoding.run(origin, render).await.expect("any number may wait");
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body).into_response()

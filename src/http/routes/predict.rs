@@ -19,6 +19,7 @@ use crate::{
         error::ApiError,
         image_parameters::{Form, PredictQuery},
         images::{Caption, Images},
+        json,
         openapi::Problems,
         size::Asked,
         state::State,
@@ -64,12 +65,12 @@ async fn answer(state: &State, plan: Plan, images: Images) -> Result<Response, A
     let warnings = plan.notes.iter().map(Into::into).collect();
     let input = plan.other_preprocessing().cloned();
     let (answer, admission) = run(state, plan, images, bytes).await?;
-    let timings = TimingsDto::from(answer.timings);
+    let (timings, held, max) = (TimingsDto::from(answer.timings), admission.clone(), state.server().max_response_bytes);
     let mut headers = answer_headers(&model, timings);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON.format.media_type()));
     let make = move || {
         let body = PredictAnswer { model: (&model).into(), warnings, input, predictions: predictions(captions, answer), timings };
-        serde_json::to_vec(&body).map_err(ApiError::internal)
+        json::written_within(&body, max, bytes, &held)
     };
     encoded(state, headers, admission, bytes, make).await
 }

@@ -7,7 +7,11 @@ use std::time::Duration;
 use sqlx::{Row, Sqlite, Transaction, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::{Move, Store, append, change, history::SUMMARY, rows};
+use super::{
+    Move, Store, append, change,
+    history::{COPIES, SUMMARY, size},
+    rows,
+};
 use crate::{
     config::JobsConfig,
     jobs::{
@@ -36,8 +40,8 @@ type Tx = Transaction<'static, Sqlite>;
 pub enum Admission<R> {
     /// It is the first; enqueue with the reservation.
     New(R),
-    /// It was accepted before, as this job.
-    Known(Box<Job>),
+    /// It was accepted before, as the job with this id.
+    Known(String),
 }
 
 /// An idempotency key held for the request that came first.
@@ -71,8 +75,8 @@ impl Store {
                 return Err(Error::KeyReused { key: key.to_owned() });
             }
             if let Some(job) = job {
-                let row = sqlx::query("SELECT * FROM jobs WHERE seq = ?").bind(job).fetch_one(&mut *tx).await?;
-                return Ok(Admission::Known(Box::new(rows::job(&row)?)));
+                let id = sqlx::query_scalar("SELECT id FROM jobs WHERE seq = ?").bind(job).fetch_one(&mut *tx).await?;
+                return Ok(Admission::Known(id));
             }
             if !abandoned {
                 return Err(Error::KeyInProgress { key: key.to_owned() });
@@ -89,6 +93,23 @@ impl Store {
         forget.bind(now.minus(FORGOTTEN).0).bind(now.plus(FORGOTTEN).0).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(Admission::New(Hold { holder: holder.to_owned(), key: key.to_owned(), token }))
+    }
+
+    /// The job `id` as it was accepted. Nothing is read before `hold` has let in its bytes of memory.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`]; those of `hold`.
+    pub(in crate::jobs) async fn accepted<E: From<Error>>(
+        &self,
+        id: &str,
+        hold: impl FnOnce(u64) -> Result<(), E>,
+    ) -> Result<Job, E> {
+        // In one transaction, so that what is read is what was measured.
+        let mut tx = self.pool.begin().await.map_err(Error::from)?;
+        let (seq, bytes) = size(&mut tx, id).await?;
+        hold(COPIES.saturating_mul(bytes))?;
+        let row = sqlx::query("SELECT * FROM jobs WHERE seq = ?").bind(seq).fetch_one(&mut *tx).await.map_err(Error::from)?;
+        Ok(rows::job(&row)?)
     }
 
     /// Whether the request that holds a key is over, without a job: its process is dead, or it takes longer than any.

@@ -161,7 +161,7 @@ impl Store {
 type Tx = Transaction<'static, Sqlite>;
 
 /// Where a job is, and the bytes of what its details are read from.
-async fn size(tx: &mut Tx, id: &str) -> Result<(i64, u64), Error> {
+pub(super) async fn size(tx: &mut Tx, id: &str) -> Result<(i64, u64), Error> {
     let query =
         "SELECT seq, octet_length(plan) + octet_length(warnings) + COALESCE(octet_length(result), 0) FROM jobs WHERE id = ?";
     let found: Option<(i64, i64)> = sqlx::query_as(query).bind(id).fetch_optional(&mut **tx).await?;

@@ -67,7 +67,10 @@ async fn an_idempotency_key_makes_one_job() {
     assert!(matches!(jobs.reserve(me, "k", "other").await, Err(Error::KeyReused { .. })));
     let job = jobs.enqueue(me, &new_job("a"), Some(&mut first)).await.expect("there is room");
     let Ok(Admission::Known(known)) = jobs.reserve(me, "k", "body").await else { panic!("known") };
-    assert_eq!(known.id, job.id);
+    assert_eq!(known, job.id);
+    let read = async |bytes| jobs.accepted(&known, |needed| if needed <= bytes { Ok(()) } else { Err(Error::Gone) }).await;
+    assert_eq!(read(u64::MAX).await.expect("it is kept").id, job.id);
+    assert!(matches!(read(0).await, Err(Error::Gone)), "nothing is read before there is memory");
     assert!(matches!(jobs.reserve(me, "k", "other").await, Err(Error::KeyReused { .. })));
     first.give_up().await;
     assert!(matches!(jobs.reserve(me, "k", "body").await, Ok(Admission::Known(_))), "too late, and harmless");
@@ -85,7 +88,7 @@ async fn idempotency_keys_belong_to_the_holder_of_an_api_key() {
         [Client::key("one"), Client::key("other"), Client::local(), Client::address([10, 0, 0, 1].into())];
     let accept = async |client: &Client, body: &str| match jobs.reserve(client, "k", body).await.expect("it is free") {
         Admission::New(mut held) => jobs.enqueue(client, &new_job("a"), Some(&mut held)).await.expect("there is room").id,
-        Admission::Known(job) => job.id,
+        Admission::Known(id) => id,
     };
     let ids = [accept(&one, "a").await, accept(&other, "b").await, accept(&here, "c").await];
     assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 3);
@@ -138,7 +141,7 @@ async fn of_many_requests_with_one_key_one_is_first() {
                 Ok(Admission::New(mut held)) => {
                     Some(jobs.enqueue(&Client::local(), &new_job("a"), Some(&mut held)).await.expect("it holds the key").id)
                 }
-                Ok(Admission::Known(job)) => Some(job.id),
+                Ok(Admission::Known(id)) => Some(id),
                 Err(Error::KeyInProgress { .. }) => None,
                 Err(other) => panic!("{other}"),
             }
