@@ -21,7 +21,7 @@ use crate::{
     http::Tls,
     inference::{Needs, choose},
     jobs::{self, Jobs, Keys, LeaseReport, LeaseStatus, Listing, State},
-    registry::{ModelVersion, Repository, Snapshot, known_model},
+    registry::{ModelVersion, Repository, Snapshot, TemporaryFile, known_model},
     runtime::{self, Runtime},
     telemetry::chain,
 };
@@ -338,7 +338,7 @@ fn model(config: &Config, snapshot: &Snapshot, name: &str, report: &mut Report) 
 fn writable(what: &str, folder: &Path, report: &mut Report) {
     let mut existing: PathBuf = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
     while !existing.is_dir() && existing.pop() {}
-    if let Err(error) = tempfile::NamedTempFile::new_in(&existing) {
+    if let Err(error) = TemporaryFile::new(&existing, ".graft-") {
         let hint = "give this user write permission, or choose another folder";
         return report.fail(what, format_args!("cannot write to {} ({error}); {hint}", existing.display()));
     }

@@ -23,6 +23,7 @@ use crate::{
     inference::{Features as Wanted, ImageAnswer, LayerSpec, ModelId, Normalize, OnError, Pool, Request},
     message::word,
     plot::{self, MAX_SERIES, Picture, Plot, Series},
+    registry::TemporaryFile,
     tensor::{Dtype, little_endian, npy, npz::NpzWriter},
 };
 
@@ -117,7 +118,10 @@ struct Spool {
 
 impl Spool {
     fn new(layers: &[LayerSpec], dtype: Dtype) -> anyhow::Result<Self> {
-        let file = || tempfile::tempfile().context("cannot make a temporary file");
+        let file = || {
+            let file = TemporaryFile::new(&std::env::temp_dir(), ".graft-").and_then(TemporaryFile::into_unnamed);
+            file.context("cannot make a temporary file")
+        };
         let layers = layers.iter().map(|spec| Ok((spec.clone(), BufWriter::new(file()?)))).collect::<anyhow::Result<_>>()?;
         Ok(Self { layers, names: Vec::new(), dtype })
     }
@@ -136,12 +140,14 @@ impl Spool {
     fn write(&mut self, output: &Path, format: Format, model: &ModelId) -> anyhow::Result<()> {
         let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let failed = || format!("cannot write {}", output.display());
-        let mut part = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
+        let mut part = TemporaryFile::new(folder, ".graft-").with_context(failed)?;
         match format {
-            Format::Npz => self.write_npz(part.as_file_mut()).with_context(failed)?,
-            Format::Plot(picture) => part.write_all(&self.plot(picture, model).with_context(failed)?).with_context(failed)?,
+            Format::Npz => self.write_npz(part.file()).with_context(failed)?,
+            Format::Plot(picture) => {
+                part.file().write_all(&self.plot(picture, model).with_context(failed)?).with_context(failed)?
+            }
             Format::Npy => {
-                self.write_npy(part.as_file_mut()).with_context(failed)?;
+                self.write_npy(part.file()).with_context(failed)?;
                 self.write_names(output)?;
             }
         }

@@ -25,7 +25,8 @@ pub fn is_transient(error: &(dyn Error + 'static)) -> bool {
 
 fn is_of_the_machine(error: &io::Error) -> bool {
     if let Some(inner) = error.get_ref() {
-        return is_transient(inner);
+        // A library may hide what the system said, but no reader of a format says these.
+        return is_of_the_disk(error.kind()) || is_transient(inner);
     }
     match error.kind() {
         ErrorKind::NotFound
@@ -36,10 +37,8 @@ fn is_of_the_machine(error: &io::Error) -> bool {
         | ErrorKind::Unsupported
         | ErrorKind::WriteZero => false,
         // Some errors keep nothing but their kind.
-        ErrorKind::StorageFull
-        | ErrorKind::QuotaExceeded
-        | ErrorKind::ReadOnlyFilesystem
-        | ErrorKind::PermissionDenied
+        kind if is_of_the_disk(kind) => true,
+        ErrorKind::PermissionDenied
         | ErrorKind::NotADirectory
         | ErrorKind::AlreadyExists
         | ErrorKind::OutOfMemory
@@ -48,11 +47,19 @@ fn is_of_the_machine(error: &io::Error) -> bool {
     }
 }
 
+fn is_of_the_disk(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem)
+}
+
 #[cfg(test)]
 mod tests {
     use rustix::io::Errno;
 
     use super::*;
+    use crate::registry::{
+        TemporaryFile,
+        hidden::{HiddenFolder, STAGING_PREFIX},
+    };
 
     #[derive(Debug, thiserror::Error)]
     #[error("cannot write a checkpoint")]
@@ -89,6 +96,23 @@ mod tests {
         for read in [io::Error::other("no header"), ErrorKind::InvalidData.into(), ErrorKind::UnexpectedEof.into()] {
             assert!(!is_transient(&Outer(read)));
         }
+        let hidden = io::Error::new(ErrorKind::ReadOnlyFilesystem, "cannot write it");
+        assert!(is_transient(&Outer(hidden)), "a library hides what the system said");
         assert!(!is_transient(&std::fmt::Error), "no system is behind it");
+    }
+
+    #[test]
+    fn what_the_system_says_of_temporary_files_and_folders_is_known() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (file, circle) = (dir.path().join("file"), dir.path().join("circle"));
+        std::fs::write(&file, "").expect("a file");
+        std::os::unix::fs::symlink(&circle, &circle).expect("a link");
+        // Standard kinds have no name for the second, which its number alone tells.
+        for folder in [file, circle] {
+            let unwritten = TemporaryFile::new(&folder, ".new-").expect_err("no folder");
+            assert!(is_transient(&Outer(unwritten)), "{folder:?}");
+            let unmade = HiddenFolder::new(&folder, STAGING_PREFIX).expect_err("no folder");
+            assert!(is_transient(&Outer(unmade)), "{folder:?}");
+        }
     }
 }

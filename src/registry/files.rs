@@ -13,6 +13,7 @@ use super::{
     checked::FileSums,
     error::{At, Error},
     metadata::Metadata,
+    temporary::TemporaryFile,
 };
 
 pub(super) const GRAPH: &str = "graph.onnx";
@@ -52,12 +53,12 @@ pub(super) fn write_synced(path: &Path, contents: &[u8]) -> Result<(), Error> {
 /// Puts a file with `contents` in the place of `path` at once and durably, readable by everybody.
 pub(super) fn replace(path: &Path, contents: &[u8]) -> Result<(), Error> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let written = tempfile::Builder::new().prefix(".new-").tempfile_in(folder).at("write into", folder)?;
-    write_synced(written.path(), contents)?;
-    // Temporary files are private by default.
-    let readable = fs::Permissions::from_mode(0o644);
-    fs::set_permissions(written.path(), readable).at("set the permissions of", written.path())?;
-    written.persist(path).map_err(|error| error.error).at("write", path)?;
+    let mut written = TemporaryFile::new(folder, ".new-").at("write into", folder)?;
+    let file = written.file();
+    file.write_all(contents).and_then(|()| file.sync_all()).at("write", path)?;
+    // Temporary files are private.
+    file.set_permissions(fs::Permissions::from_mode(0o644)).at("set the permissions of", path)?;
+    written.persist(path).at("write", path)?;
     sync(folder)
 }
 
@@ -89,4 +90,34 @@ pub(crate) fn make_folder(dir: &Path) -> io::Result<()> {
 /// [`flush`], with the repository's error.
 pub(super) fn sync(path: &Path) -> Result<(), Error> {
     flush(path).at("write", path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{message::Folders, telemetry::chain};
+
+    #[test]
+    fn what_is_replaced_is_whole_and_readable_by_everybody() {
+        let root = tempfile::tempdir().expect("a folder");
+        let path = root.path().join("stable");
+        for contents in ["1\n", "12\n"] {
+            replace(&path, contents.as_bytes()).expect("it is written");
+            assert_eq!(fs::read_to_string(&path).expect("a file"), contents);
+            assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o644);
+        }
+        assert_eq!(fs::read_dir(root.path()).expect("a folder").count(), 1, "nothing else stays");
+    }
+
+    #[test]
+    fn a_folder_that_takes_no_file_is_named_as_its_reader_may_read_it() {
+        let root = tempfile::tempdir().expect("a folder");
+        let error = replace(&root.path().join("missing/stable"), b"1\n").expect_err("no folder");
+        let Error::Io { source, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(rustix::io::Errno::from_io_error(source), Some(rustix::io::Errno::NOENT));
+        let folders = Folders::new([(root.path(), "models.dir")]);
+        let text = folders.for_client(|| chain(&error));
+        assert!(text.contains("`models.dir/missing`"), "{text}");
+        assert!(!text.contains(&*root.path().to_string_lossy()), "{text}");
+    }
 }

@@ -4,15 +4,16 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, File, Permissions, TryLockError},
+    fs::{self, File, TryLockError},
     io,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use rustix::io::Errno;
 use uuid::Uuid;
+
+use super::temporary::make_temporary_folder;
 
 /// Begins the name of a folder whose contents are being made.
 pub(crate) const STAGING_PREFIX: &str = ".staging-";
@@ -27,7 +28,9 @@ const UNLOCKABLE_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// A hidden folder; dropping it removes it with all that is in it.
 #[derive(Debug)]
 pub(crate) struct HiddenFolder {
-    dir: tempfile::TempDir,
+    dir: PathBuf,
+    /// Whether it has another name now.
+    is_kept: bool,
     /// Locked as long as this process works on the folder; `None` where the file system has no locks.
     _lock: Option<File>,
 }
@@ -37,21 +40,27 @@ impl HiddenFolder {
     pub(crate) fn new(parent: &Path, prefix: &str) -> io::Result<Self> {
         // Whoever cleans holds the same lock, so that no folder is seen between its making and its locking.
         let _parent = lock(parent);
-        let dir = tempfile::Builder::new().prefix(prefix).permissions(Permissions::from_mode(0o777)).tempdir_in(parent);
-        // Its error names the folder, which whoever reports it does too, in a form that depends on who reads.
-        let dir = dir.map_err(|error| io::Error::from(error.kind()))?;
-        let _lock = lock(dir.path());
-        Ok(Self { dir, _lock })
+        let dir = make_temporary_folder(parent, prefix)?;
+        let _lock = lock(&dir);
+        Ok(Self { dir, is_kept: false, _lock })
     }
 
     /// The folder.
     pub(crate) fn path(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     /// Lets the folder be: it has another name now.
-    pub(crate) fn keep(self) {
-        let _ = self.dir.keep();
+    pub(crate) fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for HiddenFolder {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
     }
 }
 

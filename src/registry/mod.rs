@@ -25,6 +25,7 @@ mod relaid;
 mod repository;
 mod scan;
 mod staging;
+mod temporary;
 mod timestamp;
 mod trained_on;
 
@@ -50,6 +51,7 @@ pub use repository::{LabelSizes, Model, ModelVersion, Problem, Repository, Snaps
 pub(crate) use scan::FilesStamp;
 pub(crate) use staging::rename_without_replacing;
 pub use staging::{Published, Staging};
+pub(crate) use temporary::TemporaryFile;
 pub(crate) use timestamp::rfc3339;
 pub use trained_on::TrainedOn;
 
