@@ -4,7 +4,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{kind::Resource, state::State};
+use super::{damage, kind::Resource, state::State};
 use crate::message::{ServerPath, excerpt};
 
 /// What SQLite says of a full disk, of files that are damaged or none of its, and of those that it cannot reach now: busy, locked,
@@ -189,8 +189,19 @@ impl Error {
     }
 }
 
+/// Damage is noted: a store is not trusted from then on until all of its file is found sound.
 impl From<sqlx::Error> for Error {
     fn from(source: sqlx::Error) -> Self {
+        let error = Self::named(source);
+        if matches!(error, Self::Corrupt(_)) {
+            damage::note();
+        }
+        error
+    }
+}
+
+impl Error {
+    fn named(source: sqlx::Error) -> Self {
         match primary_code(&source) {
             Some(SQLITE_FULL) => Self::DiskFull(source),
             Some(code) if SQLITE_DAMAGED.contains(&code) => Self::Corrupt(source),

@@ -69,8 +69,10 @@ impl Jobs {
     /// holder of an API key has keys of their own, those without one share theirs.
     ///
     /// # Errors
-    /// [`Error::KeyReused`] with another body, [`Error::KeyInProgress`] while the first is still being accepted.
+    /// [`Error::KeyReused`] with another body, [`Error::KeyInProgress`] while the first is still being accepted; [`Error::Gone`];
+    /// [`Error::Corrupt`].
     pub async fn reserve(&self, client: &Client, key: &str, body: &str) -> Result<Admission<Reservation>, Error> {
+        self.store().keeps().await?;
         Ok(match self.store().reserve(client, (key, body), self.now()).await? {
             Admission::Known(id) => Admission::Known(id),
             Admission::New(hold) => Admission::New(Reservation { jobs: self.clone(), hold: Some(hold) }),
@@ -89,9 +91,9 @@ impl Jobs {
     ///
     /// # Errors
     /// [`Error::QueueFull`]; [`Error::Removed`] when something that it uses is being removed; [`Error::KeyInProgress`] when the
-    /// reservation was taken over; [`Error::Gone`].
+    /// reservation was taken over; [`Error::Gone`]; [`Error::Corrupt`].
     pub async fn enqueue(&self, client: &Client, new: &NewJob, reservation: Option<&mut Reservation>) -> Result<Job, Error> {
-        self.store().in_place().await?;
+        self.store().keeps().await?;
         let hold = reservation.as_ref().and_then(|reservation| reservation.hold.as_ref());
         let job = self.store().enqueue(client, new, hold, &self.inner.config, self.now()).await?;
         if let Some(reservation) = reservation {

@@ -4,6 +4,7 @@
 //! Knows neither what a job computes nor HTTP. `NewJob → Store → Worker → Kind → exactly one terminal state`.
 
 mod control;
+mod damage;
 mod error;
 mod event;
 mod files;

@@ -14,7 +14,12 @@ mod sound;
 mod uses;
 mod watch;
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sqlx::{
     ConnectOptions, Connection, Sqlite, SqlitePool, Transaction,
@@ -99,14 +104,10 @@ impl Store {
             .busy_timeout(BUSY)
             .disable_statement_logging();
         // On a connection of its own: what a migration changes is new to no other then.
+        let checked = Instant::now();
         sound::open_and_check(&options).await.map_err(|source| Error::open(path.clone(), source))?;
-        let gate = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options.clone().create_if_missing(false));
-        let pool = SqlitePoolOptions::new()
-            .max_connections(CONNECTIONS)
-            // On a full disk SQLite rolls back by itself, and the connection then believes for good to be in a transaction.
-            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
-            .connect_with(options)
-            .await;
+        let gate = connections(1).connect_lazy_with(options.clone().create_if_missing(false));
+        let pool = connections(CONNECTIONS).connect_with(options).await;
         let pool = pool.map_err(|source| Error::open(path.clone(), source))?;
         let migrated = migrator().run(&pool).await;
         migrated.map_err(|source| Error::Migrate { path: path.clone().into(), source: source.into() })?;
@@ -114,7 +115,7 @@ impl Store {
         // The file's own name must survive a power cut too.
         flush(dir).map_err(folder)?;
         let process = Process::new(dir).map_err(folder)?;
-        let (file, marker) = (Arc::new(OpenFile::new(path)), Arc::new(Marker::new(dir)));
+        let (file, marker) = (Arc::new(OpenFile::new(path, checked)), Arc::new(Marker::new(dir)));
         Ok(Self { pool, gate, process: Arc::new(process), file, marker, watch: Arc::default() })
     }
 
@@ -138,6 +139,15 @@ impl Store {
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {
         Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
     }
+}
+
+/// A pool of `most` connections; those that cannot be used any more are replaced.
+fn connections(most: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new().max_connections(most).before_acquire(|connection, known| {
+        // On a full disk SQLite rolls back by itself, and the connection then believes for good to be in a transaction.
+        let is_usable = !connection.is_in_transaction() && sound::remembers_no_damage(known.age);
+        Box::pin(async move { Ok(is_usable) })
+    })
 }
 
 fn migrator() -> Migrator {

@@ -1,12 +1,14 @@
 //! Whether what is written to the store is kept: its file is the one at its path, and sound.
 //!
-//! A file that was removed takes writes as ever, and keeps none of them.
+//! A file that was removed takes writes as ever, and keeps none of them. One that is damaged can be read for long: what a
+//! connection remembers of it stays as it was. So whatever meets damage has all of the file looked at, by a connection that
+//! remembers nothing.
 
 use std::{
     fs,
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -14,7 +16,7 @@ use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::task::spawn_blocking;
 
 use super::Store;
-use crate::jobs::error::Error;
+use crate::jobs::{damage, error::Error};
 
 /// How often the whole file is looked at.
 const WHOLE: Duration = Duration::from_secs(60);
@@ -25,34 +27,95 @@ pub(super) struct OpenFile {
     path: PathBuf,
     /// Device and inode; `None` where the file cannot be looked at.
     identity: Option<(u64, u64)>,
-    /// When all of it was found sound.
-    checked: Mutex<Instant>,
+    /// Never held while something is waited for.
+    seen: Mutex<Seen>,
+}
+
+/// What is known of the file.
+#[derive(Debug)]
+struct Seen {
+    /// Its size in bytes; it never shrinks while it is whole.
+    size: u64,
+    /// When the last look at all of it that found it sound began.
+    sound: Instant,
+    /// Whether the last look at all of it found damage.
+    is_damaged: bool,
+    /// Whether all of it is being looked at.
+    is_looked_at: bool,
+}
+
+impl Seen {
+    /// Whether damage was met since all of it was found sound.
+    fn is_doubtful(&self) -> bool {
+        self.is_damaged || damage::met_since(self.sound)
+    }
+}
+
+/// What is to be done before the file is trusted.
+enum Next {
+    Nothing,
+    Look(Look),
+    /// It is not trusted, and whoever looks at it is not done, or found damage.
+    Refuse,
+}
+
+/// A look at all of the file, under way until it is dropped.
+struct Look {
+    file: Arc<OpenFile>,
+    began: Instant,
+}
+
+impl Look {
+    fn end(self, found: &Result<(), Error>) {
+        let mut seen = self.file.seen();
+        match found {
+            Ok(()) => (seen.sound, seen.is_damaged) = (self.began, false),
+            Err(Error::Corrupt(_)) => seen.is_damaged = true,
+            // Nothing is known of it: the next occasion is as good as this one.
+            Err(_) => {}
+        }
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        self.file.seen().is_looked_at = false;
+    }
 }
 
 impl OpenFile {
-    /// The file at `path`, which has just been opened and found sound.
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { identity: identity(&path), path, checked: Mutex::new(Instant::now()) }
+    /// The file at `path`, which was found sound by a look that began at `checked`.
+    pub(super) fn new(path: PathBuf, checked: Instant) -> Self {
+        let metadata = fs::metadata(&path).ok();
+        let size = metadata.as_ref().map_or(0, fs::Metadata::len);
+        let seen = Seen { size, sound: checked, is_damaged: false, is_looked_at: false };
+        Self { identity: metadata.as_ref().map(identity), path, seen: Mutex::new(seen) }
     }
 
-    /// Whether all of it is to be looked at now; whoever asks next is told no.
-    fn is_due(&self) -> bool {
-        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = checked.elapsed() >= WHOLE;
-        if is_due {
-            *checked = Instant::now();
+    /// What whoever `watches` the file is to do, and what whoever has something to keep.
+    fn next(self: &Arc<Self>, watches: bool) -> Next {
+        let mut seen = self.seen();
+        let is_doubtful = seen.is_doubtful();
+        let is_due = if watches { is_doubtful || seen.sound.elapsed() >= WHOLE } else { is_doubtful && !seen.is_damaged };
+        if is_due && !seen.is_looked_at {
+            seen.is_looked_at = true;
+            return Next::Look(Look { file: Arc::clone(self), began: Instant::now() });
         }
-        is_due
-    }
-
-    /// Has all of it looked at again at the next occasion.
-    fn set_due(&self) {
-        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        *checked = checked.checked_sub(WHOLE).unwrap_or(*checked);
+        if is_doubtful { Next::Refuse } else { Next::Nothing }
     }
 
     fn is_in_place(&self) -> bool {
-        self.identity.is_some() && identity(&self.path) == self.identity
+        let Ok(metadata) = fs::metadata(&self.path) else { return false };
+        let mut seen = self.seen();
+        if metadata.len() < seen.size {
+            damage::note();
+        }
+        seen.size = metadata.len();
+        self.identity == Some(identity(&metadata))
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,24 +130,52 @@ impl Store {
         if is_in_place { Ok(()) } else { Err(Error::Gone) }
     }
 
-    /// Whether jobs can be kept: the file is in its place and can be read; once a minute all of it is looked at.
+    /// That what is written now is kept, as far as is known: the file is in its place, and no damage was met since it was found
+    /// sound.
     ///
     /// # Errors
-    /// [`Error::Gone`]; the store's own.
+    /// [`Error::Gone`]; [`Error::Corrupt`], until [`Self::check`] finds it sound; the store's own.
+    pub(in crate::jobs) async fn keeps(&self) -> Result<(), Error> {
+        self.in_place().await?;
+        match self.file.next(false) {
+            Next::Nothing => Ok(()),
+            Next::Look(look) => self.look_at_all(look).await,
+            Next::Refuse => Err(doubtful()),
+        }
+    }
+
+    /// Whether jobs can be kept: the file is in its place and can be read; once a minute, and when damage was met, all of it is
+    /// looked at.
+    ///
+    /// # Errors
+    /// [`Error::Gone`]; [`Error::Corrupt`], until all of it was found sound; the store's own.
     pub async fn check(&self) -> Result<(), Error> {
         self.in_place().await?;
-        if !self.file.is_due() {
-            sqlx::query("SELECT seq FROM jobs ORDER BY seq DESC LIMIT 1").fetch_optional(&self.pool).await?;
-            return Ok(());
+        match self.file.next(true) {
+            Next::Look(look) => self.look_at_all(look).await,
+            Next::Refuse => Err(doubtful()),
+            Next::Nothing => {
+                sqlx::query("SELECT seq FROM jobs ORDER BY seq DESC LIMIT 1").fetch_optional(&self.pool).await?;
+                Ok(())
+            }
         }
-        // To its end, whoever leaves: who asks again meanwhile must not begin anew.
-        let store = self.clone();
-        let checked = tokio::spawn(async move {
-            let mut connection = store.pool.acquire().await?;
-            quick_check(&mut connection).await.inspect_err(|_| store.file.set_due())
-        });
-        Ok(checked.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))?)
     }
+
+    async fn look_at_all(&self, look: Look) -> Result<(), Error> {
+        let options = self.pool.connect_options().as_ref().clone().create_if_missing(false);
+        // To its end, whoever leaves: who asks again meanwhile must not begin anew.
+        let looked = tokio::spawn(async move {
+            let found = open_and_check(&options).await.map_err(Error::from);
+            look.end(&found);
+            found
+        });
+        looked.await.unwrap_or(Err(sqlx::Error::WorkerCrashed.into()))
+    }
+}
+
+/// Whether a connection of that age remembers nothing of a file in which damage was met: it was opened after that.
+pub(super) fn remembers_no_damage(age: Duration) -> bool {
+    Instant::now().checked_sub(age).is_none_or(|opened| !damage::met_since(opened))
 }
 
 /// Looks at every page of the file that `options` name, making it when it is missing.
@@ -95,10 +186,16 @@ pub(super) async fn open_and_check(options: &SqliteConnectOptions) -> Result<(),
 }
 
 async fn quick_check(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    // A row that breaks a rule of its table is that row's fault: whoever reads it says so.
+    sqlx::query("PRAGMA ignore_check_constraints = ON").execute(&mut *connection).await?;
     let found: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(connection).await?;
     if found == "ok" { Ok(()) } else { Err(sqlx::Error::Protocol(found)) }
 }
 
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+fn doubtful() -> Error {
+    Error::Corrupt(sqlx::Error::Protocol("damage was met, and the file was not found sound since".to_owned()))
+}
+
+fn identity(file: &fs::Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
 }

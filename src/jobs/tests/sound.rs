@@ -1,8 +1,8 @@
 //! Stores whose file is gone, replaced or damaged: nothing is accepted that would not be kept.
 
-use std::fs;
+use std::{fs, path::Path};
 
-use sqlx::Connection;
+use sqlx::{Connection, SqliteConnection};
 
 use crate::{
     jobs::{
@@ -29,6 +29,68 @@ async fn nothing_is_accepted_into_a_file_that_is_gone() {
     bench.enqueue("c").await;
 }
 
+async fn connect(file: &Path) -> SqliteConnection {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+    SqliteConnection::connect_with(&options).await.expect("the store's file")
+}
+
+/// All that was written is in the file itself from here on.
+async fn empty_log(connection: &mut SqliteConnection) {
+    let emptied = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(connection).await;
+    let (busy, ..): (i64, i64, i64) = emptied.expect("a row");
+    assert_eq!(busy, 0, "nobody else reads or writes it");
+}
+
+#[tokio::test]
+async fn a_store_in_which_damage_was_met_is_not_trusted_until_all_of_it_is_sound() {
+    let bench = Bench::new().await;
+    bench.enqueue("a").await;
+    let file = Jobs::file(bench.dir.path());
+    let mut connection = connect(&file).await;
+    let size: i64 = sqlx::query_scalar("PRAGMA page_size").fetch_one(&mut connection).await.expect("a number");
+    let root = sqlx::query_scalar("SELECT rootpage FROM sqlite_schema WHERE name = 'keys'").fetch_one(&mut connection).await;
+    let root: i64 = root.expect("the table's page, counted from 1");
+    empty_log(&mut connection).await;
+    connection.close().await.expect("closed");
+    let (size, root) = (usize::try_from(size).expect("positive"), usize::try_from(root).expect("positive"));
+    let whole = fs::read(&file).expect("a file");
+    // What is asked of jobs reads no page of the keys.
+    let mut damaged = whole.clone();
+    damaged[(root - 1) * size..root * size].fill(0xA5);
+    for (what, contents, is_met) in [("a page", damaged.as_slice(), true), ("its end", &whole[..size], false)] {
+        fs::write(&file, contents).expect("damaged");
+        if is_met {
+            let met = bench.jobs.store().keys().await.expect_err("its page is damaged");
+            assert!(matches!(met, Error::Corrupt(_)), "{met:?}");
+        }
+        for _ in 0..2 {
+            let enqueued = bench.jobs.enqueue(&Client::local(), &new_job("b"), None).await;
+            assert!(matches!(enqueued, Err(Error::Corrupt(_))), "{what}: {enqueued:?}");
+            let reserved = bench.jobs.reserve(&Client::local(), "k", "hash").await.err();
+            assert!(matches!(reserved, Some(Error::Corrupt(_))), "{what}: {reserved:?}");
+            let checked = bench.jobs.check().await;
+            assert!(matches!(checked, Err(Error::Corrupt(_))), "{what}: {checked:?}");
+        }
+        fs::write(&file, &whole).expect("put back");
+        bench.jobs.check().await.expect("it is sound");
+        bench.jobs.store().keys().await.expect("no connection remembers the damage");
+    }
+    bench.enqueue("b").await;
+}
+
+#[tokio::test]
+async fn a_row_that_breaks_a_rule_of_its_table_is_no_damage() {
+    let bench = Bench::new().await;
+    let mut connection = connect(&Jobs::file(bench.dir.path())).await;
+    for sql in
+        ["PRAGMA ignore_check_constraints = ON", "INSERT INTO keys (id, name, scope, created) VALUES ('x', 'bad', 'root', 1)"]
+    {
+        sqlx::query(sql).execute(&mut connection).await.expect("it is done");
+    }
+    connection.close().await.expect("closed");
+    Store::open(bench.dir.path()).await.expect("it is sound");
+}
+
 #[tokio::test]
 async fn a_damaged_store_is_told_at_start_with_the_way_out() {
     let bench = Bench::new().await;
@@ -37,11 +99,9 @@ async fn a_damaged_store_is_told_at_start_with_the_way_out() {
     }
     bench.jobs.store().close().await;
     let file = Jobs::file(bench.dir.path());
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file);
-    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.expect("the store's file");
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.expect("nobody else has it open");
+    let mut connection = connect(&file).await;
+    empty_log(&mut connection).await;
     connection.close().await.expect("closed");
-    // All that was written is in the file itself from here on.
     let forget_log = || ["jobs.db-wal", "jobs.db-shm"].map(|log| drop(fs::remove_file(file.with_file_name(log))));
     let whole = fs::read(&file).expect("a file");
     for (what, from) in [("its header", 0), ("its pages", 4096)] {
