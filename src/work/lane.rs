@@ -10,6 +10,9 @@ use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{Fair, Origin, lower_priority};
 
+/// Fewer than these are not looked through for those that have left.
+const LEAST_FORGOTTEN: usize = 64;
+
 /// Work of one kind; cheap to clone.
 ///
 /// A [`Turn`] belongs to the work: who asked for it may leave, and the next has its turn when the work is over. What has not begun
@@ -34,6 +37,8 @@ struct Inner {
 struct State {
     running: usize,
     waiting: Fair<oneshot::Sender<Turn>>,
+    /// How many waited when those that had left were last forgotten.
+    kept: usize,
 }
 
 /// One of the lane's places, handed on when dropped.
@@ -78,8 +83,9 @@ impl Lane {
                 self.inner.show(&state);
                 return Ok(Turn { lane: Some(Arc::clone(&self.inner)) });
             }
-            if state.waiting.len() >= self.inner.waiting {
+            if state.waiting.len() >= self.inner.waiting.min(state.most()) {
                 state.waiting.retain(|who| !who.is_closed());
+                state.kept = state.waiting.len();
             }
             if state.waiting.len() >= self.inner.waiting {
                 return Err(Full { waiting: self.inner.waiting });
@@ -174,6 +180,8 @@ impl Drop for Turn {
         let Some(lane) = self.lane.take() else { return };
         let mut state = lane.lock();
         while let Some(who) = state.waiting.pop() {
+            // Those that have had their turn are no reason to keep more of those that leave.
+            state.kept = state.kept.min(state.waiting.len());
             match who.send(Turn { lane: Some(Arc::clone(&lane)) }) {
                 Ok(()) => return lane.show(&state),
                 // Whoever waited has left; its turn must not be handed on from here, under the lock.
@@ -182,6 +190,14 @@ impl Drop for Turn {
         }
         state.running -= 1;
         lane.show(&state);
+    }
+}
+
+impl State {
+    /// How many may wait before those that have left are forgotten: twice as many as were left the last time, so that each costs a look
+    /// or two, however many come and go while nothing has its turn.
+    fn most(&self) -> usize {
+        self.kept.saturating_mul(2).max(LEAST_FORGOTTEN)
     }
 }
 
@@ -268,6 +284,31 @@ mod tests {
         assert_eq!(last.await, Ok(0), "the first that ran");
         assert_eq!(first.await.expect("no panic"), Ok(()));
         assert_eq!((ran.load(Ordering::Relaxed), lane.running()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn who_has_left_is_forgotten_while_nobody_has_a_turn() {
+        let lane = Lane::new("test", 1, usize::MAX);
+        let held = lane.turn(local()).await.expect("it is free");
+        let leave = |most: usize| {
+            for _ in 0..10_000 {
+                assert!(lane.turn(local()).now_or_never().is_none());
+                assert!(lane.waiting() <= most, "{} wait", lane.waiting());
+            }
+        };
+        leave(LEAST_FORGOTTEN);
+        let mut staying: Vec<_> = (0..100).map(|_| Box::pin(lane.turn(local()))).collect();
+        for waiting in &mut staying {
+            assert!(waiting.as_mut().now_or_never().is_none());
+        }
+        leave(2 * staying.len());
+        drop(held);
+        for waiting in staying {
+            drop(waiting.now_or_never().expect("it is its turn").expect("any number may wait"));
+        }
+        assert_eq!(lane.running(), 0);
+        let _held = lane.turn(local()).await.expect("it is free");
+        leave(LEAST_FORGOTTEN);
     }
 
     #[tokio::test]
