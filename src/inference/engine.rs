@@ -26,7 +26,7 @@ use crate::{
     registry::{ModelVersion, Repository, Snapshot},
     runtime::Runtime,
     telemetry::{News, Trouble},
-    work::Memory,
+    work::{Memory, Origin},
 };
 
 /// The handle that HTTP and the command line share; cheap to clone.
@@ -199,7 +199,7 @@ impl Engine {
                 match find(&snapshot, &name, None) {
                     Ok(version) if self.inner.models.peek(&version).is_some() => self.inner.failures.forget(&version),
                     // What fails is noted there.
-                    Ok(version) => drop(self.load(&version).await),
+                    Ok(version) => drop(self.load(&version, Origin::local()).await),
                     Err(error) => self.inner.failures.note_missing(&name, &error),
                 }
             }
@@ -220,13 +220,13 @@ impl Engine {
         let snapshot = self.snapshot();
         let Ok(ideal) = choose(&snapshot, &self.inner.config.default, Needs::CLASSES, |_| false) else { return };
         if self.inner.failures.is_due(&ideal.version) {
-            drop(self.load(&ideal.version).await);
+            drop(self.load(&ideal.version, Origin::local()).await);
         }
     }
 
-    /// The worker of a version, loaded if it is not; a failure to load it is noted, so that it does not answer unasked, and so that
+    /// The worker of a version, loaded in the turn of `origin` if it is not; a failure to load it is noted, so that it does not answer unasked, and so that
     /// nothing is unloaded for the same files soon again.
-    pub(super) async fn load(&self, version: &ModelVersion) -> Result<Arc<Worker>, Error> {
+    pub(super) async fn load(&self, version: &ModelVersion, origin: Origin) -> Result<Arc<Worker>, Error> {
         let Inner { models, failures, .. } = &*self.inner;
         if let Err(error) = self.may_serve(version) {
             failures.note(version, None, &error);
@@ -241,7 +241,7 @@ impl Engine {
         if let Some(error) = files.and_then(|files| failures.lasting(version, files)) {
             return Err(Error::Shared(error));
         }
-        let loaded = models.load(version).await;
+        let loaded = models.load(version, origin).await;
         match &loaded {
             Ok(_) => failures.forget(version),
             Err(error) => failures.note(version, files, error),

@@ -12,6 +12,7 @@ mod engine;
 mod error;
 mod failures;
 mod find;
+mod loads;
 mod manage;
 mod models;
 mod plan;

@@ -1,30 +1,29 @@
 //! Loaded models: workers by version, those that must be loaded pinned, the others within a bound of bytes, least recently used
 //! out.
 //!
-//! Loading is a task of its own, one per version: requests wait for it, and it goes on whoever leaves. Bytes are counted until a
-//! model's thread has ended ([`Room`]), so that the bound holds while one goes and another comes.
+//! One is loaded at a time, in turns of clients ([`Loads`]), until it is in memory: whoever loads has the room that it has made. Bytes
+//! are counted until a model's thread has ended ([`Room`]), so that the bound holds while one goes and another comes.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashSet, VecDeque},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, Shared},
-};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::{
-    Error, ModelId, view,
+    Error, ModelId,
+    loads::Loads,
+    view,
     worker::{Capacity, Worker},
 };
 use crate::{
     config::{ModelsConfig, RuntimeConfig, ServerConfig},
     registry::ModelVersion,
     runtime::Runtime,
+    work::Origin,
 };
 
 /// The loaded models of an engine; cheap to clone.
@@ -40,10 +39,10 @@ struct Inner {
     max_loaded_bytes: u64,
     /// A plain mutex: held for look-ups only, never while a model loads.
     state: Mutex<State>,
-    /// Told when a model's bytes are free, or may become so.
+    /// Told when a model's bytes are free.
     freed: Notify,
-    /// One model is read at a time: it takes disk and processor.
-    reading: Semaphore,
+    /// One model is loaded at a time: it takes disk and processor.
+    loads: Loads<Key, Loaded>,
 }
 
 #[derive(Default)]
@@ -52,25 +51,16 @@ struct State {
     pinned: HashSet<Key>,
     /// Least recently used first.
     loaded: VecDeque<Arc<Worker>>,
-    loading: HashMap<Key, Loading>,
-    /// Bytes of those that load.
-    coming: u64,
     /// Bytes of all that is in memory: loaded, being loaded, and not yet gone.
     held: u64,
 }
 
 /// A version's folder and the sum of its weights: a folder may be published anew.
 type Key = (PathBuf, String);
-type Loading = Shared<BoxFuture<'static, Result<Arc<Worker>, Arc<Error>>>>;
+type Loaded = Result<Arc<Worker>, Arc<Error>>;
 
 /// Bytes of a model that is in memory, given back when dropped.
 pub(super) struct Room {
-    models: Arc<Inner>,
-    bytes: u64,
-}
-
-/// Bytes of a model that is on its way, given back when dropped.
-struct Coming {
     models: Arc<Inner>,
     bytes: u64,
 }
@@ -84,7 +74,7 @@ impl Models {
             max_loaded_bytes: models.max_loaded_bytes,
             state: Mutex::default(),
             freed: Notify::new(),
-            reading: Semaphore::new(1),
+            loads: Loads::new(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -114,48 +104,23 @@ impl Models {
         self.inner.lock().used(version)
     }
 
-    /// The worker of `version`, which becomes the most recently used; a task loads it when it is not.
+    /// The worker of `version`, which becomes the most recently used; it is loaded in the turn of `origin` when it is not.
     ///
     /// # Errors
     /// A model larger than the bound leaves room for, or one that does not load.
-    pub(super) async fn load(&self, version: &ModelVersion) -> Result<Arc<Worker>, Error> {
-        let loading = {
+    pub(super) async fn load(&self, version: &ModelVersion, origin: Origin) -> Result<Arc<Worker>, Error> {
+        {
             let mut state = self.inner.lock();
             if let Some(worker) = state.used(version) {
                 return Ok(worker);
             }
-            let key = key(version);
-            match state.loading.get(&key) {
-                Some(loading) => loading.clone(),
-                None => {
-                    self.inner.check_size(&state, version)?;
-                    let loading = self.start(version);
-                    state.loading.insert(key, loading.clone());
-                    loading
-                }
-            }
-        };
-        loading.await.map_err(Error::Shared)
-    }
-
-    /// Starts the task that loads `version`.
-    fn start(&self, version: &ModelVersion) -> Loading {
-        let (models, version) = (Arc::clone(&self.inner), version.clone());
-        let model = ModelId::describe(&version);
-        let task = tokio::spawn(async move {
-            let loaded = load(&models, &version).await;
-            let mut state = models.lock();
-            state.loading.remove(&key(&version));
-            let (worker, mut coming) = loaded.map_err(Arc::new)?;
-            let worker = Arc::new(worker);
-            state.loaded.push_back(Arc::clone(&worker));
-            // From one count into the other, before anyone looks at either.
-            state.coming -= std::mem::take(&mut coming.bytes);
-            drop(state);
-            Ok(worker)
-        });
-        let gone = move |_| Err(Arc::new(Error::WorkerGone { model }));
-        task.map(|outcome| outcome.unwrap_or_else(gone)).boxed().shared()
+            self.inner.check_size(&state, version)?;
+        }
+        let found = || self.used(version).map(Ok);
+        let load = || load(Arc::clone(&self.inner), version.clone());
+        let loaded = self.inner.loads.get(key(version), origin, found, load).await;
+        let gone = || Err(Arc::new(Error::WorkerGone { model: ModelId::describe(version) }));
+        loaded.unwrap_or_else(gone).map_err(Error::Shared)
     }
 
     /// Forgets a worker whose thread died, so that the next request loads the model again; one that was started since stays.
@@ -179,17 +144,23 @@ impl Models {
     }
 }
 
-/// Loads `version` once there is room, which is made for files that are whole.
-async fn load(models: &Arc<Inner>, version: &ModelVersion) -> Result<(Worker, Coming), Error> {
+/// Loads `version` and puts it with the others.
+async fn load(models: Arc<Inner>, version: ModelVersion) -> Loaded {
+    let worker = Arc::new(start(&models, &version).await.map_err(Arc::new)?);
+    models.lock().loaded.push_back(Arc::clone(&worker));
+    Ok(worker)
+}
+
+/// Starts the worker of `version` once there is room, which is made for files that are whole.
+async fn start(models: &Arc<Inner>, version: &ModelVersion) -> Result<Worker, Error> {
     let started = std::time::Instant::now();
     let model = || ModelId::describe(version);
     let unchecked = version.clone();
-    models.reading(version, move || Ok(unchecked.open().map(drop)?)).await?;
-    let coming = models.make_room(version).await?;
-    let room = models.room(version).await;
+    reading(version, move || Ok(unchecked.open().map(drop)?)).await?;
+    let room = models.room(version).await?;
     let (loading, wanted) = (Arc::clone(models), version.clone());
     let start = move || Worker::start(loading.runtime.clone(), wanted, &loading.runtime_config, loading.capacity, room);
-    let worker = models.reading(version, start).await?;
+    let worker = reading(version, start).await?;
     info!(model = model(), ms = started.elapsed().as_millis() as u64, "loaded and warm");
     if !version.metadata.pretrained {
         warn!(model = model(), pretrained = false, "these weights are UNTRAINED: answers mean nothing");
@@ -197,22 +168,20 @@ async fn load(models: &Arc<Inner>, version: &ModelVersion) -> Result<(Worker, Co
     if worker.version().metadata.correction != version.metadata.correction {
         view::warn_of(worker.version());
     }
-    Ok((worker, coming))
+    Ok(worker)
+}
+
+/// Does what reads the files of `version`.
+async fn reading<T: Send + 'static>(
+    version: &ModelVersion,
+    read: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(read).await.map_err(|_| Error::WorkerGone { model: ModelId::describe(version) })?
 }
 
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Does what reads the files of `version`, one such thing at a time.
-    async fn reading<T: Send + 'static>(
-        &self,
-        version: &ModelVersion,
-        read: impl FnOnce() -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let _reading = self.reading.acquire().await.expect("the semaphore is never closed");
-        tokio::task::spawn_blocking(read).await.map_err(|_| Error::WorkerGone { model: ModelId::describe(version) })?
     }
 
     /// Refuses a version that would not fit if all that may go went, before anything goes.
@@ -227,40 +196,24 @@ impl Inner {
         Ok(())
     }
 
-    /// Takes models out of the list until `version` fits beside the others, and counts it as coming.
-    async fn make_room(self: &Arc<Self>, version: &ModelVersion) -> Result<Coming, Error> {
+    /// Takes models out of the list until `version` fits beside the others, and waits until they have gone.
+    async fn room(self: &Arc<Self>, version: &ModelVersion) -> Result<Room, Error> {
         let bytes = version.metadata.weights.bytes;
+        let gone = {
+            let mut state = self.lock();
+            self.check_size(&state, version)?;
+            state.evict(version, self.max_loaded_bytes)
+        };
+        // Nobody waits for the lock while they end.
+        drop(gone);
         loop {
             // Listens before it looks, so that nothing is missed between the two.
             let freed = self.freed.notified();
             {
                 let mut state = self.lock();
-                self.check_size(&state, version)?;
-                let gone = state.evict(version, self.max_loaded_bytes);
-                let fits = state.wanted() + bytes <= self.max_loaded_bytes;
-                if fits {
-                    state.coming += bytes;
-                }
-                drop(state);
-                drop(gone);
-                if fits {
-                    return Ok(Coming { models: Arc::clone(self), bytes });
-                }
-            }
-            freed.await;
-        }
-    }
-
-    /// Waits until what had to go has gone.
-    async fn room(self: &Arc<Self>, version: &ModelVersion) -> Room {
-        let bytes = version.metadata.weights.bytes;
-        loop {
-            let freed = self.freed.notified();
-            {
-                let mut state = self.lock();
                 if state.held + bytes <= self.max_loaded_bytes {
                     state.held += bytes;
-                    return Room { models: Arc::clone(self), bytes };
+                    return Ok(Room { models: Arc::clone(self), bytes });
                 }
             }
             freed.await;
@@ -277,15 +230,15 @@ impl State {
         Some(worker)
     }
 
-    /// Bytes of what is loaded and what is to be.
-    fn wanted(&self) -> u64 {
-        self.coming + self.loaded.iter().map(|worker| bytes(worker)).sum::<u64>()
+    /// Bytes of what is loaded.
+    fn bytes(&self) -> u64 {
+        self.loaded.iter().map(|worker| bytes(worker)).sum()
     }
 
     /// Takes out what has to go for `version`: idle models before busy ones, which end when they have answered.
     fn evict(&mut self, version: &ModelVersion, bound: u64) -> Vec<Arc<Worker>> {
         let mut gone = Vec::new();
-        while self.wanted() + version.metadata.weights.bytes > bound {
+        while self.bytes() + version.metadata.weights.bytes > bound {
             let may_go = |worker: &Arc<Worker>| !self.pinned.contains(&key(worker.version()));
             let idle = self.loaded.iter().position(|worker| may_go(worker) && worker.is_idle());
             let busy = || self.loaded.iter().position(may_go);
@@ -302,13 +255,6 @@ impl State {
 impl Drop for Room {
     fn drop(&mut self) {
         self.models.lock().held -= self.bytes;
-        self.models.freed.notify_waiters();
-    }
-}
-
-impl Drop for Coming {
-    fn drop(&mut self) {
-        self.models.lock().coming -= self.bytes;
         self.models.freed.notify_waiters();
     }
 }

@@ -39,7 +39,7 @@ impl Engine {
 
     async fn answer(&self, plan: Plan, images: Vec<Image>, admission: &Admission) -> Result<Answer, Error> {
         let images = self.decoding().sized(images, admission).await?;
-        let worker = match self.load(&plan.version).await {
+        let worker = match self.load(&plan.version, admission.origin()).await {
             Err(error) => return Err(self.gone(&plan.version).await.unwrap_or(error)),
             Ok(worker) => worker,
         };

@@ -19,6 +19,13 @@ pub struct Origin {
     pub request: u64,
 }
 
+impl Origin {
+    /// The process itself.
+    pub fn local() -> Self {
+        Self { client: Client::local(), request: 0 }
+    }
+}
+
 /// What waits, next first.
 ///
 /// Weighted fair queueing (Demers, Keshav and Shenker, 1989) twice, with flows of one weight: clients take turns, however many
