@@ -1,17 +1,22 @@
 //! What graft does for whoever asks, over any transport: models answer, data sets and versions are removed, jobs are planned and
-//! accepted, each within bounds that its work holds until it is over.
+//! accepted and followed, each within bounds that its work holds until it is over.
 //!
 //! Knows no HTTP: a transport reads requests, asks here, and writes answers.
 
 mod changes;
 mod error;
+mod events;
 mod submission;
 
 use std::{num::NonZeroUsize, sync::Arc};
 
 use tokio::sync::watch;
 
-pub use self::{error::Error, submission::Submission};
+pub use self::{
+    error::Error,
+    events::{EventPage, EventText, Look},
+    submission::Submission,
+};
 use crate::{
     config::ServerConfig,
     datasets::Datasets,

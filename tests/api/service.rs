@@ -1,17 +1,17 @@
-//! What a second transport gets, without HTTP: answers to images and tensors, plans and removals within their bounds.
+//! What a second transport gets, without HTTP: answers to images and tensors, plans and events within their bounds.
 
 use std::time::Duration;
 
 use graft::{
     inference::{Admission, Answer, Engine, Error as EngineError, Image, Request},
     preprocess::{self, ImageError, Limits},
-    service::{Error, Service, Submission},
+    service::{Error, Look, Service, Submission},
     tensor::Tensor,
     work::Client,
 };
 use serde_json::json;
 
-use crate::support::{Plans, Setup, Tiny, plain};
+use crate::support::{Plans, Setup, Tiny, eventually, plain};
 
 fn admission(service: &Service) -> Admission {
     service.engine().admissions().admit(&Client::address([192, 0, 2, 1].into()), None)
@@ -65,4 +65,33 @@ async fn plans_have_their_time_and_their_places() {
     let refused = futures_util::future::select_all(asked).await.0;
     assert!(matches!(refused, Err(Error::TooManyPlans)), "{refused:?}");
     gate.open.send(()).expect("the plan waits for this");
+}
+
+#[tokio::test]
+async fn events_are_read_in_pages_within_the_memory_of_their_client() {
+    let setup = Setup::empty().configured(|config| config.server.max_client_percent = 100);
+    let (service, jobs) = setup.service(Plans::default()).await;
+    let (kind, admission) = (service.kind("finetune").expect("it is accepted").clone(), admission(&service));
+    let submission = Submission::new(kind, "finetune", json!({"name": "cats"}), b"cats");
+    let id = service.submit(submission, None, &admission).await.expect("it is planned").id;
+    let place = service.stream(admission.client()).expect("nobody else has one");
+    drop(admission);
+    let memory = service.engine().admissions().memory();
+    eventually("the plan is over", async || memory.used() == 0).await;
+
+    let all = memory.take(&Client::local(), memory.bound()).expect("nobody else has any");
+    let refused = service.events(&id, 0, &place).await;
+    assert!(matches!(refused, Err(Error::Memory(_))), "{refused:?}");
+    let behind = service.events(&id, 1, &place).await.expect("with nothing to read there is nothing to hold");
+    assert!(behind.page.is_none() && !behind.has_ended);
+    drop(all);
+
+    jobs.cancel(&id).await.expect("it waits");
+    let Look { page, has_ended } = service.events(&id, 0, &place).await.expect("there is room");
+    let mut page = page.expect("two events");
+    let seen: Vec<_> = page.by_ref().map(|event| (event.id, event.kind, event.is_end)).collect();
+    assert_eq!(seen, [(1, "queued".to_owned(), false), (2, "end".to_owned(), true)]);
+    assert!(has_ended && memory.used() > 0, "what is taken out may not have been sent yet");
+    drop(page);
+    assert_eq!(memory.used(), 0);
 }

@@ -1,8 +1,8 @@
 //! `GET /jobs/{id}/events`: what happens to a job, as server-sent events that can be taken up where they broke off.
 //!
-//! Every event is read from the store; news only say when to look, so that none is lost.
+//! Every event is read from the store (`service`); news only say when to look, so that none is lost.
 
-use std::{collections::VecDeque, convert::Infallible, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     extract,
@@ -13,8 +13,7 @@ use axum::{
     },
 };
 use futures_util::{Stream, stream};
-use serde_json::value::to_raw_value;
-use tokio::{runtime::Handle, sync::watch};
+use tokio::sync::watch;
 use utoipa::openapi::{KnownFormat, RefOr, schema::Schema};
 
 use crate::{
@@ -27,8 +26,8 @@ use crate::{
         parameters::{Value as ParameterValue, parameters, refused, whole_number},
         state::State,
     },
-    jobs::{Ahead, Changes, Jobs, Stretch, WrittenEvent},
-    service::Error as ServiceError,
+    jobs::Changes,
+    service::{Error as ServiceError, EventPage, EventText, Look},
     work::Share,
 };
 
@@ -40,10 +39,6 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// How long to wait for news before looking at the store anyway: other processes write it too.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Events that are read at once, and bytes of their text; one that is longer is read alone.
-const PAGE: u32 = 256;
-const PAGE_BYTES: u64 = 256 << 10;
 
 parameters! {
     /// What `/jobs/{id}/events` takes.
@@ -90,10 +85,10 @@ pub async fn stream(
     // The header that a reconnecting client sends is newer than its address.
     let after = [last_event_id, after].into_iter().flatten().find_map(|EventId(id)| id).unwrap_or_default();
     let service = state.service();
-    let (jobs, place) = (service.jobs()?.clone(), service.stream(&client(&extensions))?);
+    let place = service.stream(&client(&extensions))?;
     // Subscribed before the first look, so that nothing falls between.
-    let (changes, closing, admitted) = (jobs.changes(), service.closing(), extensions.get::<Admitted>().cloned());
-    let mut live = Live { state, jobs, changes, closing, id, after, page: Page::default(), admitted, place };
+    let (changes, closing, admitted) = (service.jobs()?.changes(), service.closing(), extensions.get::<Admitted>().cloned());
+    let mut live = Live { state, changes, closing, id, after, page: EventPage::default(), admitted, place };
     // Whoever comes when there is no room is told so; whoever is here waits for it.
     match live.look().await? {
         Look { page: None, has_ended: true } => return Ok(StatusCode::NO_CONTENT.into_response()),
@@ -106,36 +101,14 @@ pub async fn stream(
 /// An open stream.
 struct Live {
     state: State,
-    jobs: Jobs,
     changes: Changes,
     closing: watch::Receiver<bool>,
     id: String,
     /// Id of the last event sent; `u64::MAX` behind the end.
     after: u64,
-    page: Page,
+    page: EventPage,
     admitted: Option<Admitted>,
     place: Share,
-}
-
-/// Events that have been read and not sent, and their memory.
-#[derive(Default)]
-struct Page {
-    events: VecDeque<Ready>,
-    _memory: Option<Share>,
-}
-
-/// What a look at the store has found.
-struct Look {
-    page: Option<Page>,
-    /// Whether nothing comes behind the page.
-    has_ended: bool,
-}
-
-/// An event as it is sent.
-struct Ready {
-    id: u64,
-    is_end: bool,
-    event: Event,
 }
 
 fn events(live: Live) -> impl Stream<Item = Result<Event, Infallible>> {
@@ -147,20 +120,18 @@ impl Live {
     /// no longer that the stream was asked for with.
     async fn next(&mut self) -> Option<Event> {
         while self.after != u64::MAX {
-            if let Some(Ready { id, is_end, event }) = self.page.events.pop_front() {
+            if let Some(EventText { id, kind, is_end, data }) = self.page.next() {
                 self.after = if is_end { u64::MAX } else { id };
-                return Some(event);
+                return Some(Event::default().id(id.to_string()).event(kind).data(data));
             }
-            self.page = Page::default();
+            self.page = EventPage::default();
             if *self.closing.borrow() || !self.state.door().is_open_to(self.admitted.as_ref()) {
                 return None;
             }
             match self.look().await {
                 Ok(Look { page: Some(page), .. }) => self.page = page,
                 // Where there is no room there will be some: what others read comes to its end.
-                Ok(Look { page: None, .. }) | Err(ApiError::Busy { .. } | ApiError::Service(ServiceError::StoreBusy)) => {
-                    self.wait().await
-                }
+                Ok(Look { page: None, .. }) | Err(ServiceError::Memory(_) | ServiceError::StoreBusy) => self.wait().await,
                 Err(error) => {
                     tracing::warn!(job = self.id, error = &error as &dyn std::error::Error, "an event stream broke off");
                     return None;
@@ -170,33 +141,9 @@ impl Live {
         None
     }
 
-    /// The next page, if there is anything to read; of one event where there is no room for more.
-    async fn look(&self) -> Result<Look, ApiError> {
-        match self.look_for(PAGE).await {
-            Err(ApiError::Busy { .. }) => self.look_for(1).await,
-            look => look,
-        }
-    }
-
-    async fn look_for(&self, events: u32) -> Result<Look, ApiError> {
-        let Ahead { stretch, has_ended } = self.jobs.ahead(&self.id, self.after, events, PAGE_BYTES).await?;
-        let page = match stretch {
-            Some(stretch) => Some(self.read(stretch).await?),
-            None => None,
-        };
-        Ok(Look { page, has_ended })
-    }
-
-    /// The events of `stretch`, read and written within the memory of their client, away from the async threads.
-    async fn read(&self, stretch: Stretch) -> Result<Page, ApiError> {
-        let client = self.place.client();
-        let memory = self.state.intake().admissions.memory().take(client, stretch.memory)?;
-        let (jobs, runtime) = (self.jobs.clone(), Handle::current());
-        let read = move || {
-            let events = runtime.block_on(jobs.written(stretch))?.into_iter().map(ready).collect::<Result<_, _>>()?;
-            Ok(Page { events, _memory: Some(memory) })
-        };
-        self.state.service().seat(client)?.run(read).await
+    /// The next page, if there is anything to read.
+    async fn look(&self) -> Result<Look, ServiceError> {
+        self.state.service().events(&self.id, self.after, &self.place).await
     }
 
     /// Waits for news, and looks again after a while in any case.
@@ -206,12 +153,4 @@ impl Live {
             _ = self.closing.changed() => {}
         }
     }
-}
-
-fn ready(stored: WrittenEvent) -> Result<Ready, ApiError> {
-    let (id, is_end) = (stored.id, stored.is_end());
-    let mut document = stored.document;
-    document.insert("at".to_owned(), to_raw_value(&stored.at.to_string()).map_err(ApiError::internal)?);
-    let data = serde_json::to_string(&document).map_err(ApiError::internal)?;
-    Ok(Ready { id, is_end, event: Event::default().id(id.to_string()).event(stored.kind).data(data) })
 }
