@@ -77,7 +77,8 @@ impl Decoding {
     pub(super) fn new(images: &ImagesConfig, server: &ServerConfig, runtime: &RuntimeConfig) -> Self {
         let limits = Limits::from(images);
         let one = limits.decoding_samples();
-        // How many wait is bounded by the places in the models' queues.
+        // How many wait is bounded by what their requests hold: memory alone where headers are read, places in the model's queue
+        // besides where images are decoded.
         let lane = |name| Lane::new(name, runtime.decode_threads, usize::MAX);
         Self {
             limits,

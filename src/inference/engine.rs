@@ -224,8 +224,8 @@ impl Engine {
         }
     }
 
-    /// The worker of a version, loaded in the turn of `origin` if it is not; a failure to load it is noted, so that it does not answer unasked, and so that
-    /// nothing is unloaded for the same files soon again.
+    /// The worker of a version, loaded in the turn of `origin` if it is not; a failure to load it is noted, so that it does not answer
+    /// unasked, and so that nothing is unloaded for the same files soon again.
     pub(super) async fn load(&self, version: &ModelVersion, origin: Origin) -> Result<Arc<Worker>, Error> {
         let Inner { models, failures, .. } = &*self.inner;
         if let Err(error) = self.may_serve(version) {

@@ -1,7 +1,7 @@
 //! Loads: one at a time, in turns of the clients that ask for them.
 //!
-//! What has begun goes on whoever leaves, and whoever asks for the same waits for it. What has not begun waits with those that ask
-//! for it, each in the turn of its own client, and is forgotten with the last of them. Knows not what is loaded.
+//! What has begun goes on whoever leaves, and whoever asks for the same waits for it. What has not begun waits with those that
+//! ask for it, each in the turn of its own client, and is forgotten with the last of them. Does not know what is loaded.
 
 use std::{
     pin::pin,
@@ -12,7 +12,7 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::work::{Lane, Origin, Turn};
 
@@ -46,7 +46,7 @@ impl<K: Clone + Eq + Send + 'static, T: Clone + Send + Sync + 'static> Loads<K, 
         Self { lane: Lane::new("load", 1, usize::MAX), now: Arc::new(Now(Mutex::new(None))), begun: Notify::new() }
     }
 
-    /// What is `found` under `key`, or what `load` gives when it is the turn of `origin`, or that of somebody else who asks for it;
+    /// What is `found` under `key`, or what `load` gives when it is the turn of `origin`, or of somebody else who asks for it;
     /// `None` where that panics. By its end, `load` has put what it gives where it is `found`.
     pub(super) async fn get<F>(
         &self,
@@ -91,20 +91,19 @@ impl<K: Clone + Eq + Send + 'static, T: Clone + Send + Sync + 'static> Loads<K, 
 
     /// Begins to load, which goes on whoever leaves and has `turn` until it is over.
     fn begin(&self, key: K, turn: Turn, work: impl Future<Output = T> + Send + 'static) -> Loading<T> {
-        let loading = {
-            // Held until it is known, so that it does not end before.
-            let mut now = self.now.lock();
-            let ends = Ends(Arc::clone(&self.now));
-            let task = tokio::spawn(async move {
-                let _turn = turn;
-                // Dropped before the turn is handed on.
-                let _ends = ends;
-                work.await
-            });
-            let loading = task.map(Result::ok).boxed().shared();
-            *now = Some((key, loading.clone()));
-            loading
-        };
+        let (reply, loaded) = oneshot::channel();
+        let loading = loaded.map(Result::ok).boxed().shared();
+        // Known before it can end.
+        *self.now.lock() = Some((key, loading.clone()));
+        let ends = Ends(Arc::clone(&self.now));
+        tokio::spawn(async move {
+            // Handed on last, also after a panic.
+            let _turn = turn;
+            let (reply, ends) = (reply, ends);
+            let loaded = work.await;
+            drop(ends);
+            reply.send(loaded).ok();
+        });
         self.begun.notify_waiters();
         loading
     }

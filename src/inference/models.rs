@@ -1,8 +1,8 @@
 //! Loaded models: workers by version, those that must be loaded pinned, the others within a bound of bytes, least recently used
 //! out.
 //!
-//! One is loaded at a time, in turns of clients ([`Loads`]), until it is in memory: whoever loads has the room that it has made. Bytes
-//! are counted until a model's thread has ended ([`Room`]), so that the bound holds while one goes and another comes.
+//! One is loaded at a time, in turns of clients ([`Loads`]), so that nobody else takes the room that it makes. Bytes are counted
+//! until a model's thread has ended ([`Room`]), so that the bound holds while one goes and another comes.
 
 use std::{
     collections::{HashSet, VecDeque},

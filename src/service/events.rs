@@ -1,7 +1,7 @@
 //! Events of a job, page after page, each read and written within the memory of its client.
 //!
-//! Every event is read from the store, so that a stream that is taken up again misses and repeats nothing; how it is sent, and when to
-//! look again, is the transport's.
+//! Every event is read from the store, so that a stream that is taken up again misses and repeats nothing; how it is sent, and
+//! when to look again, is the transport's.
 
 use std::collections::VecDeque;
 
@@ -48,8 +48,8 @@ pub struct EventText {
 }
 
 impl Service {
-    /// The next events of the job `id` behind `after`, for the stream that has this `place` ([`Self::stream`]); a single one where there
-    /// is no memory for more.
+    /// The next events of the job `id` behind `after`, for the stream that has this `place` ([`Self::stream`]); a single one
+    /// where there is no memory for more.
     ///
     /// # Errors
     /// [`Error::Memory`] and [`Error::StoreBusy`] while there is no room, [`Error::NoJobs`], an unknown job.

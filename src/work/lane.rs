@@ -194,8 +194,8 @@ impl Drop for Turn {
 }
 
 impl State {
-    /// How many may wait before those that have left are forgotten: twice as many as were left the last time, so that each costs a look
-    /// or two, however many come and go while nothing has its turn.
+    /// How many may wait before those that have left are forgotten: twice as many as were kept the last time, so that each costs
+    /// a look or two, however many come and go while nothing has its turn.
     fn most(&self) -> usize {
         self.kept.saturating_mul(2).max(LEAST_FORGOTTEN)
     }

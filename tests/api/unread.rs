@@ -5,16 +5,16 @@ use std::{fs, net::Ipv4Addr};
 
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
-use crate::support::{Setup, TestApp, Tiny, eventually};
+use crate::support::{Setup, TestApp, Tiny, eventually, plain};
 
 const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const CROWD: usize = 60;
 
-/// Connections of one address that have sent `request` and read nothing.
-async fn crowd(app: &TestApp, request: &str) -> Vec<TcpStream> {
+/// So many connections of one address that have sent `request` and read nothing.
+async fn crowd(app: &TestApp, count: usize, request: &[u8]) -> Vec<TcpStream> {
     let mut crowd = Vec::new();
-    for _ in 0..CROWD {
-        crowd.push(app.asked(ATTACKER, request.as_bytes()).await);
+    for _ in 0..count {
+        crowd.push(app.asked(ATTACKER, request).await);
     }
     crowd
 }
@@ -55,7 +55,7 @@ async fn unread_lists_hold_their_clients_share() {
     app.gives_all_back().await;
 
     // More than the kernel keeps for them.
-    let crowd = crowd(&app, &get("/datasets").repeat(16)).await;
+    let crowd = crowd(&app, CROWD, get("/datasets").repeat(16).as_bytes()).await;
     let memory = app.engine.admissions().memory();
     eventually("they hold lists", async || memory.used() > 0).await;
     for _ in 0..20 {
@@ -64,6 +64,39 @@ async fn unread_lists_hold_their_clients_share() {
     }
     drop(crowd);
     app.gives_all_back().await;
+}
+
+#[tokio::test]
+async fn unread_features_hold_their_clients_share() {
+    let bound = 2 << 20;
+    let setup = Setup::empty().with(Tiny::Convolutions, "unread").configured(|config| {
+        (config.server.max_buffered_bytes, config.server.max_body_bytes) = (bound, 64 << 10);
+        config.server.max_response_bytes = 256 << 10;
+    });
+    let app = setup.start().await;
+    let (path, photo) = ("/features?model=unread&layer=conv2d&pool=none", plain([120; 3]));
+    let features = async || {
+        let asked = app.post_image(path, photo.clone()).header("Accept", "application/x-npy");
+        app.send(asked).await.ok().body.len()
+    };
+    let one = features().await;
+    assert!(one > 4 * 32 * 32 * 16, "one answer has {one} bytes");
+    app.gives_all_back().await;
+
+    let length = photo.len();
+    let form = "Host: localhost\r\nAccept: application/x-npy\r\nContent-Type: image/png";
+    let head = format!("POST {path} HTTP/1.1\r\n{form}\r\nContent-Length: {length}\r\n\r\n");
+    // More than the kernel keeps for each, and together more than one client's share: values and body of seven answers.
+    let crowd = crowd(&app, 10, &[head.as_bytes(), &photo].concat().repeat(16)).await;
+    let memory = app.engine.admissions().memory();
+    eventually("they hold answers", async || memory.used() >= 4 * one as u64).await;
+    for _ in 0..20 {
+        assert_eq!(features().await, one, "others are answered");
+        assert!(memory.used() <= bound as u64 * 3 / 4, "{} bytes are held", memory.used());
+    }
+    drop(crowd);
+    app.gives_all_back().await;
+    assert_eq!(features().await, one);
 }
 
 /// Files of this process that are open below `models.dir` of the model `name`.
@@ -83,7 +116,7 @@ async fn unread_downloads_hold_their_clients_share() {
     eventually("it is closed", async || open_files("unread") == 0).await;
 
     // More than 16 of 32 places are nobody's; whoever gets none is told at once.
-    let mut crowd = crowd(&app, &get(path)).await;
+    let mut crowd = crowd(&app, CROWD, get(path).as_bytes()).await;
     let mut refused = 0;
     for stream in &mut crowd {
         let mut head = [0; 12];
