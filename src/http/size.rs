@@ -92,13 +92,13 @@ impl<'a> Asked<'a> {
         if self.pool == Pool::None && self.layers.iter().any(|spec| spec.layer.poolable()) {
             ways.push("pool maps to vectors with `pool=avg` or `pool=max`".to_owned());
         }
-        if self.form.format == Format::Json {
+        if self.form.format == Format::Json && !self.layers.is_empty() {
             let binary = if self.layers.len() == 1 { "application/x-npy" } else { "application/x-npz" };
             let base64 = if self.form.base64 { "" } else { " or `encoding_format=base64`" };
             ways.push(format!("take binary with `Accept: {binary}`{base64}"));
         }
         let halves = match self.form.format {
-            Format::Json => self.form.base64,
+            Format::Json => self.form.base64 && !self.layers.is_empty(),
             Format::Npy | Format::Npz => true,
             Format::Svg | Format::Png => false,
         };
@@ -161,7 +161,7 @@ mod tests {
         check(&[map], npy, 4, 64 * MB, None);
         check(&[map], npy, 8, 64 * MB, Some("halve it with `dtype=float16`"));
         check(&[map], Form { dtype: Dtype::F16, ..npy }, 8, 64 * MB, None);
-        check(&[map], Form { base64: true, ..JSON }, 4, 64 * MB, Some("(17129560 per image)"));
+        check(&[map], Form { base64: true, ..JSON }, 4, 64 * MB, Some("(17129180 per image)"));
         check(&[&[usize::MAX, usize::MAX]], npy, usize::MAX, 64 * MB, Some("18446744073709551615 bytes"));
     }
 

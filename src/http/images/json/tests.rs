@@ -71,8 +71,9 @@ fn addresses_are_not_called_bad_base64() {
 #[test]
 fn all_that_reading_holds_is_reserved() {
     assert_eq!(copies(br#"{"images":["AAAA"]}"#), 19 / 4 * 3);
-    assert_eq!(copies(br#"{"images": ["AAAA"]}"#), 20 / 4 * 3 + 20);
-    assert_eq!(copies(br#"{"images":["AA\nAA"]}"#), 21 / 4 * 3 + 3 * 21);
+    assert_eq!(copies(br#"{"images": ["AAAA"]}"#), 20 / 4 * 3 + 7);
+    assert_eq!(copies(br#"{"images":["AA\nAA"]}"#), 21 / 4 * 3 + 3 * 7);
+    assert_eq!(copies(br#"{"images":["AA\"AA","AA"]}"#), 26 / 4 * 3 + 3 * 7, "a quotation mark that is escaped ends nothing");
 }
 
 #[test]
