@@ -59,9 +59,7 @@ impl Service {
             let _held = held;
             service.accept(part, key, planning).await
         };
-        // On a thread that may block: a plan of many classes takes its time to be written.
-        let runtime = Handle::current();
-        spawn_blocking(move || runtime.block_on(accepting)).await.map_err(|_| Error::ShuttingDown)?
+        tokio::spawn(accepting).await.map_err(|_| Error::ShuttingDown)?
     }
 
     /// Cancels the job `id`, whoever leaves.
@@ -87,7 +85,7 @@ impl Service {
         let admission = planning.admission.clone();
         let Some(key) = key else { return self.plan_and_enqueue(part, None, planning).await.0 };
         let (jobs, client, hash) = (part.jobs.clone(), admission.client().clone(), planning.submission.hash.clone());
-        let held = admission.clone();
+        let (held, runtime) = (admission.clone(), Handle::current());
         let reserving = async move {
             match jobs.reserve(&client, &key, &hash).await? {
                 KeyAdmission::New(reservation) => Ok(Ok(reservation)),
@@ -97,7 +95,7 @@ impl Service {
                 }
             }
         };
-        let reservation = match self.seat(admission.client())?.run_async(reserving).await {
+        let reservation = match self.seat(admission.client())?.run(move || runtime.block_on(reserving)).await {
             Ok(Ok(reservation)) => reservation,
             Ok(Err(job)) => return Ok(job),
             Err(error) => return Err(error),
@@ -122,14 +120,16 @@ impl Service {
             Ok(planned) => planned,
             Err(error) => return (Err(error), reservation),
         };
-        let enqueuing = async move {
-            let job = part.jobs.enqueue(&client, &plan, reservation.as_mut()).await;
+        // On a thread that may block: a plan of many classes takes its time to be written.
+        let runtime = Handle::current();
+        let enqueue = move || {
+            let job = runtime.block_on(part.jobs.enqueue(&client, &plan, reservation.as_mut()));
             if job.is_ok() {
                 file.into_iter().for_each(Attachment::keep);
             }
             (job.map_err(Error::from), reservation)
         };
-        seat.run_async(enqueuing).await
+        seat.run(enqueue).await
     }
 
     fn planning(&self, submission: Submission, admission: &Admission) -> Result<Planning, Error> {

@@ -193,7 +193,7 @@ async fn the_doctor_says_what_to_do_about_a_certificate_that_it_does_not_trust()
         tokio::task::spawn_blocking(ran).await.expect("no panic")
     };
     let untrusted = doctor(&[]).await;
-    assert!(untrusted.code == Some(1) && untrusted.stdout.contains("(`--ca FILE`)"), "{untrusted:?}");
+    assert!(untrusted.code == Some(1) && untrusted.stdout.contains("(`--ca FILE`;"), "{untrusted:?}");
     assert!(untrusted.stdout.contains("`--running`"), "{untrusted:?}");
     let trusted = async || doctor(&["--ca", file.to_str().expect("UTF-8")]).await;
     eventually("it is ready", async || trusted().await.code == Some(0)).await;
