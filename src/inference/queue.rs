@@ -136,11 +136,12 @@ impl Queue {
             }
             self.build_what_lacks();
             let sessions = &self.sessions;
-            let ready = self.waiting.find(|item| sessions.has(&item.task.tensors)).map(|item| Arc::clone(&item.task));
+            // Not the task: what its request holds is free before its answer is there.
+            let ready = self.waiting.find(|item| sessions.has(&item.task.tensors)).map(|item| item.task.tensors.clone());
             match ready {
-                Some(task) => {
-                    let batch = self.waiting.take(self.max_batch, |item| item.task.tensors == task.tensors);
-                    self.answer(batch, &task.tensors);
+                Some(tensors) => {
+                    let batch = self.waiting.take(self.max_batch, |item| item.task.tensors == tensors);
+                    self.answer(batch, &tensors);
                 }
                 // What waits for a session is woken by it: whoever builds it holds a sender.
                 None => match receiver.recv() {
@@ -182,10 +183,9 @@ impl Queue {
             return;
         }
         let sessions = &self.sessions;
-        let Some(task) = self.waiting.find(|item| !sessions.has(&item.task.tensors)).map(|item| Arc::clone(&item.task)) else {
-            return;
-        };
-        let (tensors, blueprint) = (task.tensors.clone(), Arc::clone(self.sessions.blueprint()));
+        let lacking = self.waiting.find(|item| !sessions.has(&item.task.tensors)).map(|item| item.task.tensors.clone());
+        let Some(tensors) = lacking else { return };
+        let blueprint = Arc::clone(self.sessions.blueprint());
         self.sessions.make_room(&tensors);
         // Of a model that is being unloaded, nobody else comes, and nobody waits for this thread but these.
         let beside = self.results.upgrade().map(|results| build_beside(Arc::clone(&blueprint), tensors.clone(), results));

@@ -9,6 +9,7 @@ use crate::message::{ServerPath, excerpt};
 
 /// What SQLite says of a full disk, of files that are damaged or none of its, and of those that it cannot reach now: busy, locked,
 /// read-only, failing, not to be opened (<https://sqlite.org/rescode.html>).
+const SQLITE_READ_ONLY: u32 = 8;
 const SQLITE_FULL: u32 = 13;
 const SQLITE_DAMAGED: [u32; 2] = [11, 26];
 const SQLITE_UNAVAILABLE: [u32; 5] = [5, 6, 8, 10, 14];
@@ -192,6 +193,9 @@ impl Error {
 /// Damage is noted: a store is not trusted from then on until all of its file is found sound.
 impl From<sqlx::Error> for Error {
     fn from(source: sqlx::Error) -> Self {
+        if primary_code(&source) == Some(SQLITE_READ_ONLY) {
+            damage::note_read_only();
+        }
         let error = Self::named(source);
         if matches!(error, Self::Corrupt(_)) {
             damage::note();

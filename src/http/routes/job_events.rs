@@ -131,6 +131,8 @@ impl Live {
             match self.look().await {
                 Ok(Look { page: Some(page), .. }) => self.page = page,
                 // Where there is no room there will be some: what others read comes to its end.
+                // Whoever asked for what comes behind the end.
+                Ok(Look { page: None, has_ended: true }) => return None,
                 Ok(Look { page: None, .. }) | Err(ServiceError::Memory(_) | ServiceError::StoreBusy) => self.wait().await,
                 Err(error) => {
                     tracing::warn!(job = self.id, error = &error as &dyn std::error::Error, "an event stream broke off");

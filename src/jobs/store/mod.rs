@@ -145,7 +145,7 @@ impl Store {
 fn connections(most: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new().max_connections(most).before_acquire(|connection, known| {
         // On a full disk SQLite rolls back by itself, and the connection then believes for good to be in a transaction.
-        let is_usable = !connection.is_in_transaction() && sound::remembers_no_damage(known.age);
+        let is_usable = !connection.is_in_transaction() && sound::is_fresh(known.age);
         Box::pin(async move { Ok(is_usable) })
     })
 }

@@ -18,6 +18,9 @@ use tokio::task::spawn_blocking;
 use super::Store;
 use crate::jobs::{damage, error::Error};
 
+/// How soon all of a damaged file is looked at again for whoever has something to keep.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// How often the whole file is looked at.
 const WHOLE: Duration = Duration::from_secs(60);
 
@@ -38,6 +41,8 @@ struct Seen {
     size: u64,
     /// When the last look at all of it that found it sound began.
     sound: Instant,
+    /// When the last look at all of it began.
+    looked: Instant,
     /// Whether the last look at all of it found damage.
     is_damaged: bool,
     /// Whether all of it is being looked at.
@@ -88,7 +93,7 @@ impl OpenFile {
     pub(super) fn new(path: PathBuf, checked: Instant) -> Self {
         let metadata = fs::metadata(&path).ok();
         let size = metadata.as_ref().map_or(0, fs::Metadata::len);
-        let seen = Seen { size, sound: checked, is_damaged: false, is_looked_at: false };
+        let seen = Seen { size, sound: checked, looked: checked, is_damaged: false, is_looked_at: false };
         Self { identity: metadata.as_ref().map(identity), path, seen: Mutex::new(seen) }
     }
 
@@ -96,10 +101,12 @@ impl OpenFile {
     fn next(self: &Arc<Self>, watches: bool) -> Next {
         let mut seen = self.seen();
         let is_doubtful = seen.is_doubtful();
-        let is_due = if watches { is_doubtful || seen.sound.elapsed() >= WHOLE } else { is_doubtful && !seen.is_damaged };
+        // Damage that a look found may have been mended since.
+        let is_known = seen.is_damaged && seen.looked.elapsed() < AGAIN;
+        let is_due = if watches { is_doubtful || seen.sound.elapsed() >= WHOLE } else { is_doubtful && !is_known };
         if is_due && !seen.is_looked_at {
-            seen.is_looked_at = true;
-            return Next::Look(Look { file: Arc::clone(self), began: Instant::now() });
+            (seen.is_looked_at, seen.looked) = (true, Instant::now());
+            return Next::Look(Look { file: Arc::clone(self), began: seen.looked });
         }
         if is_doubtful { Next::Refuse } else { Next::Nothing }
     }
@@ -173,9 +180,11 @@ impl Store {
     }
 }
 
-/// Whether a connection of that age remembers nothing of a file in which damage was met: it was opened after that.
-pub(super) fn remembers_no_damage(age: Duration) -> bool {
-    Instant::now().checked_sub(age).is_none_or(|opened| !damage::met_since(opened))
+/// Whether a connection of that age remembers nothing of a file in which damage was met, or that might only be read: it was opened after
+/// that.
+pub(super) fn is_fresh(age: Duration) -> bool {
+    let opened = Instant::now().checked_sub(age);
+    opened.is_none_or(|opened| !damage::met_since(opened) && !damage::was_read_only_since(opened))
 }
 
 /// Looks at every page of the file that `options` name, making it when it is missing.
