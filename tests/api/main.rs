@@ -52,7 +52,6 @@ mod plots;
 mod predict;
 mod providers;
 mod publication;
-mod read_only;
 mod real;
 mod recipes;
 mod rejudged;
