@@ -52,6 +52,7 @@ mod plots;
 mod predict;
 mod providers;
 mod publication;
+mod read_only;
 mod real;
 mod recipes;
 mod rejudged;

@@ -1,9 +1,10 @@
-//! `graft serve` whose `data.dir` is a small volume of its own, which a test fills and empties.
+//! `graft serve` whose `data.dir` is a small volume of its own, which a test fills, empties and makes read-only.
 
 use std::{
     fs::{self, File},
     io::Write,
     path::PathBuf,
+    process::Command,
 };
 
 use super::{Graft, Setup};
@@ -12,7 +13,8 @@ use super::{Graft, Setup};
 pub struct Volume {
     /// The server.
     pub graft: Graft,
-    /// The volume, from outside.
+    /// The volume as the server sees it, and from outside.
+    inside: PathBuf,
     data: PathBuf,
 }
 
@@ -28,7 +30,7 @@ impl Volume {
         };
         let inside = setup.config().data.dir.clone();
         let data = format!("/proc/{}/root{}", graft.id(), inside.display()).into();
-        Some(Self { graft, data })
+        Some(Self { graft, inside, data })
     }
 
     /// How many entries a folder of the volume has.
@@ -51,5 +53,30 @@ impl Volume {
 
     fn filler(&self) -> PathBuf {
         self.data.join("filler")
+    }
+
+    /// Makes it read-only for all that is opened from now on.
+    pub fn lock(&self) {
+        let copy = self.inside.with_file_name("copy");
+        fs::create_dir_all(&copy).expect("it can be made");
+        let (data, copy) = (self.inside.display().to_string(), copy.display().to_string());
+        // Files of the volume are open for writing, so that it cannot be made read-only itself; none of its copy is.
+        self.within(&["mount", "--bind", &data, &copy]);
+        self.within(&["mount", "-o", "remount,bind,ro", &copy]);
+        self.within(&["mount", "--move", &copy, &data]);
+    }
+
+    /// Makes it writable again.
+    pub fn unlock(&self) {
+        self.within(&["umount", "--lazy", &self.inside.display().to_string()]);
+    }
+
+    /// Runs a command that sees the server's mounts.
+    fn within(&self, words: &[&str]) {
+        let own: &[&str] = if rustix::process::geteuid().is_root() { &[] } else { &["--user", "--preserve-credentials"] };
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--target={}", self.graft.id())).args(own).arg("--mount").args(words);
+        let done = command.output().expect("what mounts can also enter");
+        assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
     }
 }
