@@ -188,13 +188,13 @@ pub enum Error {
         ms: u128,
     },
     /// The model alone is larger than the bound on loaded weights.
-    #[error("{model} needs {bytes} bytes, but `models.max_loaded_bytes` is {bound}")]
+    #[error("{model} needs {bytes} bytes, but `models.max_loaded_bytes` leaves {bound} beside the models that must stay")]
     TooLargeToLoad {
         /// The model.
         model: String,
         /// Size of its weights.
         bytes: u64,
-        /// The bound.
+        /// What the bound leaves beside those that must stay.
         bound: u64,
     },
     /// The engine is shutting down.

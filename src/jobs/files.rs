@@ -236,6 +236,11 @@ impl Attachment {
     pub fn keep(mut self) {
         self.kept.has_job = true;
     }
+
+    /// Removes it and gives its place back, before this returns. Blocks.
+    pub fn discard(self) {
+        drop(self.kept.into_inner());
+    }
 }
 
 impl Drop for Kept {

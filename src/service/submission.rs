@@ -44,7 +44,12 @@ impl Service {
     /// # Errors
     /// [`Error::TooManyPlans`], [`Error::LatePlan`], [`Error::Plan`], [`Error::Memory`].
     pub async fn plan(&self, submission: Submission, admission: &Admission) -> Result<Spec, Error> {
-        Ok(self.planning(submission, admission)?.plan().await?.0.spec)
+        let (plan, file) = self.planning(submission, admission)?.plan().await?;
+        // Before the answer: whoever has it may send the next file at once.
+        if let Some(file) = file {
+            spawn_blocking(move || file.discard()).await.map_err(|_| Error::ShuttingDown)?;
+        }
+        Ok(plan.spec)
     }
 
     /// Accepts a job, whoever leaves; where a `key` is given, once.
@@ -150,19 +155,13 @@ impl Planning {
     async fn plan(self) -> Result<(NewJob, Option<Attachment>), Error> {
         let Self { seat, submission: Submission { kind, request, file, .. }, admission } = self;
         let time = admission.time();
-        let work = move || {
-            let plan = kind.plan(&request, file.as_ref())?;
-            let bytes = written_bytes(&plan.spec)?;
-            if bytes > MAX_PLAN_BYTES {
-                let problem = format!(
-                    "the job would be described in {bytes} bytes, and {MAX_PLAN_BYTES} are kept of one; nearly all are names of classes: give them \
-                     shorter ones, or take fewer"
-                );
-                return Err(PlanError::Invalid(vec![FieldProblem::new("dataset", problem)]).into());
+        let work = move || match planned(&*kind, &request, file.as_ref(), &admission) {
+            Ok(plan) => Ok((plan, file)),
+            Err(error) => {
+                // Before the answer: whoever has it may send a better file at once.
+                file.into_iter().for_each(Attachment::discard);
+                Err(error)
             }
-            // Its parts, its row, and the answer that shows it.
-            admission.take(4 * bytes)?;
-            Ok((plan, file))
         };
         let planning = seat.run(work);
         match time {
@@ -170,6 +169,22 @@ impl Planning {
             None => planning.await,
         }
     }
+}
+
+/// What `kind` makes of `request`, within the memory of `admission`.
+fn planned(kind: &dyn AnyKind, request: &Value, file: Option<&Attachment>, admission: &Admission) -> Result<NewJob, Error> {
+    let plan = kind.plan(request, file)?;
+    let bytes = written_bytes(&plan.spec)?;
+    if bytes > MAX_PLAN_BYTES {
+        let problem = format!(
+            "the job would be described in {bytes} bytes, and {MAX_PLAN_BYTES} are kept of one; nearly all are names of classes: give them \
+             shorter ones, or take fewer"
+        );
+        return Err(PlanError::Invalid(vec![FieldProblem::new("dataset", problem)]).into());
+    }
+    // Its parts, its row, and the answer that shows it.
+    admission.take(4 * bytes)?;
+    Ok(plan)
 }
 
 /// Bytes of the JSON that is kept of what a job is to do.

@@ -134,15 +134,7 @@ async fn an_onnx_file_is_imported_and_served() {
 #[tokio::test]
 async fn what_cannot_be_imported_is_refused_or_fails_with_the_reason() {
     let app = Setup::empty().with(Tiny::Colours, "colours").configured(importing).start().await;
-    let send = async |query: &str, bytes: Vec<u8>| {
-        // A file that was refused is removed, and its place is free, a moment after its answer.
-        loop {
-            let answer = app.send(app.post_image(&format!("/jobs/import{query}"), bytes.clone())).await;
-            if answer.status != 503 {
-                break answer;
-            }
-        }
-    };
+    let send = async |query: &str, bytes: Vec<u8>| app.send(app.post_image(&format!("/jobs/import{query}"), bytes)).await;
     let problems = |answer: Answer| answer.problem(422, "invalid_recipe", "`problems` names each")["problems"].to_string();
     assert!(problems(send("", onnx()).await).contains("is missing; it is required"));
     assert!(problems(send("?name=vgg16", onnx()).await).contains("kept for weights of vgg16"));

@@ -116,6 +116,6 @@ async fn a_model_beyond_the_bound_on_loaded_weights_is_not_loaded() {
     let setup = Setup::new().with(Tiny::Thousand, "thousand").configured(|config| config.models.max_loaded_bytes = 10_000);
     let app = setup.spawn().await;
     let answer = app.send(app.post_image("/predict?model=thousand", plain([0; 3]))).await;
-    answer.problem(503, "model_too_large", "but `models.max_loaded_bytes` is 10000");
+    answer.problem(503, "model_too_large", "but `models.max_loaded_bytes` leaves 10000");
     app.send(app.post_image("/predict", plain([0; 3]))).await.ok();
 }
