@@ -56,7 +56,7 @@ async fn a_model_behind_a_busy_one_waits_until_that_has_answered() {
     busy.await.expect("no panic").ok();
     next.await.expect("no panic").ok();
     assert!(is_loaded(&app, "next").await && is_loaded(&app, "kept").await);
-    assert_eq!(threads("graft-busy"), 0);
+    eventually("its thread has ended", async || threads("graft-busy") == 0).await;
     app.gives_all_back().await;
 }
 
