@@ -13,10 +13,10 @@ pub enum Refused {
     )]
     Missing,
     /// What it has instead of a key in a header.
-    #[error("{0}; send one, as `Authorization: Bearer KEY` or as `X-API-Key: KEY`")]
+    #[error("{0}; a key is sent as `Authorization: Bearer KEY` or as `X-API-Key: KEY`")]
     Malformed(&'static str),
     /// No key that is in force.
-    #[error("the key is not known here, or was revoked (`graft keys list` shows the names of those in force)")]
+    #[error("the key is not known here, or was revoked (`graft keys list` shows the names of those that were not)")]
     Unknown,
     /// A key whose time is over.
     #[error("the key `{name}` has expired; `graft keys set {name} --expires WHEN` gives it more time")]
@@ -37,7 +37,7 @@ pub enum Refused {
         needs: Scope,
     },
     /// More images than the key has left.
-    #[error("the key `{name}` may ask {per_second} images a second; {} more {} let in after {} s", .images, if *.images == 1 { "is" } else { "are" }, seconds(*.wait))]
+    #[error("the key `{name}` may ask {per_second} images a second; {} let in after {} s", if *.images == 1 { "one is".to_owned() } else { format!("{images} are") }, seconds(*.wait))]
     Images {
         /// The key.
         name: KeyName,

@@ -75,6 +75,8 @@ pub struct Renewal {
     pub begun: Vec<KeyName>,
     /// Keys that are there no longer.
     pub ended: Vec<KeyName>,
+    /// Keys that may do something else than before, more or less of it, or for longer or not as long; with what that is.
+    pub changed: Vec<(KeyName, Scope)>,
     /// How many there are.
     pub in_force: usize,
 }
@@ -86,6 +88,16 @@ impl Snapshot {
         let mut names: Vec<_> = missing.map(|(_, held)| held.key.name.clone()).collect();
         names.sort();
         names
+    }
+
+    /// Keys that are in `other` and are others here.
+    fn changed_since(&self, other: &Self) -> Vec<(KeyName, Scope)> {
+        let terms = |held: &Held| (held.key.scope, held.key.limits, held.key.expires);
+        let differs = |(id, held): &(&KeyId, &Arc<Held>)| other.keys.get(*id).is_some_and(|before| terms(before) != terms(held));
+        let changed = self.keys.iter().filter(differs).map(|(_, held)| (held.key.name.clone(), held.key.scope));
+        let mut changed: Vec<_> = changed.collect();
+        changed.sort_by(|(one, _), (other, _)| one.cmp(other));
+        changed
     }
 }
 
@@ -115,6 +127,7 @@ impl Gate {
             closed: !self.closed(&before) && self.closed(&snapshot),
             begun: before.missing_of(&snapshot),
             ended: snapshot.missing_of(&before),
+            changed: snapshot.changed_since(&before),
             in_force: snapshot.keys.len(),
         };
         self.replace(snapshot);

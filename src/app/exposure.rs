@@ -39,6 +39,17 @@ pub fn check(server: &ServerConfig, is_closed: bool) -> Result<Option<String>, E
     }
 }
 
+/// What to warn of where any page may ask without a key: whoever's browser reaches the server can be made to use it.
+pub fn warn_of_pages(server: &ServerConfig, is_closed: bool) -> Option<String> {
+    let any = server.cors_origins.iter().any(|origin| origin == "*");
+    (any && !is_closed).then(|| {
+        format!(
+            "any page that a browser which reaches this server visits may use it and delete its models (`server.cors_origins` is `*`): list the              origins that may, or ask for keys; {}",
+            without(server.auth)
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +79,13 @@ mod tests {
             check(open, true, true, Ok(false));
         }
         let server = load(&Sources::default()).expect("the defaults are valid").server;
+        for (origins, is_closed, warned) in
+            [(&["*"][..], false, true), (&["*"], true, false), (&["https://app.example"], false, false), (&[], false, false)]
+        {
+            let server =
+                ServerConfig { cors_origins: origins.iter().map(|&origin| origin.to_owned()).collect(), ..server.clone() };
+            assert_eq!(warn_of_pages(&server, is_closed).is_some(), warned, "{origins:?}");
+        }
         let off = ServerConfig { host: [0, 0, 0, 0].into(), auth: Auth::Off, ..server };
         let exposed = super::check(&off, false).expect_err("keys do not count");
         assert!(exposed.to_string().contains("`server.auth` is `off`, so that API keys do not count"), "{exposed}");

@@ -22,6 +22,7 @@ const GAUGES: &[(&str, &str)] = &[
     ("graft_work_running", "Pieces of work that run, by lane."),
     ("graft_work_waiting", "Pieces of work that wait, by lane."),
     ("graft_jobs", "Jobs that are kept, by state."),
+    ("graft_tls_certificate_end_timestamp_seconds", "When the certificate's time is over, in seconds since 1970."),
 ];
 
 const HISTOGRAMS: &[(&str, &str)] = &[

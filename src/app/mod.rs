@@ -70,6 +70,9 @@ impl App {
         if let Some(warning) = exposure::check(&config.server, gate.is_closed())? {
             tracing::warn!(host = %config.server.host, "{warning}");
         }
+        if let Some(warning) = exposure::warn_of_pages(&config.server, gate.is_closed()) {
+            tracing::warn!("{warning}");
+        }
         // Keys that were lost are reported by whoever looks at them.
         if gate.admits_nobody() && !gate.has_lost_keys() {
             tracing::warn!(

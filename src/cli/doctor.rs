@@ -18,10 +18,10 @@ use crate::{
     app::exposure,
     config::{Auth, Config, Provider, ServerConfig},
     graph::Graph,
-    http::Tls,
+    http::{Tls, ended},
     inference::{Needs, choose},
     jobs::{self, Jobs, Keys, LeaseReport, LeaseStatus, Listing, State},
-    registry::{ModelVersion, Repository, Snapshot, TemporaryFile, known_model},
+    registry::{ModelVersion, Repository, Snapshot, TemporaryFile, known_model, rfc3339},
     runtime::{self, Runtime},
     telemetry::chain,
 };
@@ -166,7 +166,14 @@ fn installation(config: &Config, report: &mut Report) {
     if let Some(files) = &config.server.tls {
         let (certificate, key) = (files.certificate.display().to_string(), files.key.display().to_string());
         match Tls::open(files.clone()) {
-            Ok(_) => report.ok("https", format_args!("{certificate} and {key} belong together")),
+            Ok(tls) => match (tls.end(), tls.end().and_then(ended)) {
+                (_, Some(why)) => report.warn("https", format_args!("{certificate}: {why}; clients refuse it")),
+                (Some(end), None) => {
+                    let until = rfc3339(end);
+                    report.ok("https", format_args!("{certificate} and {key} belong together, until {until}"));
+                }
+                (None, None) => report.ok("https", format_args!("{certificate} and {key} belong together")),
+            },
             Err(error) => report.fail("https", chain(&error)),
         }
     }
@@ -215,6 +222,10 @@ fn models(config: &Config, report: &mut Report) {
         Err(error) => return report.fail("models", error),
     };
     damages(&snapshot, report);
+    if let (true, Some(starter)) = (snapshot.models.is_empty(), &config.models.starter) {
+        let starter = starter.display();
+        return report.ok("models", format_args!("none yet; `graft serve` imports the starter, {starter} (`models.starter`)"));
+    }
     for problem in &snapshot.problems {
         report.warn("models", format_args!("{} is ignored: {}", problem.path, problem.reason));
     }
@@ -299,21 +310,27 @@ fn access(config: &Config, report: &mut Report) -> anyhow::Result<()> {
         report.fail("access", format_args!("{} ({})", Refused::Lost, marker.display()));
         return Ok(());
     }
+    let pages = exposure::warn_of_pages(&config.server, closed);
     match exposure::check(&config.server, closed) {
         Err(error) => report.fail("access", error),
-        Ok(Some(warning)) => report.warn("access", warning),
-        Ok(None) if auth == Auth::Off => {
+        Ok(warning) if warning.is_some() || pages.is_some() => {
+            warning.into_iter().chain(pages).for_each(|warning| report.warn("access", warning));
+        }
+        Ok(_) if auth == Auth::Off => {
             report.ok("access", format_args!("without a key (`server.auth` is off), from this machine alone ({host})"));
         }
-        Ok(None) if !closed => report.ok(
+        Ok(_) if !closed => report.ok(
             "access",
             format_args!("without a key, from this machine alone ({host}); `graft keys create` makes the first, and closes it"),
         ),
-        Ok(None) if keys == 0 => report.warn(
+        Ok(_) if keys == 0 => report.warn(
             "access",
             "every request needs an API key, and none is in force: nobody is let in; `graft keys create` makes one",
         ),
-        Ok(None) => report.ok("access", format_args!("with a key, of which {keys} are in force, at {host}")),
+        Ok(_) => {
+            let in_force = if keys == 1 { "is" } else { "are" };
+            report.ok("access", format_args!("with a key, of which {keys} {in_force} in force, at {host}"));
+        }
     }
     Ok(())
 }

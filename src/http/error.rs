@@ -52,7 +52,7 @@ pub enum ApiError {
     #[error("the host of the request {0}; it is named once, in `Host`")]
     InvalidHost(&'static str),
     /// A request for another server, by its name.
-    #[error("this server is not known as `{}`; ask for it by `localhost` or its address, or add the name to `server.hosts`", excerpt(.host))]
+    #[error("this server is not known as `{}`; ask for it by `localhost`, or add that name or address to `server.hosts` (`GRAFT__SERVER__HOSTS`; for docker compose `GRAFT_HOSTS`)", excerpt(.host))]
     UnknownHost {
         /// The name without its port.
         host: String,

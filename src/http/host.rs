@@ -127,7 +127,7 @@ mod tests {
         for foreign in
             ["evil.example", "evil.example:8080", "localhost.evil.example", "xlocalhost", "10.1.2.4", "[::2]", "0.0.0.0"]
         {
-            check(&loopback, &[foreign], Some("add the name to `server.hosts`"));
+            check(&loopback, &[foreign], Some("add that name or address to `server.hosts`"));
         }
         for bad in
             ["", ":80", "localhost:80:80", "localhost:x", "user@localhost", "localhost/", "[::1", "[::1]x", "[localhost]", "é"]

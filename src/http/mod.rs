@@ -50,7 +50,7 @@ pub use router::router;
 pub use server::serve;
 pub use slots::{TooFewFiles, check_files};
 pub use state::State;
-pub use tls::{Tls, TlsError};
+pub use tls::{Tls, TlsError, ended};
 
 #[cfg(test)]
 mod testing;

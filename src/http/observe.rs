@@ -30,7 +30,8 @@ pub async fn record(request: Request, next: Next) -> Response {
     let elapsed = started.elapsed();
     let total = format!("total;dur={:.3}", elapsed.as_secs_f64() * 1e3);
     response.headers_mut().append(SERVER_TIMING, HeaderValue::from_str(&total).expect("numbers are visible ASCII"));
-    let status = response.status().as_u16().to_string();
+    let left = request_log::client_has_left();
+    let status = if left { request_log::LEFT } else { response.status().as_u16() }.to_string();
     counter!("graft_requests_total", "route" => route.clone(), "method" => method, "status" => status).increment(1);
     histogram!("graft_request_duration_seconds", "route" => route).record(elapsed.as_secs_f64());
     response

@@ -141,8 +141,11 @@ fn complete(mut response: Response, request_id: &str, instance: &str) -> Respons
         return response;
     };
     let code = error.code();
-    observe::count_refusal(code);
-    request_log::note(|facts| facts.code = Some(code));
+    // Nobody reads the refusal of a body that was cut off, and nothing was wrong with it.
+    if !request_log::client_has_left() {
+        observe::count_refusal(code);
+        request_log::note(|facts| facts.code = Some(code));
+    }
     if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
         tracing::error!(request_id, path = instance, error = chain(&*error), "request failed");
     }

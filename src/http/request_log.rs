@@ -3,11 +3,13 @@
 //! Whatever runs in the task of a request adds what it finds out ([`note`]). Knows no route.
 
 use std::{
+    error::Error,
+    io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Instant,
@@ -30,7 +32,7 @@ tokio::task_local! {
 }
 
 /// As nginx has it, where a client left before there was a status.
-const LEFT: u16 = 499;
+pub const LEFT: u16 = 499;
 
 /// What is known of a request only by what answers it.
 #[derive(Debug, Default)]
@@ -54,6 +56,8 @@ struct Line {
     facts: Mutex<Facts>,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    /// Whether its client left before all of its body was there.
+    left: AtomicBool,
     started: Instant,
     span: Span,
     /// Where its connection came from.
@@ -65,13 +69,18 @@ pub fn note(add: impl FnOnce(&mut Facts)) {
     let _ = CURRENT.try_with(|line| add(&mut line.facts.lock().unwrap_or_else(PoisonError::into_inner)));
 }
 
+/// Whether the client of the request at hand has left before it had sent all of it: whatever is answered then is read by nobody.
+pub fn client_has_left() -> bool {
+    CURRENT.try_with(|line| line.left.load(Ordering::Relaxed)).unwrap_or(false)
+}
+
 /// Middleware: writes the line.
 pub async fn log(request: Request, next: Next) -> Response {
     let span = observe::span(&request);
     let started = Instant::now();
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical());
-    let (bytes_in, bytes_out) = (AtomicU64::default(), AtomicU64::default());
-    let line = Arc::new(Line { facts: Mutex::default(), bytes_in, bytes_out, started, span: span.clone(), peer });
+    let (bytes_in, bytes_out, left) = Default::default();
+    let line = Arc::new(Line { facts: Mutex::default(), bytes_in, bytes_out, left, started, span: span.clone(), peer });
     let mut end = End { line: Arc::clone(&line), status: LEFT, complete: false };
     let is_head = request.method() == Method::HEAD;
     let received = Arc::clone(&line);
@@ -98,10 +107,11 @@ impl Drop for End {
         let facts = line.facts.lock().unwrap_or_else(PoisonError::into_inner);
         let (key, model, code) = (facts.key.as_deref(), facts.model.as_deref(), facts.code.map(Code::wire_name));
         let total_ms = (line.started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+        let left = line.left.load(Ordering::Relaxed);
         let _in = line.span.enter();
         tracing::info!(
             client = line.peer.map(tracing::field::display),
-            status = self.status,
+            status = if left { LEFT } else { self.status },
             code,
             key,
             model,
@@ -114,7 +124,7 @@ impl Drop for End {
             inference_ms = facts.timings.map(|timings| timings.inference_ms),
             total_ms,
             "{}",
-            if self.complete { "answered" } else { "its client left" }
+            if self.complete && !left { "answered" } else { "its client left" }
         );
     }
 }
@@ -138,6 +148,11 @@ impl HttpBody for Received {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         count(&polled, &self.line.bytes_in);
+        if let Poll::Ready(Some(Err(error))) = &polled
+            && is_cut_off(error)
+        {
+            self.line.left.store(true, Ordering::Relaxed);
+        }
         polled
     }
 
@@ -171,6 +186,19 @@ impl HttpBody for Sent {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// Whether `error` is that of a connection that ended, and not one of what came over it.
+fn is_cut_off(error: &axum::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof);
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn count(polled: &Poll<Option<Result<Frame<Bytes>, axum::Error>>>, bytes: &AtomicU64) {

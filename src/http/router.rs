@@ -5,6 +5,7 @@ use std::any::Any;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
+    http::{Method, header},
     middleware,
     response::{IntoResponse, Response},
 };
@@ -99,6 +100,10 @@ async fn not_found(request: Request) -> ApiError {
 }
 
 async fn method_not_allowed(request: Request) -> ApiError {
+    if request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+        return ApiError::ForeignOrigin { origin: origin.map(str::to_owned) };
+    }
     ApiError::MethodNotAllowed { method: request.method().to_string(), path: request.uri().path().to_owned() }
 }
 
@@ -116,7 +121,7 @@ mod tests {
     use axum::{
         Json,
         body::Body,
-        http::{StatusCode, header},
+        http::StatusCode,
         routing::{get, post},
     };
     use serde_json::Value;

@@ -2,15 +2,18 @@
 //!
 //! Knows nothing of connections and requests.
 
+mod validity;
+
 use std::{
     fs,
     io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use metrics::gauge;
 use rustls::{
     InconsistentKeys, ServerConfig,
     crypto::ring,
@@ -23,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     config::{TlsFiles, open_regular},
+    registry::rfc3339,
     telemetry::{News, Trouble},
 };
 
@@ -31,6 +35,9 @@ const WATCH: Duration = Duration::from_secs(1);
 
 /// Larger files are not read: chains have a few kilobytes.
 const MAX_BYTES: u64 = 1 << 20;
+
+/// What the two forms of encrypted keys in PEM have in their headers.
+const ENCRYPTED: &[u8] = b"ENCRYPTED";
 
 /// The pair in force; cheap to clone.
 #[derive(Debug, Clone)]
@@ -79,6 +86,8 @@ pub enum TlsError {
 #[derive(Debug)]
 struct Pair {
     config: Arc<ServerConfig>,
+    /// Until when the certificate is valid, where that can be told.
+    end: Option<SystemTime>,
     /// `None` when what was read last could not be used: it is read again at the next look, whatever the files look like.
     seen: Option<[Fingerprint; 2]>,
     trouble: Trouble,
@@ -95,20 +104,35 @@ impl Tls {
     pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
         // Before they are read: a change in between is found at the next look.
         let seen = fingerprints(&files);
-        let config = read(&files)?;
-        let pair = Pair { config, seen, trouble: Trouble::default() };
+        let (config, end) = read(&files)?;
+        let pair = Pair { config, end, seen, trouble: Trouble::default() };
         Ok(Self { files: Arc::new(files), current: Arc::new(RwLock::new(pair)) })
     }
 
-    /// Takes up the files whenever they have changed, for as long as it is polled; a pair that cannot be used is logged once.
+    /// Takes up the files whenever they have changed, for as long as it is polled; a pair that cannot be used is logged once, and so
+    /// is a certificate whose time is over.
     pub async fn watch(self) {
         let mut ticks = tokio::time::interval(WATCH);
+        let mut over = Trouble::default();
         loop {
             ticks.tick().await;
             let tls = self.clone();
             // Files may be on a disk that is slow to answer.
             let _ = tokio::task::spawn_blocking(move || tls.reload()).await;
+            let end = self.end();
+            if let Some(end) = end {
+                let seconds = end.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+                gauge!("graft_tls_certificate_end_timestamp_seconds").set(seconds);
+            }
+            if let Some(News::Wrong(why)) = over.news(end.and_then(ended)) {
+                tracing::warn!(certificate = %self.files.certificate.display(), "{why}; clients refuse it");
+            }
         }
+    }
+
+    /// Until when the certificate in force is valid, where that can be told.
+    pub fn end(&self) -> Option<SystemTime> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).end
     }
 
     fn reload(&self) {
@@ -122,9 +146,10 @@ impl Tls {
         if let Some(News::Wrong(error)) = current.trouble.of(&read) {
             tracing::warn!(error, "cannot take up the changed certificate or key; the last pair stays in force");
         }
-        if let Ok(config) = read {
-            current.config = config;
-            tracing::info!(certificate = %self.files.certificate.display(), "took up a new certificate");
+        if let Ok((config, end)) = read {
+            (current.config, current.end) = (config, end);
+            let until = end.map(rfc3339);
+            tracing::info!(certificate = %self.files.certificate.display(), until, "took up a new certificate");
         }
     }
 
@@ -134,7 +159,12 @@ impl Tls {
     }
 }
 
-fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+/// That a certificate that is valid until `end` is so no more.
+pub fn ended(end: SystemTime) -> Option<String> {
+    (end < SystemTime::now()).then(|| format!("the certificate's time was over at {}", rfc3339(end)))
+}
+
+fn read(files: &TlsFiles) -> Result<(Arc<ServerConfig>, Option<SystemTime>), TlsError> {
     let bytes = |setting, path: &Path| contents(path).map_err(|source| TlsError::Read { setting, path: path.to_owned(), source });
     let pem = |setting, path: &Path, wanted, source| TlsError::Pem { setting, path: path.to_owned(), wanted, source };
     let not_certificate = |source| pem("tls_certificate", &files.certificate, "certificate", source);
@@ -143,9 +173,12 @@ fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     if chain.is_empty() {
         return Err(not_certificate(pem::Error::NoItemsFound));
     }
+    let end = chain.first().and_then(validity::end);
     let text = bytes("tls_key", &files.key)?;
     let key = PrivateKeyDer::from_pem_slice(&text);
-    let key = key.map_err(|source| pem("tls_key", &files.key, "private key that is not encrypted", source))?;
+    let encrypted = text.windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED);
+    let wanted = if encrypted { "private key that is not encrypted" } else { "private key" };
+    let key = key.map_err(|source| pem("tls_key", &files.key, wanted, source))?;
     let builder =
         ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions()?;
     let config = builder.with_no_client_auth().with_single_cert(chain, key);
@@ -154,7 +187,7 @@ fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
         other => TlsError::Unusable(other),
     })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), end))
 }
 
 fn contents(path: &Path) -> io::Result<Vec<u8>> {
@@ -206,8 +239,9 @@ mod tests {
         let (certificate, key) = (one.cert.pem(), one.signing_key.serialize_pem());
         check("", &key, &["`DIR/tls.crt` (`server.tls_certificate`) holds no certificate in PEM"]);
         check(&key, &certificate, &["`DIR/tls.crt` (`server.tls_certificate`) holds no certificate"]);
-        check(&certificate, "", &["`DIR/tls.key` (`server.tls_key`) holds no private key that is not encrypted"]);
-        check(&certificate, &key.replace("PRIVATE", "ENCRYPTED PRIVATE"), &["(`server.tls_key`)"]);
+        check(&certificate, "", &["`DIR/tls.key` (`server.tls_key`) holds no private key in PEM"]);
+        let encrypted = key.replace("PRIVATE", "ENCRYPTED PRIVATE");
+        check(&certificate, &encrypted, &["`DIR/tls.key` (`server.tls_key`) holds no private key that is not encrypted"]);
         check(&certificate, &key[..60], &["`server.tls_key`"]);
         check(
             &certificate,

@@ -252,12 +252,16 @@ struct Found {
 
 /// Logs what has changed about who is let in.
 fn report(renewal: &Renewal) {
-    let Renewal { closed, begun, ended, in_force } = renewal;
+    let Renewal { closed, begun, ended, changed, in_force } = renewal;
+    // As strings, which stand in quotes as they do in the lines of requests.
     for key in begun {
-        tracing::info!(%key, in_force, "an API key was made");
+        tracing::info!(key = key.as_str(), in_force, "an API key was made");
+    }
+    for (key, scope) in changed {
+        tracing::info!(key = key.as_str(), %scope, in_force, "scope, limits or end of an API key were changed");
     }
     for key in ended {
-        tracing::info!(%key, in_force, "an API key was revoked, and lets nobody in any more");
+        tracing::info!(key = key.as_str(), in_force, "an API key was revoked, and lets nobody in any more");
     }
     if *closed {
         tracing::info!(in_force, "every request needs an API key from now on");

@@ -51,8 +51,12 @@ pub enum Exceeded {
     Client,
 }
 
-/// A part of the bound that is kept free of whoever has something, and of first requests that need much: an eighth.
+/// A part of the bound that is kept free of whoever has more than a little, and of first requests that need much: an eighth.
 const KEPT_FREE: u64 = 8;
+
+/// A part of the bound that a client may have of what is kept free, whatever it has: a 128th, as of 1024 connections the eight that a
+/// browser opens at once.
+const LITTLE: u64 = 128;
 
 impl Budget {
     /// At most `bound`, whoever has it.
@@ -129,13 +133,14 @@ impl Inner {
         let others = used.total - own;
         let wanted = own.saturating_add(more);
         let (left, is_alone, is_first) = (self.bound - others, others == 0, own == held);
-        // What is kept free is for those who have nothing, and for little of it.
-        let (kept, little) = if self.percent < 100 { (self.bound.div_ceil(KEPT_FREE), self.little()) } else { (0, 0) };
+        // What is kept free is for those who have nothing or little.
+        let kept = if self.percent < 100 { self.bound.div_ceil(KEPT_FREE) } else { 0 };
+        let little = if kept == 0 { 0 } else { self.little(is_first) };
         let room = if is_alone { left } else { left.saturating_sub(kept) };
         match () {
             () if more == 0 || wanted <= self.share(others).min(room) => Ok(()),
             () if (is_alone || is_first) && wanted <= self.least.min(room) => Ok(()),
-            () if is_first && wanted <= little.min(left) => Ok(()),
+            () if wanted <= little.min(left) => Ok(()),
             () if wanted > self.per_client() && self.per_client() < self.bound => Err(Exceeded::Client),
             () => Err(Exceeded::Bound),
         }
@@ -146,9 +151,10 @@ impl Inner {
         self.share(0).max(self.least)
     }
 
-    /// How much of what is kept free one may have who has nothing else: half of it, one at least.
-    fn little(&self) -> u64 {
-        (self.bound / KEPT_FREE / 2).max(1)
+    /// How much one may have, out of what is kept free, too: half of that who has nothing else, one at least.
+    fn little(&self, is_first: bool) -> u64 {
+        let part = if is_first { KEPT_FREE * 2 } else { LITTLE };
+        (self.bound / part).max(1)
     }
 
     /// What a client may have while the others have `others`.
@@ -280,6 +286,9 @@ mod tests {
             rounds += 1;
         }
         assert_eq!((rounds, budget.used()), (29, 224), "a ninth each, and an eighth is kept free");
+        let small = budget.take(&client(9), 1).expect("it has nothing");
+        assert_eq!((budget.check(&client(9), 1), budget.check(&client(9), 2)), (Ok(()), Err(Exceeded::Bound)), "or little");
+        drop(small);
         assert_eq!((budget.check(&client(9), 16), budget.check(&client(9), 17)), (Ok(()), Err(Exceeded::Bound)));
     }
 

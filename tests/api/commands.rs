@@ -109,8 +109,10 @@ fn the_doctor_says_who_may_use_the_server() {
     check(&[everyone], "FAIL  access: anyone who reaches 0.0.0.0 could use this server");
     check(&[everyone, "server.allow_anonymous=true"], "warn  access: anyone who reaches this address may use the server");
     check(&["server.auth=required"], "warn  access: every request needs an API key, and none is in force");
+    check(&["server.cors_origins=*"], "warn  access: any page that a browser which reaches this server visits");
+    check(&["server.cors_origins=*", everyone], "FAIL  access: anyone who reaches 0.0.0.0");
     graft(&setup, &["keys", "create", "ci"]).ok();
-    check(&[everyone], "ok    access: with a key, of which 1 are in force, at 0.0.0.0");
+    check(&[everyone], "ok    access: with a key, of which 1 is in force, at 0.0.0.0");
     graft(&setup, &["keys", "revoke", "ci"]).ok();
     check(&[], "warn  access: every request needs an API key, and none is in force");
 }

@@ -68,6 +68,9 @@ async fn a_page_elsewhere_changes_nothing() {
     let answer = send(&app, Method::GET, "/models", &[("Origin", "http://evil.example")]).await.ok();
     assert_eq!(answer.header("access-control-allow-origin"), "");
     send(&app, Method::OPTIONS, "/predict", &[("Origin", "http://evil.example")]).await.problem(405, "method_not_allowed", "");
+    let asking = [("Origin", "http://evil.example"), ("Access-Control-Request-Method", "DELETE")];
+    let answer = send(&app, Method::OPTIONS, "/models/colours/versions/1", &asking).await;
+    answer.problem(403, "foreign_origin", "`http://evil.example` may change nothing here; an origin that may is listed in");
 }
 
 #[tokio::test]

@@ -19,6 +19,10 @@ SERVER = "127.0.0.1"
 ATTACKER = "127.0.0.1"
 HONEST = "127.0.0.2"
 
+# Of <linux/in.h>: the port of a connection is chosen when it is opened, so that those which linger are used up per server and not for
+# all of them.
+IP_BIND_ADDRESS_NO_PORT = 24
+
 
 @dataclass(frozen=True)
 class Target:
@@ -79,8 +83,12 @@ def connect(target: Target, source: str, timeout: float) -> http.client.HTTPConn
     where: Any = {"host": SERVER, "port": target.port, "timeout": timeout, "source_address": (source, 0)}
     if target.certificate:
         context = ssl.create_default_context(cafile=target.certificate)
-        return http.client.HTTPSConnection(**where, context=context)
-    return http.client.HTTPConnection(**where)
+        connection = http.client.HTTPSConnection(**where, context=context)
+    else:
+        connection = http.client.HTTPConnection(**where)
+    # The only way to say how its socket is made.
+    connection._create_connection = lambda address, timeout, source: dial(address[1], source[0], timeout)  # type: ignore[attr-defined]
+    return connection
 
 
 def exchange(connection: http.client.HTTPConnection, ask: Ask, key: str = "") -> Answer:
@@ -105,6 +113,7 @@ def dial(
     """An open connection; `buffer` bounds what the kernel keeps for a client that does not read."""
     stream = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     stream.settimeout(timeout)
+    stream.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
     if buffer is not None:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     try:

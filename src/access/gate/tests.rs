@@ -138,3 +138,26 @@ fn what_was_asked_outlives_the_snapshot() {
     assert_eq!(never, Refused::TooManyImages { name: known.name, images: 6, burst: 5 });
     assert_eq!(never.retry_after(), None);
 }
+
+#[test]
+fn what_changes_is_told_once() {
+    let [(_, one), (_, other)] = ["one", "other"].map(|name| key(name, Scope::Predict, Limits::default()));
+    let gate = Gate::new(Auth::Auto, Vec::new(), false, Instant::now());
+    let names = |keys: &[Key]| keys.iter().map(|key| key.name.clone()).collect::<Vec<_>>();
+    let found = gate.renew(vec![other.clone(), one.clone()], true, Instant::now());
+    assert_eq!((found.closed, found.begun, found.in_force), (true, names(&[one.clone(), other.clone()]), 2));
+    let raised = Key { scope: Scope::Admin, ..one.clone() };
+    let limited = Key { limits: Limits { in_flight: Some(1), ..Limits::default() }, ..other.clone() };
+    let later = Key { expires: Some(SystemTime::now()), ..limited.clone() };
+    for (keys, changed) in [
+        ([raised.clone(), other.clone()], vec![(one.name.clone(), Scope::Admin)]),
+        ([raised.clone(), limited], vec![(other.name.clone(), Scope::Predict)]),
+        ([raised.clone(), later.clone()], vec![(other.name.clone(), Scope::Predict)]),
+        ([raised.clone(), later.clone()], Vec::new()),
+    ] {
+        let found = gate.renew(keys.to_vec(), true, Instant::now());
+        assert_eq!((found.closed, found.changed, found.begun.len() + found.ended.len()), (false, changed, 0));
+    }
+    let found = gate.renew(vec![later], true, Instant::now());
+    assert_eq!((found.ended, found.changed, found.in_force), (names(&[one]), Vec::new(), 1));
+}

@@ -20,7 +20,7 @@ pub fn key(headers: &HeaderMap) -> Result<&str, Refused> {
     // Another scheme beside `X-API-Key` is for somebody in front of graft.
     match (authorization.map(bearer), own) {
         (Some(Some(key)), Some(own)) if key != own => {
-            Err(Refused::Malformed("there is a key in `Authorization` and another in `X-API-Key`; send one of them"))
+            Err(Refused::Malformed("there is a key in `Authorization` and another in `X-API-Key`"))
         }
         (_, Some("")) | (Some(Some("")), None) => {
             Err(Refused::Malformed("the header has no key in it (is the variable empty that it should come from?)"))

@@ -125,8 +125,12 @@ impl Live {
                 return Some(Event::default().id(id.to_string()).event(kind).data(data));
             }
             self.page = EventPage::default();
-            if *self.closing.borrow() || !self.state.door().is_open_to(self.admitted.as_ref()) {
-                return None;
+            // Comments: readers of events pass them over, and people see them.
+            if *self.closing.borrow() {
+                return self.last("the server is going down; come again with the last id");
+            }
+            if !self.state.door().is_open_to(self.admitted.as_ref()) {
+                return self.last("the key that this was asked for with was revoked or has expired");
             }
             match self.look().await {
                 Ok(Look { page: Some(page), .. }) => self.page = page,
@@ -141,6 +145,12 @@ impl Live {
             }
         }
         None
+    }
+
+    /// Ends the stream before the job has, with the reason.
+    fn last(&mut self, why: &str) -> Option<Event> {
+        self.after = u64::MAX;
+        Some(Event::default().comment(why))
     }
 
     /// The next page, if there is anything to read.
