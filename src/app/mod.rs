@@ -21,7 +21,6 @@ use crate::{
     http,
     inference::{Engine, Settings},
     jobs::{self, Jobs, Keys, Worker},
-    preprocess::Limits,
     registry::Repository,
     runtime::{self, Runtime},
     service::Service,
@@ -79,9 +78,7 @@ impl App {
                 "every request needs an API key, and none is in force: nobody is let in; `graft keys create` makes one"
             );
         }
-        let limits = Limits::from(&config.images);
-        let decoding = engine.decoding_memory().clone();
-        let datasets = Datasets::open_within(config.datasets.clone(), &config.data.dir, limits, decoding)?;
+        let datasets = Datasets::open_within(config.datasets.clone(), &config.data.dir, engine.decoder().clone())?;
         let kinds = kinds::kinds(&Parts::new(runtime, repository, datasets.clone(), engine.clone(), &config));
         let workers = (0..config.jobs.workers).map(|_| Worker::new(jobs.clone(), kinds.clone())).collect();
         let service = Service::new(engine.clone(), datasets, &config.server).with_jobs(jobs, kinds);

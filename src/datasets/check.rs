@@ -27,8 +27,8 @@ use super::{
     error::{At, Error},
 };
 use crate::{
-    preprocess::{Limits, decode_unless, header},
-    work::{Memory, TakenMemory, lower_priority},
+    preprocess::{Decoder, Limits},
+    work::lower_priority,
 };
 
 /// How long a thread checks images of one data set before those that wait have their turn.
@@ -43,8 +43,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// Decodes what arrives; clones share the threads.
 #[derive(Debug, Clone)]
 pub(super) struct Checker {
-    limits: Limits,
-    memory: Decoding,
+    decoder: Decoder,
     turn: Duration,
     /// One for each data set that may be in the making. A thread of one that was given up keeps its own until it ends.
     own: Arc<Semaphore>,
@@ -53,19 +52,11 @@ pub(super) struct Checker {
     lanes: Arc<[Mutex<()>]>,
 }
 
-/// Memory of images that are decoded: that of checks, within that of all.
-#[derive(Debug, Clone)]
-struct Decoding {
-    checks: Memory,
-    all: Memory,
-}
-
 /// The files of a data set, on all threads that check them.
 struct Work {
     files: Vec<PathBuf>,
     next: AtomicUsize,
-    limits: Limits,
-    memory: Decoding,
+    decoder: Decoder,
     turn: Duration,
     cancel: Cancel,
 }
@@ -80,15 +71,14 @@ type Checked = (usize, Refused);
 type Outcome = Result<Result<Checked, Error>, Box<dyn Any + Send>>;
 
 impl Checker {
-    /// Checks on `threads` threads for one data set, of which `datasets` are in the making at most, in the memory of `decoding`.
-    pub fn new(threads: usize, datasets: usize, limits: Limits, decoding: Memory) -> Self {
+    /// Checks on `threads` threads for one data set, of which `datasets` are in the making at most.
+    pub fn new(threads: usize, datasets: usize, decoder: Decoder) -> Self {
         let lanes = (1..threads).map(|_| Mutex::default()).collect();
-        let memory = Decoding { checks: Memory::new(limits.decoding_bytes().max(decoding.bound() / 2)), all: decoding };
-        Self { limits, memory, turn: TURN, own: Arc::new(Semaphore::new(datasets)), lanes }
+        Self { decoder, turn: TURN, own: Arc::new(Semaphore::new(datasets)), lanes }
     }
 
     pub fn limits(&self) -> Limits {
-        self.limits
+        *self.decoder.limits()
     }
 
     /// The files that are no images, each with the reason.
@@ -98,8 +88,8 @@ impl Checker {
         }
         let own = self.own(cancel)?;
         let helpers = self.lanes.len().min(files.len() - 1);
-        let (limits, memory, turn) = (self.limits, self.memory.clone(), self.turn);
-        let work = Work { files, next: AtomicUsize::new(0), limits, memory, turn, cancel: cancel.clone() };
+        let (decoder, turn) = (self.decoder.clone(), self.turn);
+        let work = Work { files, next: AtomicUsize::new(0), decoder, turn, cancel: cancel.clone() };
         let (work, (done, outcomes)) = (Arc::new(work), channel());
         for lane in 0..helpers {
             let (work, lanes, done) = (Arc::clone(&work), Arc::clone(&self.lanes), done.clone());
@@ -178,24 +168,11 @@ impl Work {
         let mut file = File::open(path).at("read", path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).at("read", path)?;
-        let header = match header(&bytes, &self.limits) {
-            Ok(header) => header,
-            Err(error) => return Ok(Some(error.to_string())),
-        };
-        let _memory = self.memory.take(header.cost.bytes, &self.cancel)?;
-        if let Err(error) = decode_unless(&bytes, &self.limits, self.cancel.flag()) {
+        if let Err(error) = self.decoder.decode(&bytes, self.cancel.flag(), drop) {
             self.cancel.check()?;
             return Ok(Some(error.to_string()));
         }
         Ok(None)
-    }
-}
-
-impl Decoding {
-    /// Waits until an image of so many bytes may be decoded.
-    fn take(&self, bytes: u64, cancel: &Cancel) -> Result<[TakenMemory; 2], Error> {
-        let checks = self.checks.take_blocking(bytes, || cancel.check())?;
-        Ok([checks, self.all.take_blocking(bytes, || cancel.check())?])
     }
 }
 
@@ -211,6 +188,7 @@ fn start(check: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::{super::bounds::CancelOnDrop, *};
+    use crate::work::Memory;
 
     const LIMITS: Limits = Limits { max_bytes: 8 << 20, max_pixels: 1_000_000 };
 
@@ -222,7 +200,7 @@ mod tests {
     }
 
     fn checker(threads: usize, datasets: usize) -> Checker {
-        Checker::new(threads, datasets, LIMITS, Memory::new(LIMITS.decoding_bytes()))
+        Checker::new(threads, datasets, Decoder::alone(LIMITS))
     }
 
     /// A pipe that nobody writes to: an image that takes for ever.
@@ -274,8 +252,7 @@ mod tests {
         let work = |count: usize| Work {
             files: vec![photo.clone(); count],
             next: AtomicUsize::new(0),
-            limits: LIMITS,
-            memory: checker(1, 1).memory,
+            decoder: Decoder::alone(LIMITS),
             turn: Duration::ZERO,
             cancel: Cancel::default(),
         };
@@ -300,17 +277,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let photo = photo(folder.path());
         let decoding = Memory::new(4 * LIMITS.decoding_bytes());
-        let checker = Checker::new(1, 2, LIMITS, decoding.clone());
+        let checker = Checker::new(1, 2, Decoder::new(LIMITS, decoding.clone()));
         let all = decoding.take_blocking(u64::MAX, || Ok::<_, ()>(())).unwrap();
         let cancel = Cancel::default();
         thread::scope(|scope| {
             let waiting = scope.spawn(|| checker.refused(vec![photo.clone()], &Cancel::default()));
             let given_up = scope.spawn(|| checker.refused(vec![photo.clone()], &cancel));
-            // Each waits with its share of what checks may have.
-            let share = checker.memory.checks.bound();
-            while checker.memory.checks.free() == share {
-                thread::yield_now();
-            }
+            thread::sleep(POLL);
             assert!(!waiting.is_finished() && !given_up.is_finished());
             drop(CancelOnDrop(cancel.clone()));
             assert!(matches!(given_up.join().unwrap(), Err(Error::Cancelled)));
@@ -318,7 +291,7 @@ mod tests {
             drop(all);
             assert_eq!(waiting.join().unwrap().unwrap(), HashMap::new());
         });
-        assert!(checker.memory.checks.bound() < decoding.bound(), "they leave some to others");
+        assert_eq!(decoding.free(), decoding.bound());
     }
 
     #[test]

@@ -57,8 +57,25 @@ impl Inbox {
         Self { staging, meter, limits, cancel, paths, files, folders }
     }
 
+    /// What tells that nobody waits for the data set any more.
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    /// Counts `bytes` of the archive that are no contents: headers and padding.
+    pub fn passed(&mut self, bytes: u64) -> Result<(), Error> {
+        self.cancel.check()?;
+        self.meter.unpacked(bytes)
+    }
+
+    /// Counts an entry that is neither file nor folder.
+    pub fn remark(&mut self) -> Result<(), Error> {
+        self.meter.entry()
+    }
+
     /// Notes a folder, which may be empty.
     pub fn folder(&mut self, name: &str) -> Result<(), Error> {
+        self.cancel.check()?;
         self.meter.entry()?;
         let path = clean(name)?;
         // Archivers name a folder again when they append; that is no contradiction.

@@ -28,10 +28,10 @@ use super::{
 };
 use crate::{
     config::DatasetsConfig,
-    preprocess::Limits,
+    preprocess::{Decoder, Limits},
     registry::hidden,
     telemetry::{News, Trouble},
-    work::{Budget, Client, Exceeded, Memory, Share},
+    work::{Budget, Client, Exceeded, Share},
 };
 
 /// The store of data sets; cheap to clone. Its methods block on the file system, unless they are `async`.
@@ -90,15 +90,14 @@ impl Datasets {
     /// # Errors
     /// When the folder cannot be read or cleaned.
     pub fn open(config: DatasetsConfig, data_dir: &Path, limits: Limits) -> Result<Self, Error> {
-        Self::open_within(config, data_dir, limits, Memory::new(limits.decoding_bytes()))
+        Self::open_within(config, data_dir, Decoder::alone(limits))
     }
 
-    /// The same, where images are checked within `decoding`, which others share: checks wait for it, and take half of it at most, unless
-    /// one image needs more.
+    /// The same, where images are checked by `decoder`, which others share.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_within(config: DatasetsConfig, data_dir: &Path, limits: Limits, decoding: Memory) -> Result<Self, Error> {
+    pub fn open_within(config: DatasetsConfig, data_dir: &Path, decoder: Decoder) -> Result<Self, Error> {
         let dir = std::path::absolute(data_dir.join("datasets")).at("find", data_dir)?;
         for path in staging::clean(&dir)? {
             tracing::info!(path = %path.display(), "removed leftovers of a process that died");
@@ -110,7 +109,7 @@ impl Datasets {
             dir,
             quota: Quota::new(used, config.max_store_bytes),
             uploads: Budget::shared(config.max_uploads as u64, config.max_client_percent, 1),
-            checker: Checker::new(config.check_threads, config.max_uploads, limits, decoding),
+            checker: Checker::new(config.check_threads, config.max_uploads, decoder),
             config,
             skipped,
         };

@@ -56,10 +56,14 @@ impl Upload {
     pub(super) async fn start(store: Datasets, client: &Client, kind: Option<ArchiveKind>) -> Result<Self, Error> {
         let place = store.place(client)?;
         let inner = Arc::clone(&store.inner);
-        let staging = spawn_blocking(move || Staging::new(&inner.dir, &inner.quota)).await.map_err(Error::CutShort)??;
-        let path = staging.archive_path();
-        let file = BufWriter::with_capacity(WRITTEN_AT_ONCE, File::create(&path).await.at("create", &path)?);
-        let held = EndsElsewhere::new(Held { staging, place });
+        let begin = move || {
+            let staging = Staging::new(&inner.dir, &inner.quota)?;
+            let path = staging.archive_path();
+            let file = std::fs::File::create(&path).at("create", &path)?;
+            Ok::<_, Error>((EndsElsewhere::new(Held { staging, place }), file))
+        };
+        let (held, file) = spawn_blocking(begin).await.map_err(Error::CutShort)??;
+        let file = BufWriter::with_capacity(WRITTEN_AT_ONCE, File::from_std(file));
         Ok(Self { store, kind, held, file, received: 0, encoded: None, first: Vec::new() })
     }
 

@@ -30,7 +30,7 @@ use crate::{
     config::{Config, ProviderChoice, RuntimeConfig, TrainingConfig},
     inference::{Classifier, Engine, Note},
     message::FieldProblem,
-    preprocess::Limits,
+    preprocess::Decoder,
     registry::{Calibration, ModelVersion, Repository},
     runtime::{self, Runtime},
     training::{
@@ -51,7 +51,7 @@ pub struct Finetuner {
     training: TrainingConfig,
     /// Time between checkpoints within an epoch: no longer than the lease, so that a dead worker's work is not lost with it.
     checkpoint_interval: Duration,
-    limits: Limits,
+    decoder: Decoder,
     /// Folder of all frontier caches.
     caches: PathBuf,
     /// Held while a plan reads weights of the base, to check it and to measure it: they must not be in memory once per request.
@@ -110,11 +110,11 @@ impl Finetuner {
         Self {
             runtime,
             repository,
-            engine,
             providers: config.runtime.clone(),
             training: config.training.clone(),
             checkpoint_interval: config.training.checkpoint_interval.min(config.jobs.lease),
-            limits: Limits::from(&config.images),
+            decoder: engine.decoder().clone(),
+            engine,
             caches: config.data.dir.join("cache"),
             measuring: Mutex::default(),
         }
@@ -204,7 +204,7 @@ impl Finetuner {
     /// A classifier of `version` on the threads of training.
     fn classifier(&self, version: ModelVersion) -> Result<Classifier, crate::inference::Error> {
         let choice = self.choice(&version);
-        Classifier::open(&self.runtime, version, choice, self.threads(), self.limits)
+        Classifier::open(&self.runtime, version, choice, self.threads(), self.decoder.clone())
     }
 
     fn choice(&self, version: &ModelVersion) -> ProviderChoice {
@@ -223,7 +223,7 @@ impl Finetuner {
             base,
             choice: self.choice(base),
             threads: self.threads(),
-            limits: self.limits,
+            decoder: &self.decoder,
             root: &self.caches,
             bound: self.training.cache_bytes,
         }

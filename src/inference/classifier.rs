@@ -2,7 +2,7 @@
 //!
 //! Answers with the scores that serving gives; knows neither queues nor top-k.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, sync::atomic::AtomicBool};
 
 use super::{
     Error,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::ProviderChoice,
-    preprocess::{self, ImageError, Limits},
+    preprocess::{self, Decoder, ImageError},
     registry::{FoundBy, ModelVersion, Output, OutputKind, References, trial_images},
     runtime::{LoadedGraph, Runtime, Session},
     tensor::Tensor,
@@ -26,7 +26,7 @@ pub struct Classifier {
     /// What novelty is measured by, of a version that knows; its features are then the session's second output.
     references: Option<References>,
     session: Session,
-    limits: Limits,
+    decoder: Decoder,
 }
 
 /// What a photo got.
@@ -48,7 +48,7 @@ impl Classifier {
         version: ModelVersion,
         choice: ProviderChoice,
         threads: NonZeroUsize,
-        limits: Limits,
+        decoder: Decoder,
     ) -> Result<Self, Error> {
         let Some(output) = version.metadata.output.clone() else {
             return Err(Error::NoClasses { model: version.metadata.name.clone() });
@@ -67,7 +67,7 @@ impl Classifier {
             false => runtime.unfolded_session(source, choice, Some(threads)),
         };
         let session = session.map_err(|source| runtime_error(&version, source))?;
-        let mut classifier = Self { version, output, references, session, limits };
+        let mut classifier = Self { version, output, references, session, decoder };
         if classifier.output.found_by == FoundBy::Guess {
             let images = trial_images(&classifier.version.metadata.preprocessing).into_iter();
             let rows = images.map(|image| Ok(classifier.run(image)?.swap_remove(0))).collect::<Result<Vec<_>, Error>>()?;
@@ -86,11 +86,12 @@ impl Classifier {
     /// # Errors
     /// A run that fails, or gives NaN.
     pub fn classify(&mut self, bytes: &[u8]) -> Result<Result<Classified, ImageError>, Error> {
-        let image = match preprocess::decode(bytes, &self.limits) {
-            Ok(image) => image,
+        let prepare = |image| preprocess::prepare(image, &self.version.metadata.preprocessing).0;
+        // Once begun, it is seconds at the most.
+        let input = match self.decoder.decode(bytes, &AtomicBool::new(false), prepare) {
+            Ok(input) => input,
             Err(error) => return Ok(Err(error)),
         };
-        let (input, _) = preprocess::prepare(image, &self.version.metadata.preprocessing);
         let outputs = self.run(input)?;
         let not_finite = || Error::NotFinite { layer: self.output.tensor.clone(), image: 0, float16: false };
         let scores = scores(&outputs[0], self.output.kind).ok_or_else(not_finite)?;

@@ -13,13 +13,10 @@ use bytes::Bytes;
 use super::{Admission, Error, Image};
 use crate::{
     config::{ImagesConfig, RuntimeConfig, ServerConfig},
-    preprocess::{self, Header, ImageError, Limits, Preprocessing, Warning},
+    preprocess::{self, Decoder, Header, ImageError, Limits, Preprocessing, Warning},
     tensor::Tensor,
     work::{Budget, Exceeded, Lane, Memory, Origin, Share},
 };
-
-/// Images whose decoding visits more samples are heavy: they take half a second or more. A plain photo of 33 megapixels has as many.
-const HEAVY_SAMPLES: u64 = 100_000_000;
 
 /// Samples of the heavy images that may be decoded or wait for that, over all requests: less than a minute's.
 const HEAVY_WAITING: u64 = 6_000_000_000;
@@ -40,6 +37,7 @@ pub(super) struct Decoding {
     samples: Budget,
     /// Memory of images that are being decoded: whoever wants some has a turn, and waits for others to end.
     memory: Memory,
+    beside: Decoder,
 }
 
 /// An image whose header has been read, or that needs none.
@@ -77,6 +75,7 @@ impl Decoding {
     pub(super) fn new(images: &ImagesConfig, server: &ServerConfig, runtime: &RuntimeConfig) -> Self {
         let limits = Limits::from(images);
         let one = limits.decoding_samples();
+        let memory = Memory::new(images.decoding_bytes.max(limits.decoding_bytes()));
         // How many wait is bounded by what their requests hold: memory alone where headers are read, places in the model's queue
         // besides where images are decoded.
         let lane = |name| Lane::new(name, runtime.decode_threads, usize::MAX);
@@ -87,12 +86,17 @@ impl Decoding {
             usual: lane("decode"),
             heavy: Lane::new("decode_heavy", 1, usize::MAX).with_nice(HEAVY_NICE),
             samples: Budget::shared(HEAVY_WAITING.max(one), server.max_client_percent, one),
-            memory: Memory::new(images.decoding_bytes.max(limits.decoding_bytes())),
+            beside: Decoder::new(limits, memory.clone()),
+            memory,
         }
     }
 
     pub(super) fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    pub(super) fn beside(&self) -> &Decoder {
+        &self.beside
     }
 
     /// Reads the headers of `images`, away from the async threads, and lets them in by their pixels.
@@ -178,7 +182,7 @@ impl Sized {
     }
 
     fn is_heavy(&self) -> bool {
-        self.samples() > HEAVY_SAMPLES
+        matches!(self, Self::Encoded { header, .. } if header.cost.is_heavy())
     }
 
     fn hold(&mut self, share: &Arc<Share>) {

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     config::{Config, ImagesConfig, ModelsConfig, RuntimeConfig, ServerConfig},
     message::Folders,
-    preprocess::Limits,
+    preprocess::{Decoder, Limits},
     registry::{ModelVersion, Repository, Snapshot},
     runtime::Runtime,
     telemetry::{News, Trouble},
@@ -303,7 +303,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Memory of images that are being decoded (`images.decoding_bytes`), for whoever else decodes some.
+    /// Decodes beside serving, within the same memory.
+    pub fn decoder(&self) -> &Decoder {
+        self.inner.decoding.beside()
+    }
+
+    /// Memory of images that are being decoded (`images.decoding_bytes`).
     pub fn decoding_memory(&self) -> &Memory {
         self.inner.decoding.memory()
     }

@@ -3,6 +3,7 @@
 //! Bit-exact with Pillow's JPEG decoder, resizers and `convert("RGB")`, and with `cv2.resize`; knows no model, queue or HTTP.
 
 mod decode;
+mod decoder;
 mod error;
 #[cfg(test)]
 mod goldens;
@@ -17,12 +18,15 @@ mod resize;
 #[cfg(test)]
 mod variants;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::config::ImagesConfig;
 
 pub use decode::{decode, decode_unless, header, is_image};
+pub use decoder::Decoder;
 pub use error::{ImageError, PreprocessingError};
 pub use integer::IntegerType;
 pub use prepare::prepare;
@@ -186,6 +190,24 @@ pub struct Cost {
     pub samples: u64,
     /// Bytes that are held at the most beside the file, the pixels included.
     pub bytes: u64,
+}
+
+/// Images whose decoding visits more samples are heavy. A plain photo of 33 megapixels has as many.
+const HEAVY_SAMPLES: u64 = 100_000_000;
+
+/// What decoding so many samples takes, about, on one thread of a processor of 2024.
+const HEAVY_TIME: Duration = Duration::from_millis(500);
+
+impl Cost {
+    /// Whether decoding takes half a second or more.
+    pub fn is_heavy(self) -> bool {
+        self.samples > HEAVY_SAMPLES
+    }
+
+    /// How long decoding takes, about.
+    pub fn time(self) -> Duration {
+        HEAVY_TIME.mul_f64(self.samples as f64 / HEAVY_SAMPLES as f64)
+    }
 }
 
 /// An image in memory.

@@ -1,27 +1,30 @@
 //! What a recipe will cost before anything is queued: bytes of cache and memory, and minutes from a short measurement.
 //!
 //! The formula: floating-point operations of every pass over every image, divided by a speed that [`Speed::measure`] finds
-//! by running the frozen part on a few images. Reading the cache and the optimizer count nothing.
+//! by decoding a few images and running the frozen part on them. Reading the cache and the optimizer count nothing.
 
-use std::time::Duration;
+use std::{path::Path, sync::atomic::AtomicBool, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
     Error, Samples,
-    batches::Pick,
     cache::{self, Context},
     recipe::{Phase, Recipe},
 };
-use crate::work::thread_time;
+use crate::{
+    preprocess::{self, Preprocessing},
+    tensor::Tensor,
+    work::thread_time,
+};
 
 /// Forward passes that one training step costs: forward, two products backward, and what plain operators lose.
 ///
 /// VGG16's fifth block took 100 ms per image forward and backward on one thread that does 100 GFLOP/s forward: 3.6.
 const PASSES_PER_STEP: f64 = 3.6;
 
-/// Images that are run to find the speed.
+/// Images that are decoded and run to find the speed.
 const PROBED: usize = 2;
 
 /// Least speed, for a base so small that only decoding is measured, in operations per second.
@@ -65,7 +68,8 @@ pub struct PhaseEstimate {
 }
 
 impl Speed {
-    /// Runs the frozen part on a few images of the data set, without storing anything.
+    /// Decodes a few images of the data set and runs the frozen part on them, without storing anything. What a heavy one takes is told
+    /// by its header: a client waits for this, and others for their turn.
     ///
     /// # Errors
     /// A graph that cannot be cut or run, an image that cannot be read.
@@ -75,16 +79,15 @@ impl Speed {
         let Some(phase) = phase.filter(|_| !samples.images.is_empty()) else {
             return Ok(Self { flops_per_second: LEAST_FLOPS, decode: Duration::ZERO, threads });
         };
-        let started = thread_time();
-        let decoded = PROBED.min(samples.images.len());
-        for image in &samples.images[..decoded] {
-            cache::image(&image.file, &recipe.preprocessing, &context.limits)?;
+        let files = samples.images.iter().take(PROBED).map(|image| image.file.as_path());
+        let probed = files.map(|file| decoded(context, recipe, file)).collect::<Result<Vec<_>, Error>>()?;
+        let decode = probed.iter().map(|(_, time)| *time).sum::<Duration>() / probed.len() as u32;
+        let mut prepared: Vec<Tensor> = probed.into_iter().filter_map(|(image, _)| image).collect();
+        if prepared.is_empty() {
+            prepared.push(blank(&recipe.preprocessing));
         }
-        let decode = thread_time().saturating_sub(started) / decoded as u32;
         let count = PROBED.max(threads).min(samples.images.len());
-        let picks: Vec<Pick> = (0..).take(count).map(|image| Pick { image, flipped: false }).collect();
-        let taken = cache::probe(context, recipe, samples, &picks)?;
-        let per_image = taken.as_secs_f64() / count as f64 - decode.as_secs_f64() / threads as f64;
+        let per_image = cache::probe(context, recipe, samples, &prepared, count)?.as_secs_f64() / count as f64;
         let flops_per_second = (phase.frozen_flops as f64 / per_image.max(1e-6)).max(LEAST_FLOPS);
         Ok(Self { flops_per_second, decode, threads })
     }
@@ -98,6 +101,26 @@ impl Speed {
     fn frozen(&self, records: f64, flops: f64) -> f64 {
         self.seconds(records, flops) + records * self.decode.as_secs_f64() / self.threads.max(1) as f64
     }
+}
+
+/// The image in `file`, unless it is heavy, and the time that reading and decoding it takes on one thread.
+fn decoded(context: Context<'_>, recipe: &Recipe, file: &Path) -> Result<(Option<Tensor>, Duration), Error> {
+    let started = thread_time();
+    let limits = context.decoder.limits();
+    if let Ok(header) = preprocess::header(&cache::file_contents(file, limits)?, limits)
+        && header.cost.is_heavy()
+    {
+        return Ok((None, header.cost.time()));
+    }
+    let image = cache::image(file, &recipe.preprocessing, context.decoder, &AtomicBool::new(false))?;
+    Ok((Some(image), thread_time().saturating_sub(started)))
+}
+
+/// An image of nothing.
+fn blank(preprocessing: &Preprocessing) -> Tensor {
+    let shape = vec![preprocessing.channels(), preprocessing.height as usize, preprocessing.width as usize];
+    let values = vec![0.0; shape.iter().product()];
+    Tensor::new(shape, values).expect("as many values as the shape has")
 }
 
 impl Estimate {

@@ -121,6 +121,28 @@ async fn a_download_that_is_checked_has_its_place_until_that_is_done() {
     eventually("its place is free", async || app.get(path).await.status == 200).await;
 }
 
+/// Nothing holds its work up: it receives as long as something is sent.
+#[tokio::test]
+async fn a_file_that_is_cut_off_has_no_place_and_leaves_nothing() {
+    let setup = Setup::empty().configured(|config| {
+        config.models.max_import_bytes = 1 << 20;
+        config.server.max_client_percent = 25;
+    });
+    let files = setup.config().data.dir.join("imports");
+    let received = || fs::read_dir(&files).map_or(0, Iterator::count);
+    let app = setup.start().await;
+    let head = "POST /jobs/import?name=cut HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n\
+                Content-Length: 100000\r\n\r\n";
+    let cut = app.asked([127, 0, 0, 1].into(), &[head.as_bytes(), &[7; 50_000]].concat()).await;
+    eventually("it is being received", async || received() > 0).await;
+    let another =
+        async || app.send(app.post_typed("/jobs/import?name=other", "application/octet-stream", b"none".to_vec())).await;
+    another().await.problem(503, "busy", "are being received or wait for their jobs");
+    drop(cut);
+    eventually("its place is free", async || another().await.status != 503).await;
+    eventually("nothing of it is left", async || received() == 0).await;
+}
+
 #[tokio::test]
 async fn a_plan_has_the_place_of_its_key_until_it_is_made() {
     let (planner, gate) = Plans::gated();

@@ -8,7 +8,10 @@ use graft::{
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::support::{Plans, Setup, TestApp, eventually, finetune, run_one};
+use crate::{
+    finetune::{drawings, submit, upload},
+    support::{Plans, Ran, Setup, TestApp, Tiny, eventually, finetune, run_one},
+};
 
 /// An event as it came over the wire.
 #[derive(Debug, PartialEq)]
@@ -62,6 +65,23 @@ impl Stream {
         }
         events
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_its_key() {
+    let setup = Setup::empty().with(Tiny::Thousand, "base").configured(|config| config.jobs.workers = 0);
+    let models = setup.config().models.dir.clone();
+    let app = setup.start().await;
+    let recipe = json!({"dataset": upload(&app, drawings(4, 1)).await, "base": "base", "name": "new"});
+    let id = submit(&app, &recipe).await.json()["id"].as_str().expect("a job has an id").to_owned();
+    let key = Ran::graft(&models, &["keys", "create", "phone", "--scope", "train"]).ok().trim().to_owned();
+    eventually("a key is needed", async || app.get("/models").await.status == 401).await;
+    let request = app.ask(Method::GET, &format!("/jobs/{id}/events")).bearer_auth(&key);
+    let mut stream = Stream { response: request.send().await.expect("it answers"), text: String::new() };
+    assert_eq!(stream.next().await.expect("it is queued").id, 1);
+    Ran::graft(&models, &["keys", "revoke", "phone"]).ok();
+    assert_eq!(stream.next().await, None, "though the job waits still");
+    app.gives_all_back().await;
 }
 
 async fn app_with_job() -> (TestApp, Jobs, String) {

@@ -14,6 +14,7 @@ mod calibration;
 mod clients;
 mod commands;
 mod concurrency;
+mod costly;
 mod damaged;
 #[path = "../data/mod.rs"]
 mod data;

@@ -2,32 +2,12 @@
 
 use std::{fs, net::TcpStream, process::Command};
 
-use crate::support::{Graft, Setup, TestApp, Tiny, eventually, threads};
+use crate::support::{Graft, Setup, TestApp, Tiny, eventually, large_jpeg, threads};
 
-/// A progressive JPEG of 49 megapixels with as many empty scans as are allowed.
-fn costly() -> Vec<u8> {
-    let (components, side) = (3, 7000u16.to_be_bytes());
-    let mut file = vec![0xff, 0xd8, 0xff, 0xdb, 0, 67, 0];
-    file.extend([1; 64]);
-    for table in [0, 0x10] {
-        // One code, for "nothing follows".
-        file.extend([0xff, 0xc4, 0, 20, table, 1]);
-        file.extend([0; 16]);
-    }
-    file.extend([0xff, 0xc2, 0, 17, 8, side[0], side[1], side[0], side[1], components]);
-    file.extend((0..components).flat_map(|id| [id, 0x11, 0]));
-    file.extend([0xff, 0xda, 0, 12, components, 0, 0, 1, 0, 2, 0, 0, 0, 0]);
-    for scan in 0..26 {
-        file.extend([0xff, 0xda, 0, 8, 1, scan % components, 0, 1, 63, 0]);
-    }
-    file.extend([0xff, 0xd9]);
-    file
-}
-
-/// Sends it to the server at `address`.
+/// Sends an image with as many empty scans as are allowed to the server at `address`.
 fn send(address: std::net::SocketAddr) -> TcpStream {
     use std::io::Write;
-    let (mut stream, image) = (TcpStream::connect(address).expect("it listens"), costly());
+    let (mut stream, image) = (TcpStream::connect(address).expect("it listens"), large_jpeg(26));
     let length = image.len();
     let head =
         format!("POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n");

@@ -16,7 +16,7 @@ use graft::{
     config::{self, Config, Provider, ProviderChoice, ProviderPolicy, Sources},
     datasets::{Datasets, ReadAs},
     graph::Graph,
-    preprocess::Limits,
+    preprocess::{Decoder, Limits},
     registry::{self, Metadata, ModelVersion, Repository, Staging, import_keras},
     runtime::Runtime,
     tensor::{Dtype, little_endian, npz::NpzWriter},
@@ -124,13 +124,14 @@ impl Bench {
         let recipe = request.resolve(&self.base, &self.samples).map_err(|problems| anyhow!("{name}: {problems:?}"))?;
         let root = self.scratch.path().join("cache");
         fs::create_dir_all(&root)?;
+        let decoder = Decoder::alone(Limits::from(&self.config.images));
         let context = training::Context {
             cache: cache::Context {
                 runtime: &self.runtime,
                 base: &self.base,
                 choice: CPU,
                 threads: NonZeroUsize::new(self.config.training.threads).unwrap_or(NonZeroUsize::MIN),
-                limits: Limits::from(&self.config.images),
+                decoder: &decoder,
                 root: &root,
                 bound: self.config.training.cache_bytes,
             },

@@ -6,7 +6,7 @@ use graft::{
     arch::{Activation, Architecture, Builder, Description, LayerKind, Padding, Transfer},
     datasets::Split,
     graph::Graph,
-    preprocess::Limits,
+    preprocess::{Decoder, Limits},
     registry::{ModelVersion, Provenance, Repository, import_weights},
     runtime::{LoadedGraph, Runtime},
     tensor::Tensor,
@@ -50,6 +50,7 @@ struct Bench {
     runtime: Runtime,
     base: ModelVersion,
     samples: Samples,
+    decoder: Decoder,
 }
 
 const IMAGES: usize = 10;
@@ -64,7 +65,8 @@ impl Bench {
         let samples =
             Samples { fingerprint: "f".to_owned(), classes: vec!["a".to_owned(), "b".to_owned()], images, warnings: Vec::new() };
         std::fs::create_dir(root.path().join("cache")).expect("a folder");
-        Self { runtime: runtime(), base, samples, root }
+        let decoder = Decoder::alone(Limits { max_bytes: 1 << 20, max_pixels: 1 << 20 });
+        Self { runtime: runtime(), base, samples, root, decoder }
     }
 
     fn recipe(&self, phase: serde_json::Value, flip: bool) -> Recipe {
@@ -83,7 +85,7 @@ impl Bench {
             base: &self.base,
             choice: CPU,
             threads: NonZeroUsize::new(2).expect("not 0"),
-            limits: Limits { max_bytes: 1 << 20, max_pixels: 1 << 20 },
+            decoder: &self.decoder,
             root,
             bound,
         }

@@ -3,6 +3,7 @@
 //! Each format's file owns its traps; what an entry may be called and cost is the inbox's.
 
 mod directory;
+mod gzip;
 mod tar;
 mod zip;
 
@@ -14,9 +15,10 @@ use std::{
     path::Path,
 };
 
-use flate2::bufread::MultiGzDecoder;
+use gzip::Gunzip;
 
 use super::{
+    bounds::Cancel,
     error::{At, Error},
     inbox::Inbox,
     names::NameEncoding,
@@ -98,10 +100,11 @@ pub(super) fn kind_of(first: &[u8]) -> Result<Option<ArchiveKind>, Error> {
 }
 
 /// Refuses gzip that says at once that it holds something else than a tar archive.
-fn check_gzip(path: &Path) -> Result<(), Error> {
+fn check_gzip(path: &Path, cancel: &Cancel) -> Result<(), Error> {
     let mut first = Vec::new();
-    let reader = MultiGzDecoder::new(BufReader::new(File::open(path).at("read", path)?));
+    let reader = Gunzip::new(BufReader::new(File::open(path).at("read", path)?), cancel.clone());
     let read = reader.take(MARK_BYTES as u64).read_to_end(&mut first);
+    cancel.check()?;
     // Damaged, or a tar archive of nothing: the reader of tar tells.
     if read.is_err() || first.iter().all(|byte| *byte == 0) {
         return Ok(());
@@ -133,7 +136,7 @@ pub(super) fn unpack(
     }
     let kind = found.or(said).ok_or(Error::UnknownArchive)?;
     if kind == ArchiveKind::TarGz {
-        check_gzip(path)?;
+        check_gzip(path, inbox.cancel())?;
     }
     // The readers are others' code: what they cannot cope with is a broken archive, not a broken server.
     let unpacked = catch_unwind(AssertUnwindSafe(|| unpack_kind(kind, path, names, inbox)));
@@ -141,6 +144,10 @@ pub(super) fn unpack(
         let source = io::Error::new(io::ErrorKind::InvalidData, "its reader cannot cope with it");
         Err(Error::Broken { kind, source })
     });
+    if unpacked.is_err() {
+        // What a reader says that was told to end is nothing about the archive.
+        inbox.cancel().check()?;
+    }
     match (unpacked, said, found) {
         (Err(error @ Error::Broken { .. }), Some(kind), Some(found)) if kind != found => {
             Err(Error::Mislabelled { kind, found, source: Box::new(error) })
@@ -155,7 +162,7 @@ fn unpack_kind(kind: ArchiveKind, path: &Path, names: Option<NameEncoding>, inbo
     match kind {
         ArchiveKind::Zip => zip::unpack(reader, open()?, names, inbox),
         ArchiveKind::Tar => tar::unpack(kind, reader, names, inbox),
-        ArchiveKind::TarGz => tar::unpack(kind, MultiGzDecoder::new(reader), names, inbox),
+        ArchiveKind::TarGz => tar::unpack(kind, Gunzip::new(reader, inbox.cancel().clone()), names, inbox),
     }
 }
 

@@ -32,7 +32,9 @@ pub(super) fn unpack(kind: ArchiveKind, reader: impl Read, names: Option<NameEnc
     let mut entries = archive.entries().map_err(broken)?;
     loop {
         state.left.set(MAX_HEADER_BYTES);
-        let Some(entry) = entries.next() else { break };
+        let next = entries.next();
+        inbox.passed(MAX_HEADER_BYTES - state.left.get())?;
+        let Some(entry) = next else { break };
         state.left.set(u64::MAX);
         self::entry(entry.map_err(broken)?, names, inbox, &broken)?;
     }
@@ -59,7 +61,7 @@ fn entry(
         EntryType::Regular | EntryType::Continuous => inbox.file(&name, &mut entry, broken),
         EntryType::Directory => inbox.folder(&name),
         // What `git archive` says of the whole archive.
-        EntryType::XGlobalHeader => Ok(()),
+        EntryType::XGlobalHeader => inbox.remark(),
         // A second name of a photo, which lies before it in the archive.
         EntryType::Link => {
             let first = entry.link_name_bytes().and_then(|bytes| read_name(&bytes, names).ok());

@@ -120,17 +120,17 @@ impl Live {
     /// no longer that the stream was asked for with.
     async fn next(&mut self) -> Option<Event> {
         while self.after != u64::MAX {
+            // Comments: readers of events pass them over, and people see them.
+            if !self.state.door().is_open_to(self.admitted.as_ref()) {
+                return self.last("the key that this was asked for with was revoked or has expired");
+            }
             if let Some(EventText { id, kind, is_end, data }) = self.page.next() {
                 self.after = if is_end { u64::MAX } else { id };
                 return Some(Event::default().id(id.to_string()).event(kind).data(data));
             }
             self.page = EventPage::default();
-            // Comments: readers of events pass them over, and people see them.
             if *self.closing.borrow() {
                 return self.last("the server is going down; come again with the last id");
-            }
-            if !self.state.door().is_open_to(self.admitted.as_ref()) {
-                return self.last("the key that this was asked for with was revoked or has expired");
             }
             match self.look().await {
                 Ok(Look { page: Some(page), .. }) => self.page = page,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::{Row, Sqlite, Transaction};
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::{Move, Store, append, change, process::Process, rows};
@@ -65,11 +66,12 @@ impl Store {
         );
         let claim = claim.bind(to.name()).bind(&owner).bind(now.plus(lease).0).bind(now.0).bind(from.name());
         let Some(row) = claim.fetch_optional(&mut *tx).await? else { return Ok(None) };
-        let job = rows::job(&row)?;
-        append(&mut tx, row.try_get("seq")?, &Event::new(RUNNING).with("attempt", job.attempts), now).await?;
-        tx.commit().await?;
         // That of the event: events are numbered, and every claim has one.
-        let number = rows::events(&row)? + 1;
+        let (seq, number) = (row.try_get("seq")?, rows::events(&row)? + 1);
+        // A plan may be megabytes of JSON.
+        let job = spawn_blocking(move || rows::job(&row)).await.map_err(|_| sqlx::Error::WorkerCrashed)??;
+        append(&mut tx, seq, &Event::new(RUNNING).with("attempt", job.attempts), now).await?;
+        tx.commit().await?;
         let lease = Lease { job: job.id.clone(), owner, number };
         Ok(Some((job, lease)))
     }

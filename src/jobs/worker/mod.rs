@@ -96,7 +96,8 @@ impl Worker {
     /// Discards what is kept of jobs that have ended, or that are known no more.
     async fn tidy(&self) {
         for kind in self.kinds.all() {
-            for id in kind.leftovers() {
+            let listed = Arc::clone(kind);
+            for id in tokio::task::spawn_blocking(move || listed.leftovers()).await.unwrap_or_default() {
                 let ended = match self.jobs.summary(&id).await {
                     Ok(job) => job.state.is_terminal(),
                     // One that is new may be about to be accepted.

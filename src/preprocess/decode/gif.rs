@@ -111,7 +111,7 @@ impl<'a> Frame<'a> {
             rest = after;
         }
         let mut indices = vec![0; self.width * self.height];
-        let full = lzw::fill(Decoder::new(BitOrder::Lsb, bits), &stored, &mut indices, bounds)?.map_err(refuse)?;
+        let full = lzw::fill((Decoder::new(BitOrder::Lsb, bits), bits), &stored, &mut indices, bounds)?.map_err(refuse)?;
         if full { Ok(indices) } else { Err(refuse("it has too few pixels")) }
     }
 

@@ -17,7 +17,7 @@ use crate::{
     arch::{Builder, Layer, LayerKind},
     config::Provider,
     graph::{BuildError, Graph},
-    preprocess::{self, ImageError, Limits, Preprocessing},
+    preprocess::{self, Decoder, ImageError, Limits, Preprocessing},
     runtime::{LoadedGraph, Session},
     tensor::Tensor,
     training::{
@@ -114,11 +114,18 @@ impl<'a> Computer<'a> {
 
     /// As [`Self::run`], until `stop` is set.
     pub(super) fn run_until(&mut self, stop: &AtomicBool, picks: &[Pick], sink: &Sink<'_>) -> Result<(), Error> {
-        self.timed(stop, picks, sink).map(drop)
+        self.timed(stop, None, picks, sink).map(drop)
     }
 
-    /// As [`Self::run_until`], with the time that it takes on a machine that does nothing else, as far as that can be told.
-    pub(super) fn timed(&mut self, stop: &AtomicBool, picks: &[Pick], sink: &Sink<'_>) -> Result<Duration, Error> {
+    /// As [`Self::run_until`], of the images or of what is `prepared` in their place, with the time that it takes on a machine that does
+    /// nothing else, as far as that can be told.
+    pub(super) fn timed(
+        &mut self,
+        stop: &AtomicBool,
+        prepared: Option<&[Tensor]>,
+        picks: &[Pick],
+        sink: &Sink<'_>,
+    ) -> Result<Duration, Error> {
         let alone = self.context.choice.provider == Provider::Cpu && self.plan.threads_per_lane == NonZeroUsize::MIN;
         let (started, lanes_in_all) = (Instant::now(), self.plan.lanes as u32);
         let next = AtomicUsize::new(0);
@@ -130,6 +137,7 @@ impl<'a> Computer<'a> {
                 frozen: &self.frozen,
                 plan: self.plan,
                 stop,
+                prepared,
             },
             &mut self.lanes,
         );
@@ -210,6 +218,8 @@ struct Work<'a> {
     frozen: &'a Frozen,
     plan: Plan,
     stop: &'a AtomicBool,
+    /// What is run in place of the images, in turn.
+    prepared: Option<&'a [Tensor]>,
 }
 
 impl Work<'_> {
@@ -239,7 +249,11 @@ impl Work<'_> {
     /// Decoded, preprocessed and mirrored images; several at a time where a run takes several.
     fn prepare(&self, run: &[Pick]) -> Result<Vec<Tensor>, Error> {
         let prepare = |pick: &Pick| {
-            let image = image(&self.samples.images[pick.image as usize].file, self.preprocessing, &self.context.limits)?;
+            if let Some(prepared) = self.prepared {
+                return Ok(prepared[pick.image as usize % prepared.len()].clone());
+            }
+            let file = &self.samples.images[pick.image as usize].file;
+            let image = image(file, self.preprocessing, self.context.decoder, self.stop)?;
             Ok(if pick.flipped { mirrored(image) } else { image })
         };
         if run.len() == 1 {
@@ -288,14 +302,27 @@ fn row_of(output: &Tensor, row: usize) -> Option<&[f32]> {
     output.data().get(row * length..(row + 1) * length)
 }
 
-/// Reads, decodes and preprocesses a file of at most `limits.max_bytes`.
-pub(in crate::training) fn image(path: &Path, preprocessing: &Preprocessing, limits: &Limits) -> Result<Tensor, Error> {
-    let refused = |source: ImageError| Error::Image { path: path.into(), source };
+/// Reads, decodes and preprocesses a file, unless `stop` is set.
+pub(in crate::training) fn image(
+    path: &Path,
+    preprocessing: &Preprocessing,
+    decoder: &Decoder,
+    stop: &AtomicBool,
+) -> Result<Tensor, Error> {
+    let refused = |source: ImageError| match source {
+        ImageError::Cancelled => Error::Cancelled,
+        source => Error::Image { path: path.into(), source },
+    };
+    let bytes = contents(path, decoder.limits())?;
+    decoder.decode(&bytes, stop, |decoded| preprocess::prepare(decoded, preprocessing).0).map_err(refused)
+}
+
+/// Reads a file of at most `limits.max_bytes`, or a byte more.
+pub(in crate::training) fn contents(path: &Path, limits: &Limits) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let file = File::open(path).at("open the image", path)?;
     file.take(limits.max_bytes as u64 + 1).read_to_end(&mut bytes).at("read the image", path)?;
-    let decoded = preprocess::decode(&bytes, limits).map_err(refused)?;
-    Ok(preprocess::prepare(decoded, preprocessing).0)
+    Ok(bytes)
 }
 
 /// The image with left and right exchanged.

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-pub(super) use compute::image;
+pub(super) use compute::{contents as file_contents, image};
 pub use content::Content;
 pub(super) use store::Hold;
 
@@ -28,7 +28,7 @@ use super::{
     error::Error,
     recipe::{Phase, Recipe},
 };
-use crate::{config::ProviderChoice, preprocess::Limits, registry::ModelVersion, runtime::Runtime, tensor::Tensor};
+use crate::{config::ProviderChoice, preprocess::Decoder, registry::ModelVersion, runtime::Runtime, tensor::Tensor};
 
 /// How often a caller hears of progress and is asked whether to go on.
 const HEARTBEAT: Duration = Duration::from_millis(200);
@@ -44,8 +44,8 @@ pub struct Context<'a> {
     pub choice: ProviderChoice,
     /// Threads that compute records, at low priority.
     pub threads: NonZeroUsize,
-    /// Bounds on an image.
-    pub limits: Limits,
+    /// Decodes images.
+    pub decoder: &'a Decoder,
     /// Folder of all caches.
     pub root: &'a Path,
     /// Bound on all caches together, in bytes.
@@ -261,15 +261,24 @@ fn contents(recipe: &Recipe, samples: &Samples, engine: &str) -> Vec<Content> {
     recipe.frontiers().map(|phase| Content::of(recipe, phase, samples, engine.to_owned())).collect()
 }
 
-/// Time to compute `picks` once the sessions are there; nothing is read from the cache or written to it.
+/// Time to run `count` images through the frozen part once the sessions are there, those that are `prepared` in turn; nothing is read
+/// from the cache or written to it.
 ///
 /// # Errors
-/// A graph that cannot be cut or run, an image that cannot be read.
-pub(super) fn probe(context: Context<'_>, recipe: &Recipe, samples: &Samples, picks: &[Pick]) -> Result<Duration, Error> {
+/// A graph that cannot be cut or run.
+pub(super) fn probe(
+    context: Context<'_>,
+    recipe: &Recipe,
+    samples: &Samples,
+    prepared: &[Tensor],
+    count: usize,
+) -> Result<Duration, Error> {
     let contents = contents(recipe, samples, "");
     let mut computer = Computer::new(context, recipe, &contents, samples)?;
-    computer.run(picks, &|_, _| Ok(()))?;
-    computer.timed(&AtomicBool::new(false), picks, &|_, _| Ok(()))
+    let picks: Vec<Pick> = (0..).take(count).map(|image| Pick { image, flipped: false }).collect();
+    let mut run = || computer.timed(&AtomicBool::new(false), Some(prepared), &picks, &|_, _| Ok(()));
+    run()?;
+    run()
 }
 
 /// Row `row` of every tensor.

@@ -2,6 +2,8 @@
 //!
 //! Trains nothing.
 
+use std::sync::atomic::AtomicBool;
+
 use super::{Context, Made, Outcome, Run, best::Best, graph_error, model, phase::interruptible, warnings};
 use crate::{
     graph::Graph,
@@ -143,7 +145,7 @@ impl Run<'_> {
 
     /// Runs the compared images, which the trainer gave the probabilities `trained`, through the files as they will be served.
     fn compare(&self, graph: &Graph, staging: &Staging, trained: &[Vec<f32>]) -> Result<(), Error> {
-        let cache::Context { runtime, choice, threads, limits, .. } = self.context.cache;
+        let cache::Context { runtime, choice, threads, decoder, .. } = self.context.cache;
         let failed = |source| Error::Runtime { model: self.recipe.name.clone(), source };
         self.go_on()?;
         let loaded = LoadedGraph::read(&graph.clone().beside(staging.dir()), choice.provider).map_err(failed)?;
@@ -153,7 +155,7 @@ impl Run<'_> {
         for (&image, trained) in self.compared().iter().zip(trained) {
             self.go_on()?;
             let file = &self.samples.images[image as usize].file;
-            let input = batched(cache::image(file, &self.recipe.preprocessing, &limits)?, rows);
+            let input = batched(cache::image(file, &self.recipe.preprocessing, decoder, &AtomicBool::new(false))?, rows);
             let served = session.run(&input).map_err(failed)?.swap_remove(0);
             let pairs = served.data().iter().zip(trained);
             difference = pairs.map(|(served, trained)| (served - trained).abs()).fold(difference, |worst, this| {

@@ -15,7 +15,6 @@ use graft::{
     http::State,
     inference::{Engine, Settings},
     jobs::{AnyKind, Jobs, Kinds, system_clock},
-    preprocess::Limits,
     registry::Repository,
     runtime::Runtime,
     service::Service,
@@ -121,9 +120,8 @@ impl Setup {
         let engine = Engine::new(runtime(), repository.clone(), Settings::of(config));
         let engine = engine.expect("the repository can be read");
         let jobs = Jobs::open(&config.jobs, &config.data.dir, system_clock()).await.expect("a new store");
-        let limits = Limits::from(&config.images);
-        let decoding = engine.decoding_memory().clone();
-        let datasets = Datasets::open_within(config.datasets.clone(), &config.data.dir, limits, decoding).expect("a new store");
+        let datasets = Datasets::open_within(config.datasets.clone(), &config.data.dir, engine.decoder().clone());
+        let datasets = datasets.expect("a new store");
         let service = Service::new(engine, datasets, &config.server);
         (service.with_jobs(jobs.clone(), Kinds::default().with("finetune", Arc::new(kind))), jobs)
     }

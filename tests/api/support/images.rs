@@ -51,6 +51,26 @@ pub fn png_of_size(width: u32, height: u32) -> Vec<u8> {
     bytes
 }
 
+/// A progressive JPEG of 49 megapixels and few bytes, which `scans` empty scans follow.
+pub fn large_jpeg(scans: u8) -> Vec<u8> {
+    let (components, side) = (3, 7000u16.to_be_bytes());
+    let mut file = vec![0xff, 0xd8, 0xff, 0xdb, 0, 67, 0];
+    file.extend([1; 64]);
+    for table in [0, 0x10] {
+        // One code, for "nothing follows".
+        file.extend([0xff, 0xc4, 0, 20, table, 1]);
+        file.extend([0; 16]);
+    }
+    file.extend([0xff, 0xc2, 0, 17, 8, side[0], side[1], side[0], side[1], components]);
+    file.extend((0..components).flat_map(|id| [id, 0x11, 0]));
+    file.extend([0xff, 0xda, 0, 12, components, 0, 0, 1, 0, 2, 0, 0, 0, 0]);
+    for scan in 0..scans {
+        file.extend([0xff, 0xda, 0, 8, 1, scan % components, 0, 1, 63, 0]);
+    }
+    file.extend([0xff, 0xd9]);
+    file
+}
+
 /// Standard base64, padded.
 pub fn base64(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(bytes)

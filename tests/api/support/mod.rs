@@ -16,7 +16,7 @@ pub use answer::Answer;
 pub use app::{Setup, TestApp, eventually, runtime, threads};
 pub use arrays::{Npz, npy};
 pub use close::Close;
-pub use images::{base64, encoded_fixture, fixture, patched, plain, png, png_of_size};
+pub use images::{base64, encoded_fixture, fixture, large_jpeg, patched, plain, png, png_of_size};
 pub use jobs::{Plans, finetune, run_one};
 pub use models::{Tiny, patch_graph, publish};
 pub use process::{Graft, Ran};

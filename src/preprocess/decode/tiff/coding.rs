@@ -128,7 +128,7 @@ impl<'a> Coding<'a> {
         let filled = match self.method {
             Method::Lzw => {
                 let decoder = Decoder::with_tiff_size_switch(BitOrder::Msb, 8);
-                lzw::fill(decoder, &stored, &mut out, bounds)?.map_err(refuse)?.then_some(())
+                lzw::fill((decoder, 8), &stored, &mut out, bounds)?.map_err(refuse)?.then_some(())
             }
             Method::PackBits => unpack_bits(&stored, &mut out),
             _ => {
