@@ -109,6 +109,11 @@ impl Images {
         self.images.iter().enumerate().map(caption).collect()
     }
 
+    /// The names that were given; others are positions.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.images.iter().filter_map(|image| image.name.as_deref())
+    }
+
     /// How many.
     pub fn len(&self) -> usize {
         self.images.len()

@@ -3,7 +3,7 @@
 use super::{accept::Format, error::ApiError, image_parameters::Form};
 use crate::{
     inference::{LayerSpec, Plan, Pool},
-    registry::LabelSizes,
+    registry::{LabelSizes, json_bytes},
     tensor::Dtype,
 };
 
@@ -13,11 +13,11 @@ const JSON_FLOAT_BYTES: u64 = 16;
 const CLASS_BYTES: u64 = 80;
 const ARRAY_CLASS_BYTES: u64 = 12;
 const CLASS_MEMORY: u64 = 96;
-/// Room for one layer's keys, name and shape in JSON, or for an array's headers in `.npy` and zip.
+/// Room for one layer's keys and shape in JSON, or for an array's headers in `.npy` and zip; its name comes on top.
 const LAYER_BYTES: u64 = 512;
 /// The pixels of a plot while it is drawn, and its PNG.
 const DRAWING_BYTES: u64 = 6 << 20;
-/// Room for one image's name, warnings and keys.
+/// Room for one image's warnings and keys; its name comes on top.
 const IMAGE_BYTES: u64 = 1024;
 
 /// What decides an answer's size.
@@ -27,6 +27,8 @@ pub struct Asked<'a> {
     pool: Pool,
     top_k: usize,
     labels: LabelSizes,
+    /// Bytes of an image's name, as long as the longest.
+    image_name: u64,
     form: Form,
 }
 
@@ -34,7 +36,14 @@ impl<'a> Asked<'a> {
     /// What `plan` computes, written as `form`.
     pub fn new(plan: &'a Plan, form: Form) -> Self {
         let (top_k, labels) = (plan.top_k.unwrap_or(0), plan.version.label_sizes());
-        Self { layers: &plan.layers, pool: plan.pool, top_k, labels, form }
+        Self { layers: &plan.layers, pool: plan.pool, top_k, labels, image_name: 0, form }
+    }
+
+    /// The same for images with these `names`: each counts as the longest.
+    #[must_use]
+    pub fn named<'n>(self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        let image_name = names.into_iter().map(|name| self.name_bytes(name)).max().unwrap_or(0);
+        Self { image_name, ..self }
     }
 
     /// Checks the size for this many `images` against `bound` bytes, and gives the memory that the answer takes while it is
@@ -49,7 +58,9 @@ impl<'a> Asked<'a> {
         if total <= bound as u64 {
             let values: u64 = self.layers.iter().map(|spec| product(&spec.shape)).sum();
             let drawing = if self.form.format.picture().is_some() { DRAWING_BYTES } else { 0 };
-            let values = values * 4 + self.top_k as u64 * CLASS_MEMORY + self.label_bytes();
+            // Each image's features hold the names of their layers.
+            let names: u64 = self.layers.iter().map(|spec| spec.layer.name.len() as u64).sum();
+            let values = values * 4 + names + self.top_k as u64 * CLASS_MEMORY + self.label_bytes();
             let held = total + values * images as u64 + drawing;
             return Ok(usize::try_from(held).unwrap_or(usize::MAX));
         }
@@ -70,12 +81,25 @@ impl<'a> Asked<'a> {
             Format::Json => values.saturating_mul(JSON_FLOAT_BYTES),
             Format::Npy | Format::Npz | Format::Svg | Format::Png => values.saturating_mul(width),
         };
-        let layers = self.layers.iter().map(|spec| values(product(&spec.shape)).saturating_add(LAYER_BYTES));
+        let layer = |spec: &LayerSpec| {
+            values(product(&spec.shape)).saturating_add(LAYER_BYTES).saturating_add(self.name_bytes(&spec.layer.name))
+        };
         let classes = match self.form.format {
             Format::Npz => (self.top_k as u64).saturating_mul(ARRAY_CLASS_BYTES),
             _ => (self.top_k as u64).saturating_mul(CLASS_BYTES).saturating_add(self.label_bytes()),
         };
-        layers.fold(IMAGE_BYTES.saturating_add(classes), u64::saturating_add)
+        let image = IMAGE_BYTES.saturating_add(self.image_name).saturating_add(classes);
+        self.layers.iter().map(layer).fold(image, u64::saturating_add)
+    }
+
+    /// Bytes of the name of a layer or an image, at most: exact in JSON; twice in the headers of a zip, or four bytes a character in
+    /// an array; as entities in a plot.
+    fn name_bytes(&self, name: &str) -> u64 {
+        match self.form.format {
+            Format::Json => json_bytes(name),
+            Format::Npy | Format::Npz => name.len() as u64 * 4,
+            Format::Svg | Format::Png => name.len() as u64 * 6,
+        }
     }
 
     /// Bytes of the labels of one image's classes in JSON, at most: no class is there twice.
@@ -137,7 +161,7 @@ mod tests {
     fn check(shapes: &[&[usize]], form: Form, images: usize, bound: usize, expected: Option<&str>) {
         let layers: Vec<LayerSpec> = shapes.iter().map(|shape| spec(shape)).collect();
         let labels = LabelSizes { longest: 100, total: 50_000 };
-        let asked = Asked { layers: &layers, pool: Pool::None, top_k: 5, labels, form };
+        let asked = Asked { layers: &layers, pool: Pool::None, top_k: 5, labels, image_name: 0, form };
         match (asked.check(images, bound), expected) {
             (Ok(held), None) => assert!(held <= 3 * bound, "{held} bytes are held for {shapes:?} as {form:?}"),
             (Err(error), Some(expected)) => assert!(error.to_string().contains(expected), "{error}"),
@@ -160,7 +184,7 @@ mod tests {
         check(&[map], npy, 4, 64 * MB, None);
         check(&[map], npy, 8, 64 * MB, Some("halve it with `dtype=float16`"));
         check(&[map], Form { dtype: Dtype::F16, ..npy }, 8, 64 * MB, None);
-        check(&[map], Form { base64: true, ..JSON }, 4, 64 * MB, Some("(17129180 per image)"));
+        check(&[map], Form { base64: true, ..JSON }, 4, 64 * MB, Some("(17129183 per image)"));
         check(&[&[usize::MAX, usize::MAX]], npy, usize::MAX, 64 * MB, Some("18446744073709551615 bytes"));
     }
 
@@ -168,7 +192,7 @@ mod tests {
     fn classes_count_with_their_labels() {
         let asked = |top_k, format| {
             let labels = LabelSizes { longest: 500, total: 30_000_000 };
-            Asked { layers: &[], pool: Pool::None, top_k, labels, form: Form { format, ..JSON } }
+            Asked { layers: &[], pool: Pool::None, top_k, labels, image_name: 0, form: Form { format, ..JSON } }
         };
         let all = asked(100_000, Format::Json);
         assert_eq!(all.label_bytes(), 30_000_000, "no label comes twice");
@@ -177,6 +201,28 @@ mod tests {
         assert!(!refused.contains("layer"), "none was asked for: {refused}");
         assert!(all.check(1, 64 << 20).is_ok_and(|held| held > 2 * 30_000_000), "the answer, and the classes that it is made of");
         assert!(asked(100_000, Format::Npz).check(2, 4 << 20).is_ok(), "arrays have no labels");
+    }
+
+    #[test]
+    fn names_count_once_for_each_image() {
+        let mut layers = [spec(&[4])];
+        layers[0].layer.name = "\u{1}".repeat(1000);
+        let asked = |format| {
+            let form = Form { format, ..JSON };
+            Asked { layers: &layers, pool: Pool::None, top_k: 0, labels: LabelSizes::default(), image_name: 0, form }
+        };
+        let without = IMAGE_BYTES + LAYER_BYTES;
+        let check = |format, names: &[&str], expected| {
+            let named = asked(format).named(names.iter().copied());
+            assert_eq!(named.image_bytes() - without, expected, "{format:?} {names:?}");
+        };
+        check(Format::Json, &[], 4 * JSON_FLOAT_BYTES + 6002);
+        check(Format::Json, &["a", "\"\u{1}ä"], 4 * JSON_FLOAT_BYTES + 6002 + 12);
+        check(Format::Npz, &["a", "bc"], 4 * 4 + 4000 + 8);
+        check(Format::Npy, &[], 4 * 4 + 4000);
+        check(Format::Svg, &["&"], 4 * 4 + 6000 + 6);
+        let refused = asked(Format::Json).check(64, 64 * 7000).expect_err("64 times the name").to_string();
+        assert!(refused.contains("send at most 58 images per request"), "{refused}");
     }
 
     #[test]

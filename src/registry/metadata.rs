@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Assumption, Calibration, Novelty, Output};
 use crate::{
     graph::Layout,
+    message::excerpt,
     preprocess::{Fit, Preprocessing},
 };
 
@@ -162,9 +163,9 @@ impl Metadata {
     /// Checks what the fields promise each other.
     ///
     /// # Errors
-    /// The first rule broken: a bad name, version 0, labels that do not match the output, layers out of order or named
-    /// twice, a `features_layer` that is none of them, calibration or novelty that cannot be, preprocessing that cannot be
-    /// applied, a malformed hash.
+    /// The first rule broken: a bad name, version 0, labels that do not match the output, layers out of order, named twice or at
+    /// too great length, a `features_layer` that is none of them, calibration or novelty that cannot be, preprocessing that cannot
+    /// be applied, a malformed hash.
     pub fn validate(&self) -> Result<(), MetadataError> {
         rule("name", valid_name(&self.name), || format!("is `{}`; {NAME_RULE}", self.name))?;
         rule("version", self.version > 0, || "is 0; versions start at 1".into())?;
@@ -197,6 +198,13 @@ impl Metadata {
         for layer in &self.layers {
             let complete = !layer.name.is_empty() && !layer.tensor.is_empty();
             rule("layers", complete, || format!("has no name or no tensor at index {}", layer.index))?;
+            rule("layers", layer.name.len() <= MAX_LAYER_NAME, || {
+                let (name, bytes, index) = (excerpt(&layer.name), layer.name.len(), layer.index);
+                format!(
+                    "has the name `{name}` of {bytes} bytes at index {index}, and {MAX_LAYER_NAME} are the most; give the \
+                     graph's tensor a shorter one and import it again"
+                )
+            })?;
             rule("layers", layer.values().is_some(), || format!("has more values than there can be in `{}`", layer.name))?;
             rule("layers", names.insert(&layer.name), || format!("names `{}` twice", layer.name))?;
             let fits = layer.layout().fits(layer.shape.len());
@@ -284,6 +292,9 @@ fn validate_preprocessing(preprocessing: &Preprocessing) -> Result<(), MetadataE
         .map_err(|error| MetadataError { field: "preprocessing", rule: format!("cannot be applied: {error}") })
 }
 
+/// Longest name of a layer, in bytes: answers repeat it for every image.
+const MAX_LAYER_NAME: usize = 1024;
+
 /// Most images that a graph may fix for a run: as many as `runtime.max_batch` may be.
 const MAX_FIXED_BATCH: usize = 1024;
 
@@ -316,6 +327,14 @@ mod tests {
         check(|m| m.layers.clear(), "`layers` is empty; a model has at least one");
         check(|m| m.layers[1].index = 0, "`layers` are out of order: index 0 follows 0");
         check(|m| m.layers[1].name = "fc2".into(), "`layers` names `fc2` twice");
+        check(
+            |m| m.layers[1].name = "x".repeat(1025),
+            &format!(
+                "`layers` has the name `{}` of 1025 bytes at index 1, and 1024 are the most; give the graph's tensor a shorter \
+                 one and import it again",
+                excerpt(&"x".repeat(1025))
+            ),
+        );
         check(|m| m.layers[1].tensor.clear(), "`layers` has no name or no tensor at index 1");
         check(
             |m| m.layers[1].layout = Some(Layout::Map([1, 2, 0])),

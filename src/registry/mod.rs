@@ -47,7 +47,7 @@ pub use nearest::nearest;
 pub use novelty::{MeasuredOn, Novelty, References};
 pub use output::{Assumption, FoundBy, Output, OutputKind};
 pub use portable::{PREFIX, PropertyError};
-pub use repository::{LabelSizes, Model, ModelVersion, Problem, Repository, Snapshot, Stable};
+pub use repository::{LabelSizes, Model, ModelVersion, Problem, Repository, Snapshot, Stable, json_bytes};
 pub(crate) use scan::FilesStamp;
 pub(crate) use staging::rename_without_replacing;
 pub use staging::{Published, Staging};

@@ -84,14 +84,24 @@ impl ModelVersion {
     /// What its labels take in an answer.
     pub fn label_sizes(&self) -> LabelSizes {
         *self.label_sizes.get_or_init(|| {
-            let text = |text: &str| serde_json::to_string(text).map_or(0, |text| text.len() as u64);
-            let sizes = self.metadata.labels.iter().map(|Label { label, wnid }| text(label) + wnid.as_deref().map_or(0, text));
+            let size = |Label { label, wnid }: &Label| json_bytes(label) + wnid.as_deref().map_or(0, json_bytes);
+            let sizes = self.metadata.labels.iter().map(size);
             sizes.fold(LabelSizes::default(), |LabelSizes { longest, total }, size| LabelSizes {
                 longest: longest.max(size),
                 total: total + size,
             })
         })
     }
+}
+
+/// Bytes that `text` takes in JSON, with its quotes: as `serde_json` escapes it.
+pub fn json_bytes(text: &str) -> u64 {
+    let written = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    2 + text.bytes().map(written).sum::<u64>()
 }
 
 /// Something in the repository that is not served, and why.

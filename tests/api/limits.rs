@@ -119,3 +119,17 @@ async fn a_model_beyond_the_bound_on_loaded_weights_is_not_loaded() {
     answer.problem(503, "model_too_large", "but `models.max_loaded_bytes` leaves 10000");
     app.send(app.post_image("/predict", plain([0; 3]))).await.ok();
 }
+
+#[tokio::test]
+async fn names_of_images_count_in_the_answer() {
+    let app = spawn().await;
+    let image = base64(&plain([0; 3]));
+    let send = async |name: &str| {
+        let body = format!(r#"{{"images":["{image}","{image}",{{"b64":"{image}","name":"{name}"}}]}}"#);
+        app.send(app.post_typed("/features?layer=mean", "application/json", body)).await
+    };
+    send("x").await.ok();
+    // Each of these takes six bytes in the answer.
+    let detail = "but the bound is 10000";
+    send(&"\\u0001".repeat(500)).await.problem(422, "response_too_large", detail);
+}

@@ -70,7 +70,7 @@ async fn answer(state: &State, plan: Plan, form: Form, images: Images) -> Result
             images.len()
         )));
     }
-    let bytes = Asked::new(&plan, form).check(images.len(), state.server().max_response_bytes)?;
+    let bytes = Asked::new(&plan, form).named(images.names()).check(images.len(), state.server().max_response_bytes)?;
     let (model, captions, with_top_k) = (plan.model(), images.captions(), plan.top_k.is_some());
     let warnings = plan.notes.iter().map(Into::into).collect();
     let input = plan.other_preprocessing().cloned();

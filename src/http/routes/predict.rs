@@ -60,7 +60,7 @@ async fn respond(state: State, request: Request) -> Result<Response, ApiError> {
 }
 
 async fn answer(state: &State, plan: Plan, images: Images) -> Result<Response, ApiError> {
-    let bytes = Asked::new(&plan, JSON).check(images.len(), state.server().max_response_bytes)?;
+    let bytes = Asked::new(&plan, JSON).named(images.names()).check(images.len(), state.server().max_response_bytes)?;
     let (model, captions) = (plan.model(), images.captions());
     let warnings = plan.notes.iter().map(Into::into).collect();
     let input = plan.other_preprocessing().cloned();
