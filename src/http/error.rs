@@ -134,6 +134,18 @@ pub enum ApiError {
         /// The bound in bytes.
         limit: usize,
     },
+    /// JSON that takes more memory to read than one client may ever have.
+    #[error(
+        "reading the JSON takes {needed} bytes of memory, and one client may have {limit} (`server.max_buffered_bytes`, \
+         `server.max_client_percent`); send fewer images per request, base64 without escapes such as `\\/`, or \
+         `multipart/form-data`"
+    )]
+    JsonNeverFits {
+        /// Bytes of the body and of what is made of it.
+        needed: u64,
+        /// What one client may have while it is alone.
+        limit: u64,
+    },
     /// A job that cannot be done as asked.
     #[error("the request has {}; `problems` names each", if .0.len() == 1 { "a problem".to_owned() } else { format!("{} problems", .0.len()) })]
     InvalidRecipe(Vec<FieldProblem>),
@@ -207,7 +219,7 @@ impl ApiError {
             Self::BodySilent { .. } | Self::BodyTooSlow { .. } => Code::BodyTimeout,
             Self::Busy { .. } => Code::Busy,
             Self::NotReady(_) => Code::NotReady,
-            Self::JsonTooLarge { .. } => Code::BodyTooLarge,
+            Self::JsonTooLarge { .. } | Self::JsonNeverFits { .. } => Code::BodyTooLarge,
             Self::InvalidRecipe(_) => Code::InvalidRecipe,
             Self::Disabled(_) => Code::Disabled,
             Self::Service(error) => codes::service_code(error),

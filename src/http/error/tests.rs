@@ -158,6 +158,7 @@ fn own_errors() -> Vec<(ApiError, u16, Code)> {
         (ApiError::Busy { of_client: false }, 503, Code::Busy),
         (ApiError::NotReady(Vec::new()), 503, Code::NotReady),
         (ApiError::JsonTooLarge { limit: 1 }, 413, Code::BodyTooLarge),
+        (ApiError::JsonNeverFits { needed: 2, limit: 1 }, 413, Code::BodyTooLarge),
         (ServiceError::TooManyDownloads.into(), 503, Code::Busy),
         (ServiceError::TooManyPlans.into(), 503, Code::Busy),
         (ServiceError::StoreBusy.into(), 503, Code::Busy),

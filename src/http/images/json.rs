@@ -2,11 +2,15 @@
 //!
 //! Reads strings where they stand: nothing of a body that is refused is kept, and no message repeats more than an excerpt of it.
 
-use std::{borrow::Cow, fmt};
+use std::{
+    fmt,
+    io::{self, Read as _},
+};
 
 use base64::{
     Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+    read::DecoderReader,
 };
 use bytes::Bytes;
 use serde::{
@@ -29,36 +33,45 @@ const LENIENT: GeneralPurposeConfig =
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
-/// Reads the images of a JSON body, and what else it holds of `allowed`, away from the async threads.
+/// Reads the images of a JSON body, and what else it holds of `allowed`, away from the async threads. What is read takes no more
+/// memory than the body did, which is given back.
 ///
 /// # Errors
-/// JSON of another form, too many images, base64 that cannot be read, no memory for the decoded bytes.
+/// JSON of another form, too many images, no memory for reading, or never enough of it.
 pub async fn read(body: Bytes, intake: &Intake, allowed: &'static [Parameter], admission: &Admission) -> Result<Read, ApiError> {
     let (held, max_images) = (admission.clone(), intake.max_images);
     let read = move || {
-        held.take(copies(&body)).map_err(BodyFault::from)?;
-        parse(&body, max_images, allowed)
+        let (length, more) = (body.len(), copies(&body));
+        let (needed, limit) = (length.saturating_add(more) as u64, held.memory().most());
+        if needed > limit {
+            return Err(ApiError::JsonNeverFits { needed, limit });
+        }
+        held.take(more).map_err(BodyFault::from)?;
+        let read = parse(&body, max_images, allowed)?;
+        drop(body);
+        held.memory().lower_to(length as u64);
+        Ok(read)
     };
     intake.encoding.run(admission.origin(), read).await.expect("any number may wait")
 }
 
-/// Bytes that reading holds beside the body: what base64 decodes to, and the longest text once more without its white space and, where
-/// the body has escapes, without these in a buffer that doubles as it grows.
+/// Bytes that reading holds beside the body: what base64 decodes to, and the longest text that has escapes once more without them,
+/// in a buffer that doubles as it grows.
 fn copies(body: &[u8]) -> usize {
-    let (mut longest, mut length, mut escaped, mut escapes, mut spaces) = (0, 0usize, false, false, false);
+    let (mut longest, mut length, mut escaped, mut escapes) = (0, 0usize, false, false);
     for byte in body {
         match byte {
             _ if escaped => escaped = false,
             b'\\' => (escaped, escapes) = (true, true),
-            b'"' => length = 0,
-            b' ' => spaces = true,
+            b'"' => (length, escapes) = (0, false),
             _ => {}
         }
         length += 1;
-        longest = longest.max(length);
+        if escapes {
+            longest = longest.max(length);
+        }
     }
-    let copies = usize::from(spaces || escapes) + 2 * usize::from(escapes);
-    (body.len() / 4 * 3).saturating_add(longest * copies)
+    (body.len() / 4 * 3).saturating_add(longest * 2)
 }
 
 fn parse(body: &[u8], max_images: usize, allowed: &[Parameter]) -> Result<Read, ApiError> {
@@ -290,15 +303,34 @@ fn decode(text: &str) -> Result<Vec<u8>, String> {
         }
         _ => text,
     };
-    let compact: Cow<'_, str> = if text.contains(|c: char| c.is_ascii_whitespace()) {
-        let mut compact = String::with_capacity(text.len());
-        compact.extend(text.chars().filter(|c| !c.is_ascii_whitespace()));
-        Cow::Owned(compact)
-    } else {
-        Cow::Borrowed(text)
-    };
-    let engine = if compact.contains(['-', '_']) { URL_SAFE } else { STANDARD };
-    engine.decode(compact.as_bytes()).map_err(|error| format!("it is not base64: {error}").to_lowercase())
+    let engine = if text.contains(['-', '_']) { URL_SAFE } else { STANDARD };
+    let refused = |error: &dyn fmt::Display| format!("it is not base64: {error}").to_lowercase();
+    if !text.contains(|c: char| c.is_ascii_whitespace()) {
+        return engine.decode(text).map_err(|error| refused(&error));
+    }
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    DecoderReader::new(Compact(text.as_bytes()), &engine).read_to_end(&mut bytes).map_err(|error| refused(&error))?;
+    bytes.shrink_to_fit();
+    Ok(bytes)
+}
+
+/// The bytes of a text without its white space, of which no copy is made.
+struct Compact<'a>(&'a [u8]);
+
+impl io::Read for Compact<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut read = 0;
+        while read < buffer.len()
+            && let Some((byte, rest)) = self.0.split_first()
+        {
+            if !byte.is_ascii_whitespace() {
+                buffer[read] = *byte;
+                read += 1;
+            }
+            self.0 = rest;
+        }
+        Ok(read)
+    }
 }
 
 #[cfg(test)]

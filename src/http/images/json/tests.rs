@@ -1,7 +1,12 @@
 //! JSON bodies as clients write them: base64, names, parameters; and what refusals say.
 
 use super::*;
-use crate::http::{image_parameters::FeaturesQuery, parameters::Parameters};
+use crate::{
+    config::ServerConfig,
+    http::{image_parameters::FeaturesQuery, parameters::Parameters, testing},
+    inference::Admissions,
+    work::Client,
+};
 
 type Expected<'a> = Result<&'a [(Option<&'a str>, &'a [u8])], &'a str>;
 
@@ -69,11 +74,53 @@ fn addresses_are_not_called_bad_base64() {
 }
 
 #[test]
+fn white_space_changes_nothing_about_what_is_base64() {
+    let bytes: Vec<u8> = (0..=255).cycle().take(5000).collect();
+    let text = STANDARD.encode(&bytes);
+    let lines: Vec<&str> = text.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).expect("ASCII")).collect();
+    assert_eq!(decode(&lines.join("\r\n")).as_ref(), Ok(&bytes));
+    assert_eq!(decode(&format!(" {}\n", text.trim_end_matches('='))).as_ref(), Ok(&bytes));
+    assert_eq!(decode(" \n"), Ok(Vec::new()));
+    for wrong in ["AA==\nAAAA", "AAAA\nA", "+\n_AA", "AA AA*AA"] {
+        let refused = decode(wrong).expect_err(wrong);
+        assert!(refused.starts_with("it is not base64: ") && refused.len() < 100, "{wrong}: {refused}");
+    }
+}
+
+#[test]
 fn all_that_reading_holds_is_reserved() {
     assert_eq!(copies(br#"{"images":["AAAA"]}"#), 19 / 4 * 3);
-    assert_eq!(copies(br#"{"images": ["AAAA"]}"#), 20 / 4 * 3 + 7);
-    assert_eq!(copies(br#"{"images":["AA\nAA"]}"#), 21 / 4 * 3 + 3 * 7);
-    assert_eq!(copies(br#"{"images":["AA\"AA","AA"]}"#), 26 / 4 * 3 + 3 * 7, "a quotation mark that is escaped ends nothing");
+    assert_eq!(copies(br#"{"images": ["AA AA"]}"#), 21 / 4 * 3);
+    assert_eq!(copies(br#"{"images":["AA\nAA"]}"#), 21 / 4 * 3 + 2 * 7);
+    assert_eq!(copies(br#"{"images":["AA\"AA","AA"]}"#), 26 / 4 * 3 + 2 * 7, "a quotation mark that is escaped ends nothing");
+    assert_eq!(copies(br#"{"images":["AAAAAAAA","\n"]}"#), 28 / 4 * 3 + 2 * 3, "a text without escapes is read where it stands");
+}
+
+/// Reads a body of `length` bytes whose one text ends with an escape, where one client may have four times 64 KiB, as it may have
+/// four times 64 MiB by default; what is held then.
+async fn read_escaped(length: usize) -> Result<u64, ApiError> {
+    let (start, end) = (r#"{"images":[""#, r#"\/"]}"#);
+    let body = format!("{start}{}{end}", "A".repeat(length - start.len() - end.len()));
+    let bound = 64 << 10;
+    let server =
+        ServerConfig { max_body_bytes: bound, max_response_bytes: bound, max_buffered_bytes: 8 * bound, ..testing::server() };
+    let admission = Admissions::new(&server).admit(&Client::local(), None);
+    admission.take(body.len()).expect("the body fits");
+    let read = read(body.into(), &testing::intake(), FeaturesQuery::declared(), &admission).await?;
+    assert_eq!(read.images.len(), 1);
+    Ok(admission.memory().held())
+}
+
+#[tokio::test]
+async fn every_body_that_may_be_sent_is_read_whatever_its_escapes() {
+    let largest = 64 << 10;
+    assert_eq!(read_escaped(largest).await.map_err(|error| error.to_string()), Ok(largest as u64), "the copies are given back");
+    let refused = read_escaped(largest + (largest >> 3)).await.expect_err("it never fits");
+    let (needed, limit) = match refused {
+        ApiError::JsonNeverFits { needed, limit } => (needed, limit),
+        other => panic!("{other}"),
+    };
+    assert!(needed > limit && limit == 4 * largest as u64, "{needed} of {limit}");
 }
 
 #[test]
