@@ -19,6 +19,9 @@ use crate::{
 /// Longest value, in bytes; lists of layers are the longest that mean something.
 pub const MAX_VALUE: usize = 16 << 10;
 
+/// Most values of a list; no network has as many layers that are worth asking for at once.
+pub const MAX_LIST: usize = 4096;
+
 /// A request's parameters.
 pub struct Query {
     declared: &'static [Parameter],
@@ -136,12 +139,18 @@ impl Query {
     /// The values of a parameter that repeats or is comma-separated, in order.
     ///
     /// # Errors
-    /// When an element is empty; when two places give different lists.
+    /// When an element is empty; when there are more than [`MAX_LIST`]; when two places give different lists.
     pub fn many(&self, name: &str) -> Result<Vec<String>, ApiError> {
         let Some(first) = self.values(name).next().map(|given| given.place) else { return Ok(Vec::new()) };
         let list = |place: Place| -> Result<Vec<String>, ApiError> {
             let values = self.values(name).filter(|given| given.place == place);
-            values.flat_map(|given| given.value.split(',')).map(|value| element(name, value)).collect()
+            let values = values.flat_map(|given| given.value.split(',')).take(MAX_LIST + 1);
+            let list: Vec<String> = values.map(|value| element(name, value)).collect::<Result<_, _>>()?;
+            if list.len() > MAX_LIST {
+                let why = format!("`{name}` lists more than {MAX_LIST} values; ask for fewer at a time");
+                return Err(ApiError::InvalidParameter(why));
+            }
+            Ok(list)
         };
         let values = list(first)?;
         let mut others = Vec::new();
@@ -219,10 +228,11 @@ mod tests {
 
     #[test]
     fn long_lists_in_two_places_are_compared_once() {
-        let given =
-            |place: Place| (0..20_000).map(move |number| Given { name: "layer".to_owned(), value: format!("l{number}"), place });
+        let given = |place: Place| {
+            (0..MAX_LIST).map(move |number| Given { name: "layer".to_owned(), value: format!("l{number}"), place })
+        };
         let query = Query { given: given(Place::Query).chain(given(Place::Json)).collect(), ..none() };
-        assert_eq!(query.many("layer").map(|values| values.len()).map_err(|error| error.to_string()), Ok(20_000));
+        assert_eq!(query.many("layer").map(|values| values.len()).map_err(|error| error.to_string()), Ok(MAX_LIST));
     }
 
     #[test]
@@ -243,6 +253,9 @@ mod tests {
         let many = |query: &Query| Ok(query.many("layer")?.join("|"));
         check("layer=a,b&layer=c", many, Ok("a|b|c"));
         check("layer=a,,b", many, Err("empty element"));
+        let most = vec!["a"; MAX_LIST].join(",");
+        check(&format!("layer={most}"), |query| Ok(query.many("layer")?.len().to_string()), Ok("4096"));
+        check(&format!("layer={most}&layer=b"), many, Err("`layer` lists more than 4096 values; ask for fewer at a time"));
         check("", many, Ok(""));
     }
 

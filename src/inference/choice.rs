@@ -3,7 +3,7 @@
 //! One rule for HTTP, jobs and command line: the configured default if it is trained, else a trained model, else an untrained
 //! one; a layer that the model so chosen does not have is looked for in the others.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use super::Error;
 use crate::{
@@ -105,10 +105,12 @@ pub fn choose(
 ) -> Result<Choice, Error> {
     let ranked = ranked(snapshot, default, needs, broken);
     let first = ranked.first().ok_or_else(|| super::find::unknown_model(snapshot, default))?;
-    let Some(missing) = needs.layers.iter().find(|layer| first.metadata.find_layer(layer).is_none()) else {
+    let found = first.metadata.find_layers(needs.layers);
+    let Some((missing, _)) = needs.layers.iter().zip(found).find(|(_, found)| found.is_none()) else {
         return Ok(Choice { note: not_the_default(snapshot, default, first), version: (*first).clone() });
     };
-    let holders: Vec<&ModelVersion> = ranked.iter().filter(|version| has_layers(version, needs.layers)).copied().collect();
+    let names = names(needs.layers);
+    let holders: Vec<&ModelVersion> = ranked.iter().filter(|version| has_layers(version, &names)).copied().collect();
     let alike = |version: &ModelVersion| {
         let Metadata { pretrained, lineage, output, .. } = &*version.metadata;
         (*pretrained, lineage.is_some(), output.is_some())
@@ -130,29 +132,35 @@ pub(super) fn untrained(snapshot: &Snapshot, default: &str, metadata: &Metadata,
     }
     let ranked = ranked(snapshot, default, needs, |_| false);
     let trained = || ranked.iter().filter(|version| version.metadata.pretrained);
-    let alike = trained().find(|version| has_layers(version, needs.layers));
+    let names = names(needs.layers);
+    let alike = trained().find(|version| has_layers(version, &names));
     let named = alike.or_else(|| trained().next()).map(|version| version.metadata.name.clone());
     Some(Note::Untrained { model: metadata.name.clone(), trained: named, alike: alike.is_some() })
 }
 
 /// That `metadata`'s model has no layer `wanted`, with the models that have all `layers`, or at least that one.
 pub(super) fn unknown_layer(snapshot: &Snapshot, metadata: &Metadata, wanted: &str, layers: &[String]) -> Error {
-    let holders = |layers: &[String]| {
-        let holds = |model: &&Model| stable(model).is_some_and(|version| has_layers(version, layers));
+    let holders = |names: &HashSet<&str>| {
+        let holds = |model: &&Model| stable(model).is_some_and(|version| has_layers(version, names));
         Listed::of(snapshot.models.iter().filter(holds).map(|model| &model.name))
     };
-    let of_all = holders(layers);
+    let of_all = holders(&names(layers));
     Error::UnknownLayer {
         layer: wanted.to_owned(),
         model: metadata.name.clone(),
-        holders: if of_all.count() > 0 { of_all } else { holders(&[wanted.to_owned()]) },
+        holders: if of_all.count() > 0 { of_all } else { holders(&HashSet::from([wanted])) },
         nearest: crate::registry::nearest(wanted, metadata.layers.iter().map(|layer| layer.name.as_str())),
     }
 }
 
-/// Whether a model that was not asked for has all of `layers`, by name: an index means nothing in another network.
-fn has_layers(version: &ModelVersion, layers: &[String]) -> bool {
-    layers.iter().all(|wanted| version.metadata.layers.iter().any(|layer| layer.name == *wanted))
+/// Whether a model that was not asked for has layers of all `names`: an index means nothing in another network.
+fn has_layers(version: &ModelVersion, names: &HashSet<&str>) -> bool {
+    // No two of its layers have one name.
+    version.metadata.layers.iter().filter(|layer| names.contains(layer.name.as_str())).count() == names.len()
+}
+
+fn names(layers: &[String]) -> HashSet<&str> {
+    layers.iter().map(String::as_str).collect()
 }
 
 /// Stable versions that can answer, best first: the default, the starter, then what was brought before what jobs made, by name.

@@ -1,5 +1,7 @@
 //! From a request to a plan: which layers, which shapes, which classes; every mistake is found here.
 
+use std::collections::HashSet;
+
 use super::{Error, Features, LayerSpec, ModelId, Note, Plan, Pool, Request, choice::unknown_layer};
 use crate::{
     graph::Layout,
@@ -43,11 +45,11 @@ impl Plan {
 
     /// The graph's tensors that a session must give: the layers', then the classes' if asked for, and those of novelty.
     pub(super) fn tensors(&self) -> Vec<String> {
-        let mut tensors: Vec<String> = Vec::new();
+        let (mut tensors, mut known) = (Vec::new(), HashSet::new());
         let classes = self.scores().map(|(tensor, _)| tensor);
         let novelty = self.novelty().map(|(_, layer)| layer.tensor.as_str());
         for tensor in self.layers.iter().map(|spec| spec.layer.tensor.as_str()).chain(classes).chain(novelty) {
-            if tensors.iter().all(|known| known != tensor) {
+            if known.insert(tensor) {
                 tensors.push(tensor.to_owned());
             }
         }
@@ -106,9 +108,9 @@ fn classes(metadata: &Metadata, top_k: usize) -> Result<(usize, Option<Note>), E
 fn layers(snapshot: &Snapshot, metadata: &Metadata, features: &Features) -> Result<Vec<LayerSpec>, Error> {
     let default = [metadata.features_layer.clone()];
     let wanted: &[String] = if features.layers.is_empty() { &default } else { &features.layers };
-    let mut specs: Vec<LayerSpec> = Vec::with_capacity(wanted.len());
-    for name in wanted {
-        let layer = metadata.find_layer(name).ok_or_else(|| unknown_layer(snapshot, metadata, name, wanted))?;
+    let (mut specs, mut known) = (Vec::new(), HashSet::new());
+    for (name, found) in wanted.iter().zip(metadata.find_layers(wanted)) {
+        let layer = found.ok_or_else(|| unknown_layer(snapshot, metadata, name, wanted))?;
         if features.pool != Pool::None && layer.layout() == Layout::NoMap {
             return Err(Error::NotPoolable {
                 layer: layer.name.clone(),
@@ -116,7 +118,7 @@ fn layers(snapshot: &Snapshot, metadata: &Metadata, features: &Features) -> Resu
                 model: metadata.name.clone(),
             });
         }
-        if specs.iter().all(|spec| spec.layer.index != layer.index) {
+        if known.insert(layer.index) {
             specs.push(LayerSpec { shape: answer_shape(layer, features.pool, features.flatten), layer: layer.clone() });
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Checked when a version is published and again whenever it is read.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -154,10 +154,17 @@ impl Metadata {
         self.layers.iter().find(|layer| layer.tensor == *tensor).map(Layer::values)
     }
 
-    /// The layer that `wanted` means: the one of that name, else the one at that index, as [`layer_at`] counts.
-    pub fn find_layer(&self, wanted: &str) -> Option<&Layer> {
-        let index = wanted.parse::<i64>().ok().filter(|index| index.to_string() == wanted);
-        self.layer(wanted).or_else(|| layer_at(&self.layers, index?))
+    /// The layer that each of `wanted` means: the one of that name, else the one at that index, as [`layer_at`] counts. However
+    /// many they are, every layer is looked at once.
+    pub fn find_layers(&self, wanted: &[String]) -> Vec<Option<&Layer>> {
+        let names: HashSet<&str> = wanted.iter().map(String::as_str).collect();
+        let named = self.layers.iter().map(|layer| (layer.name.as_str(), layer)).filter(|(name, _)| names.contains(name));
+        let named: HashMap<&str, &Layer> = named.collect();
+        let numbered = |wanted: &str| {
+            let index = wanted.parse::<i64>().ok().filter(|index| index.to_string() == wanted);
+            layer_at(&self.layers, index?)
+        };
+        wanted.iter().map(|wanted| named.get(wanted.as_str()).copied().or_else(|| numbered(wanted))).collect()
     }
 
     /// Checks what the fields promise each other.
@@ -230,10 +237,10 @@ impl Metadata {
     }
 }
 
-/// Keras's `layers[index]`: a negative index counts from the end, -1 being the last.
+/// Keras's `layers[index]` among `layers` in the order of their indices: a negative one counts from the end, -1 being the last.
 pub fn layer_at(layers: &[Layer], index: i64) -> Option<&Layer> {
     match usize::try_from(index) {
-        Ok(index) => layers.iter().find(|layer| layer.index == index),
+        Ok(index) => layers.binary_search_by_key(&index, |layer| layer.index).ok().map(|at| &layers[at]),
         Err(_) => layers.len().checked_sub(usize::try_from(index.unsigned_abs()).ok()?).and_then(|at| layers.get(at)),
     }
 }
@@ -358,7 +365,9 @@ mod tests {
         let layer = |index: usize, name: &str| Layer { index, name: name.to_owned(), ..metadata.layers[0].clone() };
         metadata.layers = [(0, "input"), (1, "conv"), (2, "-1"), (3, "3x3"), (4, "top")].map(|(at, name)| layer(at, name)).into();
         let check = |wanted: &str, expected: Option<usize>| {
-            assert_eq!(metadata.find_layer(wanted).map(|layer| layer.index), expected, "{wanted}");
+            let names = ["top".to_owned(), wanted.to_owned()];
+            let found: Vec<_> = metadata.find_layers(&names).into_iter().map(|layer| layer.map(|layer| layer.index)).collect();
+            assert_eq!(found, [Some(4), expected], "{wanted}");
         };
         check("conv", Some(1));
         check("0", Some(0));

@@ -10,10 +10,10 @@ use serde::{
 };
 
 use super::MAX_NAME;
-use crate::{http::query::MAX_VALUE, message::excerpt};
-
-/// Values of a list that are read at all; no network has as many layers that are worth asking for at once.
-const MAX_VALUES: usize = 4096;
+use crate::{
+    http::query::{MAX_LIST, MAX_VALUE},
+    message::excerpt,
+};
 
 /// A field's name; of a long one an excerpt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,10 +128,13 @@ impl<'de> Visitor<'de> for ValueVisitor {
                 return Ok(Value::Other("a list of what is no text or number"));
             };
             bytes += value.len();
-            if values.len() == MAX_VALUES || bytes > MAX_VALUE {
+            if bytes > MAX_VALUE {
                 return Err(A::Error::custom("a list of parameters is too long"));
             }
-            values.push(value);
+            // One more than may be: the list is refused by its parameter's name.
+            if values.len() <= MAX_LIST {
+                values.push(value);
+            }
         }
         Ok(Value::Many(values))
     }
