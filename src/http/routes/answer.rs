@@ -75,7 +75,12 @@ pub async fn run(state: &State, plan: Plan, images: Images, answer_bytes: usize)
     }
 }
 
-/// The answer that `make` writes, of up to `bytes`, for which `admission` has memory: a small one at once, others away from the async
+/// Whether it takes no time to write `answer` in up to `bytes`: what is wrong with an image is looked for in all of its bytes.
+pub fn is_quick(answer: &Answer, bytes: usize) -> bool {
+    bytes <= SMALL && answer.images.iter().all(Result::is_ok)
+}
+
+/// The answer that `make` writes, for which `admission` has memory: at once where that [`is_quick`], else away from the async
 /// threads.
 ///
 /// # Errors
@@ -84,10 +89,10 @@ pub async fn encoded(
     state: &State,
     headers: HeaderMap,
     admission: Admission,
-    bytes: usize,
+    is_quick: bool,
     make: impl FnOnce() -> Result<Vec<u8>, ApiError> + Send + 'static,
 ) -> Result<Response, ApiError> {
-    let body = if bytes <= SMALL {
+    let body = if is_quick {
         make()?
     } else {
         let held = admission.clone();
@@ -136,6 +141,19 @@ pub fn answer_headers(model: &ModelId, timings: TimingsDto) -> HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        inference::{ImageAnswer, Timings},
+        preprocess::ImageError,
+    };
+
+    #[test]
+    fn answers_with_bad_images_are_not_written_at_once() {
+        let image = || ImageAnswer { top_k: Vec::new(), novelty: None, features: Vec::new(), warnings: Vec::new() };
+        let answer = |images| Answer { images, timings: Timings::default() };
+        assert!(is_quick(&answer(vec![Ok(image())]), SMALL));
+        assert!(!is_quick(&answer(vec![Ok(image())]), SMALL + 1));
+        assert!(!is_quick(&answer(vec![Ok(image()), Err(ImageError::NotAnImage)]), 1));
+    }
 
     #[test]
     fn headers_say_who_answered_and_how_long_it_took() {

@@ -7,7 +7,7 @@ use axum::{
 };
 
 use super::{
-    answer::{IMAGES, answer_headers, encoded, plan_headers, run},
+    answer::{IMAGES, answer_headers, encoded, is_quick, plan_headers, run},
     asked::asked,
     models::ModelPath,
     versions::VersionPath,
@@ -79,8 +79,9 @@ async fn answer(state: &State, plan: Plan, form: Form, images: Images) -> Result
     let mut headers = answer_headers(&model, TimingsDto::from(answer.timings));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.format.media_type()));
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    let is_quick = is_quick(&answer, bytes);
     let output = Output { model, warnings, input, layers, captions, with_top_k, answer };
-    encoded(state, headers, admission, bytes, move || output.encode(form)).await
+    encoded(state, headers, admission, is_quick, move || output.encode(form)).await
 }
 
 /// Resolves the request, down to whether its answer fits the form and, for one image, the bound.

@@ -7,7 +7,7 @@ use axum::{
 };
 
 use super::{
-    answer::{IMAGES, answer_headers, encoded, plan_headers, run},
+    answer::{IMAGES, answer_headers, encoded, is_quick, plan_headers, run},
     asked::asked,
     models::ModelPath,
     versions::VersionPath,
@@ -68,11 +68,12 @@ async fn answer(state: &State, plan: Plan, images: Images) -> Result<Response, A
     let (timings, held, max) = (TimingsDto::from(answer.timings), admission.clone(), state.server().max_response_bytes);
     let mut headers = answer_headers(&model, timings);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON.format.media_type()));
+    let is_quick = is_quick(&answer, bytes);
     let make = move || {
         let body = PredictAnswer { model: (&model).into(), warnings, input, predictions: predictions(captions, answer), timings };
         json::written_within(&body, max, bytes, &held)
     };
-    encoded(state, headers, admission, bytes, make).await
+    encoded(state, headers, admission, is_quick, make).await
 }
 
 fn plan(state: &State, query: &PredictQuery) -> Result<Plan, ApiError> {
