@@ -11,7 +11,7 @@ use crate::{
     inference::Admission,
     jobs::{Admission as KeyAdmission, AnyKind, Attachment, Job, NewJob, PlanError, Reservation, Spec, Summary},
     message::FieldProblem,
-    work::Seat,
+    work::{EndsElsewhere, Seat},
 };
 
 /// Most bytes of JSON in which a job may be described: 100,000 classes take some six million.
@@ -20,7 +20,8 @@ const MAX_PLAN_BYTES: usize = 8 << 20;
 /// A job that is asked for.
 pub struct Submission {
     kind: Arc<dyn AnyKind>,
-    request: Value,
+    /// Up to a hundred thousand values: dropping them takes its time, too.
+    request: EndsElsewhere<Value>,
     file: Option<Attachment>,
     hash: String,
 }
@@ -28,13 +29,13 @@ pub struct Submission {
 impl Submission {
     /// A job of `kind`, called `name`, as `request` says, which was sent as `bytes`.
     pub fn new(kind: Arc<dyn AnyKind>, name: &str, request: Value, bytes: &[u8]) -> Self {
-        Self { kind, request, file: None, hash: hash(&[name.as_bytes(), bytes]) }
+        Self { kind, request: EndsElsewhere::new(request), file: None, hash: hash(&[name.as_bytes(), bytes]) }
     }
 
     /// The same about `file`.
     pub fn with_file(kind: Arc<dyn AnyKind>, name: &str, request: Value, file: Attachment) -> Self {
         let hash = hash(&[name.as_bytes(), request.to_string().as_bytes(), file.sha256.as_bytes()]);
-        Self { kind, request, file: Some(file), hash }
+        Self { kind, request: EndsElsewhere::new(request), file: Some(file), hash }
     }
 }
 
@@ -155,7 +156,7 @@ impl Planning {
     async fn plan(self) -> Result<(NewJob, Option<Attachment>), Error> {
         let Self { seat, submission: Submission { kind, request, file, .. }, admission } = self;
         let time = admission.time();
-        let work = move || match planned(&*kind, &request, file.as_ref(), &admission) {
+        let work = move || match planned(&*kind, &request.into_inner(), file.as_ref(), &admission) {
             Ok(plan) => Ok((plan, file)),
             Err(error) => {
                 // Before the answer: whoever has it may send a better file at once.
