@@ -1,7 +1,7 @@
 //! Keys that are not in force, by the address that they come from: whoever tries many is told to wait.
 //!
-//! A key that is in force lets in whatever others behind the same address have tried: what is bounded is the work of refusing and
-//! its lines in the log, not the chance of a guess, which is none.
+//! What is bounded is how many get 401, the others get 429 and when to try again; not the work, nor the chance of a guess, which
+//! is none. A key that is in force lets in whatever others behind the same address have tried, so each is hashed and compared first.
 
 use std::{
     collections::HashMap,
