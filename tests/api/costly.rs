@@ -31,7 +31,7 @@ async fn a_plan_waits_for_no_heavy_image_and_decodes_within_the_memory_of_all() 
     let heavy = archive(|number| [large_jpeg(8), vec![number]].concat());
     let datasets = [upload(&app, heavy).await, upload(&app, archive(|number| plain([number, 0, 0]))).await];
     let memory = app.engine.decoding_memory().take(u64::MAX).await;
-    let estimates = planning(&app, &datasets[0]).await.expect("no panic").ok().json()["plan"]["estimates"].clone();
+    let estimates = planning(&app, &datasets[0]).await.expect("no panic").ok().json()["estimates"].clone();
     assert!(estimates["minutes"].as_f64() > Some(0.0), "{estimates}");
     let light = planning(&app, &datasets[1]);
     for _ in 0..20 {

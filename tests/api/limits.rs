@@ -75,7 +75,7 @@ async fn memory_is_bounded_over_all_requests_and_answers() {
     let detail = "`server.max_buffered_bytes`";
     app.send(app.post_image("/predict", vec![0; 3001])).await.problem(503, "busy", detail);
     let json = format!("{{\"images\":[{{\"b64\":\"{}\"}}]}}", base64(&[0; 1800]));
-    app.send(app.post_typed("/predict", "application/json", json)).await.problem(503, "busy", detail);
+    app.send(app.post_typed("/predict", "application/json", json)).await.problem(413, "body_too_large", detail);
     // The body of two images fits, their answer does not.
     app.send(app.post_form("/predict", &[("a", plain([0; 3])), ("b", plain([0; 3]))])).await.problem(503, "busy", detail);
     for _ in 0..10 {

@@ -5,6 +5,7 @@ Knows formats, not graft.
 
 from __future__ import annotations
 
+import gzip
 import io
 import random
 import struct
@@ -78,6 +79,24 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 def drawing(shade: int, chance: random.Random, side: int = 32) -> bytes:
     """A small picture of about that shade, unlike every other."""
     return png([bytes(min(255, shade + chance.randrange(40)) for _ in range(side)) for _ in range(side)])
+
+
+def clear_codes(size: int) -> bytes:
+    """A GIF of one pixel with `size` bytes of LZW: codes of 13 bits, each of which begins anew."""
+    # Eight of them, whose highest bit alone is set: the first bit of a byte is its lowest.
+    codes = sum(1 << (13 * at + 12) for at in range(8)).to_bytes(13, "little")
+    data = codes * (size // len(codes))
+    blocks = b"".join(b"\xff" + data[at : at + 255] for at in range(0, len(data) // 255 * 255, 255))
+    head = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + bytes(6)
+    return head + b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x0c" + blocks + b"\0;"
+
+
+def headers(count: int) -> bytes:
+    """A gzipped tar archive of `count` headers that stand for no entry; a five-hundredth of what is unpacked, or less."""
+    entry = tarfile.TarInfo("x")
+    entry.type = b"g"
+    member = gzip.compress(entry.tobuf(tarfile.USTAR_FORMAT) * (1 << 17), 9)
+    return member * (count >> 17)
 
 
 def dataset(classes: int = 2, photos: int = 12, prefix: str = "class") -> bytes:

@@ -166,6 +166,28 @@ fn headers_without_bound_are_refused() {
 }
 
 #[test]
+fn headers_count_as_entries_and_as_bytes() {
+    let remarks = vec![tar_entry(b"x", EntryType::XGlobalHeader, b""); 40];
+    let archive = tar_with(&remarks);
+    let check = |config: DatasetsConfig, expected: &str| {
+        let store = Store::new(config);
+        store.refused(ArchiveKind::Tar, &archive, expected);
+        store.refused(ArchiveKind::TarGz, &gzip(&archive), expected);
+    };
+    check(DatasetsConfig { max_entries: 43, ..bounds() }, "more than 43 files and folders (`datasets.max_entries`)");
+    check(DatasetsConfig { max_bytes: 20_000, ..bounds() }, "more than 20000 bytes (`datasets.max_bytes`)");
+    let store = Store::new(DatasetsConfig { max_entries: 44, max_bytes: 40_000, ..bounds() });
+    assert!(block_on(store.send(ArchiveKind::Tar, &archive)).is_ok());
+    // Members of nothing between two halves of an archive.
+    let (first, second) = archive.split_at(1024);
+    let empty = gzip(b"");
+    let packed = |many: usize| [gzip(first), empty.repeat(many), gzip(second)].concat();
+    let store = Store::new(bounds());
+    store.refused(ArchiveKind::TarGz, &packed((2 << 20) / empty.len()), "a MiB and more of its gzip holds nothing");
+    assert!(block_on(store.send(ArchiveKind::TarGz, &packed(100))).is_ok());
+}
+
+#[test]
 fn damaged_archives_are_refused() {
     let store = Store::new(bounds());
     let tar = tar_of(&good());

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import time
 from collections.abc import Callable
 
@@ -125,6 +127,40 @@ def scans_in_a_dataset(stage: Stage) -> None:
     stage.together(3, work)
 
 
+def gifs_of_clear_codes(stage: Stage) -> None:
+    """Again and again, gzipped: a few hundred kilobytes for what holds a thread for minutes."""
+    body = gzip.compress(files.clear_codes(stage.pick(30_000_000, 4_000_000)), 6)
+    gzipped = {"Content-Encoding": "gzip"}
+    stage.loops(4, stage.pick(20.0, 3.0), lambda _: stage.ask("POST", "/predict", body, "image/gif", headers=gzipped))
+    stage.note(f"{len(body)} bytes each")
+
+
+def with_heavy_dataset(stage: Stage) -> None:
+    count = stage.pick(8, 4)
+    heavy = files.tar({f"{at % 2}/{at}.jpg": files.empty_scans(20) + bytes(at) for at in range(count)})
+    stage.made["heavy"], stage.made["light"] = stage.dataset(heavy), stage.dataset(files.dataset(2, 4))
+
+
+def heavy_plans(stage: Stage) -> None:
+    """Four clients plan with it, in a loop, while an honest client plans with a small one."""
+    recipes = {
+        name: json.dumps({"name": "planned", "dataset": stage.made[name]}).encode() for name in ("heavy", "light")
+    }
+    plans: list[float] = []
+
+    def work(number: int) -> wire.Answer:
+        if number % 5 < 4:
+            return stage.ask("POST", "/jobs/finetune?dry_run=true", recipes["heavy"])
+        answer = stage.honest("POST", "/jobs/finetune?dry_run=true", recipes["light"])
+        plans.append(answer.seconds)
+        stage.require(answer.status == 200, f"a plan got {answer.status}: {answer.body[:200]!r}")
+        return answer
+
+    stage.loops(5, stage.pick(30.0, 6.0), work)
+    stage.note(f"{len(plans)} plans, the slowest after {max(plans, default=0):.1f} s")
+    stage.require(max(plans, default=99) < 10, f"a plan took {max(plans, default=0):.0f} s")
+
+
 SCENARIOS = [
     Scenario(
         "hangup-sending", "sixty clients send half of a photo of 49 megapixels and hang up",
@@ -157,5 +193,13 @@ SCENARIOS = [
     Scenario(
         "jpeg-scans-dataset", "two data sets of such JPEGs, while others upload honest ones",
         scans_in_a_dataset, expect=Expectation(slowest=10, outcomes=frozenset({"201", "422", "503"})),
+    ),
+    Scenario(
+        "gif-clears", "GIFs of one pixel and 30 MB of codes that begin anew", gifs_of_clear_codes,
+        expect=Expectation(memory=500, outcomes=frozenset({"422", "503"})),
+    ),
+    Scenario(
+        "heavy-plans", "dry runs with a data set of images of 49 megapixels and 20 scans, beside honest ones", heavy_plans,
+        with_heavy_dataset, expect=Expectation(memory=400, outcomes=frozenset({"200", "503"})),
     ),
 ]

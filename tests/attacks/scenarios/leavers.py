@@ -56,6 +56,28 @@ def uploads(stage: Stage) -> None:
         stage.ask("DELETE", f"/datasets/{one['id']}")
 
 
+def unpacking(stage: Stage) -> None:
+    """Each hangs up as its archive begins to be unpacked; an honest client uploads data sets meanwhile."""
+    body = files.headers(stage.pick(20_000_000, 2_000_000))
+    honest = files.dataset()
+
+    def leave(_: int) -> str:
+        with stage.dial() as stream:
+            stream.sendall(wire.Ask("POST", "/datasets", body, "application/gzip").wire())
+            said = wire.heard(stream, 0.3)
+        return "left" if said == "nothing" else said
+
+    def upload() -> wire.Answer:
+        answer = stage.honest("POST", "/datasets", honest, "application/x-tar")
+        stage.require(answer.status == 201, f"an honest upload got {answer.status}: {answer.body[:200]!r}")
+        return answer
+
+    for _ in range(stage.pick(5, 2)):
+        stage.together(2, leave)
+        stage.attempt(upload)
+        stage.wait(1.0)
+
+
 def answers(stage: Stage) -> None:
     """Large answers in JSON that are written and compressed."""
     gzip = {"Accept-Encoding": "gzip"}
@@ -75,6 +97,10 @@ SCENARIOS = [
     Scenario(
         "hangup-uploads", "sixty clients send a data set and hang up while it is received or unpacked", uploads,
         expect=Expectation(memory=600, kept=250, back=30),
+    ),
+    Scenario(
+        "hangup-headers", "five clients send tar archives of 20,000,000 headers, gzipped, and hang up", unpacking,
+        expect=Expectation(memory=300, back=15),
     ),
     Scenario(
         "hangup-answers", "sixty clients hang up while large JSON is written and compressed", answers,
