@@ -109,11 +109,18 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// `level` as a filter; ONNX Runtime, which logs every graph optimisation, warns at most unless `level` names it.
+/// Libraries that say much, and at what level they do unless they are named: ONNX Runtime's binding logs every graph optimisation, and
+/// what the TLS library warns of is what strangers send.
+const QUIET: [(&str, &str); 2] = [("ort", "warn"), ("rustls", "error")];
+
+/// `level` as a filter, with those that are [`QUIET`] unless it names them.
 fn filter(level: &str) -> Result<EnvFilter, Error> {
-    let names_ort =
-        level.split(',').any(|part| part.trim() == "ort" || part.trim().starts_with("ort=") || part.trim().starts_with("ort::"));
-    let directives = if names_ort { level.to_owned() } else { format!("{level},ort=warn") };
+    let names = |part: &str, library: &str| {
+        let rest = part.trim().strip_prefix(library);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('=') || rest.starts_with("::"))
+    };
+    let quiet = QUIET.iter().filter(|(library, _)| !level.split(',').any(|part| names(part, library)));
+    let directives = quiet.fold(level.to_owned(), |all, (library, level)| format!("{all},{library}={level}"));
     EnvFilter::builder().parse(directives).map_err(|source| Error::LogLevel { level: level.to_owned(), source })
 }
 
@@ -166,16 +173,17 @@ mod tests {
     }
 
     #[test]
-    fn keeps_onnx_runtime_quiet_unless_asked() {
-        let check = |level: &str, expected: &str| {
-            assert_eq!(
-                filter(level).map(|filter| filter.to_string()).map_err(|error| error.to_string()),
-                Ok(expected.to_owned())
-            );
+    fn libraries_are_quiet_unless_asked() {
+        let check = |level: &str, expected: &[&str]| {
+            let filter = filter(level).expect("a filter").to_string();
+            let mut found: Vec<&str> = filter.split(',').collect();
+            found.sort_unstable();
+            assert_eq!(found, expected, "{level}");
         };
-        check("info", "ort=warn,info");
-        check("info,ort=trace", "ort=trace,info");
-        check("graft::inference=debug", "graft::inference=debug,ort=warn");
+        check("info", &["info", "ort=warn", "rustls=error"]);
+        check("info, ort=trace", &["info", "ort=trace", "rustls=error"]);
+        check("rustls::check=warn,info", &["info", "ort=warn", "rustls::check=warn"]);
+        check("graft::inference=debug", &["graft::inference=debug", "ort=warn", "rustls=error"]);
         let error = filter("graft=loud").unwrap_err().to_string();
         assert!(error.starts_with("`telemetry.log_level` is `graft=loud`; it must be a level"), "{error}");
     }
