@@ -44,7 +44,8 @@ pub fn warn_of_pages(server: &ServerConfig, is_closed: bool) -> Option<String> {
     let any = server.cors_origins.iter().any(|origin| origin == "*");
     (any && !is_closed).then(|| {
         format!(
-            "any page that a browser which reaches this server visits may use it and delete its models (`server.cors_origins` is `*`): list the              origins that may, or ask for keys; {}",
+            "any page that a browser which reaches this server visits may use it and delete its models (`server.cors_origins` is `*`): list \
+             the origins that may, or ask for keys; {}",
             without(server.auth)
         )
     })

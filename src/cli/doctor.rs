@@ -222,12 +222,13 @@ fn models(config: &Config, report: &mut Report) {
         Err(error) => return report.fail("models", error),
     };
     damages(&snapshot, report);
-    if let (true, Some(starter)) = (snapshot.models.is_empty(), &config.models.starter) {
-        let starter = starter.display();
-        return report.ok("models", format_args!("none yet; `graft serve` imports the starter, {starter} (`models.starter`)"));
-    }
     for problem in &snapshot.problems {
         report.warn("models", format_args!("{} is ignored: {}", problem.path, problem.reason));
+    }
+    let starter = config.models.starter.as_ref().filter(|starter| snapshot.models.is_empty() && starter.is_file());
+    if let (Some(starter), None) = (starter, &config.models.preload) {
+        let starter = starter.display();
+        return report.ok("models", format_args!("none yet; `graft serve` imports the starter, {starter} (`models.starter`)"));
     }
     let broken = |version: &ModelVersion| Graph::read(&version.graph_path()).is_err();
     let default = match choose(&snapshot, &config.models.default, Needs::CLASSES, broken) {

@@ -291,7 +291,10 @@ mod tests {
             drop(all);
             assert_eq!(waiting.join().unwrap().unwrap(), HashMap::new());
         });
-        assert_eq!(decoding.free(), decoding.bound());
+        // The thread of what was given up may end a moment later.
+        while decoding.free() < decoding.bound() {
+            thread::sleep(POLL);
+        }
     }
 
     #[test]

@@ -120,10 +120,8 @@ impl Tls {
             // Files may be on a disk that is slow to answer.
             let _ = tokio::task::spawn_blocking(move || tls.reload()).await;
             let end = self.end();
-            if let Some(end) = end {
-                let seconds = end.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-                gauge!("graft_tls_certificate_end_timestamp_seconds").set(seconds);
-            }
+            let seconds = end.map_or(f64::NAN, |end| end.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+            gauge!("graft_tls_certificate_end_timestamp_seconds").set(seconds);
             if let Some(News::Wrong(why)) = over.news(end.and_then(ended)) {
                 tracing::warn!(certificate = %self.files.certificate.display(), "{why}; clients refuse it");
             }

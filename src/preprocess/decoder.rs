@@ -2,10 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Decoded, ImageError, Limits, decode_unless, header};
+use super::{Cost, Decoded, ImageError, Limits, decode_unless, header};
 use crate::work::Memory;
 
-/// Decodes within the memory of all images that are decoded (`images.decoding_bytes`), of which half is for all that is beside
+/// What an image takes in memory that waits for serving alone: one of ten megapixels takes more.
+const SMALL: u64 = 32 << 20;
+
+/// Decodes within the memory of all images that are decoded (`images.decoding_bytes`), of which half is for what is large beside
 /// serving, more where one image needs it; clones share it.
 #[derive(Debug, Clone)]
 pub struct Decoder {
@@ -30,6 +33,11 @@ impl Decoder {
         &self.limits
     }
 
+    /// Whether an image waits for no other beside serving.
+    pub fn is_small(cost: Cost) -> bool {
+        cost.bytes <= SMALL && !cost.is_heavy()
+    }
+
     /// What `then` makes of the image, whose memory is held until it has; waits for that.
     ///
     /// # Errors
@@ -37,8 +45,8 @@ impl Decoder {
     pub fn decode<T>(&self, bytes: &[u8], stop: &AtomicBool, then: impl FnOnce(Decoded) -> T) -> Result<T, ImageError> {
         let cost = header(bytes, &self.limits)?.cost;
         let go_on = || if stop.load(Ordering::Relaxed) { Err(ImageError::Cancelled) } else { Ok(()) };
-        // In this order: what waits for the others' memory holds none of it.
-        let _beside = self.beside.take_blocking(cost.bytes, go_on)?;
+        // In this order: what waits for the others beside serving holds nothing of all, so that small ones pass it.
+        let _beside = if Self::is_small(cost) { None } else { Some(self.beside.take_blocking(cost.bytes, go_on)?) };
         let _all = self.all.take_blocking(cost.bytes, go_on)?;
         decode_unless(bytes, &self.limits, stop).map(then)
     }
@@ -50,11 +58,11 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { max_bytes: 8 << 20, max_pixels: 1_000_000 };
+    const LIMITS: Limits = Limits { max_bytes: 8 << 20, max_pixels: 16_000_000 };
 
-    fn photo() -> Vec<u8> {
+    fn photo(side: u32) -> Vec<u8> {
         let mut bytes = std::io::Cursor::new(Vec::new());
-        let image = image::RgbImage::from_pixel(1000, 1000, image::Rgb([1, 2, 3]));
+        let image = image::RgbImage::from_pixel(side, side, image::Rgb([1, 2, 3]));
         image.write_to(&mut bytes, image::ImageFormat::Png).expect("it can be written");
         bytes.into_inner()
     }
@@ -64,7 +72,7 @@ mod tests {
         let all = Memory::new(2 * LIMITS.decoding_bytes());
         let decoder = Decoder::new(LIMITS, all.clone());
         let never = AtomicBool::new(false);
-        let held = decoder.decode(&photo(), &never, |image| (image.width, all.bound() - all.free())).expect("it is an image");
+        let held = decoder.decode(&photo(1000), &never, |image| (image.width, all.bound() - all.free())).expect("it is an image");
         assert!(held.0 == 1000 && held.1 >= 3_000_000, "{held:?}");
         assert_eq!(all.free(), all.bound());
         assert_eq!(decoder.decode(b"no image", &never, |_| ()), Err(ImageError::NotAnImage));
@@ -74,15 +82,16 @@ mod tests {
     fn half_is_left_for_serving_and_a_wait_can_be_ended() {
         let all = Memory::new(2 * LIMITS.decoding_bytes());
         let decoder = Decoder::new(LIMITS, all.clone());
-        let (stop, photo) = (AtomicBool::new(false), photo());
-        let cost = header(&photo, &LIMITS).expect("it is an image").cost.bytes;
+        let (stop, large) = (AtomicBool::new(false), photo(4000));
+        let cost = header(&large, &LIMITS).expect("it is an image").cost.bytes;
         let _others = decoder.beside.take_blocking(u64::MAX, || Ok::<_, ()>(())).expect("it is free");
         thread::scope(|scope| {
             let (ended, wait) = mpsc::channel();
-            let (decoder, stop, photo) = (&decoder, &stop, &photo);
-            scope.spawn(move || ended.send(decoder.decode(photo, stop, |_| ())));
+            let (decoder, stop, large) = (&decoder, &stop, &large);
+            scope.spawn(move || ended.send(decoder.decode(large, stop, |_| ())));
             assert!(wait.recv_timeout(Duration::from_millis(100)).is_err(), "it waits for what is beside");
             assert!(all.free() >= cost, "and serving does not");
+            assert_eq!(decoder.decode(&photo(100), stop, |image| image.width), Ok(100), "nor does what is small");
             stop.store(true, Ordering::Relaxed);
             assert_eq!(wait.recv(), Ok(Err(ImageError::Cancelled)));
         });

@@ -181,7 +181,7 @@ mod tests {
             assert_eq!(found, expected, "{level}");
         };
         check("info", &["info", "ort=warn", "rustls=error"]);
-        check("info, ort=trace", &["info", "ort=trace", "rustls=error"]);
+        check("info,ort=trace", &["info", "ort=trace", "rustls=error"]);
         check("rustls::check=warn,info", &["info", "ort=warn", "rustls::check=warn"]);
         check("graft::inference=debug", &["graft::inference=debug", "ort=warn", "rustls=error"]);
         let error = filter("graft=loud").unwrap_err().to_string();

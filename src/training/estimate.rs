@@ -14,7 +14,7 @@ use super::{
     recipe::{Phase, Recipe},
 };
 use crate::{
-    preprocess::{self, Preprocessing},
+    preprocess::{self, Decoder, Preprocessing},
     tensor::Tensor,
     work::thread_time,
 };
@@ -68,7 +68,7 @@ pub struct PhaseEstimate {
 }
 
 impl Speed {
-    /// Decodes a few images of the data set and runs the frozen part on them, without storing anything. What a heavy one takes is told
+    /// Decodes a few images of the data set and runs the frozen part on them, without storing anything. What a large one takes is told
     /// by its header: a client waits for this, and others for their turn.
     ///
     /// # Errors
@@ -103,12 +103,12 @@ impl Speed {
     }
 }
 
-/// The image in `file`, unless it is heavy, and the time that reading and decoding it takes on one thread.
+/// The image in `file`, unless it is large, and the time that reading and decoding it takes on one thread.
 fn decoded(context: Context<'_>, recipe: &Recipe, file: &Path) -> Result<(Option<Tensor>, Duration), Error> {
     let started = thread_time();
     let limits = context.decoder.limits();
     if let Ok(header) = preprocess::header(&cache::file_contents(file, limits)?, limits)
-        && header.cost.is_heavy()
+        && !Decoder::is_small(header.cost)
     {
         return Ok((None, header.cost.time()));
     }

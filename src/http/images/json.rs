@@ -308,7 +308,7 @@ fn decode(text: &str) -> Result<Vec<u8>, String> {
     if !text.contains(|c: char| c.is_ascii_whitespace()) {
         return engine.decode(text).map_err(|error| refused(&error));
     }
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let mut bytes = Vec::with_capacity(text.len().div_ceil(4) * 3);
     DecoderReader::new(Compact(text.as_bytes()), &engine).read_to_end(&mut bytes).map_err(|error| refused(&error))?;
     bytes.shrink_to_fit();
     Ok(bytes)

@@ -8,17 +8,16 @@ use weezl::{LzwError, LzwStatus, decode::Decoder};
 
 use super::{super::ImageError, Bounds, STEP};
 
-/// Samples that one may be decoded for in the time of beginning anew once, besides those for each entry of the table that is made anew.
+/// What beginning anew costs, in the time of a sample.
 const BEGINNING: u64 = 4;
 
-/// Entries of the table that are made anew in the time of a sample.
+/// Entries of the table that are made anew in the time of a sample, where a clear code follows another.
 const ENTRIES: u64 = 4;
 
 /// How often it may begin anew besides what its samples pay for.
 const FREE_BEGINNINGS: u64 = 16;
 
-/// Samples' time of beginning anew that a sample pays for. Writers that compress nothing begin anew before the codes would get longer:
-/// with codes of 2 bits after two samples, which pay for 3 of 8.
+/// What a sample pays for: beginning anew after every one. Writers that compress nothing, or runs alone, do so after two, or five.
 const PAID: u64 = 4;
 
 /// Why nothing more is read.
@@ -46,13 +45,12 @@ pub(super) fn fill(
     out: &mut [u8],
     bounds: &Bounds<'_>,
 ) -> Result<Result<bool, Fault>, ImageError> {
-    let beginning = BEGINNING + (1 << bits) / ENTRIES;
-    let (mut read, mut filled, mut calls) = (0, 0, 0);
+    let entries = (1 << bits) / ENTRIES;
+    let free = FREE_BEGINNINGS * (BEGINNING + entries);
+    let (mut read, mut filled, mut cost) = (0, 0, 0);
     while filled < out.len() {
         bounds.go_on()?;
-        // A call ends where the codes begin anew, if it does not fill its step.
-        calls += 1;
-        if calls * beginning > FREE_BEGINNINGS * beginning + PAID * filled as u64 {
+        if cost > free + PAID * filled as u64 {
             return Ok(Err(Fault::Idle));
         }
         // The decoder may hold pixels back until it is asked again.
@@ -60,6 +58,8 @@ pub(super) fn fill(
         let result = decoder.decode_bytes(&stored[read..], &mut out[filled..end]);
         read += result.consumed_in;
         filled += result.consumed_out;
+        // A call ends where the codes begin anew, if it does not fill its step.
+        cost += if result.consumed_out == 0 { BEGINNING + entries } else { BEGINNING };
         match result.status {
             Ok(LzwStatus::Ok) => {}
             Ok(_) => break,
@@ -111,8 +111,11 @@ mod tests {
             check(bits, &[CLEAR], 1, false);
             check(bits, &[CLEAR; 100], 1000, false);
         }
-        check(8, &[CLEAR, 7], 50_000, false);
-        check(12, &[CLEAR, 7, 7, 7], 50_000, false);
+        check(8, &[CLEAR, CLEAR, 7], 50_000, false);
+        check(12, &[CLEAR, CLEAR, 7, 7, 7], 50_000, false);
+        // Runs, each with codes of its own.
+        check(8, &[CLEAR, 7, 258, 259], 100_000, true);
+        check(8, &[CLEAR, 7], 90_000, true);
         // As writers do that compress nothing: a clear code before the codes would get longer.
         check(2, &[CLEAR, 1, 1], 100_000, true);
         let uncompressed = [&[CLEAR][..], &[7; 254]].concat();
