@@ -41,7 +41,7 @@ def stopped_owners(stage: Stage) -> None:
 
 def stopped(stage: Stage, one: Server, other: Server, number: int) -> bool:
     """One round; whether the job got a new owner."""
-    job = stage.submit(stage.made["dataset"], publish="always", phases=[{"trainable": "head", "epochs": 3}])
+    job = stage.submit(stage.made["dataset"], publish="always", phases=[{"trainable": "head", "epochs": 20}])
     stage.until(lambda: runs(one, job) + runs(other, job) > 0, "a job's start")
     owner, heir = (one, other) if runs(one, job) else (other, one)
     # Somewhere between its first step and the version's files.
