@@ -1,4 +1,6 @@
 //! Decoding beside serving: for data sets that are checked, plans and jobs, on the threads of whoever asks.
+//!
+//! Owns what of the memory for decoding that may take; knows neither data sets nor jobs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -195,7 +195,7 @@ pub struct Cost {
 /// Images whose decoding visits more samples are heavy. A plain photo of 33 megapixels has as many.
 const HEAVY_SAMPLES: u64 = 100_000_000;
 
-/// What decoding so many samples takes, about, on one thread of a processor of 2024.
+/// What decoding so many samples takes, about, on one thread.
 const HEAVY_TIME: Duration = Duration::from_millis(500);
 
 impl Cost {

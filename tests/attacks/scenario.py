@@ -147,6 +147,24 @@ class Stage:
 
         self.together(count, loop, seconds + 120)
 
+    def plans_beside(self, attack: Callable[[], Any], dataset: str, seconds: float, most: float) -> None:
+        """Four attackers over and over, beside an honest client that plans with `dataset`; no plan may take `most` seconds."""
+        recipe = json.dumps({"name": "planned", "dataset": dataset}).encode()
+        plans: list[float] = []
+
+        def work(number: int) -> wire.Answer:
+            if number % 5 < 4:
+                return attack()
+            answer = self.honest("POST", "/jobs/finetune?dry_run=true", recipe)
+            plans.append(answer.seconds)
+            self.require(answer.status == 200, f"a plan got {answer.status}: {answer.body[:200]!r}")
+            return answer
+
+        self.loops(5, seconds, work)
+        slowest = max(plans, default=most)
+        self.note(f"{len(plans)} plans, the slowest after {slowest:.1f} s")
+        self.require(slowest < most, f"a plan took {slowest:.0f} s")
+
     def dataset(self, contents: bytes | None = None) -> str:
         """Uploads a data set; its name."""
         answer = self.ask("POST", "/datasets", contents or files.dataset(), "application/x-tar")

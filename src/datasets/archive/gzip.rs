@@ -1,6 +1,7 @@
 //! gzip, undone by `flate2`, as long as somebody waits for it and it has something in it.
 //!
-//! A member may be empty and take twenty bytes; the decoder passes over as many as there are before it gives a byte.
+//! A member may be empty and take twenty bytes; the decoder passes over as many as there are before it gives a byte. Knows nothing
+//! of tar.
 
 use std::{
     cell::Cell,

@@ -1,4 +1,6 @@
 //! Until when a certificate is valid, as whoever is shown it finds out.
+//!
+//! Knows neither files nor keys.
 
 use std::{
     sync::Arc,

@@ -143,22 +143,9 @@ def with_heavy_dataset(stage: Stage) -> None:
 
 def heavy_plans(stage: Stage) -> None:
     """Four clients plan with it, in a loop, while an honest client plans with a small one."""
-    recipes = {
-        name: json.dumps({"name": "planned", "dataset": stage.made[name]}).encode() for name in ("heavy", "light")
-    }
-    plans: list[float] = []
-
-    def work(number: int) -> wire.Answer:
-        if number % 5 < 4:
-            return stage.ask("POST", "/jobs/finetune?dry_run=true", recipes["heavy"])
-        answer = stage.honest("POST", "/jobs/finetune?dry_run=true", recipes["light"])
-        plans.append(answer.seconds)
-        stage.require(answer.status == 200, f"a plan got {answer.status}: {answer.body[:200]!r}")
-        return answer
-
-    stage.loops(5, stage.pick(30.0, 6.0), work)
-    stage.note(f"{len(plans)} plans, the slowest after {max(plans, default=0):.1f} s")
-    stage.require(max(plans, default=99) < 10, f"a plan took {max(plans, default=0):.0f} s")
+    recipe = json.dumps({"name": "planned", "dataset": stage.made["heavy"]}).encode()
+    path = "/jobs/finetune?dry_run=true"
+    stage.plans_beside(lambda: stage.ask("POST", path, recipe), stage.made["light"], stage.pick(30.0, 6.0), 10)
 
 
 SCENARIOS = [

@@ -132,20 +132,8 @@ def dry_runs(stage: Stage) -> None:
 def plan_beside(stage: Stage) -> None:
     """An honest client plans, again and again, while four others keep the processors busy with 64 photos at a time."""
     body, kind = files.form([(files.FIXTURES / "cat.jpg").read_bytes()] * 64)
-    recipe = json.dumps({"name": "planned", "dataset": stage.made["dataset"]}).encode()
-    plans: list[float] = []
-
-    def work(number: int) -> wire.Answer:
-        if number % 5 < 4:
-            return stage.ask("POST", f"/predict?model={MODEL}&top_k=1", body, kind)
-        answer = stage.honest("POST", "/jobs/finetune?dry_run=true", recipe)
-        plans.append(answer.seconds)
-        stage.require(answer.status == 200, f"a plan got {answer.status}: {answer.body[:200]!r}")
-        return answer
-
-    stage.loops(5, stage.pick(40.0, 8.0), work)
-    stage.note(f"{len(plans)} plans, the slowest after {max(plans, default=0):.1f} s")
-    stage.require(max(plans, default=99) < 15, f"a plan took {max(plans, default=0):.0f} s")
+    path = f"/predict?model={MODEL}&top_k=1"
+    stage.plans_beside(lambda: stage.ask("POST", path, body, kind), stage.made["dataset"], stage.pick(40.0, 8.0), 15)
 
 
 def with_datasets(stage: Stage) -> None:
